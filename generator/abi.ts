@@ -1,0 +1,309 @@
+// The parameter structs of every op, once. C, Python, Rust and TypeScript declarations are printed from these lists (generator/bindings/).
+
+export type FieldType = 'u32' | 'i32' | 'i64' | 'f32' | 'ptr';
+
+export interface Field {
+  readonly name: string;
+  readonly type: FieldType;
+  /** For pointers: what it points to, as C writes it (`const int32_t`). */
+  readonly to?: string;
+  /** Shape, unit, and what null or 0 means; becomes the comment of every declaration. */
+  readonly doc: string;
+}
+
+export interface ParamStruct {
+  readonly op: string;
+  /** `antkv_<op>_params` */
+  readonly name: string;
+  readonly doc: string;
+  readonly fields: readonly Field[];
+}
+
+export const FIELD_BYTES: Readonly<Record<FieldType, number>> = { u32: 4, i32: 4, i64: 8, f32: 4, ptr: 8 };
+
+const ptr = (name: string, to: string, doc: string): Field => ({ name, type: 'ptr', to, doc });
+const i64 = (name: string, doc: string): Field => ({ name, type: 'i64', doc });
+const i32 = (name: string, doc: string): Field => ({ name, type: 'i32', doc });
+const f32 = (name: string, doc: string): Field => ({ name, type: 'f32', doc });
+
+const HEAD: readonly Field[] = [
+  { name: 'struct_size', type: 'u32', doc: 'sizeof this struct' },
+  { name: 'abi_version', type: 'u32', doc: 'ANTKV_ABI_VERSION' },
+];
+
+// Groups that several ops share, so that one thing has one name and one meaning everywhere.
+const pagePointers = (access: '' | 'const '): Field[] => [
+  ptr('pages', `${access}void`, 'coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride'),
+  ptr('block_table', 'const int32_t', '[batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices'),
+  ptr('page_indptr', 'const int32_t', '[batch + 1] CSR offsets into page_indices; null with block_table'),
+  ptr('page_indices', 'const int32_t', '[page_indptr[batch]] pages; null with block_table'),
+];
+const codebookPointers: Field[] = [
+  ptr('k_codebook', 'const void', '[kv_heads] packed codebooks of the keys (antkv_pack_codebook); null for exact keys'),
+  ptr('v_codebook', 'const void', '[kv_heads] packed codebooks of the values; null for exact values'),
+  ptr('inv_freq', 'const float', '[rotary_dim / 2] RoPE frequencies in radians per position; null for contracts without "pre"'),
+];
+const anchorPointers = (access: '' | 'const '): Field[] => [
+  ptr('anchors', `${access}void`, 'anchor pages of 16 rows; block of (page, KV head) at anchors + page * anchor_page_stride + head * anchor_head_stride'),
+  ptr('anchor_table', 'const int32_t', '[slots, max_anchor_pages] anchor pages of each sequence, -1 ends the list; null: no anchors'),
+  ptr('state_slot', 'const int32_t', '[batch] row of per-sequence state (ring, anchor_table); null: the batch row'),
+];
+const pageStrides: Field[] = [
+  i64('page_stride', 'bytes from page to page'),
+  i64('page_head_stride', 'bytes from KV head to KV head inside a page'),
+];
+const anchorStrides: Field[] = [
+  i64('anchor_page_stride', 'bytes from anchor page to anchor page'),
+  i64('anchor_head_stride', 'bytes from KV head to KV head inside an anchor page'),
+];
+const pageInts: Field[] = [
+  i32('page_size', 'tokens per page: 16, 32, 64, 128 or 256'),
+  i32('max_pages', 'row stride of block_table, in entries'),
+];
+const ropeInts: Field[] = [
+  i32('rotary_dim', 'channels that RoPE rotates, even, at most the head dim'),
+  i32('rope_interleaved', '0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1)'),
+];
+const attentionFactor = f32('attention_factor', 'factor on cos and sin (YaRN); 1 without');
+
+const DECODE: readonly Field[] = [
+  ...HEAD,
+  ptr('out', 'void', '[rows, q_heads, d] output, dtype of the contract; written when splits is 1'),
+  ptr('lse', 'float', '[rows, q_heads] natural log-sum-exp, -inf for a row that sees nothing; null: not wanted; written when splits is 1'),
+  ptr('q', 'const void', '[rows, q_heads, d] queries after RoPE, dtype of the contract'),
+  ...pagePointers('const '),
+  ...codebookPointers,
+  ...anchorPointers('const '),
+  ptr('ring_k', 'const void', '[slots, kv_heads, ring_rows, d] exact keys after RoPE, token j in row j mod ring_rows; null: no ring'),
+  ptr('ring_v', 'const void', '[slots, kv_heads, ring_rows, d] exact values'),
+  ptr('ring_scores', 'float', '[rows, q_heads, ring_rows] raw scores (natural units) of ring rows seen, -inf elsewhere; null: not wanted'),
+  ptr('partial_o', 'float', '[splits, rows, q_heads, d] normalised output of each split; null when splits is 1'),
+  ptr('partial_lse', 'float', '[splits, rows, q_heads] natural log-sum-exp of each split; null when splits is 1'),
+  ptr('coded_len', 'const int32_t', '[batch] tokens read from pages; at most kv_len'),
+  ptr('kv_len', 'const int32_t', '[batch] tokens stored, this step\'s rows included: the ring holds coded_len ... kv_len - 1'),
+  ptr('frozen_len', 'const int32_t', '[batch] tokens inherited from a shared prefix; null: 0'),
+  ptr('frozen_anchor_pages', 'const int32_t', '[batch] leading entries of anchor_table that are inherited: their rows at or beyond frozen_len are skipped; null: 0'),
+  ptr('first_pos', 'const int32_t', '[batch] position of logical token 0; null: 0'),
+  ptr('q_pos', 'const int32_t', '[batch] position of the first query row; null: first_pos + kv_len - query rows'),
+  ptr('cu_q', 'const int32_t', '[batch + 1] first query row of each sequence; null: one row each'),
+  ptr('tree_mask', 'const uint16_t', '[rows] bit k: this row sees the k-th new row of its sequence; replaces the position rule for new rows; null: causal'),
+  ptr('sink_logits', 'const float', '[q_heads] learned sink logits, contracts with "sink" only'),
+  i64('q_row_stride', 'bytes'),
+  i64('q_head_stride', 'bytes'),
+  i64('out_row_stride', 'bytes'),
+  i64('out_head_stride', 'bytes'),
+  ...pageStrides,
+  ...anchorStrides,
+  i64('ring_slot_stride', 'bytes from sequence to sequence'),
+  i64('ring_head_stride', 'bytes from KV head to KV head'),
+  i64('ring_row_stride', 'bytes from row to row'),
+  i32('batch', 'sequences'),
+  i32('q_heads', 'a multiple of kv_heads; the GQA ratio is at most 16'),
+  i32('kv_heads', ''),
+  i32('rows', 'query rows of all sequences'),
+  ...pageInts,
+  i32('max_anchor_pages', 'row stride of anchor_table, in entries'),
+  i32('ring_rows', 'window + flush block + 16'),
+  i32('segments', 'bit 0: coded pages, bit 1: anchors, bit 2: ring'),
+  i32('splits', 'CTAs that share one sequence and KV head; grid.x'),
+  i32('max_q_len', 'host bound on query rows per sequence; fixes grid.y'),
+  ...ropeInts,
+  f32('scale', 'factor on q.k, natural units; usually 1/sqrt(d)'),
+  attentionFactor,
+  f32('softcap', 'contracts with "softcap" only'),
+];
+
+const ENCODE: readonly Field[] = [
+  ...HEAD,
+  ptr('k', 'const void', '[input rows, kv_heads, d] keys, dtype of the contract, after RoPE unless keys_unrotated'),
+  ptr('v', 'const void', '[input rows, kv_heads, d] values'),
+  ...pagePointers(''),
+  ...codebookPointers,
+  ...anchorPointers(''),
+  ptr('cu_tokens', 'const int32_t', '[batch + 1] first input row of each sequence'),
+  ptr('first_token', 'const int32_t', '[batch] logical index of the first input row, a multiple of page_size; null: 0'),
+  ptr('first_pos', 'const int32_t', '[batch] position of logical token 0; null: 0'),
+  ptr('keep_bitmap', 'const uint32_t', '[batch, kv_heads, keep_words] bit j: logical token j is an anchor; null: none'),
+  ptr('keep_indices', 'const int32_t', '[batch, kv_heads, max_anchors] logical tokens whose rows go to anchor rows 0, 1, ...; -1 empties the row; null: none'),
+  i64('k_row_stride', 'bytes'),
+  i64('k_head_stride', 'bytes'),
+  i64('v_row_stride', 'bytes'),
+  i64('v_head_stride', 'bytes'),
+  ...pageStrides,
+  ...anchorStrides,
+  i32('batch', 'sequences'),
+  i32('kv_heads', ''),
+  ...pageInts,
+  i32('max_anchor_pages', 'row stride of anchor_table, in entries'),
+  i32('max_tokens', 'host bound on input rows per sequence; fixes grid.x'),
+  i32('max_anchors', 'row stride of keep_indices'),
+  i32('keep_words', 'row stride of keep_bitmap'),
+  i32('keys_unrotated', '1: k is given before RoPE; the anchor rows are rotated on the way'),
+  ...ropeInts,
+  attentionFactor,
+];
+
+const APPEND: readonly Field[] = [
+  ...HEAD,
+  ptr('k', 'const void', '[new rows, kv_heads, d] keys after RoPE of this step'),
+  ptr('v', 'const void', '[new rows, kv_heads, d] values of this step'),
+  ...pagePointers(''),
+  ...codebookPointers,
+  ...anchorPointers(''),
+  ptr('ring_k', 'void', '[slots, kv_heads, ring_rows, d]'),
+  ptr('ring_v', 'void', '[slots, kv_heads, ring_rows, d]'),
+  ptr('ring_mass', 'const float', '[rows, q_heads, ring_rows] attention mass of the step before (combine)'),
+  ptr('ring_score', 'float', '[slots, kv_heads, ring_rows] running column sums'),
+  ptr('ring_count', 'int32_t', '[slots, ring_rows] rows that saw each token'),
+  ptr('anchor_score', 'float', '[slots, kv_heads, max_anchor_pages * 16] scores frozen when chosen'),
+  ptr('seq_len', 'const int32_t', '[batch] committed tokens before this step'),
+  ptr('accepted', 'const int32_t', '[batch] rows of the step before to commit; null: all'),
+  ptr('coded_len', 'const int32_t', '[batch] tokens already in pages; null: the flush rule of CACHE.md'),
+  ptr('frozen_len', 'const int32_t', '[batch] tokens inherited from a shared prefix; null: 0'),
+  ptr('frozen_anchor_pages', 'const int32_t', '[batch] leading inherited entries of anchor_table; null: 0'),
+  ptr('first_pos', 'const int32_t', '[batch] position of logical token 0; null: 0'),
+  ptr('cu_q', 'const int32_t', '[batch + 1] first new row of each sequence; null: one row each'),
+  i64('k_row_stride', 'bytes'),
+  i64('k_head_stride', 'bytes'),
+  i64('v_row_stride', 'bytes'),
+  i64('v_head_stride', 'bytes'),
+  ...pageStrides,
+  ...anchorStrides,
+  i64('ring_slot_stride', 'bytes'),
+  i64('ring_head_stride', 'bytes'),
+  i64('ring_row_stride', 'bytes'),
+  i32('batch', 'sequences'),
+  i32('q_heads', ''),
+  i32('kv_heads', ''),
+  ...pageInts,
+  i32('max_anchor_pages', 'row stride of anchor_table, in entries'),
+  i32('ring_rows', 'window + flush_block + 16'),
+  i32('window', 'newest tokens that stay exact'),
+  i32('flush_block', 'tokens encoded at once, a multiple of page_size'),
+  i32('budget_permille', 'anchors per 1000 coded tokens'),
+  i32('first_tokens', 'tokens that are always anchors'),
+  ...ropeInts,
+  attentionFactor,
+];
+
+const COMBINE: readonly Field[] = [
+  ...HEAD,
+  ptr('out', 'void', '[rows, q_heads, d] output, dtype of the contract'),
+  ptr('lse', 'float', '[rows, q_heads] natural log-sum-exp; null: not wanted'),
+  ptr('partial_o', 'const float', '[splits, rows, q_heads, d]'),
+  ptr('partial_lse', 'const float', '[splits, rows, q_heads]; -inf marks a split that saw nothing'),
+  ptr('ring_scores', 'float', '[rows, q_heads, ring_rows] raw scores in, attention mass exp(s - lse) out; null: not wanted'),
+  i64('out_row_stride', 'bytes'),
+  i64('out_head_stride', 'bytes'),
+  i32('rows', 'query rows; grid.x'),
+  i32('q_heads', 'grid.y'),
+  i32('splits', 'merged in order 0, 1, ...'),
+  i32('ring_rows', 'row stride of ring_scores'),
+];
+
+const SCORE: readonly Field[] = [
+  ...HEAD,
+  ptr('scores', 'float', '[batch, kv_heads, score_stride] anchor score of each key'),
+  ptr('q', 'const void', '[query rows, q_heads, d] queries after RoPE'),
+  ptr('k', 'const void', '[key rows, kv_heads, d] keys after RoPE'),
+  ptr('v', 'const void', '[key rows, kv_heads, d] values; form "exact" only'),
+  ptr('o', 'const void', '[query rows, q_heads, d] attention output; form "exact" only'),
+  ptr('lse', 'const float', '[query rows, q_heads] natural log-sum-exp of each row'),
+  ptr('cu_q', 'const int32_t', '[batch + 1] first query row of each sequence'),
+  ptr('cu_k', 'const int32_t', '[batch + 1] first key row of each sequence'),
+  ptr('first_pos', 'const int32_t', '[batch] position of key 0; null: 0'),
+  ptr('q_pos', 'const int32_t', '[batch] position of query row 0; null: first_pos + keys - query rows'),
+  i64('q_row_stride', 'bytes'),
+  i64('q_head_stride', 'bytes'),
+  i64('o_row_stride', 'bytes'),
+  i64('o_head_stride', 'bytes'),
+  i64('k_row_stride', 'bytes'),
+  i64('k_head_stride', 'bytes'),
+  i64('v_row_stride', 'bytes'),
+  i64('v_head_stride', 'bytes'),
+  i32('batch', 'sequences; grid.z'),
+  i32('q_heads', ''),
+  i32('kv_heads', 'grid.y'),
+  i32('max_tokens', 'host bound on keys per sequence; fixes grid.x'),
+  i32('score_stride', 'row stride of scores, in elements'),
+  f32('scale', 'factor on q.k, natural units'),
+];
+
+const SELECT: readonly Field[] = [
+  ...HEAD,
+  ptr('scores', 'const float', '[batch, kv_heads, score_stride]; NaN and -inf never win'),
+  ptr('keep_bitmap', 'uint32_t', '[batch, kv_heads, keep_words] bit j: token j is kept; all words are written'),
+  ptr('keep_indices', 'int32_t', '[batch, kv_heads, max_anchors] kept tokens ascending, then -1'),
+  ptr('keep_count', 'int32_t', '[batch, kv_heads] tokens kept; null: not wanted'),
+  ptr('token_count', 'const int32_t', '[batch] candidates 0 ... token_count - 1'),
+  i32('batch', 'sequences; grid.y'),
+  i32('kv_heads', 'grid.x'),
+  i32('score_stride', 'row stride of scores, in elements'),
+  i32('keep_words', 'row stride of keep_bitmap'),
+  i32('max_anchors', 'row stride of keep_indices; no more are kept'),
+  i32('budget_permille', 'anchors per 1000 tokens, rounded down; used when budget_tokens is -1'),
+  i32('budget_tokens', 'anchors per sequence and KV head, or -1'),
+  i32('first_tokens', 'tokens 0 ... first_tokens - 1 are kept beside the budget'),
+];
+
+const UNPACK: readonly Field[] = [
+  ...HEAD,
+  ptr('k', 'void', '[output rows, kv_heads, d] keys after RoPE, gain applied, anchors exact'),
+  ptr('v', 'void', '[output rows, kv_heads, d] values'),
+  ...pagePointers('const '),
+  ...codebookPointers,
+  ...anchorPointers('const '),
+  ptr('frozen_len', 'const int32_t', '[batch] as in decode; null: 0'),
+  ptr('frozen_anchor_pages', 'const int32_t', '[batch] as in decode; null: 0'),
+  ptr('first_token', 'const int32_t', '[batch] first logical token to write, a multiple of 16; null: 0'),
+  ptr('cu_tokens', 'const int32_t', '[batch + 1] first output row of each sequence; their differences count the tokens'),
+  ptr('first_pos', 'const int32_t', '[batch] position of logical token 0; null: 0'),
+  i64('k_row_stride', 'bytes'),
+  i64('k_head_stride', 'bytes'),
+  i64('v_row_stride', 'bytes'),
+  i64('v_head_stride', 'bytes'),
+  ...pageStrides,
+  ...anchorStrides,
+  i32('batch', 'sequences; grid.z'),
+  i32('kv_heads', 'grid.y'),
+  ...pageInts,
+  i32('max_anchor_pages', 'row stride of anchor_table, in entries'),
+  i32('max_tokens', 'host bound on tokens per sequence; fixes grid.x'),
+  ...ropeInts,
+  attentionFactor,
+];
+
+const struct = (op: string, doc: string, fields: readonly Field[]): ParamStruct => ({ op, name: `antkv_${op}_params`, doc, fields });
+
+/** The parameter struct of each op. Fields are only ever appended within an ABI version. */
+export const PARAM_STRUCTS: readonly ParamStruct[] = [
+  struct('encode', 'K/V rows to whole coded pages, and the kept rows to anchor pages.', ENCODE),
+  struct('append', 'Commits new rows into the ring; encodes what leaves the window.', APPEND),
+  struct('decode', 'Attention of a few query rows over coded pages, anchors and ring.', DECODE),
+  struct('combine', 'Merges the splits of decode in a fixed order.', COMBINE),
+  struct('score', 'Anchor score of every key, after any attention that returned the LSE.', SCORE),
+  struct('select', 'The top budget of the scores, as bitmap and ascending indices.', SELECT),
+  struct('unpack', 'A range of coded tokens as rotated exact rows.', UNPACK),
+];
+
+/** Offset of each field and the size of the struct in bytes, by the C rules for natural alignment. */
+export function structLayout(s: ParamStruct): { offsets: number[]; bytes: number } {
+  let at = 0;
+  let align = 1;
+  const offsets = s.fields.map(({ type }) => {
+    const size = FIELD_BYTES[type];
+    align = Math.max(align, size);
+    at = Math.ceil(at / size) * size;
+    const offset = at;
+    at += size;
+    return offset;
+  });
+  return { offsets, bytes: Math.ceil(at / align) * align };
+}
+
+/** The parameter struct of `op`. Throws for ops without one. */
+export function paramStruct(op: string): ParamStruct {
+  const found = PARAM_STRUCTS.find((s) => s.op === op);
+  if (!found) throw new Error(`op ${op} has no parameter struct`);
+  return found;
+}

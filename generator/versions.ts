@@ -1,0 +1,13 @@
+// The one list of integers that version what others depend on.
+export const VERSIONS = {
+  /** Parameter structs of antkv.h: rises when a field moves, changes or goes. */
+  abi: 1,
+  /** Coded pages, anchor pages, ring and packed codebooks: rises when a byte moves. */
+  layout: 1,
+  /** Schema of generated/manifest.json. */
+  manifest: 1,
+  /** Schema of the tuning table. */
+  table: 1,
+  /** Schema of codebook files and K/V dumps. */
+  codebook: 1,
+} as const;

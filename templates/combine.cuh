@@ -1,0 +1,42 @@
+// Merges the splits of decode, always in the order 0, 1, ...: one warp per query row and head. grid (rows, ceil(q_heads / warps)).
+
+constexpr float kLog2e = 1.44269504f;
+constexpr float kLn2 = 0.693147181f;
+
+template <class K, class P>
+__device__ __forceinline__ void combine(const P& p) {
+  const int row = block_index().x, head = block_index().y * K::kWarps + warp_index(), lane = lane_index();
+  if (head >= p.q_heads) return;
+  const int64_t column = int64_t(row) * p.q_heads + head, columns = int64_t(p.rows) * p.q_heads;
+
+  float lse;
+  if (p.partial_o) {
+    float top = minus_infinity();
+    for (int split = 0; split < p.splits; ++split) top = fmaxf(top, load_global(p.partial_lse + split * columns + column));
+    constexpr int kMine = K::kHeadDim / 32;
+    float sum[kMine] = {};
+    float total = 0;
+    for (int split = 0; split < p.splits && top > minus_infinity(); ++split) {
+      const float weight = exp2_fast((load_global(p.partial_lse + split * columns + column) - top) * kLog2e);
+      total += weight;
+#pragma unroll
+      for (int i = 0; i < kMine; ++i)
+        sum[i] += weight * load_global(p.partial_o + (split * columns + column) * K::kHeadDim + i * 32 + lane);
+    }
+    lse = total > 0 ? top + log2_fast(total) * kLn2 : minus_infinity();
+    f16* out = reinterpret_cast<f16*>(byte_pointer(p.out) + row * p.out_row_stride + head * p.out_head_stride);
+#pragma unroll
+    for (int i = 0; i < kMine; ++i) store_global(out + i * 32 + lane, to_f16(total > 0 ? sum[i] / total : 0.0f));
+    if (p.lse && lane == 0) store_global(p.lse + column, lse);
+  } else {
+    lse = load_global(p.lse + column);  // one split: decode wrote output and lse itself
+  }
+
+  // Raw scores of ring rows become attention mass, which only the final log-sum-exp allows.
+  if (p.ring_scores)
+    for (int i = lane; i < p.ring_rows; i += 32) {
+      float* score = p.ring_scores + column * p.ring_rows + i;
+      const float raw = load_global(score);
+      store_global(score, raw == minus_infinity() ? 0.0f : exp2_fast((raw - lse) * kLog2e));
+    }
+}

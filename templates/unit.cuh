@@ -1,0 +1,24 @@
+// One coded unit of 16 tokens on its way from its page to rows: staged bytes, then channels.
+
+/// Starts copying a coded unit as it lies in its page, one warp.
+template <int kUnitBytes>
+__device__ __forceinline__ void stage_unit(unsigned char* stage, const unsigned char* unit) {
+  for (int at = lane_index() * 16; at < kUnitBytes; at += 32 * 16) copy_async(stage + at, unit + at, true);
+}
+
+/// Turns a staged coded unit into rows, one warp. `valid` tokens of it were ever written.
+template <class K>
+__device__ __forceinline__ void expand_unit(unit_rows<K::kHeadDim>& rows, const unsigned char* stage, const unsigned char* k_codebook,
+                                            const unsigned char* v_codebook, int valid) {
+  constexpr int kStride = unit_rows<K::kHeadDim>::kStride;
+  if constexpr (K::Key::kExact) {
+    copy_rows<K::kHeadDim>(rows.k, kStride, stage, valid);
+  } else {
+    expand_rows<typename K::Key, K::kHeadDim>(rows.k, kStride, stage, k_codebook);
+  }
+  if constexpr (K::Value::kExact) {
+    copy_rows<K::kHeadDim>(rows.v, kStride, stage + K::kValueOffset, valid);
+  } else {
+    expand_rows<typename K::Value, K::kHeadDim>(rows.v, kStride, stage + K::kValueOffset, v_codebook);
+  }
+}
