@@ -7,15 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The same numbers as in antkv.h: a compiler that sees both headers refuses two definitions that differ. */
+#define ANTKV_UNIT_TOKENS 16 /* every page size is a multiple */
+#define ANTKV_ANCHOR_ROWS 16 /* rows of an anchor page */
+#define ANTKV_DRAFT_ROWS 16  /* uncommitted rows that a ring holds beyond window + flush block */
+
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-enum {
-  ANTKV_UNIT_TOKENS = 16, /* every page size is a multiple */
-  ANTKV_ANCHOR_ROWS = 16, /* rows of an anchor page */
-  ANTKV_DRAFT_ROWS = 16   /* uncommitted rows that a ring holds beyond window + flush block */
-};
 
 /* How the channels of one head become bytes: codes of `bits` bits for `channels` channels each, or exact 16-bit rows. */
 typedef struct antkv_codec {

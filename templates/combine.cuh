@@ -18,6 +18,7 @@ __device__ __forceinline__ void combine(const P& p) {
     float total = 0;
     for (int split = 0; split < p.splits && top > minus_infinity(); ++split) {
       const float weight = exp2_fast((load_global(p.partial_lse + split * columns + column) - top) * kLog2e);
+      if (weight == 0) continue;  // a split that saw nothing may have left its output as it was: 0 * NaN is NaN
       total += weight;
 #pragma unroll
       for (int i = 0; i < kMine; ++i)

@@ -1,0 +1,353 @@
+// Generated file. Do not edit.
+//   template  generator/bindings/c.ts
+//   remake    npx gen --arch sm80
+/* antkv: parameter structs of every op. C11 and C++17, on 64-bit machines; no CUDA types: a stream is a void*.
+
+   Each kernel takes one of these structs by value as its only argument. Set struct_size to sizeof and abi_version to
+   ANTKV_ABI_VERSION. Strides count bytes. Pointers are device pointers, 16-byte aligned; null means "not there" or "not wanted" where
+   the field says so. Set every field, or clear the struct first. `tokens` and `warps` of a grid are the kernel's own numbers: manifest.json
+   has them, with dynamicShared, the dynamic shared memory. Kernels neither allocate nor synchronise; grids depend on host bounds only. */
+#ifndef ANTKV_H
+#define ANTKV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Rises when a field of a struct moves, changes or goes. */
+#define ANTKV_ABI_VERSION 1
+/* Rises when a byte of coded pages, anchor pages, ring or packed codebooks moves. */
+#define ANTKV_LAYOUT_VERSION 1
+/* Tokens of a unit, rows of an anchor page, uncommitted rows that a ring holds beyond window + flush block. */
+#define ANTKV_UNIT_TOKENS 16
+#define ANTKV_ANCHOR_ROWS 16
+#define ANTKV_DRAFT_ROWS 16
+/* Page sizes, in tokens. */
+#define ANTKV_PAGE_SIZES 16, 32, 64, 128, 256
+
+#ifdef __cplusplus
+#define ANTKV_STATIC_ASSERT(condition, what) static_assert(condition, what)
+extern "C" {
+#else
+#define ANTKV_STATIC_ASSERT(condition, what) _Static_assert(condition, what)
+#endif
+
+/* K/V rows to whole coded pages, and the kept rows to anchor pages.
+   grid (ceil(max_tokens / tokens) + ceil(max_anchors / 16), kv_heads, batch), block (32 * warps, 1, 1) */
+typedef struct antkv_encode_params {
+  uint32_t struct_size;         /* sizeof this struct */
+  uint32_t abi_version;         /* ANTKV_ABI_VERSION */
+  const void* k;                /* [input rows, kv_heads, d] keys, dtype of the contract, after RoPE unless keys_unrotated */
+  const void* v;                /* [input rows, kv_heads, d] values */
+  void* pages;                  /* coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride */
+  const int32_t* block_table;   /* [batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices */
+  const int32_t* page_indptr;   /* [batch + 1] CSR offsets into page_indices; null with block_table */
+  const int32_t* page_indices;  /* [page_indptr[batch]] pages; null with block_table */
+  const void* k_codebook;       /* [kv_heads] packed codebooks of the keys (antkv_pack_codebook); null for exact keys */
+  const void* v_codebook;       /* [kv_heads] packed codebooks of the values; null for exact values */
+  const float* inv_freq;        /* [rotary_dim / 2] RoPE frequencies in radians per position; null for contracts without "pre" */
+  void* anchors;                /* anchor pages of 16 rows; block of (page, KV head) at anchors + page * anchor_page_stride + head * anchor_head_stride */
+  const int32_t* anchor_table;  /* [slots, max_anchor_pages] anchor pages of each sequence, -1 ends the list; null: no anchors */
+  const int32_t* state_slot;    /* [batch] row of per-sequence state (ring, anchor_table); null: the batch row */
+  const int32_t* cu_tokens;     /* [batch + 1] first input row of each sequence */
+  const int32_t* first_token;   /* [batch] logical index of the first input row, a multiple of page_size; null: 0 */
+  const int32_t* first_pos;     /* [batch] position of logical token 0; null: 0 */
+  const uint32_t* keep_bitmap;  /* [batch, kv_heads, keep_words] bit j: logical token j is an anchor; null: none */
+  const int32_t* keep_indices;  /* [batch, kv_heads, max_anchors] logical tokens whose rows go to anchor rows 0, 1, ...; -1 empties the row; null: none */
+  int64_t k_row_stride;         /* bytes */
+  int64_t k_head_stride;        /* bytes */
+  int64_t v_row_stride;         /* bytes */
+  int64_t v_head_stride;        /* bytes */
+  int64_t page_stride;          /* bytes from page to page */
+  int64_t page_head_stride;     /* bytes from KV head to KV head inside a page */
+  int64_t anchor_page_stride;   /* bytes from anchor page to anchor page */
+  int64_t anchor_head_stride;   /* bytes from KV head to KV head inside an anchor page */
+  int32_t batch;                /* sequences */
+  int32_t kv_heads;
+  int32_t page_size;            /* tokens per page: 16, 32, 64, 128 or 256 */
+  int32_t max_pages;            /* row stride of block_table, in entries */
+  int32_t max_anchor_pages;     /* row stride of anchor_table, in entries */
+  int32_t max_tokens;           /* host bound on input rows per sequence; fixes grid.x */
+  int32_t max_anchors;          /* row stride of keep_indices */
+  int32_t keep_words;           /* row stride of keep_bitmap */
+  int32_t keys_unrotated;       /* 1: k is given before RoPE; the anchor rows are rotated on the way */
+  int32_t rotary_dim;           /* channels that RoPE rotates, even, at most the head dim */
+  int32_t rope_interleaved;     /* 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1) */
+  float attention_factor;       /* factor on cos and sin (YaRN); 1 without */
+} antkv_encode_params;
+ANTKV_STATIC_ASSERT(sizeof(antkv_encode_params) == 256, "antkv_encode_params: size");
+ANTKV_STATIC_ASSERT(offsetof(antkv_encode_params, attention_factor) == 252, "antkv_encode_params: offset of attention_factor");
+
+/* Commits new rows into the ring; encodes what leaves the window.
+   Declared ahead of its kernels. */
+typedef struct antkv_append_params {
+  uint32_t struct_size;                /* sizeof this struct */
+  uint32_t abi_version;                /* ANTKV_ABI_VERSION */
+  const void* k;                       /* [new rows, kv_heads, d] keys after RoPE of this step */
+  const void* v;                       /* [new rows, kv_heads, d] values of this step */
+  void* pages;                         /* coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride */
+  const int32_t* block_table;          /* [batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices */
+  const int32_t* page_indptr;          /* [batch + 1] CSR offsets into page_indices; null with block_table */
+  const int32_t* page_indices;         /* [page_indptr[batch]] pages; null with block_table */
+  const void* k_codebook;              /* [kv_heads] packed codebooks of the keys (antkv_pack_codebook); null for exact keys */
+  const void* v_codebook;              /* [kv_heads] packed codebooks of the values; null for exact values */
+  const float* inv_freq;               /* [rotary_dim / 2] RoPE frequencies in radians per position; null for contracts without "pre" */
+  void* anchors;                       /* anchor pages of 16 rows; block of (page, KV head) at anchors + page * anchor_page_stride + head * anchor_head_stride */
+  const int32_t* anchor_table;         /* [slots, max_anchor_pages] anchor pages of each sequence, -1 ends the list; null: no anchors */
+  const int32_t* state_slot;           /* [batch] row of per-sequence state (ring, anchor_table); null: the batch row */
+  void* ring_k;                        /* [slots, kv_heads, ring_rows, d] */
+  void* ring_v;                        /* [slots, kv_heads, ring_rows, d] */
+  const float* ring_mass;              /* [rows, q_heads, ring_rows] attention mass of the step before (combine) */
+  float* ring_score;                   /* [slots, kv_heads, ring_rows] running column sums */
+  int32_t* ring_count;                 /* [slots, ring_rows] rows that saw each token */
+  float* anchor_score;                 /* [slots, kv_heads, max_anchor_pages * 16] scores frozen when chosen */
+  const int32_t* seq_len;              /* [batch] committed tokens before this step */
+  const int32_t* accepted;             /* [batch] rows of the step before to commit; null: all */
+  const int32_t* coded_len;            /* [batch] tokens already in pages; null: the flush rule of CACHE.md */
+  const int32_t* frozen_len;           /* [batch] tokens inherited from a shared prefix; null: 0 */
+  const int32_t* frozen_anchor_pages;  /* [batch] leading inherited entries of anchor_table; null: 0 */
+  const int32_t* first_pos;            /* [batch] position of logical token 0; null: 0 */
+  const int32_t* cu_q;                 /* [batch + 1] first new row of each sequence; null: one row each */
+  int64_t k_row_stride;                /* bytes */
+  int64_t k_head_stride;               /* bytes */
+  int64_t v_row_stride;                /* bytes */
+  int64_t v_head_stride;               /* bytes */
+  int64_t page_stride;                 /* bytes from page to page */
+  int64_t page_head_stride;            /* bytes from KV head to KV head inside a page */
+  int64_t anchor_page_stride;          /* bytes from anchor page to anchor page */
+  int64_t anchor_head_stride;          /* bytes from KV head to KV head inside an anchor page */
+  int64_t ring_slot_stride;            /* bytes */
+  int64_t ring_head_stride;            /* bytes */
+  int64_t ring_row_stride;             /* bytes */
+  int32_t batch;                       /* sequences */
+  int32_t q_heads;
+  int32_t kv_heads;
+  int32_t page_size;                   /* tokens per page: 16, 32, 64, 128 or 256 */
+  int32_t max_pages;                   /* row stride of block_table, in entries */
+  int32_t max_anchor_pages;            /* row stride of anchor_table, in entries */
+  int32_t ring_rows;                   /* window + flush_block + 16 */
+  int32_t window;                      /* newest tokens that stay exact */
+  int32_t flush_block;                 /* tokens encoded at once, a multiple of page_size */
+  int32_t budget_permille;             /* anchors per 1000 coded tokens */
+  int32_t first_tokens;                /* tokens that are always anchors */
+  int32_t rotary_dim;                  /* channels that RoPE rotates, even, at most the head dim */
+  int32_t rope_interleaved;            /* 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1) */
+  float attention_factor;              /* factor on cos and sin (YaRN); 1 without */
+} antkv_append_params;
+ANTKV_STATIC_ASSERT(sizeof(antkv_append_params) == 352, "antkv_append_params: size");
+ANTKV_STATIC_ASSERT(offsetof(antkv_append_params, attention_factor) == 348, "antkv_append_params: offset of attention_factor");
+
+/* Attention of a few query rows over coded pages, anchors and ring.
+   grid (splits, kv_heads * ceil(max_q_len * (q_heads / kv_heads) / 8), batch), block (32 * warps, 1, 1) */
+typedef struct antkv_decode_params {
+  uint32_t struct_size;                /* sizeof this struct */
+  uint32_t abi_version;                /* ANTKV_ABI_VERSION */
+  void* out;                           /* [rows, q_heads, d] output, dtype of the contract; written when splits is 1 */
+  float* lse;                          /* [rows, q_heads] natural log-sum-exp, -inf for a row that sees nothing; null: not wanted; written when splits is 1 */
+  const void* q;                       /* [rows, q_heads, d] queries after RoPE, dtype of the contract */
+  const void* pages;                   /* coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride */
+  const int32_t* block_table;          /* [batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices */
+  const int32_t* page_indptr;          /* [batch + 1] CSR offsets into page_indices; null with block_table */
+  const int32_t* page_indices;         /* [page_indptr[batch]] pages; null with block_table */
+  const void* k_codebook;              /* [kv_heads] packed codebooks of the keys (antkv_pack_codebook); null for exact keys */
+  const void* v_codebook;              /* [kv_heads] packed codebooks of the values; null for exact values */
+  const float* inv_freq;               /* [rotary_dim / 2] RoPE frequencies in radians per position; null for contracts without "pre" */
+  const void* anchors;                 /* anchor pages of 16 rows; block of (page, KV head) at anchors + page * anchor_page_stride + head * anchor_head_stride */
+  const int32_t* anchor_table;         /* [slots, max_anchor_pages] anchor pages of each sequence, -1 ends the list; null: no anchors */
+  const int32_t* state_slot;           /* [batch] row of per-sequence state (ring, anchor_table); null: the batch row */
+  const void* ring_k;                  /* [slots, kv_heads, ring_rows, d] exact keys after RoPE, token j in row j mod ring_rows; null: no ring */
+  const void* ring_v;                  /* [slots, kv_heads, ring_rows, d] exact values */
+  float* ring_scores;                  /* [rows, q_heads, ring_rows] raw scores (natural units) of ring rows seen, -inf elsewhere; null: not wanted */
+  float* partial_o;                    /* [splits, rows, q_heads, d] normalised output of each split; null when splits is 1 */
+  float* partial_lse;                  /* [splits, rows, q_heads] natural log-sum-exp of each split; null when splits is 1 */
+  const int32_t* coded_len;            /* [batch] tokens read from pages; at most kv_len */
+  const int32_t* kv_len;               /* [batch] tokens stored, this step's rows included: the ring holds coded_len ... kv_len - 1 */
+  const int32_t* frozen_len;           /* [batch] tokens inherited from a shared prefix; null: 0 */
+  const int32_t* frozen_anchor_pages;  /* [batch] leading entries of anchor_table that are inherited: their rows at or beyond frozen_len are skipped; null: 0 */
+  const int32_t* first_pos;            /* [batch] position of logical token 0; null: 0 */
+  const int32_t* q_pos;                /* [batch] position of the first query row; null: first_pos + kv_len - query rows */
+  const int32_t* cu_q;                 /* [batch + 1] first query row of each sequence; null: one row each */
+  const uint16_t* tree_mask;           /* [rows] bit k: this row sees the k-th new row of its sequence; replaces the position rule for new rows; null: causal */
+  const float* sink_logits;            /* [q_heads] learned sink logits, contracts with "sink" only */
+  int64_t q_row_stride;                /* bytes */
+  int64_t q_head_stride;               /* bytes */
+  int64_t out_row_stride;              /* bytes */
+  int64_t out_head_stride;             /* bytes */
+  int64_t page_stride;                 /* bytes from page to page */
+  int64_t page_head_stride;            /* bytes from KV head to KV head inside a page */
+  int64_t anchor_page_stride;          /* bytes from anchor page to anchor page */
+  int64_t anchor_head_stride;          /* bytes from KV head to KV head inside an anchor page */
+  int64_t ring_slot_stride;            /* bytes from sequence to sequence */
+  int64_t ring_head_stride;            /* bytes from KV head to KV head */
+  int64_t ring_row_stride;             /* bytes from row to row */
+  int32_t batch;                       /* sequences */
+  int32_t q_heads;                     /* a multiple of kv_heads; the GQA ratio is at most 16 */
+  int32_t kv_heads;
+  int32_t rows;                        /* query rows of all sequences */
+  int32_t page_size;                   /* tokens per page: 16, 32, 64, 128 or 256 */
+  int32_t max_pages;                   /* row stride of block_table, in entries */
+  int32_t max_anchor_pages;            /* row stride of anchor_table, in entries */
+  int32_t ring_rows;                   /* window + flush block + 16 */
+  int32_t segments;                    /* bit 0: coded pages, bit 1: anchors, bit 2: ring */
+  int32_t splits;                      /* CTAs that share one sequence and KV head; grid.x */
+  int32_t max_q_len;                   /* host bound on query rows per sequence; fixes grid.y */
+  int32_t rotary_dim;                  /* channels that RoPE rotates, even, at most the head dim */
+  int32_t rope_interleaved;            /* 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1) */
+  float scale;                         /* factor on q.k, natural units; usually 1/sqrt(d) */
+  float attention_factor;              /* factor on cos and sin (YaRN); 1 without */
+  float softcap;                       /* contracts with "softcap" only */
+} antkv_decode_params;
+ANTKV_STATIC_ASSERT(sizeof(antkv_decode_params) == 376, "antkv_decode_params: size");
+ANTKV_STATIC_ASSERT(offsetof(antkv_decode_params, softcap) == 372, "antkv_decode_params: offset of softcap");
+
+/* Merges the splits of decode in a fixed order.
+   grid (rows, ceil(q_heads / warps), 1), block (32 * warps, 1, 1) */
+typedef struct antkv_combine_params {
+  uint32_t struct_size;      /* sizeof this struct */
+  uint32_t abi_version;      /* ANTKV_ABI_VERSION */
+  void* out;                 /* [rows, q_heads, d] output, dtype of the contract */
+  float* lse;                /* [rows, q_heads] natural log-sum-exp; null: not wanted */
+  const float* partial_o;    /* [splits, rows, q_heads, d] */
+  const float* partial_lse;  /* [splits, rows, q_heads]; -inf marks a split that saw nothing */
+  float* ring_scores;        /* [rows, q_heads, ring_rows] raw scores in, attention mass exp(s - lse) out; null: not wanted */
+  int64_t out_row_stride;    /* bytes */
+  int64_t out_head_stride;   /* bytes */
+  int32_t rows;              /* query rows; grid.x */
+  int32_t q_heads;           /* grid.y */
+  int32_t splits;            /* merged in order 0, 1, ... */
+  int32_t ring_rows;         /* row stride of ring_scores */
+} antkv_combine_params;
+ANTKV_STATIC_ASSERT(sizeof(antkv_combine_params) == 80, "antkv_combine_params: size");
+ANTKV_STATIC_ASSERT(offsetof(antkv_combine_params, ring_rows) == 76, "antkv_combine_params: offset of ring_rows");
+
+/* Anchor score of every key, after any attention that returned the LSE.
+   grid (ceil(max_tokens / tokens), kv_heads, batch), block (32 * warps, 1, 1) */
+typedef struct antkv_score_params {
+  uint32_t struct_size;      /* sizeof this struct */
+  uint32_t abi_version;      /* ANTKV_ABI_VERSION */
+  float* scores;             /* [batch, kv_heads, score_stride] anchor score of each key */
+  const void* q;             /* [query rows, q_heads, d] queries after RoPE */
+  const void* k;             /* [key rows, kv_heads, d] keys after RoPE */
+  const void* v;             /* [key rows, kv_heads, d] values; form "exact" only */
+  const void* o;             /* [query rows, q_heads, d] attention output; form "exact" only */
+  const float* lse;          /* [query rows, q_heads] natural log-sum-exp of each row */
+  const int32_t* cu_q;       /* [batch + 1] first query row of each sequence */
+  const int32_t* cu_k;       /* [batch + 1] first key row of each sequence */
+  const int32_t* first_pos;  /* [batch] position of key 0; null: 0 */
+  const int32_t* q_pos;      /* [batch] position of query row 0; null: first_pos + keys - query rows */
+  int64_t q_row_stride;      /* bytes */
+  int64_t q_head_stride;     /* bytes */
+  int64_t o_row_stride;      /* bytes */
+  int64_t o_head_stride;     /* bytes */
+  int64_t k_row_stride;      /* bytes */
+  int64_t k_head_stride;     /* bytes */
+  int64_t v_row_stride;      /* bytes */
+  int64_t v_head_stride;     /* bytes */
+  int32_t batch;             /* sequences; grid.z */
+  int32_t q_heads;
+  int32_t kv_heads;          /* grid.y */
+  int32_t max_tokens;        /* host bound on keys per sequence; fixes grid.x */
+  int32_t score_stride;      /* row stride of scores, in elements */
+  float scale;               /* factor on q.k, natural units */
+} antkv_score_params;
+ANTKV_STATIC_ASSERT(sizeof(antkv_score_params) == 176, "antkv_score_params: size");
+ANTKV_STATIC_ASSERT(offsetof(antkv_score_params, scale) == 172, "antkv_score_params: offset of scale");
+
+/* The top budget of the scores, as bitmap and ascending indices.
+   grid (kv_heads, batch, 1), block (32 * warps, 1, 1) */
+typedef struct antkv_select_params {
+  uint32_t struct_size;        /* sizeof this struct */
+  uint32_t abi_version;        /* ANTKV_ABI_VERSION */
+  const float* scores;         /* [batch, kv_heads, score_stride]; NaN and -inf never win */
+  uint32_t* keep_bitmap;       /* [batch, kv_heads, keep_words] bit j: token j is kept; all words are written */
+  int32_t* keep_indices;       /* [batch, kv_heads, max_anchors] kept tokens ascending, then -1 */
+  int32_t* keep_count;         /* [batch, kv_heads] tokens kept; null: not wanted */
+  const int32_t* token_count;  /* [batch] candidates 0 ... token_count - 1 */
+  int32_t batch;               /* sequences; grid.y */
+  int32_t kv_heads;            /* grid.x */
+  int32_t score_stride;        /* row stride of scores, in elements */
+  int32_t keep_words;          /* row stride of keep_bitmap */
+  int32_t max_anchors;         /* row stride of keep_indices; no more are kept */
+  int32_t budget_permille;     /* anchors per 1000 tokens, rounded down; used when budget_tokens is -1 */
+  int32_t budget_tokens;       /* anchors per sequence and KV head, or -1 */
+  int32_t first_tokens;        /* tokens 0 ... first_tokens - 1 are kept beside the budget */
+} antkv_select_params;
+ANTKV_STATIC_ASSERT(sizeof(antkv_select_params) == 80, "antkv_select_params: size");
+ANTKV_STATIC_ASSERT(offsetof(antkv_select_params, first_tokens) == 76, "antkv_select_params: offset of first_tokens");
+
+/* A range of coded tokens as rotated exact rows.
+   grid (ceil(max_tokens / tokens) + max_anchor_pages, kv_heads, batch), block (32 * warps, 1, 1) */
+typedef struct antkv_unpack_params {
+  uint32_t struct_size;                /* sizeof this struct */
+  uint32_t abi_version;                /* ANTKV_ABI_VERSION */
+  void* k;                             /* [output rows, kv_heads, d] keys after RoPE, gain applied, anchors exact */
+  void* v;                             /* [output rows, kv_heads, d] values */
+  const void* pages;                   /* coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride */
+  const int32_t* block_table;          /* [batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices */
+  const int32_t* page_indptr;          /* [batch + 1] CSR offsets into page_indices; null with block_table */
+  const int32_t* page_indices;         /* [page_indptr[batch]] pages; null with block_table */
+  const void* k_codebook;              /* [kv_heads] packed codebooks of the keys (antkv_pack_codebook); null for exact keys */
+  const void* v_codebook;              /* [kv_heads] packed codebooks of the values; null for exact values */
+  const float* inv_freq;               /* [rotary_dim / 2] RoPE frequencies in radians per position; null for contracts without "pre" */
+  const void* anchors;                 /* anchor pages of 16 rows; block of (page, KV head) at anchors + page * anchor_page_stride + head * anchor_head_stride */
+  const int32_t* anchor_table;         /* [slots, max_anchor_pages] anchor pages of each sequence, -1 ends the list; null: no anchors */
+  const int32_t* state_slot;           /* [batch] row of per-sequence state (ring, anchor_table); null: the batch row */
+  const int32_t* frozen_len;           /* [batch] as in decode; null: 0 */
+  const int32_t* frozen_anchor_pages;  /* [batch] as in decode; null: 0 */
+  const int32_t* first_token;          /* [batch] first logical token to write, a multiple of 16; null: 0 */
+  const int32_t* cu_tokens;            /* [batch + 1] first output row of each sequence; their differences count the tokens */
+  const int32_t* first_pos;            /* [batch] position of logical token 0; null: 0 */
+  int64_t k_row_stride;                /* bytes */
+  int64_t k_head_stride;               /* bytes */
+  int64_t v_row_stride;                /* bytes */
+  int64_t v_head_stride;               /* bytes */
+  int64_t page_stride;                 /* bytes from page to page */
+  int64_t page_head_stride;            /* bytes from KV head to KV head inside a page */
+  int64_t anchor_page_stride;          /* bytes from anchor page to anchor page */
+  int64_t anchor_head_stride;          /* bytes from KV head to KV head inside an anchor page */
+  int32_t batch;                       /* sequences; grid.z */
+  int32_t kv_heads;                    /* grid.y */
+  int32_t page_size;                   /* tokens per page: 16, 32, 64, 128 or 256 */
+  int32_t max_pages;                   /* row stride of block_table, in entries */
+  int32_t max_anchor_pages;            /* row stride of anchor_table, in entries */
+  int32_t max_tokens;                  /* host bound on tokens per sequence; fixes grid.x */
+  int32_t rotary_dim;                  /* channels that RoPE rotates, even, at most the head dim */
+  int32_t rope_interleaved;            /* 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1) */
+  float attention_factor;              /* factor on cos and sin (YaRN); 1 without */
+} antkv_unpack_params;
+ANTKV_STATIC_ASSERT(sizeof(antkv_unpack_params) == 248, "antkv_unpack_params: size");
+ANTKV_STATIC_ASSERT(offsetof(antkv_unpack_params, attention_factor) == 240, "antkv_unpack_params: offset of attention_factor");
+
+/* Bytes of a contract's cache, each of one KV head. A ring has ring_rows rows per state slot. */
+typedef struct antkv_contract {
+  const char* name;
+  int32_t head_dim;
+  int32_t unit_bytes;       /* 16 tokens of a coded page */
+  int32_t page_bytes[5];    /* a coded page of each of ANTKV_PAGE_SIZES */
+  int32_t anchor_page_bytes; /* 16 anchor rows with their indices; 0 for exact recipes */
+  int32_t ring_row_bytes;    /* K and V of one exact row; 0 for exact recipes */
+  int32_t k_codebook_bytes;  /* packed codebook; 0 for exact keys */
+  int32_t v_codebook_bytes;
+} antkv_contract;
+
+/* Rows for `static const antkv_contract contracts[] = { ANTKV_CONTRACTS };` */
+#define ANTKV_CONTRACTS \
+  {"antkv_encode_d128_k4c8b_v4c8b_f16_pre_gain", 128, 1056, {1072, 2128, 4240, 8464, 16928}, 8256, 512, 98304, 98304}, \
+  {"antkv_encode_d128_k8c8b_v8c8bq8_f16_gain", 128, 544, {560, 1104, 2192, 4368, 8736}, 8256, 512, 81920, 49664}, \
+  {"antkv_encode_d128_k8c8b_v8c8bq8_f16_pre_gain", 128, 544, {560, 1104, 2192, 4368, 8736}, 8256, 512, 81920, 49664}, \
+  {"antkv_encode_d128_kf16_vf16_f16", 128, 8192, {8192, 16384, 32768, 65536, 131072}, 0, 0, 0, 0}, \
+  {"antkv_encode_d64_k8c8b_v8c8bq8_f16_pre_gain", 64, 288, {304, 592, 1168, 2320, 4640}, 4160, 256, 40960, 24832}, \
+  {"antkv_decode_d128_k4c8b_v4c8b_f16_pre_gain", 128, 1056, {1072, 2128, 4240, 8464, 16928}, 8256, 512, 98304, 98304}, \
+  {"antkv_decode_d128_k8c8b_v8c8bq8_f16_gain", 128, 544, {560, 1104, 2192, 4368, 8736}, 8256, 512, 81920, 49664}, \
+  {"antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain", 128, 544, {560, 1104, 2192, 4368, 8736}, 8256, 512, 81920, 49664}, \
+  {"antkv_decode_d128_kf16_vf16_f16", 128, 8192, {8192, 16384, 32768, 65536, 131072}, 0, 0, 0, 0}, \
+  {"antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain", 64, 288, {304, 592, 1168, 2320, 4640}, 4160, 256, 40960, 24832}, \
+  {"antkv_unpack_d128_k4c8b_v4c8b_f16_pre_gain", 128, 1056, {1072, 2128, 4240, 8464, 16928}, 8256, 512, 98304, 98304}, \
+  {"antkv_unpack_d128_k8c8b_v8c8bq8_f16_gain", 128, 544, {560, 1104, 2192, 4368, 8736}, 8256, 512, 81920, 49664}, \
+  {"antkv_unpack_d128_k8c8b_v8c8bq8_f16_pre_gain", 128, 544, {560, 1104, 2192, 4368, 8736}, 8256, 512, 81920, 49664}, \
+  {"antkv_unpack_d128_kf16_vf16_f16", 128, 8192, {8192, 16384, 32768, 65536, 131072}, 0, 0, 0, 0}, \
+  {"antkv_unpack_d64_k8c8b_v8c8bq8_f16_pre_gain", 64, 288, {304, 592, 1168, 2320, 4640}, 4160, 256, 40960, 24832}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

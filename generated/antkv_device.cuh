@@ -1,0 +1,147 @@
+// Generated file. Do not edit.
+//   template  templates/antkv_device.cuh
+//   remake    npx gen --arch sm80
+// What the kernels use of the device, by name: the only file with CUDA includes and inline PTX.
+// The emulator supplies a twin with the same names (harness/emulator/antkv_device.cuh), found first on the include path.
+// Kernels touch global and shared memory only through these functions; sm_80 and newer.
+#pragma once
+#include <cuda_fp16.h>
+#include <stdint.h>
+
+namespace antkv {
+
+/// A half-precision float as it lies in memory.
+struct f16 {
+  uint16_t bits;
+};
+
+__device__ __forceinline__ float to_float(f16 x) { return __half2float(__ushort_as_half(x.bits)); }
+/// Rounds to nearest even; beyond 65504 becomes infinity.
+__device__ __forceinline__ f16 to_f16(float x) { return {__half_as_ushort(__float2half_rn(x))}; }
+/// Two halves in a register, `lo` in the low 16 bits.
+__device__ __forceinline__ uint32_t pack(f16 lo, f16 hi) { return uint32_t(lo.bits) | uint32_t(hi.bits) << 16; }
+
+/// 8 and 16 bytes that move in one instruction.
+struct alignas(8) bytes8 {
+  uint32_t w[2];
+};
+struct alignas(16) bytes16 {
+  uint32_t w[4];
+};
+
+// --- identity -----------------------------------------------------------------------------------------------------
+__device__ __forceinline__ int thread_index() { return int(threadIdx.x); }
+__device__ __forceinline__ int lane_index() { return int(threadIdx.x) & 31; }
+/// The same in all lanes: read from lane 0, so that the compiler keeps it in a uniform register.
+__device__ __forceinline__ int warp_index() { return __shfl_sync(~0u, int(threadIdx.x) >> 5, 0); }
+struct index3 {
+  int x, y, z;
+};
+__device__ __forceinline__ index3 block_index() { return {int(blockIdx.x), int(blockIdx.y), int(blockIdx.z)}; }
+__device__ __forceinline__ index3 grid_size() { return {int(gridDim.x), int(gridDim.y), int(gridDim.z)}; }
+
+// --- memory: T has 1, 2, 4, 8 or 16 bytes and its natural alignment --------------------------------------------------
+/// The block's dynamic shared memory, 128-byte aligned; its size is a launch parameter.
+__device__ __forceinline__ unsigned char* shared_memory() {
+  extern __shared__ __align__(128) unsigned char antkv_shared[];
+  return antkv_shared;
+}
+template <class T>
+__device__ __forceinline__ T load_global(const T* p) {
+  return *p;
+}
+template <class T>
+__device__ __forceinline__ void store_global(T* p, T value) {
+  *p = value;
+}
+template <class T>
+__device__ __forceinline__ T load_shared(const T* p) {
+  return *p;
+}
+template <class T>
+__device__ __forceinline__ void store_shared(T* p, T value) {
+  *p = value;
+}
+/// Adds to a 32-bit word of shared memory; returns the old value.
+__device__ __forceinline__ uint32_t atomic_add_shared(uint32_t* p, uint32_t value) { return atomicAdd(p, value); }
+
+/// Starts a copy of 16 bytes, global to shared; zeros instead when `valid` is false (then `from` is not read, but must be a legal address).
+__device__ __forceinline__ void copy_async(void* to_shared, const void* from_global, bool valid) {
+  const uint32_t to = uint32_t(__cvta_generic_to_shared(to_shared));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from_global), "r"(valid ? 16 : 0) : "memory");
+}
+/// Closes this thread's group of copies.
+__device__ __forceinline__ void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+/// Waits until at most `kPending` of this thread's newest groups are under way. Other threads' copies need a barrier as well.
+template <int kPending>
+__device__ __forceinline__ void copy_async_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+}
+
+// --- barriers, shuffles, votes: all threads of the block, or of the warp, must arrive ---------------------------------
+__device__ __forceinline__ void block_barrier() { __syncthreads(); }
+__device__ __forceinline__ void warp_barrier() { __syncwarp(); }
+/// T has 4 bytes.
+template <class T>
+__device__ __forceinline__ T shuffle(T value, int lane) {
+  return __shfl_sync(~0u, value, lane);
+}
+template <class T>
+__device__ __forceinline__ T shuffle_xor(T value, int mask) {
+  return __shfl_xor_sync(~0u, value, mask);
+}
+template <class T>
+__device__ __forceinline__ T shuffle_up(T value, int delta) {
+  return __shfl_up_sync(~0u, value, delta);
+}
+/// Bit i: lane i's predicate.
+__device__ __forceinline__ uint32_t vote_ballot(bool predicate) { return __ballot_sync(~0u, predicate); }
+
+// --- matrix unit --------------------------------------------------------------------------------------------------
+// Lane = 4 * g + t. m16n8k16: A holds rows g, g + 8 and columns 2t, 2t + 1 (+ 8); B rows 2t, 2t + 1 (+ 8) of column g;
+// C and D rows g, g + 8 and columns 2t, 2t + 1 (PTX ISA, "Matrix fragments for mma.m16n8k16").
+/// d += A * B, 16 x 16 times 16 x 8, f16 in, fp32 sums.
+__device__ __forceinline__ void mma_16x8x16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+/// Four 8 x 8 matrices of 16-bit elements; lanes 8i ... 8i + 7 give the 16-byte rows of matrix i. Lane gets row g, columns 2t, 2t + 1 of each.
+__device__ __forceinline__ void load_matrix_x4(uint32_t (&r)[4], const void* row) {
+  const uint32_t from = uint32_t(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(from) : "memory");
+}
+/// The same, each matrix transposed: lane gets rows 2t, 2t + 1 of column g.
+__device__ __forceinline__ void load_matrix_x4_transposed(uint32_t (&r)[4], const void* row) {
+  const uint32_t from = uint32_t(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(from) : "memory");
+}
+/// Transposes an 8 x 8 matrix of 16-bit elements held as row g, columns 2t, 2t + 1 per lane.
+__device__ __forceinline__ uint32_t transpose_matrix(uint32_t row_fragment) {
+  uint32_t r;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(r) : "r"(row_fragment));
+  return r;
+}
+
+// --- arithmetic ---------------------------------------------------------------------------------------------------
+/// 2^x with a relative error of 2^-22 (CUDA C++ Programming Guide, intrinsic functions); 2^-inf = 0.
+__device__ __forceinline__ float exp2_fast(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+__device__ __forceinline__ float log2_fast(float x) { return __log2f(x); }
+/// a * b + c, rounded once.
+__device__ __forceinline__ float fused_multiply_add(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+/// Nearest integer, ties to even.
+__device__ __forceinline__ float round_even(float x) { return rintf(x); }
+__device__ __forceinline__ float square_root(float x) { return __fsqrt_rn(x); }
+/// Sine and cosine of |x| <= pi, absolute error 2^-21 (CUDA C++ Programming Guide, intrinsic functions).
+__device__ __forceinline__ void sine_cosine_fast(float x, float& sine, float& cosine) { __sincosf(x, &sine, &cosine); }
+__device__ __forceinline__ float minus_infinity() { return __int_as_float(0xff800000); }
+__device__ __forceinline__ uint32_t float_bits(float x) { return __float_as_uint(x); }
+__device__ __forceinline__ int count_bits(uint32_t x) { return __popc(x); }
+
+}  // namespace antkv

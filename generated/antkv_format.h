@@ -1,0 +1,187 @@
+// Generated file. Do not edit.
+//   template  templates/antkv_format.h
+//   remake    npx gen --arch sm80
+// Bytes of coded pages, anchor pages, rings and packed codebooks, for whoever allocates, writes or reads them. C11 and C++17, no dependencies.
+// The C twin of generator/codec.ts, generator/layout.ts and generator/pack.ts; CACHE.md section "Coded page" says what the parts mean.
+#ifndef ANTKV_FORMAT_H
+#define ANTKV_FORMAT_H
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The same numbers as in antkv.h: a compiler that sees both headers refuses two definitions that differ. */
+#define ANTKV_UNIT_TOKENS 16 /* every page size is a multiple */
+#define ANTKV_ANCHOR_ROWS 16 /* rows of an anchor page */
+#define ANTKV_DRAFT_ROWS 16  /* uncommitted rows that a ring holds beyond window + flush block */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* How the channels of one head become bytes: codes of `bits` bits for `channels` channels each, or exact 16-bit rows. */
+typedef struct antkv_codec {
+  int32_t channels; /* channels of one code; 0 if exact */
+  int32_t bits;     /* bits of one code; the codebook of a chunk has 2^bits entries; 0 if exact */
+  int32_t q8;       /* 1: the codebook is int8 with one fp32 scale per channel; 0: f16 */
+  int32_t exact;    /* 1: rows kept as they are */
+} antkv_codec;
+
+/* Parts of a page format. The page size is not one of them: one format serves every page size. */
+typedef struct antkv_format {
+  antkv_codec k, v;
+  int32_t head_dim;
+  int32_t k_gain, v_gain; /* 1: one fp16 factor per token and KV head */
+} antkv_format;
+
+/* Byte offsets in one unit of 16 tokens: K rows, V rows, gains (fp16), each token-major. Equal v_gain and k_gain offsets mean: no K gain. */
+typedef struct antkv_unit {
+  int64_t k_row, v_row; /* bytes of one token's row; the K rows start at 0 */
+  int64_t v, k_gain, v_gain, bytes;
+} antkv_unit;
+
+/* Byte offsets in the packed codebook of one side and KV head. */
+typedef struct antkv_codebook {
+  int64_t scale;     /* [head_dim] fp32, q8 only, else the same as half_norm; the entries start at 0 */
+  int64_t half_norm; /* [chunks, entries] fp32, half the squared norm of each centroid */
+  int64_t bytes;
+} antkv_codebook;
+
+static inline int64_t antkv_align16(int64_t bytes) { return (bytes + 15) / 16 * 16; }
+
+/* Reads a codec name such as "8c8b", "8c8bq8", "f16". Returns 1, or 0 if `name` is not a codec. */
+static inline int antkv_parse_codec(const char* name, antkv_codec* out) {
+  char* end;
+  memset(out, 0, sizeof *out);
+  if (strcmp(name, "f16") == 0 || strcmp(name, "bf16") == 0) {
+    out->exact = 1;
+    return 1;
+  }
+  if (*name < '1' || *name > '9') return 0;
+  out->channels = (int32_t)strtol(name, &end, 10);
+  if (end[0] != 'c' || end[1] < '1' || end[1] > '9') return 0;
+  out->bits = (int32_t)strtol(end + 1, &end, 10);
+  out->q8 = strcmp(end, "bq8") == 0;
+  return (out->q8 || strcmp(end, "b") == 0) && out->channels <= 256 && out->bits <= 16;
+}
+
+/* Codes per head vector, 0 if exact. */
+static inline int32_t antkv_chunks(antkv_codec c, int32_t head_dim) { return c.exact ? 0 : head_dim / c.channels; }
+/* Entries of one chunk's codebook, 0 if exact. */
+static inline int32_t antkv_entries(antkv_codec c) { return c.exact ? 0 : 1 << c.bits; }
+/* Bytes of one token's row in a coded page. */
+static inline int64_t antkv_row_bytes(antkv_codec c, int32_t head_dim) {
+  return c.exact ? 2 * (int64_t)head_dim : (int64_t)antkv_chunks(c, head_dim) * c.bits / 8;
+}
+
+static inline antkv_unit antkv_unit_layout(antkv_format f) {
+  antkv_unit u;
+  u.k_row = antkv_row_bytes(f.k, f.head_dim);
+  u.v_row = antkv_row_bytes(f.v, f.head_dim);
+  u.v = u.k_row * ANTKV_UNIT_TOKENS;
+  u.k_gain = u.v + u.v_row * ANTKV_UNIT_TOKENS;
+  u.v_gain = u.k_gain + (f.k_gain ? 2 * ANTKV_UNIT_TOKENS : 0);
+  u.bytes = antkv_align16(u.v_gain + (f.v_gain ? 2 * ANTKV_UNIT_TOKENS : 0));
+  return u;
+}
+
+/* Offset of the anchor bitmap (uint32 words, token 0 in the lowest bit) in a page of `page_size` tokens: behind the last unit. */
+static inline int64_t antkv_bitmap_offset(antkv_format f, int32_t page_size) {
+  return page_size / ANTKV_UNIT_TOKENS * antkv_unit_layout(f).bytes;
+}
+/* Bytes of one coded page of one KV head. Pages of formats with two exact sides have no bitmap. */
+static inline int64_t antkv_page_bytes(antkv_format f, int32_t page_size) {
+  const int64_t bitmap = f.k.exact && f.v.exact ? 0 : (page_size + 31) / 32 * 4;
+  return antkv_align16(antkv_bitmap_offset(f, page_size) + bitmap);
+}
+
+/* An anchor page of one KV head: K rows [16, d], V rows [16, d] (16 bit each), token indices [16] int32. */
+static inline int64_t antkv_anchor_v_offset(int32_t head_dim) { return (int64_t)ANTKV_ANCHOR_ROWS * head_dim * 2; }
+static inline int64_t antkv_anchor_index_offset(int32_t head_dim) { return (int64_t)ANTKV_ANCHOR_ROWS * head_dim * 4; }
+static inline int64_t antkv_anchor_page_bytes(int32_t head_dim) {
+  return antkv_anchor_index_offset(head_dim) + ANTKV_ANCHOR_ROWS * 4;
+}
+
+/* Rows of a sequence's ring, and its bytes, K and V together. */
+static inline int32_t antkv_ring_rows(int32_t window, int32_t flush_block) { return window + flush_block + ANTKV_DRAFT_ROWS; }
+static inline int64_t antkv_ring_bytes(int32_t head_dim, int32_t kv_heads, int32_t window, int32_t flush_block) {
+  return (int64_t)antkv_ring_rows(window, flush_block) * kv_heads * head_dim * 4;
+}
+
+static inline antkv_codebook antkv_codebook_layout(antkv_codec c, int32_t head_dim) {
+  antkv_codebook l = {0, 0, 0};
+  if (c.exact) return l;
+  l.scale = (int64_t)head_dim * antkv_entries(c) * (c.q8 ? 1 : 2);
+  l.half_norm = l.scale + (c.q8 ? (int64_t)head_dim * 4 : 0);
+  l.bytes = l.half_norm + (int64_t)antkv_chunks(c, head_dim) * antkv_entries(c) * 4;
+  return l;
+}
+
+/* The code of `chunk` in a token's row: codes of `bits` bits, packed tightly from the lowest bit on. */
+static inline uint32_t antkv_read_code(const uint8_t* row, antkv_codec c, int32_t chunk) {
+  uint32_t code = 0;
+  int32_t i;
+  for (i = 0; i < c.bits; i++) {
+    const int32_t at = chunk * c.bits + i;
+    code |= (uint32_t)(row[at >> 3] >> (at & 7) & 1) << i;
+  }
+  return code;
+}
+static inline void antkv_write_code(uint8_t* row, antkv_codec c, int32_t chunk, uint32_t code) {
+  int32_t i;
+  for (i = 0; i < c.bits; i++) {
+    const int32_t at = chunk * c.bits + i;
+    row[at >> 3] = (uint8_t)((row[at >> 3] & ~(1u << (at & 7))) | (code >> i & 1u) << (at & 7));
+  }
+}
+
+/* The value of an IEEE half, exact. */
+static inline double antkv_half_value(uint16_t h) {
+  const int exponent = h >> 10 & 31, fraction = h & 1023;
+  double x;
+  if (exponent == 31) x = fraction ? NAN : INFINITY;
+  else x = exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
+  return h & 0x8000 ? -x : x;
+}
+
+/* The value of element `at` = (chunk * entries + entry) * channels + channel of one KV head's stored codebook: the half, or int8 * scale in fp32. */
+static inline float antkv_centroid(antkv_codec c, const void* entries, const float* scale, int64_t at) {
+  if (c.q8) {
+    const int64_t channel = at / ((int64_t)antkv_entries(c) * c.channels) * c.channels + at % c.channels;
+    return (float)((double)((const int8_t*)entries)[at] * (double)scale[channel]);
+  }
+  return (float)antkv_half_value(((const uint16_t*)entries)[at]);
+}
+
+/* Packs the logical codebook of one side for the kernels.
+   entries: [kv_heads, chunks, entries, channels] f16 bits, or int8 for q8 codecs; scale: [kv_heads, head_dim] for q8, else unused (may be null);
+   packed: kv_heads * antkv_codebook_layout(codec, head_dim).bytes bytes.
+   The half norms are rounded once, from sums in double in channel order, so that every language gets equal bits. */
+static inline void antkv_pack_codebook(antkv_codec codec, int32_t head_dim, int32_t kv_heads, const void* entries, const float* scale, void* packed) {
+  const antkv_codebook l = antkv_codebook_layout(codec, head_dim);
+  const int64_t rows = (int64_t)antkv_chunks(codec, head_dim) * antkv_entries(codec);
+  int32_t head, i;
+  int64_t row;
+  for (head = 0; head < kv_heads; head++) {
+    const uint8_t* from = (const uint8_t*)entries + head * l.scale;
+    const float* steps = codec.q8 ? scale + (int64_t)head * head_dim : NULL;
+    uint8_t* to = (uint8_t*)packed + head * l.bytes;
+    memcpy(to, from, (size_t)l.scale);
+    if (codec.q8) memcpy(to + l.scale, steps, (size_t)head_dim * 4);
+    for (row = 0; row < rows; row++) {
+      double sum = 0;
+      float half_norm;
+      for (i = 0; i < codec.channels; i++) {
+        const double x = antkv_centroid(codec, from, steps, row * codec.channels + i);
+        sum += x * x; /* exact square of a float: fused into the sum or not, the bits are the same */
+      }
+      half_norm = (float)(0.5 * sum);
+      memcpy(to + l.half_norm + row * 4, &half_norm, 4);
+    }
+  }
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

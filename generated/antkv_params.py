@@ -1,0 +1,329 @@
+# Generated file. Do not edit.
+#   template  generator/bindings/python.ts
+#   remake    npx gen --arch sm80
+"""Parameter structs of antkv kernels for ctypes. Each kernel takes one by value as its only argument; strides count bytes."""
+
+import ctypes
+
+ABI_VERSION = 1
+LAYOUT_VERSION = 1
+
+
+class _Params(ctypes.Structure):
+    """Fills struct_size and abi_version; all other fields start at 0, and pointers at null."""
+
+    def __init__(self, **fields):
+        unknown = set(fields) - {name for name, _ in self._fields_}
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no field {', '.join(sorted(unknown))}")
+        super().__init__(**{"struct_size": ctypes.sizeof(self), "abi_version": ABI_VERSION, **fields})
+
+
+class EncodeParams(_Params):
+    """K/V rows to whole coded pages, and the kept rows to anchor pages."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_uint32),  # sizeof this struct
+        ("abi_version", ctypes.c_uint32),  # ANTKV_ABI_VERSION
+        ("k", ctypes.c_void_p),  # [input rows, kv_heads, d] keys, dtype of the contract, after RoPE unless keys_unrotated
+        ("v", ctypes.c_void_p),  # [input rows, kv_heads, d] values
+        ("pages", ctypes.c_void_p),  # coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride
+        ("block_table", ctypes.c_void_p),  # [batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices
+        ("page_indptr", ctypes.c_void_p),  # [batch + 1] CSR offsets into page_indices; null with block_table
+        ("page_indices", ctypes.c_void_p),  # [page_indptr[batch]] pages; null with block_table
+        ("k_codebook", ctypes.c_void_p),  # [kv_heads] packed codebooks of the keys (antkv_pack_codebook); null for exact keys
+        ("v_codebook", ctypes.c_void_p),  # [kv_heads] packed codebooks of the values; null for exact values
+        ("inv_freq", ctypes.c_void_p),  # [rotary_dim / 2] RoPE frequencies in radians per position; null for contracts without "pre"
+        ("anchors", ctypes.c_void_p),  # anchor pages of 16 rows; block of (page, KV head) at anchors + page * anchor_page_stride + head * anchor_head_stride
+        ("anchor_table", ctypes.c_void_p),  # [slots, max_anchor_pages] anchor pages of each sequence, -1 ends the list; null: no anchors
+        ("state_slot", ctypes.c_void_p),  # [batch] row of per-sequence state (ring, anchor_table); null: the batch row
+        ("cu_tokens", ctypes.c_void_p),  # [batch + 1] first input row of each sequence
+        ("first_token", ctypes.c_void_p),  # [batch] logical index of the first input row, a multiple of page_size; null: 0
+        ("first_pos", ctypes.c_void_p),  # [batch] position of logical token 0; null: 0
+        ("keep_bitmap", ctypes.c_void_p),  # [batch, kv_heads, keep_words] bit j: logical token j is an anchor; null: none
+        ("keep_indices", ctypes.c_void_p),  # [batch, kv_heads, max_anchors] logical tokens whose rows go to anchor rows 0, 1, ...; -1 empties the row; null: none
+        ("k_row_stride", ctypes.c_int64),  # bytes
+        ("k_head_stride", ctypes.c_int64),  # bytes
+        ("v_row_stride", ctypes.c_int64),  # bytes
+        ("v_head_stride", ctypes.c_int64),  # bytes
+        ("page_stride", ctypes.c_int64),  # bytes from page to page
+        ("page_head_stride", ctypes.c_int64),  # bytes from KV head to KV head inside a page
+        ("anchor_page_stride", ctypes.c_int64),  # bytes from anchor page to anchor page
+        ("anchor_head_stride", ctypes.c_int64),  # bytes from KV head to KV head inside an anchor page
+        ("batch", ctypes.c_int32),  # sequences
+        ("kv_heads", ctypes.c_int32),
+        ("page_size", ctypes.c_int32),  # tokens per page: 16, 32, 64, 128 or 256
+        ("max_pages", ctypes.c_int32),  # row stride of block_table, in entries
+        ("max_anchor_pages", ctypes.c_int32),  # row stride of anchor_table, in entries
+        ("max_tokens", ctypes.c_int32),  # host bound on input rows per sequence; fixes grid.x
+        ("max_anchors", ctypes.c_int32),  # row stride of keep_indices
+        ("keep_words", ctypes.c_int32),  # row stride of keep_bitmap
+        ("keys_unrotated", ctypes.c_int32),  # 1: k is given before RoPE; the anchor rows are rotated on the way
+        ("rotary_dim", ctypes.c_int32),  # channels that RoPE rotates, even, at most the head dim
+        ("rope_interleaved", ctypes.c_int32),  # 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1)
+        ("attention_factor", ctypes.c_float),  # factor on cos and sin (YaRN); 1 without
+    ]
+
+
+assert ctypes.sizeof(EncodeParams) == 256 and EncodeParams.attention_factor.offset == 252
+
+
+class AppendParams(_Params):
+    """Commits new rows into the ring; encodes what leaves the window."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_uint32),  # sizeof this struct
+        ("abi_version", ctypes.c_uint32),  # ANTKV_ABI_VERSION
+        ("k", ctypes.c_void_p),  # [new rows, kv_heads, d] keys after RoPE of this step
+        ("v", ctypes.c_void_p),  # [new rows, kv_heads, d] values of this step
+        ("pages", ctypes.c_void_p),  # coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride
+        ("block_table", ctypes.c_void_p),  # [batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices
+        ("page_indptr", ctypes.c_void_p),  # [batch + 1] CSR offsets into page_indices; null with block_table
+        ("page_indices", ctypes.c_void_p),  # [page_indptr[batch]] pages; null with block_table
+        ("k_codebook", ctypes.c_void_p),  # [kv_heads] packed codebooks of the keys (antkv_pack_codebook); null for exact keys
+        ("v_codebook", ctypes.c_void_p),  # [kv_heads] packed codebooks of the values; null for exact values
+        ("inv_freq", ctypes.c_void_p),  # [rotary_dim / 2] RoPE frequencies in radians per position; null for contracts without "pre"
+        ("anchors", ctypes.c_void_p),  # anchor pages of 16 rows; block of (page, KV head) at anchors + page * anchor_page_stride + head * anchor_head_stride
+        ("anchor_table", ctypes.c_void_p),  # [slots, max_anchor_pages] anchor pages of each sequence, -1 ends the list; null: no anchors
+        ("state_slot", ctypes.c_void_p),  # [batch] row of per-sequence state (ring, anchor_table); null: the batch row
+        ("ring_k", ctypes.c_void_p),  # [slots, kv_heads, ring_rows, d]
+        ("ring_v", ctypes.c_void_p),  # [slots, kv_heads, ring_rows, d]
+        ("ring_mass", ctypes.c_void_p),  # [rows, q_heads, ring_rows] attention mass of the step before (combine)
+        ("ring_score", ctypes.c_void_p),  # [slots, kv_heads, ring_rows] running column sums
+        ("ring_count", ctypes.c_void_p),  # [slots, ring_rows] rows that saw each token
+        ("anchor_score", ctypes.c_void_p),  # [slots, kv_heads, max_anchor_pages * 16] scores frozen when chosen
+        ("seq_len", ctypes.c_void_p),  # [batch] committed tokens before this step
+        ("accepted", ctypes.c_void_p),  # [batch] rows of the step before to commit; null: all
+        ("coded_len", ctypes.c_void_p),  # [batch] tokens already in pages; null: the flush rule of CACHE.md
+        ("frozen_len", ctypes.c_void_p),  # [batch] tokens inherited from a shared prefix; null: 0
+        ("frozen_anchor_pages", ctypes.c_void_p),  # [batch] leading inherited entries of anchor_table; null: 0
+        ("first_pos", ctypes.c_void_p),  # [batch] position of logical token 0; null: 0
+        ("cu_q", ctypes.c_void_p),  # [batch + 1] first new row of each sequence; null: one row each
+        ("k_row_stride", ctypes.c_int64),  # bytes
+        ("k_head_stride", ctypes.c_int64),  # bytes
+        ("v_row_stride", ctypes.c_int64),  # bytes
+        ("v_head_stride", ctypes.c_int64),  # bytes
+        ("page_stride", ctypes.c_int64),  # bytes from page to page
+        ("page_head_stride", ctypes.c_int64),  # bytes from KV head to KV head inside a page
+        ("anchor_page_stride", ctypes.c_int64),  # bytes from anchor page to anchor page
+        ("anchor_head_stride", ctypes.c_int64),  # bytes from KV head to KV head inside an anchor page
+        ("ring_slot_stride", ctypes.c_int64),  # bytes
+        ("ring_head_stride", ctypes.c_int64),  # bytes
+        ("ring_row_stride", ctypes.c_int64),  # bytes
+        ("batch", ctypes.c_int32),  # sequences
+        ("q_heads", ctypes.c_int32),
+        ("kv_heads", ctypes.c_int32),
+        ("page_size", ctypes.c_int32),  # tokens per page: 16, 32, 64, 128 or 256
+        ("max_pages", ctypes.c_int32),  # row stride of block_table, in entries
+        ("max_anchor_pages", ctypes.c_int32),  # row stride of anchor_table, in entries
+        ("ring_rows", ctypes.c_int32),  # window + flush_block + 16
+        ("window", ctypes.c_int32),  # newest tokens that stay exact
+        ("flush_block", ctypes.c_int32),  # tokens encoded at once, a multiple of page_size
+        ("budget_permille", ctypes.c_int32),  # anchors per 1000 coded tokens
+        ("first_tokens", ctypes.c_int32),  # tokens that are always anchors
+        ("rotary_dim", ctypes.c_int32),  # channels that RoPE rotates, even, at most the head dim
+        ("rope_interleaved", ctypes.c_int32),  # 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1)
+        ("attention_factor", ctypes.c_float),  # factor on cos and sin (YaRN); 1 without
+    ]
+
+
+assert ctypes.sizeof(AppendParams) == 352 and AppendParams.attention_factor.offset == 348
+
+
+class DecodeParams(_Params):
+    """Attention of a few query rows over coded pages, anchors and ring."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_uint32),  # sizeof this struct
+        ("abi_version", ctypes.c_uint32),  # ANTKV_ABI_VERSION
+        ("out", ctypes.c_void_p),  # [rows, q_heads, d] output, dtype of the contract; written when splits is 1
+        ("lse", ctypes.c_void_p),  # [rows, q_heads] natural log-sum-exp, -inf for a row that sees nothing; null: not wanted; written when splits is 1
+        ("q", ctypes.c_void_p),  # [rows, q_heads, d] queries after RoPE, dtype of the contract
+        ("pages", ctypes.c_void_p),  # coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride
+        ("block_table", ctypes.c_void_p),  # [batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices
+        ("page_indptr", ctypes.c_void_p),  # [batch + 1] CSR offsets into page_indices; null with block_table
+        ("page_indices", ctypes.c_void_p),  # [page_indptr[batch]] pages; null with block_table
+        ("k_codebook", ctypes.c_void_p),  # [kv_heads] packed codebooks of the keys (antkv_pack_codebook); null for exact keys
+        ("v_codebook", ctypes.c_void_p),  # [kv_heads] packed codebooks of the values; null for exact values
+        ("inv_freq", ctypes.c_void_p),  # [rotary_dim / 2] RoPE frequencies in radians per position; null for contracts without "pre"
+        ("anchors", ctypes.c_void_p),  # anchor pages of 16 rows; block of (page, KV head) at anchors + page * anchor_page_stride + head * anchor_head_stride
+        ("anchor_table", ctypes.c_void_p),  # [slots, max_anchor_pages] anchor pages of each sequence, -1 ends the list; null: no anchors
+        ("state_slot", ctypes.c_void_p),  # [batch] row of per-sequence state (ring, anchor_table); null: the batch row
+        ("ring_k", ctypes.c_void_p),  # [slots, kv_heads, ring_rows, d] exact keys after RoPE, token j in row j mod ring_rows; null: no ring
+        ("ring_v", ctypes.c_void_p),  # [slots, kv_heads, ring_rows, d] exact values
+        ("ring_scores", ctypes.c_void_p),  # [rows, q_heads, ring_rows] raw scores (natural units) of ring rows seen, -inf elsewhere; null: not wanted
+        ("partial_o", ctypes.c_void_p),  # [splits, rows, q_heads, d] normalised output of each split; null when splits is 1
+        ("partial_lse", ctypes.c_void_p),  # [splits, rows, q_heads] natural log-sum-exp of each split; null when splits is 1
+        ("coded_len", ctypes.c_void_p),  # [batch] tokens read from pages; at most kv_len
+        ("kv_len", ctypes.c_void_p),  # [batch] tokens stored, this step's rows included: the ring holds coded_len ... kv_len - 1
+        ("frozen_len", ctypes.c_void_p),  # [batch] tokens inherited from a shared prefix; null: 0
+        ("frozen_anchor_pages", ctypes.c_void_p),  # [batch] leading entries of anchor_table that are inherited: their rows at or beyond frozen_len are skipped; null: 0
+        ("first_pos", ctypes.c_void_p),  # [batch] position of logical token 0; null: 0
+        ("q_pos", ctypes.c_void_p),  # [batch] position of the first query row; null: first_pos + kv_len - query rows
+        ("cu_q", ctypes.c_void_p),  # [batch + 1] first query row of each sequence; null: one row each
+        ("tree_mask", ctypes.c_void_p),  # [rows] bit k: this row sees the k-th new row of its sequence; replaces the position rule for new rows; null: causal
+        ("sink_logits", ctypes.c_void_p),  # [q_heads] learned sink logits, contracts with "sink" only
+        ("q_row_stride", ctypes.c_int64),  # bytes
+        ("q_head_stride", ctypes.c_int64),  # bytes
+        ("out_row_stride", ctypes.c_int64),  # bytes
+        ("out_head_stride", ctypes.c_int64),  # bytes
+        ("page_stride", ctypes.c_int64),  # bytes from page to page
+        ("page_head_stride", ctypes.c_int64),  # bytes from KV head to KV head inside a page
+        ("anchor_page_stride", ctypes.c_int64),  # bytes from anchor page to anchor page
+        ("anchor_head_stride", ctypes.c_int64),  # bytes from KV head to KV head inside an anchor page
+        ("ring_slot_stride", ctypes.c_int64),  # bytes from sequence to sequence
+        ("ring_head_stride", ctypes.c_int64),  # bytes from KV head to KV head
+        ("ring_row_stride", ctypes.c_int64),  # bytes from row to row
+        ("batch", ctypes.c_int32),  # sequences
+        ("q_heads", ctypes.c_int32),  # a multiple of kv_heads; the GQA ratio is at most 16
+        ("kv_heads", ctypes.c_int32),
+        ("rows", ctypes.c_int32),  # query rows of all sequences
+        ("page_size", ctypes.c_int32),  # tokens per page: 16, 32, 64, 128 or 256
+        ("max_pages", ctypes.c_int32),  # row stride of block_table, in entries
+        ("max_anchor_pages", ctypes.c_int32),  # row stride of anchor_table, in entries
+        ("ring_rows", ctypes.c_int32),  # window + flush block + 16
+        ("segments", ctypes.c_int32),  # bit 0: coded pages, bit 1: anchors, bit 2: ring
+        ("splits", ctypes.c_int32),  # CTAs that share one sequence and KV head; grid.x
+        ("max_q_len", ctypes.c_int32),  # host bound on query rows per sequence; fixes grid.y
+        ("rotary_dim", ctypes.c_int32),  # channels that RoPE rotates, even, at most the head dim
+        ("rope_interleaved", ctypes.c_int32),  # 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1)
+        ("scale", ctypes.c_float),  # factor on q.k, natural units; usually 1/sqrt(d)
+        ("attention_factor", ctypes.c_float),  # factor on cos and sin (YaRN); 1 without
+        ("softcap", ctypes.c_float),  # contracts with "softcap" only
+    ]
+
+
+assert ctypes.sizeof(DecodeParams) == 376 and DecodeParams.softcap.offset == 372
+
+
+class CombineParams(_Params):
+    """Merges the splits of decode in a fixed order."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_uint32),  # sizeof this struct
+        ("abi_version", ctypes.c_uint32),  # ANTKV_ABI_VERSION
+        ("out", ctypes.c_void_p),  # [rows, q_heads, d] output, dtype of the contract
+        ("lse", ctypes.c_void_p),  # [rows, q_heads] natural log-sum-exp; null: not wanted
+        ("partial_o", ctypes.c_void_p),  # [splits, rows, q_heads, d]
+        ("partial_lse", ctypes.c_void_p),  # [splits, rows, q_heads]; -inf marks a split that saw nothing
+        ("ring_scores", ctypes.c_void_p),  # [rows, q_heads, ring_rows] raw scores in, attention mass exp(s - lse) out; null: not wanted
+        ("out_row_stride", ctypes.c_int64),  # bytes
+        ("out_head_stride", ctypes.c_int64),  # bytes
+        ("rows", ctypes.c_int32),  # query rows; grid.x
+        ("q_heads", ctypes.c_int32),  # grid.y
+        ("splits", ctypes.c_int32),  # merged in order 0, 1, ...
+        ("ring_rows", ctypes.c_int32),  # row stride of ring_scores
+    ]
+
+
+assert ctypes.sizeof(CombineParams) == 80 and CombineParams.ring_rows.offset == 76
+
+
+class ScoreParams(_Params):
+    """Anchor score of every key, after any attention that returned the LSE."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_uint32),  # sizeof this struct
+        ("abi_version", ctypes.c_uint32),  # ANTKV_ABI_VERSION
+        ("scores", ctypes.c_void_p),  # [batch, kv_heads, score_stride] anchor score of each key
+        ("q", ctypes.c_void_p),  # [query rows, q_heads, d] queries after RoPE
+        ("k", ctypes.c_void_p),  # [key rows, kv_heads, d] keys after RoPE
+        ("v", ctypes.c_void_p),  # [key rows, kv_heads, d] values; form "exact" only
+        ("o", ctypes.c_void_p),  # [query rows, q_heads, d] attention output; form "exact" only
+        ("lse", ctypes.c_void_p),  # [query rows, q_heads] natural log-sum-exp of each row
+        ("cu_q", ctypes.c_void_p),  # [batch + 1] first query row of each sequence
+        ("cu_k", ctypes.c_void_p),  # [batch + 1] first key row of each sequence
+        ("first_pos", ctypes.c_void_p),  # [batch] position of key 0; null: 0
+        ("q_pos", ctypes.c_void_p),  # [batch] position of query row 0; null: first_pos + keys - query rows
+        ("q_row_stride", ctypes.c_int64),  # bytes
+        ("q_head_stride", ctypes.c_int64),  # bytes
+        ("o_row_stride", ctypes.c_int64),  # bytes
+        ("o_head_stride", ctypes.c_int64),  # bytes
+        ("k_row_stride", ctypes.c_int64),  # bytes
+        ("k_head_stride", ctypes.c_int64),  # bytes
+        ("v_row_stride", ctypes.c_int64),  # bytes
+        ("v_head_stride", ctypes.c_int64),  # bytes
+        ("batch", ctypes.c_int32),  # sequences; grid.z
+        ("q_heads", ctypes.c_int32),
+        ("kv_heads", ctypes.c_int32),  # grid.y
+        ("max_tokens", ctypes.c_int32),  # host bound on keys per sequence; fixes grid.x
+        ("score_stride", ctypes.c_int32),  # row stride of scores, in elements
+        ("scale", ctypes.c_float),  # factor on q.k, natural units
+    ]
+
+
+assert ctypes.sizeof(ScoreParams) == 176 and ScoreParams.scale.offset == 172
+
+
+class SelectParams(_Params):
+    """The top budget of the scores, as bitmap and ascending indices."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_uint32),  # sizeof this struct
+        ("abi_version", ctypes.c_uint32),  # ANTKV_ABI_VERSION
+        ("scores", ctypes.c_void_p),  # [batch, kv_heads, score_stride]; NaN and -inf never win
+        ("keep_bitmap", ctypes.c_void_p),  # [batch, kv_heads, keep_words] bit j: token j is kept; all words are written
+        ("keep_indices", ctypes.c_void_p),  # [batch, kv_heads, max_anchors] kept tokens ascending, then -1
+        ("keep_count", ctypes.c_void_p),  # [batch, kv_heads] tokens kept; null: not wanted
+        ("token_count", ctypes.c_void_p),  # [batch] candidates 0 ... token_count - 1
+        ("batch", ctypes.c_int32),  # sequences; grid.y
+        ("kv_heads", ctypes.c_int32),  # grid.x
+        ("score_stride", ctypes.c_int32),  # row stride of scores, in elements
+        ("keep_words", ctypes.c_int32),  # row stride of keep_bitmap
+        ("max_anchors", ctypes.c_int32),  # row stride of keep_indices; no more are kept
+        ("budget_permille", ctypes.c_int32),  # anchors per 1000 tokens, rounded down; used when budget_tokens is -1
+        ("budget_tokens", ctypes.c_int32),  # anchors per sequence and KV head, or -1
+        ("first_tokens", ctypes.c_int32),  # tokens 0 ... first_tokens - 1 are kept beside the budget
+    ]
+
+
+assert ctypes.sizeof(SelectParams) == 80 and SelectParams.first_tokens.offset == 76
+
+
+class UnpackParams(_Params):
+    """A range of coded tokens as rotated exact rows."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_uint32),  # sizeof this struct
+        ("abi_version", ctypes.c_uint32),  # ANTKV_ABI_VERSION
+        ("k", ctypes.c_void_p),  # [output rows, kv_heads, d] keys after RoPE, gain applied, anchors exact
+        ("v", ctypes.c_void_p),  # [output rows, kv_heads, d] values
+        ("pages", ctypes.c_void_p),  # coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride
+        ("block_table", ctypes.c_void_p),  # [batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices
+        ("page_indptr", ctypes.c_void_p),  # [batch + 1] CSR offsets into page_indices; null with block_table
+        ("page_indices", ctypes.c_void_p),  # [page_indptr[batch]] pages; null with block_table
+        ("k_codebook", ctypes.c_void_p),  # [kv_heads] packed codebooks of the keys (antkv_pack_codebook); null for exact keys
+        ("v_codebook", ctypes.c_void_p),  # [kv_heads] packed codebooks of the values; null for exact values
+        ("inv_freq", ctypes.c_void_p),  # [rotary_dim / 2] RoPE frequencies in radians per position; null for contracts without "pre"
+        ("anchors", ctypes.c_void_p),  # anchor pages of 16 rows; block of (page, KV head) at anchors + page * anchor_page_stride + head * anchor_head_stride
+        ("anchor_table", ctypes.c_void_p),  # [slots, max_anchor_pages] anchor pages of each sequence, -1 ends the list; null: no anchors
+        ("state_slot", ctypes.c_void_p),  # [batch] row of per-sequence state (ring, anchor_table); null: the batch row
+        ("frozen_len", ctypes.c_void_p),  # [batch] as in decode; null: 0
+        ("frozen_anchor_pages", ctypes.c_void_p),  # [batch] as in decode; null: 0
+        ("first_token", ctypes.c_void_p),  # [batch] first logical token to write, a multiple of 16; null: 0
+        ("cu_tokens", ctypes.c_void_p),  # [batch + 1] first output row of each sequence; their differences count the tokens
+        ("first_pos", ctypes.c_void_p),  # [batch] position of logical token 0; null: 0
+        ("k_row_stride", ctypes.c_int64),  # bytes
+        ("k_head_stride", ctypes.c_int64),  # bytes
+        ("v_row_stride", ctypes.c_int64),  # bytes
+        ("v_head_stride", ctypes.c_int64),  # bytes
+        ("page_stride", ctypes.c_int64),  # bytes from page to page
+        ("page_head_stride", ctypes.c_int64),  # bytes from KV head to KV head inside a page
+        ("anchor_page_stride", ctypes.c_int64),  # bytes from anchor page to anchor page
+        ("anchor_head_stride", ctypes.c_int64),  # bytes from KV head to KV head inside an anchor page
+        ("batch", ctypes.c_int32),  # sequences; grid.z
+        ("kv_heads", ctypes.c_int32),  # grid.y
+        ("page_size", ctypes.c_int32),  # tokens per page: 16, 32, 64, 128 or 256
+        ("max_pages", ctypes.c_int32),  # row stride of block_table, in entries
+        ("max_anchor_pages", ctypes.c_int32),  # row stride of anchor_table, in entries
+        ("max_tokens", ctypes.c_int32),  # host bound on tokens per sequence; fixes grid.x
+        ("rotary_dim", ctypes.c_int32),  # channels that RoPE rotates, even, at most the head dim
+        ("rope_interleaved", ctypes.c_int32),  # 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1)
+        ("attention_factor", ctypes.c_float),  # factor on cos and sin (YaRN); 1 without
+    ]
+
+
+assert ctypes.sizeof(UnpackParams) == 248 and UnpackParams.attention_factor.offset == 240
+
+
+PARAMS = {"encode": EncodeParams, "append": AppendParams, "decode": DecodeParams, "combine": CombineParams, "score": ScoreParams, "select": SelectParams, "unpack": UnpackParams}

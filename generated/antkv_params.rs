@@ -1,0 +1,589 @@
+// Generated file. Do not edit.
+//   template  generator/bindings/rust.ts
+//   remake    npx gen --arch sm80
+//! Parameter structs of antkv kernels. Each kernel takes one by value as its only argument. Pointers are device pointers (CUdeviceptr),
+//! 0 is null; strides count bytes. With cudarc, add `unsafe impl cudarc::driver::DeviceRepr` for the structs that you launch with.
+
+pub const ABI_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// K/V rows to whole coded pages, and the kept rows to anchor pages.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct EncodeParams {
+    /// sizeof this struct
+    pub struct_size: u32,
+    /// ANTKV_ABI_VERSION
+    pub abi_version: u32,
+    /// `const void*`: \[input rows, kv_heads, d\] keys, dtype of the contract, after RoPE unless keys_unrotated
+    pub k: u64,
+    /// `const void*`: \[input rows, kv_heads, d\] values
+    pub v: u64,
+    /// `void*`: coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride
+    pub pages: u64,
+    /// `const int32_t*`: \[batch, max_pages\] page of each page-sized run of tokens; null: use page_indptr and page_indices
+    pub block_table: u64,
+    /// `const int32_t*`: \[batch + 1\] CSR offsets into page_indices; null with block_table
+    pub page_indptr: u64,
+    /// `const int32_t*`: \[page_indptr\[batch\]\] pages; null with block_table
+    pub page_indices: u64,
+    /// `const void*`: \[kv_heads\] packed codebooks of the keys (antkv_pack_codebook); null for exact keys
+    pub k_codebook: u64,
+    /// `const void*`: \[kv_heads\] packed codebooks of the values; null for exact values
+    pub v_codebook: u64,
+    /// `const float*`: \[rotary_dim / 2\] RoPE frequencies in radians per position; null for contracts without "pre"
+    pub inv_freq: u64,
+    /// `void*`: anchor pages of 16 rows; block of (page, KV head) at anchors + page * anchor_page_stride + head * anchor_head_stride
+    pub anchors: u64,
+    /// `const int32_t*`: \[slots, max_anchor_pages\] anchor pages of each sequence, -1 ends the list; null: no anchors
+    pub anchor_table: u64,
+    /// `const int32_t*`: \[batch\] row of per-sequence state (ring, anchor_table); null: the batch row
+    pub state_slot: u64,
+    /// `const int32_t*`: \[batch + 1\] first input row of each sequence
+    pub cu_tokens: u64,
+    /// `const int32_t*`: \[batch\] logical index of the first input row, a multiple of page_size; null: 0
+    pub first_token: u64,
+    /// `const int32_t*`: \[batch\] position of logical token 0; null: 0
+    pub first_pos: u64,
+    /// `const uint32_t*`: \[batch, kv_heads, keep_words\] bit j: logical token j is an anchor; null: none
+    pub keep_bitmap: u64,
+    /// `const int32_t*`: \[batch, kv_heads, max_anchors\] logical tokens whose rows go to anchor rows 0, 1, ...; -1 empties the row; null: none
+    pub keep_indices: u64,
+    /// bytes
+    pub k_row_stride: i64,
+    /// bytes
+    pub k_head_stride: i64,
+    /// bytes
+    pub v_row_stride: i64,
+    /// bytes
+    pub v_head_stride: i64,
+    /// bytes from page to page
+    pub page_stride: i64,
+    /// bytes from KV head to KV head inside a page
+    pub page_head_stride: i64,
+    /// bytes from anchor page to anchor page
+    pub anchor_page_stride: i64,
+    /// bytes from KV head to KV head inside an anchor page
+    pub anchor_head_stride: i64,
+    /// sequences
+    pub batch: i32,
+    pub kv_heads: i32,
+    /// tokens per page: 16, 32, 64, 128 or 256
+    pub page_size: i32,
+    /// row stride of block_table, in entries
+    pub max_pages: i32,
+    /// row stride of anchor_table, in entries
+    pub max_anchor_pages: i32,
+    /// host bound on input rows per sequence; fixes grid.x
+    pub max_tokens: i32,
+    /// row stride of keep_indices
+    pub max_anchors: i32,
+    /// row stride of keep_bitmap
+    pub keep_words: i32,
+    /// 1: k is given before RoPE; the anchor rows are rotated on the way
+    pub keys_unrotated: i32,
+    /// channels that RoPE rotates, even, at most the head dim
+    pub rotary_dim: i32,
+    /// 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1)
+    pub rope_interleaved: i32,
+    /// factor on cos and sin (YaRN); 1 without
+    pub attention_factor: f32,
+}
+
+impl EncodeParams {
+    /// All zero, all pointers null, with size and version filled in.
+    pub fn new() -> Self {
+        Self { struct_size: core::mem::size_of::<Self>() as u32, abi_version: ABI_VERSION, ..Default::default() }
+    }
+}
+
+const _: () = assert!(core::mem::size_of::<EncodeParams>() == 256);
+const _: () = assert!(core::mem::offset_of!(EncodeParams, attention_factor) == 252);
+
+/// Commits new rows into the ring; encodes what leaves the window.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct AppendParams {
+    /// sizeof this struct
+    pub struct_size: u32,
+    /// ANTKV_ABI_VERSION
+    pub abi_version: u32,
+    /// `const void*`: \[new rows, kv_heads, d\] keys after RoPE of this step
+    pub k: u64,
+    /// `const void*`: \[new rows, kv_heads, d\] values of this step
+    pub v: u64,
+    /// `void*`: coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride
+    pub pages: u64,
+    /// `const int32_t*`: \[batch, max_pages\] page of each page-sized run of tokens; null: use page_indptr and page_indices
+    pub block_table: u64,
+    /// `const int32_t*`: \[batch + 1\] CSR offsets into page_indices; null with block_table
+    pub page_indptr: u64,
+    /// `const int32_t*`: \[page_indptr\[batch\]\] pages; null with block_table
+    pub page_indices: u64,
+    /// `const void*`: \[kv_heads\] packed codebooks of the keys (antkv_pack_codebook); null for exact keys
+    pub k_codebook: u64,
+    /// `const void*`: \[kv_heads\] packed codebooks of the values; null for exact values
+    pub v_codebook: u64,
+    /// `const float*`: \[rotary_dim / 2\] RoPE frequencies in radians per position; null for contracts without "pre"
+    pub inv_freq: u64,
+    /// `void*`: anchor pages of 16 rows; block of (page, KV head) at anchors + page * anchor_page_stride + head * anchor_head_stride
+    pub anchors: u64,
+    /// `const int32_t*`: \[slots, max_anchor_pages\] anchor pages of each sequence, -1 ends the list; null: no anchors
+    pub anchor_table: u64,
+    /// `const int32_t*`: \[batch\] row of per-sequence state (ring, anchor_table); null: the batch row
+    pub state_slot: u64,
+    /// `void*`: \[slots, kv_heads, ring_rows, d\]
+    pub ring_k: u64,
+    /// `void*`: \[slots, kv_heads, ring_rows, d\]
+    pub ring_v: u64,
+    /// `const float*`: \[rows, q_heads, ring_rows\] attention mass of the step before (combine)
+    pub ring_mass: u64,
+    /// `float*`: \[slots, kv_heads, ring_rows\] running column sums
+    pub ring_score: u64,
+    /// `int32_t*`: \[slots, ring_rows\] rows that saw each token
+    pub ring_count: u64,
+    /// `float*`: \[slots, kv_heads, max_anchor_pages * 16\] scores frozen when chosen
+    pub anchor_score: u64,
+    /// `const int32_t*`: \[batch\] committed tokens before this step
+    pub seq_len: u64,
+    /// `const int32_t*`: \[batch\] rows of the step before to commit; null: all
+    pub accepted: u64,
+    /// `const int32_t*`: \[batch\] tokens already in pages; null: the flush rule of CACHE.md
+    pub coded_len: u64,
+    /// `const int32_t*`: \[batch\] tokens inherited from a shared prefix; null: 0
+    pub frozen_len: u64,
+    /// `const int32_t*`: \[batch\] leading inherited entries of anchor_table; null: 0
+    pub frozen_anchor_pages: u64,
+    /// `const int32_t*`: \[batch\] position of logical token 0; null: 0
+    pub first_pos: u64,
+    /// `const int32_t*`: \[batch + 1\] first new row of each sequence; null: one row each
+    pub cu_q: u64,
+    /// bytes
+    pub k_row_stride: i64,
+    /// bytes
+    pub k_head_stride: i64,
+    /// bytes
+    pub v_row_stride: i64,
+    /// bytes
+    pub v_head_stride: i64,
+    /// bytes from page to page
+    pub page_stride: i64,
+    /// bytes from KV head to KV head inside a page
+    pub page_head_stride: i64,
+    /// bytes from anchor page to anchor page
+    pub anchor_page_stride: i64,
+    /// bytes from KV head to KV head inside an anchor page
+    pub anchor_head_stride: i64,
+    /// bytes
+    pub ring_slot_stride: i64,
+    /// bytes
+    pub ring_head_stride: i64,
+    /// bytes
+    pub ring_row_stride: i64,
+    /// sequences
+    pub batch: i32,
+    pub q_heads: i32,
+    pub kv_heads: i32,
+    /// tokens per page: 16, 32, 64, 128 or 256
+    pub page_size: i32,
+    /// row stride of block_table, in entries
+    pub max_pages: i32,
+    /// row stride of anchor_table, in entries
+    pub max_anchor_pages: i32,
+    /// window + flush_block + 16
+    pub ring_rows: i32,
+    /// newest tokens that stay exact
+    pub window: i32,
+    /// tokens encoded at once, a multiple of page_size
+    pub flush_block: i32,
+    /// anchors per 1000 coded tokens
+    pub budget_permille: i32,
+    /// tokens that are always anchors
+    pub first_tokens: i32,
+    /// channels that RoPE rotates, even, at most the head dim
+    pub rotary_dim: i32,
+    /// 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1)
+    pub rope_interleaved: i32,
+    /// factor on cos and sin (YaRN); 1 without
+    pub attention_factor: f32,
+}
+
+impl AppendParams {
+    /// All zero, all pointers null, with size and version filled in.
+    pub fn new() -> Self {
+        Self { struct_size: core::mem::size_of::<Self>() as u32, abi_version: ABI_VERSION, ..Default::default() }
+    }
+}
+
+const _: () = assert!(core::mem::size_of::<AppendParams>() == 352);
+const _: () = assert!(core::mem::offset_of!(AppendParams, attention_factor) == 348);
+
+/// Attention of a few query rows over coded pages, anchors and ring.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DecodeParams {
+    /// sizeof this struct
+    pub struct_size: u32,
+    /// ANTKV_ABI_VERSION
+    pub abi_version: u32,
+    /// `void*`: \[rows, q_heads, d\] output, dtype of the contract; written when splits is 1
+    pub out: u64,
+    /// `float*`: \[rows, q_heads\] natural log-sum-exp, -inf for a row that sees nothing; null: not wanted; written when splits is 1
+    pub lse: u64,
+    /// `const void*`: \[rows, q_heads, d\] queries after RoPE, dtype of the contract
+    pub q: u64,
+    /// `const void*`: coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride
+    pub pages: u64,
+    /// `const int32_t*`: \[batch, max_pages\] page of each page-sized run of tokens; null: use page_indptr and page_indices
+    pub block_table: u64,
+    /// `const int32_t*`: \[batch + 1\] CSR offsets into page_indices; null with block_table
+    pub page_indptr: u64,
+    /// `const int32_t*`: \[page_indptr\[batch\]\] pages; null with block_table
+    pub page_indices: u64,
+    /// `const void*`: \[kv_heads\] packed codebooks of the keys (antkv_pack_codebook); null for exact keys
+    pub k_codebook: u64,
+    /// `const void*`: \[kv_heads\] packed codebooks of the values; null for exact values
+    pub v_codebook: u64,
+    /// `const float*`: \[rotary_dim / 2\] RoPE frequencies in radians per position; null for contracts without "pre"
+    pub inv_freq: u64,
+    /// `const void*`: anchor pages of 16 rows; block of (page, KV head) at anchors + page * anchor_page_stride + head * anchor_head_stride
+    pub anchors: u64,
+    /// `const int32_t*`: \[slots, max_anchor_pages\] anchor pages of each sequence, -1 ends the list; null: no anchors
+    pub anchor_table: u64,
+    /// `const int32_t*`: \[batch\] row of per-sequence state (ring, anchor_table); null: the batch row
+    pub state_slot: u64,
+    /// `const void*`: \[slots, kv_heads, ring_rows, d\] exact keys after RoPE, token j in row j mod ring_rows; null: no ring
+    pub ring_k: u64,
+    /// `const void*`: \[slots, kv_heads, ring_rows, d\] exact values
+    pub ring_v: u64,
+    /// `float*`: \[rows, q_heads, ring_rows\] raw scores (natural units) of ring rows seen, -inf elsewhere; null: not wanted
+    pub ring_scores: u64,
+    /// `float*`: \[splits, rows, q_heads, d\] normalised output of each split; null when splits is 1
+    pub partial_o: u64,
+    /// `float*`: \[splits, rows, q_heads\] natural log-sum-exp of each split; null when splits is 1
+    pub partial_lse: u64,
+    /// `const int32_t*`: \[batch\] tokens read from pages; at most kv_len
+    pub coded_len: u64,
+    /// `const int32_t*`: \[batch\] tokens stored, this step's rows included: the ring holds coded_len ... kv_len - 1
+    pub kv_len: u64,
+    /// `const int32_t*`: \[batch\] tokens inherited from a shared prefix; null: 0
+    pub frozen_len: u64,
+    /// `const int32_t*`: \[batch\] leading entries of anchor_table that are inherited: their rows at or beyond frozen_len are skipped; null: 0
+    pub frozen_anchor_pages: u64,
+    /// `const int32_t*`: \[batch\] position of logical token 0; null: 0
+    pub first_pos: u64,
+    /// `const int32_t*`: \[batch\] position of the first query row; null: first_pos + kv_len - query rows
+    pub q_pos: u64,
+    /// `const int32_t*`: \[batch + 1\] first query row of each sequence; null: one row each
+    pub cu_q: u64,
+    /// `const uint16_t*`: \[rows\] bit k: this row sees the k-th new row of its sequence; replaces the position rule for new rows; null: causal
+    pub tree_mask: u64,
+    /// `const float*`: \[q_heads\] learned sink logits, contracts with "sink" only
+    pub sink_logits: u64,
+    /// bytes
+    pub q_row_stride: i64,
+    /// bytes
+    pub q_head_stride: i64,
+    /// bytes
+    pub out_row_stride: i64,
+    /// bytes
+    pub out_head_stride: i64,
+    /// bytes from page to page
+    pub page_stride: i64,
+    /// bytes from KV head to KV head inside a page
+    pub page_head_stride: i64,
+    /// bytes from anchor page to anchor page
+    pub anchor_page_stride: i64,
+    /// bytes from KV head to KV head inside an anchor page
+    pub anchor_head_stride: i64,
+    /// bytes from sequence to sequence
+    pub ring_slot_stride: i64,
+    /// bytes from KV head to KV head
+    pub ring_head_stride: i64,
+    /// bytes from row to row
+    pub ring_row_stride: i64,
+    /// sequences
+    pub batch: i32,
+    /// a multiple of kv_heads; the GQA ratio is at most 16
+    pub q_heads: i32,
+    pub kv_heads: i32,
+    /// query rows of all sequences
+    pub rows: i32,
+    /// tokens per page: 16, 32, 64, 128 or 256
+    pub page_size: i32,
+    /// row stride of block_table, in entries
+    pub max_pages: i32,
+    /// row stride of anchor_table, in entries
+    pub max_anchor_pages: i32,
+    /// window + flush block + 16
+    pub ring_rows: i32,
+    /// bit 0: coded pages, bit 1: anchors, bit 2: ring
+    pub segments: i32,
+    /// CTAs that share one sequence and KV head; grid.x
+    pub splits: i32,
+    /// host bound on query rows per sequence; fixes grid.y
+    pub max_q_len: i32,
+    /// channels that RoPE rotates, even, at most the head dim
+    pub rotary_dim: i32,
+    /// 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1)
+    pub rope_interleaved: i32,
+    /// factor on q.k, natural units; usually 1/sqrt(d)
+    pub scale: f32,
+    /// factor on cos and sin (YaRN); 1 without
+    pub attention_factor: f32,
+    /// contracts with "softcap" only
+    pub softcap: f32,
+}
+
+impl DecodeParams {
+    /// All zero, all pointers null, with size and version filled in.
+    pub fn new() -> Self {
+        Self { struct_size: core::mem::size_of::<Self>() as u32, abi_version: ABI_VERSION, ..Default::default() }
+    }
+}
+
+const _: () = assert!(core::mem::size_of::<DecodeParams>() == 376);
+const _: () = assert!(core::mem::offset_of!(DecodeParams, softcap) == 372);
+
+/// Merges the splits of decode in a fixed order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CombineParams {
+    /// sizeof this struct
+    pub struct_size: u32,
+    /// ANTKV_ABI_VERSION
+    pub abi_version: u32,
+    /// `void*`: \[rows, q_heads, d\] output, dtype of the contract
+    pub out: u64,
+    /// `float*`: \[rows, q_heads\] natural log-sum-exp; null: not wanted
+    pub lse: u64,
+    /// `const float*`: \[splits, rows, q_heads, d\]
+    pub partial_o: u64,
+    /// `const float*`: \[splits, rows, q_heads\]; -inf marks a split that saw nothing
+    pub partial_lse: u64,
+    /// `float*`: \[rows, q_heads, ring_rows\] raw scores in, attention mass exp(s - lse) out; null: not wanted
+    pub ring_scores: u64,
+    /// bytes
+    pub out_row_stride: i64,
+    /// bytes
+    pub out_head_stride: i64,
+    /// query rows; grid.x
+    pub rows: i32,
+    /// grid.y
+    pub q_heads: i32,
+    /// merged in order 0, 1, ...
+    pub splits: i32,
+    /// row stride of ring_scores
+    pub ring_rows: i32,
+}
+
+impl CombineParams {
+    /// All zero, all pointers null, with size and version filled in.
+    pub fn new() -> Self {
+        Self { struct_size: core::mem::size_of::<Self>() as u32, abi_version: ABI_VERSION, ..Default::default() }
+    }
+}
+
+const _: () = assert!(core::mem::size_of::<CombineParams>() == 80);
+const _: () = assert!(core::mem::offset_of!(CombineParams, ring_rows) == 76);
+
+/// Anchor score of every key, after any attention that returned the LSE.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ScoreParams {
+    /// sizeof this struct
+    pub struct_size: u32,
+    /// ANTKV_ABI_VERSION
+    pub abi_version: u32,
+    /// `float*`: \[batch, kv_heads, score_stride\] anchor score of each key
+    pub scores: u64,
+    /// `const void*`: \[query rows, q_heads, d\] queries after RoPE
+    pub q: u64,
+    /// `const void*`: \[key rows, kv_heads, d\] keys after RoPE
+    pub k: u64,
+    /// `const void*`: \[key rows, kv_heads, d\] values; form "exact" only
+    pub v: u64,
+    /// `const void*`: \[query rows, q_heads, d\] attention output; form "exact" only
+    pub o: u64,
+    /// `const float*`: \[query rows, q_heads\] natural log-sum-exp of each row
+    pub lse: u64,
+    /// `const int32_t*`: \[batch + 1\] first query row of each sequence
+    pub cu_q: u64,
+    /// `const int32_t*`: \[batch + 1\] first key row of each sequence
+    pub cu_k: u64,
+    /// `const int32_t*`: \[batch\] position of key 0; null: 0
+    pub first_pos: u64,
+    /// `const int32_t*`: \[batch\] position of query row 0; null: first_pos + keys - query rows
+    pub q_pos: u64,
+    /// bytes
+    pub q_row_stride: i64,
+    /// bytes
+    pub q_head_stride: i64,
+    /// bytes
+    pub o_row_stride: i64,
+    /// bytes
+    pub o_head_stride: i64,
+    /// bytes
+    pub k_row_stride: i64,
+    /// bytes
+    pub k_head_stride: i64,
+    /// bytes
+    pub v_row_stride: i64,
+    /// bytes
+    pub v_head_stride: i64,
+    /// sequences; grid.z
+    pub batch: i32,
+    pub q_heads: i32,
+    /// grid.y
+    pub kv_heads: i32,
+    /// host bound on keys per sequence; fixes grid.x
+    pub max_tokens: i32,
+    /// row stride of scores, in elements
+    pub score_stride: i32,
+    /// factor on q.k, natural units
+    pub scale: f32,
+}
+
+impl ScoreParams {
+    /// All zero, all pointers null, with size and version filled in.
+    pub fn new() -> Self {
+        Self { struct_size: core::mem::size_of::<Self>() as u32, abi_version: ABI_VERSION, ..Default::default() }
+    }
+}
+
+const _: () = assert!(core::mem::size_of::<ScoreParams>() == 176);
+const _: () = assert!(core::mem::offset_of!(ScoreParams, scale) == 172);
+
+/// The top budget of the scores, as bitmap and ascending indices.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SelectParams {
+    /// sizeof this struct
+    pub struct_size: u32,
+    /// ANTKV_ABI_VERSION
+    pub abi_version: u32,
+    /// `const float*`: \[batch, kv_heads, score_stride\]; NaN and -inf never win
+    pub scores: u64,
+    /// `uint32_t*`: \[batch, kv_heads, keep_words\] bit j: token j is kept; all words are written
+    pub keep_bitmap: u64,
+    /// `int32_t*`: \[batch, kv_heads, max_anchors\] kept tokens ascending, then -1
+    pub keep_indices: u64,
+    /// `int32_t*`: \[batch, kv_heads\] tokens kept; null: not wanted
+    pub keep_count: u64,
+    /// `const int32_t*`: \[batch\] candidates 0 ... token_count - 1
+    pub token_count: u64,
+    /// sequences; grid.y
+    pub batch: i32,
+    /// grid.x
+    pub kv_heads: i32,
+    /// row stride of scores, in elements
+    pub score_stride: i32,
+    /// row stride of keep_bitmap
+    pub keep_words: i32,
+    /// row stride of keep_indices; no more are kept
+    pub max_anchors: i32,
+    /// anchors per 1000 tokens, rounded down; used when budget_tokens is -1
+    pub budget_permille: i32,
+    /// anchors per sequence and KV head, or -1
+    pub budget_tokens: i32,
+    /// tokens 0 ... first_tokens - 1 are kept beside the budget
+    pub first_tokens: i32,
+}
+
+impl SelectParams {
+    /// All zero, all pointers null, with size and version filled in.
+    pub fn new() -> Self {
+        Self { struct_size: core::mem::size_of::<Self>() as u32, abi_version: ABI_VERSION, ..Default::default() }
+    }
+}
+
+const _: () = assert!(core::mem::size_of::<SelectParams>() == 80);
+const _: () = assert!(core::mem::offset_of!(SelectParams, first_tokens) == 76);
+
+/// A range of coded tokens as rotated exact rows.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct UnpackParams {
+    /// sizeof this struct
+    pub struct_size: u32,
+    /// ANTKV_ABI_VERSION
+    pub abi_version: u32,
+    /// `void*`: \[output rows, kv_heads, d\] keys after RoPE, gain applied, anchors exact
+    pub k: u64,
+    /// `void*`: \[output rows, kv_heads, d\] values
+    pub v: u64,
+    /// `const void*`: coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride
+    pub pages: u64,
+    /// `const int32_t*`: \[batch, max_pages\] page of each page-sized run of tokens; null: use page_indptr and page_indices
+    pub block_table: u64,
+    /// `const int32_t*`: \[batch + 1\] CSR offsets into page_indices; null with block_table
+    pub page_indptr: u64,
+    /// `const int32_t*`: \[page_indptr\[batch\]\] pages; null with block_table
+    pub page_indices: u64,
+    /// `const void*`: \[kv_heads\] packed codebooks of the keys (antkv_pack_codebook); null for exact keys
+    pub k_codebook: u64,
+    /// `const void*`: \[kv_heads\] packed codebooks of the values; null for exact values
+    pub v_codebook: u64,
+    /// `const float*`: \[rotary_dim / 2\] RoPE frequencies in radians per position; null for contracts without "pre"
+    pub inv_freq: u64,
+    /// `const void*`: anchor pages of 16 rows; block of (page, KV head) at anchors + page * anchor_page_stride + head * anchor_head_stride
+    pub anchors: u64,
+    /// `const int32_t*`: \[slots, max_anchor_pages\] anchor pages of each sequence, -1 ends the list; null: no anchors
+    pub anchor_table: u64,
+    /// `const int32_t*`: \[batch\] row of per-sequence state (ring, anchor_table); null: the batch row
+    pub state_slot: u64,
+    /// `const int32_t*`: \[batch\] as in decode; null: 0
+    pub frozen_len: u64,
+    /// `const int32_t*`: \[batch\] as in decode; null: 0
+    pub frozen_anchor_pages: u64,
+    /// `const int32_t*`: \[batch\] first logical token to write, a multiple of 16; null: 0
+    pub first_token: u64,
+    /// `const int32_t*`: \[batch + 1\] first output row of each sequence; their differences count the tokens
+    pub cu_tokens: u64,
+    /// `const int32_t*`: \[batch\] position of logical token 0; null: 0
+    pub first_pos: u64,
+    /// bytes
+    pub k_row_stride: i64,
+    /// bytes
+    pub k_head_stride: i64,
+    /// bytes
+    pub v_row_stride: i64,
+    /// bytes
+    pub v_head_stride: i64,
+    /// bytes from page to page
+    pub page_stride: i64,
+    /// bytes from KV head to KV head inside a page
+    pub page_head_stride: i64,
+    /// bytes from anchor page to anchor page
+    pub anchor_page_stride: i64,
+    /// bytes from KV head to KV head inside an anchor page
+    pub anchor_head_stride: i64,
+    /// sequences; grid.z
+    pub batch: i32,
+    /// grid.y
+    pub kv_heads: i32,
+    /// tokens per page: 16, 32, 64, 128 or 256
+    pub page_size: i32,
+    /// row stride of block_table, in entries
+    pub max_pages: i32,
+    /// row stride of anchor_table, in entries
+    pub max_anchor_pages: i32,
+    /// host bound on tokens per sequence; fixes grid.x
+    pub max_tokens: i32,
+    /// channels that RoPE rotates, even, at most the head dim
+    pub rotary_dim: i32,
+    /// 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1)
+    pub rope_interleaved: i32,
+    /// factor on cos and sin (YaRN); 1 without
+    pub attention_factor: f32,
+}
+
+impl UnpackParams {
+    /// All zero, all pointers null, with size and version filled in.
+    pub fn new() -> Self {
+        Self { struct_size: core::mem::size_of::<Self>() as u32, abi_version: ABI_VERSION, ..Default::default() }
+    }
+}
+
+const _: () = assert!(core::mem::size_of::<UnpackParams>() == 248);
+const _: () = assert!(core::mem::offset_of!(UnpackParams, attention_factor) == 240);

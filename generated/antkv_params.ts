@@ -1,0 +1,567 @@
+// Generated file. Do not edit.
+//   template  generator/bindings/typescript.ts
+//   remake    npx gen --arch sm80
+/** Goes into abi_version of every struct. */
+export const ABI_VERSION = 1;
+/** Version of coded pages, anchor pages, ring and packed codebooks. */
+export const LAYOUT_VERSION = 1;
+
+/** How a field is written; a ptr is a 64-bit device pointer. */
+export type FieldType = 'u32' | 'i32' | 'i64' | 'f32' | 'ptr';
+
+/** Where a field lies in its struct, in bytes. */
+export interface Field {
+  readonly offset: number;
+  readonly type: FieldType;
+}
+
+/** Parameter struct of each op. Little-endian; strides count bytes. */
+export const PARAMS = {
+  /** K/V rows to whole coded pages, and the kept rows to anchor pages. */
+  encode: {
+    bytes: 256,
+    fields: {
+      /** sizeof this struct */
+      struct_size: { offset: 0, type: 'u32' },
+      /** ANTKV_ABI_VERSION */
+      abi_version: { offset: 4, type: 'u32' },
+      /** [input rows, kv_heads, d] keys, dtype of the contract, after RoPE unless keys_unrotated */
+      k: { offset: 8, type: 'ptr' },
+      /** [input rows, kv_heads, d] values */
+      v: { offset: 16, type: 'ptr' },
+      /** coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride */
+      pages: { offset: 24, type: 'ptr' },
+      /** [batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices */
+      block_table: { offset: 32, type: 'ptr' },
+      /** [batch + 1] CSR offsets into page_indices; null with block_table */
+      page_indptr: { offset: 40, type: 'ptr' },
+      /** [page_indptr[batch]] pages; null with block_table */
+      page_indices: { offset: 48, type: 'ptr' },
+      /** [kv_heads] packed codebooks of the keys (antkv_pack_codebook); null for exact keys */
+      k_codebook: { offset: 56, type: 'ptr' },
+      /** [kv_heads] packed codebooks of the values; null for exact values */
+      v_codebook: { offset: 64, type: 'ptr' },
+      /** [rotary_dim / 2] RoPE frequencies in radians per position; null for contracts without "pre" */
+      inv_freq: { offset: 72, type: 'ptr' },
+      /** anchor pages of 16 rows; block of (page, KV head) at anchors + page * anchor_page_stride + head * anchor_head_stride */
+      anchors: { offset: 80, type: 'ptr' },
+      /** [slots, max_anchor_pages] anchor pages of each sequence, -1 ends the list; null: no anchors */
+      anchor_table: { offset: 88, type: 'ptr' },
+      /** [batch] row of per-sequence state (ring, anchor_table); null: the batch row */
+      state_slot: { offset: 96, type: 'ptr' },
+      /** [batch + 1] first input row of each sequence */
+      cu_tokens: { offset: 104, type: 'ptr' },
+      /** [batch] logical index of the first input row, a multiple of page_size; null: 0 */
+      first_token: { offset: 112, type: 'ptr' },
+      /** [batch] position of logical token 0; null: 0 */
+      first_pos: { offset: 120, type: 'ptr' },
+      /** [batch, kv_heads, keep_words] bit j: logical token j is an anchor; null: none */
+      keep_bitmap: { offset: 128, type: 'ptr' },
+      /** [batch, kv_heads, max_anchors] logical tokens whose rows go to anchor rows 0, 1, ...; -1 empties the row; null: none */
+      keep_indices: { offset: 136, type: 'ptr' },
+      /** bytes */
+      k_row_stride: { offset: 144, type: 'i64' },
+      /** bytes */
+      k_head_stride: { offset: 152, type: 'i64' },
+      /** bytes */
+      v_row_stride: { offset: 160, type: 'i64' },
+      /** bytes */
+      v_head_stride: { offset: 168, type: 'i64' },
+      /** bytes from page to page */
+      page_stride: { offset: 176, type: 'i64' },
+      /** bytes from KV head to KV head inside a page */
+      page_head_stride: { offset: 184, type: 'i64' },
+      /** bytes from anchor page to anchor page */
+      anchor_page_stride: { offset: 192, type: 'i64' },
+      /** bytes from KV head to KV head inside an anchor page */
+      anchor_head_stride: { offset: 200, type: 'i64' },
+      /** sequences */
+      batch: { offset: 208, type: 'i32' },
+      kv_heads: { offset: 212, type: 'i32' },
+      /** tokens per page: 16, 32, 64, 128 or 256 */
+      page_size: { offset: 216, type: 'i32' },
+      /** row stride of block_table, in entries */
+      max_pages: { offset: 220, type: 'i32' },
+      /** row stride of anchor_table, in entries */
+      max_anchor_pages: { offset: 224, type: 'i32' },
+      /** host bound on input rows per sequence; fixes grid.x */
+      max_tokens: { offset: 228, type: 'i32' },
+      /** row stride of keep_indices */
+      max_anchors: { offset: 232, type: 'i32' },
+      /** row stride of keep_bitmap */
+      keep_words: { offset: 236, type: 'i32' },
+      /** 1: k is given before RoPE; the anchor rows are rotated on the way */
+      keys_unrotated: { offset: 240, type: 'i32' },
+      /** channels that RoPE rotates, even, at most the head dim */
+      rotary_dim: { offset: 244, type: 'i32' },
+      /** 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1) */
+      rope_interleaved: { offset: 248, type: 'i32' },
+      /** factor on cos and sin (YaRN); 1 without */
+      attention_factor: { offset: 252, type: 'f32' },
+    },
+  },
+  /** Commits new rows into the ring; encodes what leaves the window. */
+  append: {
+    bytes: 352,
+    fields: {
+      /** sizeof this struct */
+      struct_size: { offset: 0, type: 'u32' },
+      /** ANTKV_ABI_VERSION */
+      abi_version: { offset: 4, type: 'u32' },
+      /** [new rows, kv_heads, d] keys after RoPE of this step */
+      k: { offset: 8, type: 'ptr' },
+      /** [new rows, kv_heads, d] values of this step */
+      v: { offset: 16, type: 'ptr' },
+      /** coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride */
+      pages: { offset: 24, type: 'ptr' },
+      /** [batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices */
+      block_table: { offset: 32, type: 'ptr' },
+      /** [batch + 1] CSR offsets into page_indices; null with block_table */
+      page_indptr: { offset: 40, type: 'ptr' },
+      /** [page_indptr[batch]] pages; null with block_table */
+      page_indices: { offset: 48, type: 'ptr' },
+      /** [kv_heads] packed codebooks of the keys (antkv_pack_codebook); null for exact keys */
+      k_codebook: { offset: 56, type: 'ptr' },
+      /** [kv_heads] packed codebooks of the values; null for exact values */
+      v_codebook: { offset: 64, type: 'ptr' },
+      /** [rotary_dim / 2] RoPE frequencies in radians per position; null for contracts without "pre" */
+      inv_freq: { offset: 72, type: 'ptr' },
+      /** anchor pages of 16 rows; block of (page, KV head) at anchors + page * anchor_page_stride + head * anchor_head_stride */
+      anchors: { offset: 80, type: 'ptr' },
+      /** [slots, max_anchor_pages] anchor pages of each sequence, -1 ends the list; null: no anchors */
+      anchor_table: { offset: 88, type: 'ptr' },
+      /** [batch] row of per-sequence state (ring, anchor_table); null: the batch row */
+      state_slot: { offset: 96, type: 'ptr' },
+      /** [slots, kv_heads, ring_rows, d] */
+      ring_k: { offset: 104, type: 'ptr' },
+      /** [slots, kv_heads, ring_rows, d] */
+      ring_v: { offset: 112, type: 'ptr' },
+      /** [rows, q_heads, ring_rows] attention mass of the step before (combine) */
+      ring_mass: { offset: 120, type: 'ptr' },
+      /** [slots, kv_heads, ring_rows] running column sums */
+      ring_score: { offset: 128, type: 'ptr' },
+      /** [slots, ring_rows] rows that saw each token */
+      ring_count: { offset: 136, type: 'ptr' },
+      /** [slots, kv_heads, max_anchor_pages * 16] scores frozen when chosen */
+      anchor_score: { offset: 144, type: 'ptr' },
+      /** [batch] committed tokens before this step */
+      seq_len: { offset: 152, type: 'ptr' },
+      /** [batch] rows of the step before to commit; null: all */
+      accepted: { offset: 160, type: 'ptr' },
+      /** [batch] tokens already in pages; null: the flush rule of CACHE.md */
+      coded_len: { offset: 168, type: 'ptr' },
+      /** [batch] tokens inherited from a shared prefix; null: 0 */
+      frozen_len: { offset: 176, type: 'ptr' },
+      /** [batch] leading inherited entries of anchor_table; null: 0 */
+      frozen_anchor_pages: { offset: 184, type: 'ptr' },
+      /** [batch] position of logical token 0; null: 0 */
+      first_pos: { offset: 192, type: 'ptr' },
+      /** [batch + 1] first new row of each sequence; null: one row each */
+      cu_q: { offset: 200, type: 'ptr' },
+      /** bytes */
+      k_row_stride: { offset: 208, type: 'i64' },
+      /** bytes */
+      k_head_stride: { offset: 216, type: 'i64' },
+      /** bytes */
+      v_row_stride: { offset: 224, type: 'i64' },
+      /** bytes */
+      v_head_stride: { offset: 232, type: 'i64' },
+      /** bytes from page to page */
+      page_stride: { offset: 240, type: 'i64' },
+      /** bytes from KV head to KV head inside a page */
+      page_head_stride: { offset: 248, type: 'i64' },
+      /** bytes from anchor page to anchor page */
+      anchor_page_stride: { offset: 256, type: 'i64' },
+      /** bytes from KV head to KV head inside an anchor page */
+      anchor_head_stride: { offset: 264, type: 'i64' },
+      /** bytes */
+      ring_slot_stride: { offset: 272, type: 'i64' },
+      /** bytes */
+      ring_head_stride: { offset: 280, type: 'i64' },
+      /** bytes */
+      ring_row_stride: { offset: 288, type: 'i64' },
+      /** sequences */
+      batch: { offset: 296, type: 'i32' },
+      q_heads: { offset: 300, type: 'i32' },
+      kv_heads: { offset: 304, type: 'i32' },
+      /** tokens per page: 16, 32, 64, 128 or 256 */
+      page_size: { offset: 308, type: 'i32' },
+      /** row stride of block_table, in entries */
+      max_pages: { offset: 312, type: 'i32' },
+      /** row stride of anchor_table, in entries */
+      max_anchor_pages: { offset: 316, type: 'i32' },
+      /** window + flush_block + 16 */
+      ring_rows: { offset: 320, type: 'i32' },
+      /** newest tokens that stay exact */
+      window: { offset: 324, type: 'i32' },
+      /** tokens encoded at once, a multiple of page_size */
+      flush_block: { offset: 328, type: 'i32' },
+      /** anchors per 1000 coded tokens */
+      budget_permille: { offset: 332, type: 'i32' },
+      /** tokens that are always anchors */
+      first_tokens: { offset: 336, type: 'i32' },
+      /** channels that RoPE rotates, even, at most the head dim */
+      rotary_dim: { offset: 340, type: 'i32' },
+      /** 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1) */
+      rope_interleaved: { offset: 344, type: 'i32' },
+      /** factor on cos and sin (YaRN); 1 without */
+      attention_factor: { offset: 348, type: 'f32' },
+    },
+  },
+  /** Attention of a few query rows over coded pages, anchors and ring. */
+  decode: {
+    bytes: 376,
+    fields: {
+      /** sizeof this struct */
+      struct_size: { offset: 0, type: 'u32' },
+      /** ANTKV_ABI_VERSION */
+      abi_version: { offset: 4, type: 'u32' },
+      /** [rows, q_heads, d] output, dtype of the contract; written when splits is 1 */
+      out: { offset: 8, type: 'ptr' },
+      /** [rows, q_heads] natural log-sum-exp, -inf for a row that sees nothing; null: not wanted; written when splits is 1 */
+      lse: { offset: 16, type: 'ptr' },
+      /** [rows, q_heads, d] queries after RoPE, dtype of the contract */
+      q: { offset: 24, type: 'ptr' },
+      /** coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride */
+      pages: { offset: 32, type: 'ptr' },
+      /** [batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices */
+      block_table: { offset: 40, type: 'ptr' },
+      /** [batch + 1] CSR offsets into page_indices; null with block_table */
+      page_indptr: { offset: 48, type: 'ptr' },
+      /** [page_indptr[batch]] pages; null with block_table */
+      page_indices: { offset: 56, type: 'ptr' },
+      /** [kv_heads] packed codebooks of the keys (antkv_pack_codebook); null for exact keys */
+      k_codebook: { offset: 64, type: 'ptr' },
+      /** [kv_heads] packed codebooks of the values; null for exact values */
+      v_codebook: { offset: 72, type: 'ptr' },
+      /** [rotary_dim / 2] RoPE frequencies in radians per position; null for contracts without "pre" */
+      inv_freq: { offset: 80, type: 'ptr' },
+      /** anchor pages of 16 rows; block of (page, KV head) at anchors + page * anchor_page_stride + head * anchor_head_stride */
+      anchors: { offset: 88, type: 'ptr' },
+      /** [slots, max_anchor_pages] anchor pages of each sequence, -1 ends the list; null: no anchors */
+      anchor_table: { offset: 96, type: 'ptr' },
+      /** [batch] row of per-sequence state (ring, anchor_table); null: the batch row */
+      state_slot: { offset: 104, type: 'ptr' },
+      /** [slots, kv_heads, ring_rows, d] exact keys after RoPE, token j in row j mod ring_rows; null: no ring */
+      ring_k: { offset: 112, type: 'ptr' },
+      /** [slots, kv_heads, ring_rows, d] exact values */
+      ring_v: { offset: 120, type: 'ptr' },
+      /** [rows, q_heads, ring_rows] raw scores (natural units) of ring rows seen, -inf elsewhere; null: not wanted */
+      ring_scores: { offset: 128, type: 'ptr' },
+      /** [splits, rows, q_heads, d] normalised output of each split; null when splits is 1 */
+      partial_o: { offset: 136, type: 'ptr' },
+      /** [splits, rows, q_heads] natural log-sum-exp of each split; null when splits is 1 */
+      partial_lse: { offset: 144, type: 'ptr' },
+      /** [batch] tokens read from pages; at most kv_len */
+      coded_len: { offset: 152, type: 'ptr' },
+      /** [batch] tokens stored, this step's rows included: the ring holds coded_len ... kv_len - 1 */
+      kv_len: { offset: 160, type: 'ptr' },
+      /** [batch] tokens inherited from a shared prefix; null: 0 */
+      frozen_len: { offset: 168, type: 'ptr' },
+      /** [batch] leading entries of anchor_table that are inherited: their rows at or beyond frozen_len are skipped; null: 0 */
+      frozen_anchor_pages: { offset: 176, type: 'ptr' },
+      /** [batch] position of logical token 0; null: 0 */
+      first_pos: { offset: 184, type: 'ptr' },
+      /** [batch] position of the first query row; null: first_pos + kv_len - query rows */
+      q_pos: { offset: 192, type: 'ptr' },
+      /** [batch + 1] first query row of each sequence; null: one row each */
+      cu_q: { offset: 200, type: 'ptr' },
+      /** [rows] bit k: this row sees the k-th new row of its sequence; replaces the position rule for new rows; null: causal */
+      tree_mask: { offset: 208, type: 'ptr' },
+      /** [q_heads] learned sink logits, contracts with "sink" only */
+      sink_logits: { offset: 216, type: 'ptr' },
+      /** bytes */
+      q_row_stride: { offset: 224, type: 'i64' },
+      /** bytes */
+      q_head_stride: { offset: 232, type: 'i64' },
+      /** bytes */
+      out_row_stride: { offset: 240, type: 'i64' },
+      /** bytes */
+      out_head_stride: { offset: 248, type: 'i64' },
+      /** bytes from page to page */
+      page_stride: { offset: 256, type: 'i64' },
+      /** bytes from KV head to KV head inside a page */
+      page_head_stride: { offset: 264, type: 'i64' },
+      /** bytes from anchor page to anchor page */
+      anchor_page_stride: { offset: 272, type: 'i64' },
+      /** bytes from KV head to KV head inside an anchor page */
+      anchor_head_stride: { offset: 280, type: 'i64' },
+      /** bytes from sequence to sequence */
+      ring_slot_stride: { offset: 288, type: 'i64' },
+      /** bytes from KV head to KV head */
+      ring_head_stride: { offset: 296, type: 'i64' },
+      /** bytes from row to row */
+      ring_row_stride: { offset: 304, type: 'i64' },
+      /** sequences */
+      batch: { offset: 312, type: 'i32' },
+      /** a multiple of kv_heads; the GQA ratio is at most 16 */
+      q_heads: { offset: 316, type: 'i32' },
+      kv_heads: { offset: 320, type: 'i32' },
+      /** query rows of all sequences */
+      rows: { offset: 324, type: 'i32' },
+      /** tokens per page: 16, 32, 64, 128 or 256 */
+      page_size: { offset: 328, type: 'i32' },
+      /** row stride of block_table, in entries */
+      max_pages: { offset: 332, type: 'i32' },
+      /** row stride of anchor_table, in entries */
+      max_anchor_pages: { offset: 336, type: 'i32' },
+      /** window + flush block + 16 */
+      ring_rows: { offset: 340, type: 'i32' },
+      /** bit 0: coded pages, bit 1: anchors, bit 2: ring */
+      segments: { offset: 344, type: 'i32' },
+      /** CTAs that share one sequence and KV head; grid.x */
+      splits: { offset: 348, type: 'i32' },
+      /** host bound on query rows per sequence; fixes grid.y */
+      max_q_len: { offset: 352, type: 'i32' },
+      /** channels that RoPE rotates, even, at most the head dim */
+      rotary_dim: { offset: 356, type: 'i32' },
+      /** 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1) */
+      rope_interleaved: { offset: 360, type: 'i32' },
+      /** factor on q.k, natural units; usually 1/sqrt(d) */
+      scale: { offset: 364, type: 'f32' },
+      /** factor on cos and sin (YaRN); 1 without */
+      attention_factor: { offset: 368, type: 'f32' },
+      /** contracts with "softcap" only */
+      softcap: { offset: 372, type: 'f32' },
+    },
+  },
+  /** Merges the splits of decode in a fixed order. */
+  combine: {
+    bytes: 80,
+    fields: {
+      /** sizeof this struct */
+      struct_size: { offset: 0, type: 'u32' },
+      /** ANTKV_ABI_VERSION */
+      abi_version: { offset: 4, type: 'u32' },
+      /** [rows, q_heads, d] output, dtype of the contract */
+      out: { offset: 8, type: 'ptr' },
+      /** [rows, q_heads] natural log-sum-exp; null: not wanted */
+      lse: { offset: 16, type: 'ptr' },
+      /** [splits, rows, q_heads, d] */
+      partial_o: { offset: 24, type: 'ptr' },
+      /** [splits, rows, q_heads]; -inf marks a split that saw nothing */
+      partial_lse: { offset: 32, type: 'ptr' },
+      /** [rows, q_heads, ring_rows] raw scores in, attention mass exp(s - lse) out; null: not wanted */
+      ring_scores: { offset: 40, type: 'ptr' },
+      /** bytes */
+      out_row_stride: { offset: 48, type: 'i64' },
+      /** bytes */
+      out_head_stride: { offset: 56, type: 'i64' },
+      /** query rows; grid.x */
+      rows: { offset: 64, type: 'i32' },
+      /** grid.y */
+      q_heads: { offset: 68, type: 'i32' },
+      /** merged in order 0, 1, ... */
+      splits: { offset: 72, type: 'i32' },
+      /** row stride of ring_scores */
+      ring_rows: { offset: 76, type: 'i32' },
+    },
+  },
+  /** Anchor score of every key, after any attention that returned the LSE. */
+  score: {
+    bytes: 176,
+    fields: {
+      /** sizeof this struct */
+      struct_size: { offset: 0, type: 'u32' },
+      /** ANTKV_ABI_VERSION */
+      abi_version: { offset: 4, type: 'u32' },
+      /** [batch, kv_heads, score_stride] anchor score of each key */
+      scores: { offset: 8, type: 'ptr' },
+      /** [query rows, q_heads, d] queries after RoPE */
+      q: { offset: 16, type: 'ptr' },
+      /** [key rows, kv_heads, d] keys after RoPE */
+      k: { offset: 24, type: 'ptr' },
+      /** [key rows, kv_heads, d] values; form "exact" only */
+      v: { offset: 32, type: 'ptr' },
+      /** [query rows, q_heads, d] attention output; form "exact" only */
+      o: { offset: 40, type: 'ptr' },
+      /** [query rows, q_heads] natural log-sum-exp of each row */
+      lse: { offset: 48, type: 'ptr' },
+      /** [batch + 1] first query row of each sequence */
+      cu_q: { offset: 56, type: 'ptr' },
+      /** [batch + 1] first key row of each sequence */
+      cu_k: { offset: 64, type: 'ptr' },
+      /** [batch] position of key 0; null: 0 */
+      first_pos: { offset: 72, type: 'ptr' },
+      /** [batch] position of query row 0; null: first_pos + keys - query rows */
+      q_pos: { offset: 80, type: 'ptr' },
+      /** bytes */
+      q_row_stride: { offset: 88, type: 'i64' },
+      /** bytes */
+      q_head_stride: { offset: 96, type: 'i64' },
+      /** bytes */
+      o_row_stride: { offset: 104, type: 'i64' },
+      /** bytes */
+      o_head_stride: { offset: 112, type: 'i64' },
+      /** bytes */
+      k_row_stride: { offset: 120, type: 'i64' },
+      /** bytes */
+      k_head_stride: { offset: 128, type: 'i64' },
+      /** bytes */
+      v_row_stride: { offset: 136, type: 'i64' },
+      /** bytes */
+      v_head_stride: { offset: 144, type: 'i64' },
+      /** sequences; grid.z */
+      batch: { offset: 152, type: 'i32' },
+      q_heads: { offset: 156, type: 'i32' },
+      /** grid.y */
+      kv_heads: { offset: 160, type: 'i32' },
+      /** host bound on keys per sequence; fixes grid.x */
+      max_tokens: { offset: 164, type: 'i32' },
+      /** row stride of scores, in elements */
+      score_stride: { offset: 168, type: 'i32' },
+      /** factor on q.k, natural units */
+      scale: { offset: 172, type: 'f32' },
+    },
+  },
+  /** The top budget of the scores, as bitmap and ascending indices. */
+  select: {
+    bytes: 80,
+    fields: {
+      /** sizeof this struct */
+      struct_size: { offset: 0, type: 'u32' },
+      /** ANTKV_ABI_VERSION */
+      abi_version: { offset: 4, type: 'u32' },
+      /** [batch, kv_heads, score_stride]; NaN and -inf never win */
+      scores: { offset: 8, type: 'ptr' },
+      /** [batch, kv_heads, keep_words] bit j: token j is kept; all words are written */
+      keep_bitmap: { offset: 16, type: 'ptr' },
+      /** [batch, kv_heads, max_anchors] kept tokens ascending, then -1 */
+      keep_indices: { offset: 24, type: 'ptr' },
+      /** [batch, kv_heads] tokens kept; null: not wanted */
+      keep_count: { offset: 32, type: 'ptr' },
+      /** [batch] candidates 0 ... token_count - 1 */
+      token_count: { offset: 40, type: 'ptr' },
+      /** sequences; grid.y */
+      batch: { offset: 48, type: 'i32' },
+      /** grid.x */
+      kv_heads: { offset: 52, type: 'i32' },
+      /** row stride of scores, in elements */
+      score_stride: { offset: 56, type: 'i32' },
+      /** row stride of keep_bitmap */
+      keep_words: { offset: 60, type: 'i32' },
+      /** row stride of keep_indices; no more are kept */
+      max_anchors: { offset: 64, type: 'i32' },
+      /** anchors per 1000 tokens, rounded down; used when budget_tokens is -1 */
+      budget_permille: { offset: 68, type: 'i32' },
+      /** anchors per sequence and KV head, or -1 */
+      budget_tokens: { offset: 72, type: 'i32' },
+      /** tokens 0 ... first_tokens - 1 are kept beside the budget */
+      first_tokens: { offset: 76, type: 'i32' },
+    },
+  },
+  /** A range of coded tokens as rotated exact rows. */
+  unpack: {
+    bytes: 248,
+    fields: {
+      /** sizeof this struct */
+      struct_size: { offset: 0, type: 'u32' },
+      /** ANTKV_ABI_VERSION */
+      abi_version: { offset: 4, type: 'u32' },
+      /** [output rows, kv_heads, d] keys after RoPE, gain applied, anchors exact */
+      k: { offset: 8, type: 'ptr' },
+      /** [output rows, kv_heads, d] values */
+      v: { offset: 16, type: 'ptr' },
+      /** coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride */
+      pages: { offset: 24, type: 'ptr' },
+      /** [batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices */
+      block_table: { offset: 32, type: 'ptr' },
+      /** [batch + 1] CSR offsets into page_indices; null with block_table */
+      page_indptr: { offset: 40, type: 'ptr' },
+      /** [page_indptr[batch]] pages; null with block_table */
+      page_indices: { offset: 48, type: 'ptr' },
+      /** [kv_heads] packed codebooks of the keys (antkv_pack_codebook); null for exact keys */
+      k_codebook: { offset: 56, type: 'ptr' },
+      /** [kv_heads] packed codebooks of the values; null for exact values */
+      v_codebook: { offset: 64, type: 'ptr' },
+      /** [rotary_dim / 2] RoPE frequencies in radians per position; null for contracts without "pre" */
+      inv_freq: { offset: 72, type: 'ptr' },
+      /** anchor pages of 16 rows; block of (page, KV head) at anchors + page * anchor_page_stride + head * anchor_head_stride */
+      anchors: { offset: 80, type: 'ptr' },
+      /** [slots, max_anchor_pages] anchor pages of each sequence, -1 ends the list; null: no anchors */
+      anchor_table: { offset: 88, type: 'ptr' },
+      /** [batch] row of per-sequence state (ring, anchor_table); null: the batch row */
+      state_slot: { offset: 96, type: 'ptr' },
+      /** [batch] as in decode; null: 0 */
+      frozen_len: { offset: 104, type: 'ptr' },
+      /** [batch] as in decode; null: 0 */
+      frozen_anchor_pages: { offset: 112, type: 'ptr' },
+      /** [batch] first logical token to write, a multiple of 16; null: 0 */
+      first_token: { offset: 120, type: 'ptr' },
+      /** [batch + 1] first output row of each sequence; their differences count the tokens */
+      cu_tokens: { offset: 128, type: 'ptr' },
+      /** [batch] position of logical token 0; null: 0 */
+      first_pos: { offset: 136, type: 'ptr' },
+      /** bytes */
+      k_row_stride: { offset: 144, type: 'i64' },
+      /** bytes */
+      k_head_stride: { offset: 152, type: 'i64' },
+      /** bytes */
+      v_row_stride: { offset: 160, type: 'i64' },
+      /** bytes */
+      v_head_stride: { offset: 168, type: 'i64' },
+      /** bytes from page to page */
+      page_stride: { offset: 176, type: 'i64' },
+      /** bytes from KV head to KV head inside a page */
+      page_head_stride: { offset: 184, type: 'i64' },
+      /** bytes from anchor page to anchor page */
+      anchor_page_stride: { offset: 192, type: 'i64' },
+      /** bytes from KV head to KV head inside an anchor page */
+      anchor_head_stride: { offset: 200, type: 'i64' },
+      /** sequences; grid.z */
+      batch: { offset: 208, type: 'i32' },
+      /** grid.y */
+      kv_heads: { offset: 212, type: 'i32' },
+      /** tokens per page: 16, 32, 64, 128 or 256 */
+      page_size: { offset: 216, type: 'i32' },
+      /** row stride of block_table, in entries */
+      max_pages: { offset: 220, type: 'i32' },
+      /** row stride of anchor_table, in entries */
+      max_anchor_pages: { offset: 224, type: 'i32' },
+      /** host bound on tokens per sequence; fixes grid.x */
+      max_tokens: { offset: 228, type: 'i32' },
+      /** channels that RoPE rotates, even, at most the head dim */
+      rotary_dim: { offset: 232, type: 'i32' },
+      /** 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1) */
+      rope_interleaved: { offset: 236, type: 'i32' },
+      /** factor on cos and sin (YaRN); 1 without */
+      attention_factor: { offset: 240, type: 'f32' },
+    },
+  },
+} as const satisfies Record<string, { bytes: number; fields: Record<string, Field> }>;
+
+/** An op with a parameter struct. */
+export type Op = keyof typeof PARAMS;
+
+/** The contracts of this release, and the op of each. Names are stable; kernels behind them are not. */
+export const CONTRACTS = {
+  antkv_combine_d128_f16: 'combine',
+  antkv_combine_d64_f16: 'combine',
+  antkv_decode_d128_k4c8b_v4c8b_f16_pre_gain: 'decode',
+  antkv_decode_d128_k8c8b_v8c8bq8_f16_gain: 'decode',
+  antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain: 'decode',
+  antkv_decode_d128_kf16_vf16_f16: 'decode',
+  antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain: 'decode',
+  antkv_encode_d128_k4c8b_v4c8b_f16_pre_gain: 'encode',
+  antkv_encode_d128_k8c8b_v8c8bq8_f16_gain: 'encode',
+  antkv_encode_d128_k8c8b_v8c8bq8_f16_pre_gain: 'encode',
+  antkv_encode_d128_kf16_vf16_f16: 'encode',
+  antkv_encode_d64_k8c8b_v8c8bq8_f16_pre_gain: 'encode',
+  antkv_score_d128_f16: 'score',
+  antkv_score_d128_f16_exact: 'score',
+  antkv_score_d64_f16: 'score',
+  antkv_score_d64_f16_exact: 'score',
+  antkv_select: 'select',
+  antkv_unpack_d128_k4c8b_v4c8b_f16_pre_gain: 'unpack',
+  antkv_unpack_d128_k8c8b_v8c8bq8_f16_gain: 'unpack',
+  antkv_unpack_d128_k8c8b_v8c8bq8_f16_pre_gain: 'unpack',
+  antkv_unpack_d128_kf16_vf16_f16: 'unpack',
+  antkv_unpack_d64_k8c8b_v8c8bq8_f16_pre_gain: 'unpack',
+} as const satisfies Record<string, Op>;
+
+/** The name of a contract. */
+export type Contract = keyof typeof CONTRACTS;
+/** The op of a contract, from its name. */
+export type OpOf<C extends Contract> = (typeof CONTRACTS)[C];
+/** The fields of an op's struct. */
+export type FieldOf<O extends Op> = Extract<keyof (typeof PARAMS)[O]["fields"], string>;

@@ -1,0 +1,115 @@
+// Generated file. Do not edit.
+//   template  templates/combine.cu.hbs
+//   kernel    antkv_combine_d128_f16__sm80_w4
+//   inputs    b68f51d3c756c528
+//   remake    npx gen --arch sm80 --only antkv_combine_d128_f16__sm80_w4
+#include "antkv.h"
+#include "antkv_device.cuh"
+
+namespace antkv_combine_d128_f16__sm80_w4_ {  // its own: device linking would merge equal names
+using namespace antkv;
+
+struct K {
+  static constexpr int kHeadDim = 128;
+  static constexpr int kWarps = 4;
+};
+
+// Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
+
+__device__ __forceinline__ const unsigned char* byte_pointer(const void* p) { return static_cast<const unsigned char*>(p); }
+__device__ __forceinline__ unsigned char* byte_pointer(void* p) { return static_cast<unsigned char*>(p); }
+
+/// An optional array: its element `i`, or `otherwise` where the array is null.
+template <class T>
+__device__ __forceinline__ T element_or(const T* array, int i, T otherwise) {
+  return array ? load_global(array + i) : otherwise;
+}
+
+/// The block of the page that holds logical token `token` of sequence `b`, for one KV head.
+template <class P>
+__device__ __forceinline__ auto page_block(const P& p, int b, int head, int token) {
+  const int run = token / p.page_size;
+  const int32_t* pages = p.block_table ? p.block_table + int64_t(b) * p.max_pages : p.page_indices + load_global(p.page_indptr + b);
+  const int64_t page = load_global(pages + run);
+  return byte_pointer(p.pages) + page * p.page_stride + head * p.page_head_stride;
+}
+
+/// The block of anchor page number `page`, for one KV head.
+template <class P>
+__device__ __forceinline__ auto anchor_block(const P& p, int page, int head) {
+  return byte_pointer(p.anchors) + int64_t(page) * p.anchor_page_stride + head * p.anchor_head_stride;
+}
+
+/// Sequence `b`'s list of anchor pages; -1 ends it early.
+template <class P>
+__device__ __forceinline__ const int32_t* anchor_pages(const P& p, int b) {
+  return p.anchor_table + int64_t(element_or(p.state_slot, b, b)) * p.max_anchor_pages;
+}
+
+/// Entries of a list of anchor pages before its end. All lanes must call it; all get the answer.
+__device__ __forceinline__ int count_anchor_pages(const int32_t* pages, int max_pages) {
+  for (int base = 0; base < max_pages; base += 32) {
+    const int i = base + lane_index();
+    const uint32_t ended = vote_ballot(i >= max_pages || load_global(pages + i) < 0);
+    if (ended) return base + count_bits((ended & (0u - ended)) - 1);
+  }
+  return max_pages;
+}
+
+/// Whether the row of `token`, found in entry `entry` of a list of anchor pages, belongs to the sequence: emptied rows
+/// do not, nor do inherited rows at or beyond the shared prefix (CACHE.md, "Sharing").
+__device__ __forceinline__ bool is_anchor(int token, int entry, int end, int frozen_pages, int frozen_len) {
+  return token >= 0 && token < end && (entry >= frozen_pages || token < frozen_len);
+}
+
+// Merges the splits of decode, always in the order 0, 1, ...: one warp per query row and head. grid (rows, ceil(q_heads / warps)).
+
+constexpr float kLog2e = 1.44269504f;
+constexpr float kLn2 = 0.693147181f;
+
+template <class K, class P>
+__device__ __forceinline__ void combine(const P& p) {
+  const int row = block_index().x, head = block_index().y * K::kWarps + warp_index(), lane = lane_index();
+  if (head >= p.q_heads) return;
+  const int64_t column = int64_t(row) * p.q_heads + head, columns = int64_t(p.rows) * p.q_heads;
+
+  float lse;
+  if (p.partial_o) {
+    float top = minus_infinity();
+    for (int split = 0; split < p.splits; ++split) top = fmaxf(top, load_global(p.partial_lse + split * columns + column));
+    constexpr int kMine = K::kHeadDim / 32;
+    float sum[kMine] = {};
+    float total = 0;
+    for (int split = 0; split < p.splits && top > minus_infinity(); ++split) {
+      const float weight = exp2_fast((load_global(p.partial_lse + split * columns + column) - top) * kLog2e);
+      if (weight == 0) continue;  // a split that saw nothing may have left its output as it was: 0 * NaN is NaN
+      total += weight;
+#pragma unroll
+      for (int i = 0; i < kMine; ++i)
+        sum[i] += weight * load_global(p.partial_o + (split * columns + column) * K::kHeadDim + i * 32 + lane);
+    }
+    lse = total > 0 ? top + log2_fast(total) * kLn2 : minus_infinity();
+    f16* out = reinterpret_cast<f16*>(byte_pointer(p.out) + row * p.out_row_stride + head * p.out_head_stride);
+#pragma unroll
+    for (int i = 0; i < kMine; ++i) store_global(out + i * 32 + lane, to_f16(total > 0 ? sum[i] / total : 0.0f));
+    if (p.lse && lane == 0) store_global(p.lse + column, lse);
+  } else {
+    lse = load_global(p.lse + column);  // one split: decode wrote output and lse itself
+  }
+
+  // Raw scores of ring rows become attention mass, which only the final log-sum-exp allows.
+  if (p.ring_scores)
+    for (int i = lane; i < p.ring_rows; i += 32) {
+      float* score = p.ring_scores + column * p.ring_rows + i;
+      const float raw = load_global(score);
+      store_global(score, raw == minus_infinity() ? 0.0f : exp2_fast((raw - lse) * kLog2e));
+    }
+}
+
+// At least one CTA per SM is all that is asked for: without the 1, ptxas may spill to fit more.
+extern "C" __global__ void __launch_bounds__(128, 1)
+antkv_combine_d128_f16__sm80_w4(const __grid_constant__ antkv_combine_params p) {
+  combine<K>(p);
+}
+
+}  // namespace antkv_combine_d128_f16__sm80_w4_

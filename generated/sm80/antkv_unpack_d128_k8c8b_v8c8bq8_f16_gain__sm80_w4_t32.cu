@@ -1,0 +1,338 @@
+// Generated file. Do not edit.
+//   template  templates/unpack.cu.hbs
+//   kernel    antkv_unpack_d128_k8c8b_v8c8bq8_f16_gain__sm80_w4_t32
+//   inputs    54c4d25d7143f39d
+//   remake    npx gen --arch sm80 --only antkv_unpack_d128_k8c8b_v8c8bq8_f16_gain__sm80_w4_t32
+#include "antkv.h"
+#include "antkv_device.cuh"
+
+namespace antkv_unpack_d128_k8c8b_v8c8bq8_f16_gain__sm80_w4_t32_ {  // its own: device linking would merge equal names
+using namespace antkv;
+
+struct K {
+  static constexpr int kHeadDim = 128;
+  struct Key {
+    static constexpr bool kExact = false;
+    static constexpr int kRowBytes = 16, kCodebookBytes = 81920;
+    static constexpr int kChannels = 8, kBits = 8, kEntries = 256;
+    static constexpr bool kQ8 = false;
+    static constexpr int kScaleOffset = 65536, kHalfNormOffset = 65536;
+  };
+  struct Value {
+    static constexpr bool kExact = false;
+    static constexpr int kRowBytes = 16, kCodebookBytes = 49664;
+    static constexpr int kChannels = 8, kBits = 8, kEntries = 256;
+    static constexpr bool kQ8 = true;
+    static constexpr int kScaleOffset = 32768, kHalfNormOffset = 33280;
+  };
+  static constexpr bool kCoded = true;  // a side is coded: pages carry a bitmap, and anchors exist
+  static constexpr int kUnitBytes = 544, kValueOffset = 256, kKeyGainOffset = 512;
+  static constexpr bool kPre = false, kKeyGain = true;
+  static constexpr int kWarps = 4, kTokens = 32, kSharedBytes = 36992;
+};
+
+// Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
+
+__device__ __forceinline__ const unsigned char* byte_pointer(const void* p) { return static_cast<const unsigned char*>(p); }
+__device__ __forceinline__ unsigned char* byte_pointer(void* p) { return static_cast<unsigned char*>(p); }
+
+/// An optional array: its element `i`, or `otherwise` where the array is null.
+template <class T>
+__device__ __forceinline__ T element_or(const T* array, int i, T otherwise) {
+  return array ? load_global(array + i) : otherwise;
+}
+
+/// The block of the page that holds logical token `token` of sequence `b`, for one KV head.
+template <class P>
+__device__ __forceinline__ auto page_block(const P& p, int b, int head, int token) {
+  const int run = token / p.page_size;
+  const int32_t* pages = p.block_table ? p.block_table + int64_t(b) * p.max_pages : p.page_indices + load_global(p.page_indptr + b);
+  const int64_t page = load_global(pages + run);
+  return byte_pointer(p.pages) + page * p.page_stride + head * p.page_head_stride;
+}
+
+/// The block of anchor page number `page`, for one KV head.
+template <class P>
+__device__ __forceinline__ auto anchor_block(const P& p, int page, int head) {
+  return byte_pointer(p.anchors) + int64_t(page) * p.anchor_page_stride + head * p.anchor_head_stride;
+}
+
+/// Sequence `b`'s list of anchor pages; -1 ends it early.
+template <class P>
+__device__ __forceinline__ const int32_t* anchor_pages(const P& p, int b) {
+  return p.anchor_table + int64_t(element_or(p.state_slot, b, b)) * p.max_anchor_pages;
+}
+
+/// Entries of a list of anchor pages before its end. All lanes must call it; all get the answer.
+__device__ __forceinline__ int count_anchor_pages(const int32_t* pages, int max_pages) {
+  for (int base = 0; base < max_pages; base += 32) {
+    const int i = base + lane_index();
+    const uint32_t ended = vote_ballot(i >= max_pages || load_global(pages + i) < 0);
+    if (ended) return base + count_bits((ended & (0u - ended)) - 1);
+  }
+  return max_pages;
+}
+
+/// Whether the row of `token`, found in entry `entry` of a list of anchor pages, belongs to the sequence: emptied rows
+/// do not, nor do inherited rows at or beyond the shared prefix (CACHE.md, "Sharing").
+__device__ __forceinline__ bool is_anchor(int token, int entry, int end, int frozen_pages, int frozen_len) {
+  return token >= 0 && token < end && (entry >= frozen_pages || token < frozen_len);
+}
+
+// Rotary position embedding, in fp32, from data: frequencies, pairing, rotated channels, factor on cos and sin.
+
+/// sin and cos of position * inv_freq, good to about 1e-6 for 0 <= position < 2^23 and inv_freq <= 1.
+/// The product keeps its rounding error, and 2 pi is subtracted in three parts (Cody and Waite), because at position
+/// 10^6 an fp32 angle alone is off by 0.06 radians.
+__device__ __forceinline__ void rope_angle(int position, float inv_freq, float& sine, float& cosine) {
+  const float angle = float(position) * inv_freq;
+  const float error = fused_multiply_add(float(position), inv_freq, -angle);
+  const float turns = round_even(angle * 0.15915494f);                     // 1 / (2 pi)
+  float reduced = fused_multiply_add(turns, -6.28318548f, angle);          // 2 pi = 6.28318548 - 1.7484556e-7 + ...
+  reduced = fused_multiply_add(turns, 1.7484556e-7f, reduced);
+  sine_cosine_fast(reduced + error, sine, cosine);
+}
+
+/// The two channels of pair `i`: (i, i + rotary_dim/2), or (2i, 2i + 1) when interleaved.
+struct rope_pair {
+  int first, second;
+};
+template <class P>
+__device__ __forceinline__ rope_pair rope_channels(const P& p, int i) {
+  return p.rope_interleaved ? rope_pair{2 * i, 2 * i + 1} : rope_pair{i, i + p.rotary_dim / 2};
+}
+
+/// Rotates `kRows` rows of f16 in shared memory in place, one warp; row r stands at position `position` + r.
+template <int kRows, class P>
+__device__ __forceinline__ void rotate_rows(const P& p, f16* rows, int row_stride, int position) {
+  for (int i = lane_index(); i < p.rotary_dim / 2; i += 32) {
+    const float inv_freq = load_global(p.inv_freq + i);
+    const rope_pair pair = rope_channels(p, i);
+    for (int r = 0; r < kRows; ++r) {
+      f16* first = rows + r * row_stride + pair.first;
+      f16* second = rows + r * row_stride + pair.second;
+      float sine, cosine;
+      rope_angle(position + r, inv_freq, sine, cosine);
+      const float x = to_float(load_shared(first)), y = to_float(load_shared(second));
+      store_shared(first, to_f16((x * cosine - y * sine) * p.attention_factor));
+      store_shared(second, to_f16((x * sine + y * cosine) * p.attention_factor));
+    }
+  }
+}
+
+// From codes to channels: one codebook entry becomes the f16 channels of one chunk. C is the traits struct of one side.
+
+/// The code of `chunk` in a token's row of codes.
+template <class C>
+__device__ __forceinline__ int code_at(const unsigned char* row, int chunk) {
+  static_assert(C::kBits == 8, "codes of whole bytes");
+  return load_shared(row + chunk);
+}
+
+/// Bytes of one codebook entry, and how many of them move at once.
+template <class C>
+struct entry_bytes {
+  static constexpr int kAll = C::kChannels * (C::kQ8 ? 1 : 2);
+  static constexpr int kPiece = kAll < 16 ? kAll : 16;
+  static constexpr int kPieces = kAll / kPiece;
+};
+
+/// Loads the entry at `entry` (global) as 32-bit words.
+template <class C>
+__device__ __forceinline__ void load_entry(uint32_t (&words)[entry_bytes<C>::kAll / 4], const unsigned char* entry) {
+  using E = entry_bytes<C>;
+#pragma unroll
+  for (int i = 0; i < E::kPieces; ++i) {
+    if constexpr (E::kPiece == 4) {
+      words[i] = load_global(reinterpret_cast<const uint32_t*>(entry) + i);
+    } else if constexpr (E::kPiece == 8) {
+      const bytes8 piece = load_global(reinterpret_cast<const bytes8*>(entry) + i);
+      words[2 * i] = piece.w[0], words[2 * i + 1] = piece.w[1];
+    } else {
+      const bytes16 piece = load_global(reinterpret_cast<const bytes16*>(entry) + i);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) words[4 * i + j] = piece.w[j];
+    }
+  }
+}
+
+/// Channel `i` of a loaded entry as stored: the f16 centroid, or the int8 step count.
+template <class C>
+__device__ __forceinline__ float entry_channel(const uint32_t (&words)[entry_bytes<C>::kAll / 4], int i) {
+  if constexpr (C::kQ8) return float(int8_t(words[i / 4] >> (8 * (i % 4)) & 0xff));
+  return to_float(f16{uint16_t(words[i / 2] >> (16 * (i % 2)))});
+}
+
+/// Expands 16 rows of codes in shared memory to 16 rows of f16 in shared memory, one warp.
+/// `codebook` is the packed codebook of this KV head (global).
+template <class C, int kHeadDim>
+__device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const unsigned char* codes, const unsigned char* codebook) {
+  constexpr int kChunks = kHeadDim / C::kChannels;
+  for (int task = lane_index(); task < 16 * kChunks; task += 32) {
+    const int row = task / kChunks, chunk = task % kChunks;
+    const int code = code_at<C>(codes + row * C::kRowBytes, chunk);
+    uint32_t words[entry_bytes<C>::kAll / 4];
+    load_entry<C>(words, codebook + (int64_t(chunk) * C::kEntries + code) * entry_bytes<C>::kAll);
+    f16* to = rows + row * row_stride + chunk * C::kChannels;
+    const float* scale = reinterpret_cast<const float*>(codebook + C::kScaleOffset) + chunk * C::kChannels;
+#pragma unroll
+    for (int i = 0; i < C::kChannels; i += 2) {
+      uint32_t two;
+      if constexpr (C::kQ8) {
+        two = pack(to_f16(entry_channel<C>(words, i) * load_global(scale + i)), to_f16(entry_channel<C>(words, i + 1) * load_global(scale + i + 1)));
+      } else {
+        two = words[i / 2];
+      }
+      store_shared(reinterpret_cast<uint32_t*>(to + i), two);
+    }
+  }
+}
+
+/// Copies 16 exact rows inside shared memory, zeros from row `valid` on (they were never written: 0 * NaN is NaN), one warp.
+template <int kHeadDim>
+__device__ __forceinline__ void copy_rows(f16* rows, int row_stride, const unsigned char* from, int valid) {
+  constexpr int kPieces = kHeadDim / 8;
+  for (int task = lane_index(); task < 16 * kPieces; task += 32) {
+    const int row = task / kPieces, piece = task % kPieces;
+    bytes16 value = {};
+    if (row < valid) value = load_shared(reinterpret_cast<const bytes16*>(from) + task);
+    store_shared(reinterpret_cast<bytes16*>(rows + row * row_stride + piece * 8), value);
+  }
+}
+
+// 16 tokens as the matrix unit reads them: f16 rows of keys and values in shared memory.
+
+/// Rows are padded by 16 bytes, so that the eight rows that one ldmatrix phase reads lie in different banks.
+template <int kHeadDim>
+struct unit_rows {
+  static constexpr int kStride = kHeadDim + 8;
+  f16 k[16 * kStride];
+  f16 v[16 * kStride];
+};
+
+/// Starts copying 16 exact rows, zeros from row `valid` on, one warp. Row r lies at from + r * row_bytes.
+template <int kHeadDim>
+__device__ __forceinline__ void stage_rows(f16* rows, const unsigned char* from, int64_t row_bytes, int valid) {
+  constexpr int kPieces = kHeadDim / 8;
+  for (int task = lane_index(); task < 16 * kPieces; task += 32) {
+    const int row = task / kPieces, piece = task % kPieces;
+    copy_async(rows + row * unit_rows<kHeadDim>::kStride + piece * 8, row < valid ? from + row * row_bytes + piece * 16 : from, row < valid);
+  }
+}
+
+// One coded unit of 16 tokens on its way from its page to rows: staged bytes, then channels.
+
+/// Starts copying a coded unit as it lies in its page, one warp.
+template <int kUnitBytes>
+__device__ __forceinline__ void stage_unit(unsigned char* stage, const unsigned char* unit) {
+  for (int at = lane_index() * 16; at < kUnitBytes; at += 32 * 16) copy_async(stage + at, unit + at, true);
+}
+
+/// Turns a staged coded unit into rows, one warp. `valid` tokens of it were ever written.
+template <class K>
+__device__ __forceinline__ void expand_unit(unit_rows<K::kHeadDim>& rows, const unsigned char* stage, const unsigned char* k_codebook,
+                                            const unsigned char* v_codebook, int valid) {
+  constexpr int kStride = unit_rows<K::kHeadDim>::kStride;
+  if constexpr (K::Key::kExact) {
+    copy_rows<K::kHeadDim>(rows.k, kStride, stage, valid);
+  } else {
+    expand_rows<typename K::Key, K::kHeadDim>(rows.k, kStride, stage, k_codebook);
+  }
+  if constexpr (K::Value::kExact) {
+    copy_rows<K::kHeadDim>(rows.v, kStride, stage + K::kValueOffset, valid);
+  } else {
+    expand_rows<typename K::Value, K::kHeadDim>(rows.v, kStride, stage + K::kValueOffset, v_codebook);
+  }
+}
+
+// A range of coded tokens as exact rows: codes expanded, keys rotated and scaled by their gain, anchors put in their places.
+// grid (token tiles, then anchor pages; kv_heads; batch). Coded rows skip the anchors and anchor rows fill the gaps, so the two never meet.
+
+template <class K>
+struct unpack_memory {
+  alignas(16) unsigned char stage[K::kUnitBytes];
+  unit_rows<K::kHeadDim> rows;
+};
+
+/// Copies one row of `kHeadDim` halves to the output, by the lanes given.
+template <int kHeadDim>
+__device__ __forceinline__ void store_row(unsigned char* to, const f16* from_shared, int piece) {
+  store_global(reinterpret_cast<bytes16*>(to) + piece, load_shared(reinterpret_cast<const bytes16*>(from_shared) + piece));
+}
+
+template <class K, class P>
+__device__ __forceinline__ void unpack(const P& p) {
+  static_assert(K::kWarps * sizeof(unpack_memory<K>) <= K::kSharedBytes, "generator/shared.ts is wrong");
+  constexpr int kStride = unit_rows<K::kHeadDim>::kStride;
+  constexpr int kPieces = K::kHeadDim / 8;
+  const index3 block = block_index();
+  const int head = block.y, b = block.z, lane = lane_index();
+  const int first_row = load_global(p.cu_tokens + b), count = load_global(p.cu_tokens + b + 1) - first_row;
+  const int first = element_or(p.first_token, b, 0), first_pos = element_or(p.first_pos, b, 0);
+  unsigned char* k = byte_pointer(p.k) + first_row * p.k_row_stride + head * p.k_head_stride;
+  unsigned char* v = byte_pointer(p.v) + first_row * p.v_row_stride + head * p.v_head_stride;
+  const int tiles = (p.max_tokens + K::kTokens - 1) / K::kTokens;
+
+  if (block.x >= tiles) {
+    if constexpr (K::kCoded) {
+      if (!p.anchor_table) return;
+      const int entry = block.x - tiles;
+      const int32_t* list = anchor_pages(p, b);
+      if (entry >= count_anchor_pages(list, p.max_anchor_pages)) return;
+      const unsigned char* page = anchor_block(p, load_global(list + entry), head);
+      for (int row = warp_index(); row < 16; row += K::kWarps) {
+        const int token = load_global(reinterpret_cast<const int32_t*>(page + 16 * K::kHeadDim * 2 * 2) + row);
+        if (!is_anchor(token, entry, first + count, element_or(p.frozen_anchor_pages, b, 0), element_or(p.frozen_len, b, 0)) || token < first) continue;
+        const bytes16* from = reinterpret_cast<const bytes16*>(page) + row * kPieces;
+        for (int piece = lane; piece < kPieces; piece += 32) {
+          store_global(reinterpret_cast<bytes16*>(k + (token - first) * p.k_row_stride) + piece, load_global(from + piece));
+          store_global(reinterpret_cast<bytes16*>(v + (token - first) * p.v_row_stride) + piece, load_global(from + 16 * kPieces + piece));
+        }
+      }
+    }
+    return;
+  }
+
+  auto& mem = reinterpret_cast<unpack_memory<K>*>(shared_memory())[warp_index()];
+  const unsigned char* k_codebook = byte_pointer(p.k_codebook) + int64_t(head) * K::Key::kCodebookBytes;
+  const unsigned char* v_codebook = byte_pointer(p.v_codebook) + int64_t(head) * K::Value::kCodebookBytes;
+  for (int unit = warp_index(); unit < K::kTokens / 16; unit += K::kWarps) {
+    const int offset = block.x * K::kTokens + unit * 16;  // from the first token of the range
+    if (offset >= count) break;
+    const int token = first + offset, in_page = token % p.page_size;
+    const unsigned char* page = page_block(p, b, head, token);
+    stage_unit<K::kUnitBytes>(mem.stage, page + in_page / 16 * K::kUnitBytes);
+    copy_async_commit();
+    copy_async_wait<0>();
+    warp_barrier();
+    expand_unit<K>(mem.rows, mem.stage, k_codebook, v_codebook, count - offset);
+    warp_barrier();
+    if constexpr (K::kPre) rotate_rows<16>(p, mem.rows.k, kStride, first_pos + token);
+    if constexpr (K::kPre) warp_barrier();
+    if constexpr (K::kKeyGain) {
+      for (int i = lane; i < 16 * K::kHeadDim; i += 32) {
+        const float gain = to_float(load_shared(reinterpret_cast<const f16*>(mem.stage + K::kKeyGainOffset) + i / K::kHeadDim));
+        f16* at = mem.rows.k + i / K::kHeadDim * kStride + i % K::kHeadDim;
+        store_shared(at, to_f16(gain * to_float(load_shared(at))));
+      }
+      warp_barrier();
+    }
+    uint32_t anchored = 0;
+    if constexpr (K::kCoded) anchored = load_global(reinterpret_cast<const uint32_t*>(page + p.page_size / 16 * K::kUnitBytes) + in_page / 32) >> in_page % 32;
+    for (int task = lane; task < 16 * kPieces; task += 32) {
+      const int row = task / kPieces, piece = task % kPieces;
+      if (offset + row >= count || anchored >> row & 1) continue;
+      store_row<K::kHeadDim>(k + (offset + row) * p.k_row_stride, mem.rows.k + row * kStride, piece);
+      store_row<K::kHeadDim>(v + (offset + row) * p.v_row_stride, mem.rows.v + row * kStride, piece);
+    }
+    warp_barrier();  // the stage is written again
+  }
+}
+
+// At least one CTA per SM is all that is asked for: without the 1, ptxas may spill to fit more.
+extern "C" __global__ void __launch_bounds__(128, 1)
+antkv_unpack_d128_k8c8b_v8c8bq8_f16_gain__sm80_w4_t32(const __grid_constant__ antkv_unpack_params p) {
+  unpack<K>(p);
+}
+
+}  // namespace antkv_unpack_d128_k8c8b_v8c8bq8_f16_gain__sm80_w4_t32_

@@ -1,0 +1,54 @@
+// What a recipe costs per element, counted as CACHE.md, "Effective bits", says; allocated bytes and codebooks beside it.
+import { codecOf, rowBytes } from './codec.ts';
+import { isCoded, type CacheContract } from './contract.ts';
+import { anchorPageBytes, ANCHOR_ROWS, codebookLayout, pageBytes, ringRows } from './layout.ts';
+import type { Recipe } from './recipe.ts';
+
+/** Bytes of one KV head of one sequence; bits are per element of K and V together. */
+export interface Footprint {
+  /** Effective bits per element. */
+  readonly bits: number;
+  /** Bytes that the effective bits count. */
+  readonly bytes: number;
+  /** Bytes that are reserved for it: whole pages, whole anchor pages, the whole ring. */
+  readonly allocatedBytes: number;
+  /** Packed codebooks of K and V, shared by all sequences. */
+  readonly codebookBytes: number;
+}
+
+/** Context of the figures that `gen` prints. */
+export const USUAL_TOKENS = 32768;
+
+const gains = (gain: Recipe['gain']): number => (gain === 'none' ? 0 : gain.length);
+
+/** Anchors of `coded` coded tokens: the budget over all of them, never rounded per block, and the tokens that are always kept. */
+export const anchorsOf = (recipe: Recipe, coded: number): number =>
+  recipe.policy === 'none' ? 0 : Math.min(coded, Math.floor((coded * recipe.budget_permille) / 1000) + recipe.first_tokens);
+
+/** The footprint of `recipe` at `tokens` tokens; pages of `pageSize` tokens matter for the allocated bytes only. */
+export function footprint(recipe: Recipe, headDim: number, tokens: number, pageSize = 64): Footprint {
+  const dims = { headDim: headDim as CacheContract['headDim'], k: recipe.k, v: recipe.v, gain: recipe.gain };
+  const k = codecOf(recipe.k);
+  const v = codecOf(recipe.v);
+  const exactRow = headDim * 2 * 2;
+  const codedRow = rowBytes(k, headDim) + rowBytes(v, headDim) + gains(recipe.gain) * 2;
+  const codebookBytes = codebookLayout(k, headDim).bytes + codebookLayout(v, headDim).bytes;
+  const perElement = 8 / (2 * headDim * tokens);
+  if (!isCoded(recipe)) {
+    const bytes = tokens * codedRow;
+    return { bits: bytes * perElement, bytes, allocatedBytes: Math.ceil(tokens / pageSize) * pageBytes(dims, pageSize), codebookBytes };
+  }
+  // W + F/2 rows: between two flushes the ring holds W to W + F tokens.
+  const exact = Math.min(tokens, recipe.window + recipe.flush_block / 2);
+  const coded = tokens - exact;
+  const anchors = anchorsOf(recipe, coded);
+  const bytes = coded * (codedRow + 1 / 8) + anchors * (exactRow + 4) + exact * exactRow;
+  const allocatedBytes =
+    Math.ceil(coded / pageSize) * pageBytes(dims, pageSize) +
+    Math.ceil(anchors / ANCHOR_ROWS) * anchorPageBytes(headDim) +
+    ringRows(recipe.window, recipe.flush_block) * exactRow;
+  return { bits: bytes * perElement, bytes, allocatedBytes, codebookBytes };
+}
+
+/** Effective bits per element of `recipe` at `tokens` tokens. */
+export const effectiveBits = (recipe: Recipe, headDim: number, tokens: number): number => footprint(recipe, headDim, tokens).bits;

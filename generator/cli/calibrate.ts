@@ -1,0 +1,107 @@
+// gen calibrate: codebooks from a K/V dump.
+import type { Argv, CommandModule } from 'yargs';
+import { codebookLayout } from '../layout.ts';
+import { codecOf } from '../codec.ts';
+import { UsageError } from '../errors.ts';
+import type { Recipe } from '../recipe.ts';
+import type { Global } from './commands.ts';
+import { note, out, outJson, progress, table } from './print.ts';
+import { recipeOptions, recipesOf } from './select.ts';
+import type { Calibrated } from '../../tuner/calibrate/calibrate.ts';
+
+const options = <T>(y: Argv<T>) =>
+  recipeOptions(y)
+    .positional('dump', { type: 'string', describe: 'safetensors file with keys and values (generator/format.ts)' })
+    .option('out', { type: 'string', demandOption: true, requiresArg: true, describe: 'codebook file to write' })
+    .option('layer', { type: 'number', array: true, nargs: 1, requiresArg: true, describe: 'layer of the dump (default: all)' })
+    .option('weights', { choices: ['none', 'column', 'exact'] as const, requiresArg: true, describe: 'how much each token counts; column and exact need queries (default: exact with queries, none without)' })
+    .option('power', { type: 'number', default: 1, requiresArg: true, describe: 'exponent of the weights' })
+    .option('seed', { type: 'number', default: 0, requiresArg: true, describe: 'equal seeds give equal bytes, on any number of threads' })
+    .option('iterations', { type: 'number', default: 25, requiresArg: true, describe: 'most Lloyd iterations per chunk' })
+    .option('threads', { type: 'number', requiresArg: true, describe: 'threads (default: processor cores)' })
+    .option('tokens', { type: 'number', requiresArg: true, describe: 'use the first tokens of the dump only' });
+
+export type CalibrateArguments = Global & Awaited<ReturnType<typeof options>['argv']>;
+
+const whole = (name: string, value: number | undefined, least: number): void => {
+  if (value !== undefined && !(Number.isInteger(value) && value >= least && value < 2 ** 31)) throw new UsageError(`--${name} takes a whole number from ${least}, not ${value}`, `leave --${name} out for the default`);
+};
+
+function checkNumbers(argv: CalibrateArguments): void {
+  whole('seed', argv.seed, 0);
+  whole('iterations', argv.iterations, 1);
+  whole('threads', argv.threads, 1);
+  whole('tokens', argv.tokens, 1);
+  argv.layer?.forEach((layer) => whole('layer', layer, 0));
+  if (!(argv.power >= 0 && argv.power <= 8)) throw new UsageError(`--power takes a number from 0 to 8, not ${argv.power}`, 'leave --power out for the default');
+}
+
+/** The dump that the command line names; a positional word arrives as `dump` or in `_`, by how the command was registered. */
+function dumpOf({ dump, _: words }: CalibrateArguments & { _?: readonly (string | number)[] }): string {
+  const given = [...(dump === undefined ? [] : [dump]), ...(words ?? []).slice(1).map(String)];
+  if (given.length !== 1) throw new UsageError(`gen calibrate takes one dump, not ${given.length}`, 'gen calibrate DUMP.safetensors --out CODEBOOK.safetensors');
+  return given[0]!;
+}
+
+/** The one recipe that the options name, checked at the head dim of the dump. */
+function recipeOf(argv: CalibrateArguments, headDim: number): { name: string; recipe: Recipe } {
+  if (argv.headDim !== undefined) throw new UsageError('--head-dim has no meaning here: the dump has its own', 'leave it out');
+  const chosen = recipesOf({ preset: argv.preset, recipe: argv.recipe, set: argv.set, headDim: [headDim], dtype: argv.dtype });
+  if (chosen.length !== 1) throw new UsageError(`a codebook file serves one recipe, not ${chosen.length}`, 'give one --preset or one --recipe');
+  return chosen[0]!;
+}
+
+/** Distortions in percent, one line per layer, side and head. */
+function lines({ chunks }: Calibrated): string {
+  const groups = new Map<string, number[]>();
+  for (const { layer, side, head, distortion } of chunks) {
+    const key = `${layer} ${side} ${head}`;
+    groups.set(key, [...(groups.get(key) ?? []), 100 * distortion]);
+  }
+  const rows = [...groups].map(([key, values]) => {
+    const mean = values.reduce((a, b) => a + b, 0) / values.length;
+    return [...key.split(' '), mean.toFixed(2), values.map((value) => value.toFixed(1).padStart(4)).join(' ')];
+  });
+  return table([['layer', 'side', 'head', 'mean %', 'distortion of each chunk, %'], ...rows]);
+}
+
+async function run(argv: CalibrateArguments): Promise<void> {
+  checkNumbers(argv);
+  const { checkWritable, openDump, writeWhole } = await import('../../tuner/calibrate/file.ts');
+  const { calibrate } = await import('../../tuner/calibrate/calibrate.ts');
+  const start = performance.now();
+  const file = openDump(dumpOf(argv));
+  const line = progress(argv, 'calibrating');
+  try {
+    const { name, recipe } = recipeOf(argv, file.dump.headDim);
+    checkWritable(argv.out);
+    const { seed, iterations, weights, power, threads, tokens } = argv;
+    const result = await calibrate(file, {
+      ...{ recipe, layers: argv.layer, seed, iterations, weights, power, threads, tokens },
+      onProgress: ({ layer, what, done, total }) => line.step(done, total, `layer ${layer} ${what}`),
+    }).finally(() => line.end());
+    writeWhole(argv.out, result.bytes);
+
+    const tensors = Object.entries(result.record.tensors);
+    if (argv.json) {
+      for (const chunk of result.chunks) outJson({ event: 'chunk', ...chunk });
+      outJson({ event: 'codebook', file: argv.out, bytes: result.bytes.length, recipe: name, seconds: (performance.now() - start) / 1000, ...result.record });
+    } else out(lines(result));
+    const packed = [recipe.k, recipe.v].reduce((sum, codec) => sum + codebookLayout(codecOf(codec), file.dump.headDim).bytes, 0);
+    note(argv, `${argv.out}: ${tensors.length} tensors for ${name}, weights ${result.record.weights}, ${packed} bytes per layer and KV head when packed; ${((performance.now() - start) / 1000).toFixed(1)} s`);
+    for (const [tensor, { undertrained, vectors_per_entry: per }] of tensors) {
+      if (undertrained) note(argv, `undertrained: ${tensor} has ${per.toFixed(1)} vectors per entry, under 16; use more tokens before you compare it with others`);
+    }
+  } finally {
+    file.close();
+  }
+}
+
+export const calibrate: CommandModule<Global, CalibrateArguments> = {
+  command: 'calibrate [dump]',
+  describe: 'codebooks from K/V dumps',
+  builder: (y) => options(y) as unknown as Argv<CalibrateArguments>,
+  handler: run,
+};
+
+export default calibrate;

@@ -1,0 +1,98 @@
+// The command line: parses, calls a command, turns errors into words and exit codes.
+import yargs, { type CommandModule } from 'yargs';
+import { AntkvError, EXIT, UsageError } from '../errors.ts';
+import packageJson from '../../package.json' with { type: 'json' };
+import { NOT_BUILT, type Global } from './commands.ts';
+import { doctor } from './doctor.ts';
+import { gen } from './gen.ts';
+import { list } from './list.ts';
+import { colour, outJson } from './print.ts';
+import { show } from './show.ts';
+
+/** A command whose module is loaded when it is called: its options too, so that plain `gen` starts fast. */
+function lazy(command: string, describe: string, load: () => Promise<CommandModule<object, object>>): CommandModule<object, object> {
+  let module: CommandModule<object, object>;
+  return {
+    command,
+    describe,
+    builder: async (y) => {
+      module = await load();
+      return typeof module.builder === 'function' ? module.builder(y) : y.options(module.builder ?? {});
+    },
+    handler: (argv) => module.handler(argv),
+  };
+}
+
+/** Ends a command that has said all, without an error. */
+class Printed extends Error {}
+
+const notBuilt: CommandModule = {
+  command: NOT_BUILT as string[],
+  describe: false,
+  builder: (y) => y.strict(false),
+  handler: ({ _: [name] }) => {
+    throw new UsageError(`"gen ${String(name)}" is not built yet`, '"gen --help" lists the commands that are');
+  },
+};
+
+function parser(words: readonly string[]) {
+  return yargs([...words])
+    .scriptName('gen')
+    .usage('$0 [command] [options]')
+    .command(gen as unknown as CommandModule)
+    .command(list as unknown as CommandModule)
+    .command(show as unknown as CommandModule)
+    .command(doctor as unknown as CommandModule)
+    .command(lazy('calibrate', 'codebooks from K/V dumps', async () => (await import('./calibrate.ts')).default as unknown as CommandModule<object, object>))
+    .command(lazy('demo', 'the whole algorithm on real K/V that ships in the repository', async () => (await import('./demo.ts')).default as unknown as CommandModule<object, object>))
+    .command(notBuilt)
+    .option('json', { type: 'boolean', default: false, global: true, describe: 'JSON on stdout: one object, or one per line' })
+    .option('quiet', { alias: 'q', type: 'boolean', default: false, global: true, describe: 'no talk on stderr' })
+    .option('verbose', { alias: 'v', type: 'boolean', default: false, global: true, describe: 'more talk on stderr' })
+    .option('print-config', { type: 'boolean', default: false, global: true, describe: 'print the options that hold, and stop' })
+    .middleware((argv) => {
+      if (argv['printConfig'] !== true) return;
+      const { _, $0, printConfig, ...options } = argv;
+      outJson(Object.fromEntries(Object.entries(options).filter(([name, value]) => value !== undefined && !(name.includes('-') || name.length === 1))));
+      throw new Printed();
+    })
+    .parserConfiguration({ 'strip-aliased': false, 'duplicate-arguments-array': true })
+    .version(packageJson.version)
+    .strictOptions()
+    .help()
+    .alias('help', 'h')
+    .epilogue('Exit codes: 0 ok, 1 stale or check failed, 2 usage, 3 environment, 4 some kernels did not compile, 5 wrong results, 130 interrupted.')
+    .fail((message, error) => {
+      throw error ?? new UsageError(message, 'see "gen --help"');
+    })
+    .exitProcess(false)
+    .wrap(Math.min(120, process.stdout.columns || 100));
+}
+
+function report(error: unknown, json: boolean): number {
+  if (!(error instanceof AntkvError)) {
+    process.stderr.write(`gen: a bug: ${error instanceof Error ? error.stack : String(error)}\n`);
+    return 1;
+  }
+  if (json) outJson({ error: error.message, fix: error.fix ?? null, exitCode: error.exitCode });
+  process.stderr.write(`${colour('gen:', 'red', process.stderr)} ${error.message}\n${error.fix === undefined ? '' : `  fix: ${error.fix}\n`}`);
+  return error.exitCode;
+}
+
+/** Runs the command line `words`; the exit code. */
+export async function main(words: readonly string[]): Promise<number> {
+  // The exit handlers of write, cache and nvcc leave no half file and no stray compiler.
+  process.once('SIGINT', () => process.exit(EXIT.interrupted));
+  process.once('SIGTERM', () => process.exit(143));
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(EXIT.ok);
+    throw error;
+  });
+  try {
+    await parser(words).parseAsync();
+    return Number(process.exitCode ?? EXIT.ok);
+  } catch (error) {
+    if (error instanceof Printed) return EXIT.ok;
+    return report(error, words.includes('--json'));
+  }
+}

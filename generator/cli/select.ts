@@ -1,0 +1,122 @@
+// Which kernels a command means: the options that name them, and what they select.
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Argv } from 'yargs';
+import { ARCHS, parseArchs, type Arch } from '../arch.ts';
+import { AXES, type Contract } from '../contract.ts';
+import { InputError, nearest, UsageError } from '../errors.ts';
+import { contractName, kernelName, type Kernel } from '../name.ts';
+import { PRESETS, presetOf } from '../presets.ts';
+import { contractsOf, dtypeOf, parseRecipe, rejectRecipe, setAxis, type Dtype, type Recipe } from '../recipe.ts';
+import { kernelsOf, SHIPPED_ARCHS, shippedContracts } from '../ship.ts';
+import { misfit } from '../tile.ts';
+
+/** The folder of package.json. */
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+/** The committed tree. */
+export const GENERATED = resolve(ROOT, 'generated');
+
+export interface RecipeOptions {
+  preset?: string[] | undefined;
+  recipe?: string[] | undefined;
+  set?: string[] | undefined;
+  headDim?: number[] | undefined;
+  dtype?: string | undefined;
+}
+
+/** The options that choose recipes, for every command that takes a preset. */
+export const recipeOptions = <T>(y: Argv<T>) =>
+  y
+    .option('preset', { type: 'string', array: true, nargs: 1, requiresArg: true, describe: `recipe with a name: ${[...PRESETS.keys()].join(', ')}` })
+    .option('recipe', { type: 'string', array: true, nargs: 1, requiresArg: true, describe: 'recipe in a JSON file (generated/recipe.schema.json)' })
+    .option('set', { type: 'string', array: true, nargs: 1, requiresArg: true, describe: 'axis=value, changes the recipe' })
+    .option('head-dim', { type: 'number', array: true, nargs: 1, requiresArg: true, describe: `head dim: ${AXES.headDim.join(', ')}` })
+    .option('dtype', { type: 'string', requiresArg: true, describe: 'f16 or bf16; usually follows from the recipe' });
+
+/** The options that choose kernels. */
+export const kernelOptions = <T>(y: Argv<T>) =>
+  recipeOptions(y)
+    .option('arch', { type: 'string', requiresArg: true, default: 'sm80', describe: `architectures with commas, or native: ${ARCHS.map((a) => a.name).join(', ')}` })
+    .option('only', { type: 'string', requiresArg: true, describe: 'kernels whose name, or contract, matches this glob' })
+    .option('out', { type: 'string', requiresArg: true, describe: 'write to this folder, whatever is selected, instead of generated/' });
+
+/** A recipe from a JSON file. */
+export function readRecipe(path: string): Recipe {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new InputError(`cannot read the recipe ${path} (${(error as NodeJS.ErrnoException).code})`, 'give the path of a JSON file; generator/recipes/presets holds some');
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw new InputError(`${path} is not JSON: ${(error as Error).message}`, 'generator/recipes/presets holds recipes to start from');
+  }
+  return parseRecipe(json, path);
+}
+
+/** The recipes that the options name, `--set` applied; empty if none of the options is there. Refuses what is not offered, with all reasons. */
+export function recipesOf(options: RecipeOptions): { name: string; recipe: Recipe; headDims: number[]; dtype: Dtype }[] {
+  const { preset = [], recipe: files = [], set = [], headDim = [], dtype } = options;
+  if (preset.length + files.length + set.length + headDim.length === 0 && dtype === undefined) return [];
+  if (dtype !== undefined && !(AXES.dtype as readonly string[]).includes(dtype)) throw new UsageError(`unknown dtype "${dtype}"`, `known: ${AXES.dtype.join(', ')}`);
+  const named = [...preset.map((name) => ({ name, recipe: presetOf(name) })), ...files.map((path) => ({ name: path, recipe: readRecipe(path) }))];
+  if (named.length === 0) named.push({ name: 'antkv-1', recipe: presetOf('antkv-1') });
+  return named.map(({ name, recipe: plain }) => {
+    const recipe = set.reduce(setAxis, plain);
+    const type = (dtype as Dtype | undefined) ?? dtypeOf(recipe);
+    const headDims = headDim.length > 0 ? headDim : [128];
+    for (const d of headDims) {
+      const why = rejectRecipe(recipe, d, type);
+      if (why.length > 0) throw new UsageError(`recipe ${name} at head dim ${d}:\n${why.map((reason) => `  ${reason}`).join('\n')}`, '"gen list --why" says what is offered');
+    }
+    return { name, recipe, headDims, dtype: type };
+  });
+}
+
+/** A glob over names as a regular expression: `*` any run, `?` one character. */
+const globOf = (glob: string): RegExp => new RegExp(`^${glob.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\*/g, '.*').replace(/\?/g, '.')}$`);
+
+export interface Selection {
+  readonly kernels: readonly Kernel[];
+  /** Recipes that the selected kernels serve, for effective bits. */
+  readonly recipes: readonly Recipe[];
+  readonly out: string;
+  /** The kernels that the files around the sources (header, manifest, bindings) speak of: all that are committed, unless --out is given. */
+  readonly family: readonly Kernel[];
+}
+
+/** The kernels that the options select. Throws UsageError for what cannot be written where it would go. */
+export async function selectKernels(options: RecipeOptions & { arch: string; only?: string | undefined; out?: string | undefined }): Promise<Selection> {
+  const native = options.arch.includes('native') ? await (await import('../../tuner/device.ts')).nativeCapabilities() : [];
+  const archs: readonly Arch[] = parseArchs(options.arch, () => native);
+  const chosen = recipesOf(options);
+  const shipped = shippedContracts();
+  const contracts = new Map<string, Contract>();
+  if (chosen.length === 0) for (const [name, { contract }] of shipped) contracts.set(name, contract);
+  for (const { recipe, headDims, dtype } of chosen) {
+    for (const contract of headDims.flatMap((d) => contractsOf(recipe, d, dtype))) contracts.set(contractName(contract), contract);
+  }
+
+  const all = kernelsOf(contracts.values(), archs);
+  const glob = options.only === undefined ? undefined : globOf(options.only);
+  const kernels = glob ? all.filter((kernel) => glob.test(kernelName(kernel)) || glob.test(contractName(kernel.contract))) : all;
+  if (kernels.length === 0) {
+    const near = nearest(options.only!, all.flatMap((kernel) => [kernelName(kernel), contractName(kernel.contract)]));
+    throw new UsageError(`--only ${options.only}: no kernel matches`, near.length > 0 ? `did you mean ${near[0]}?` : '"gen list" names what is offered; quote the glob');
+  }
+  for (const kernel of kernels) {
+    const why = misfit(kernel.contract, kernel.tile, kernel.arch);
+    if (why.length > 0) throw new UsageError(`${kernelName(kernel)}: ${why.join('; ')}`, 'choose another architecture or recipe');
+  }
+
+  const recipes = chosen.length > 0 ? chosen.map(({ recipe }) => recipe) : [...PRESETS.values()];
+  if (options.out !== undefined) return { kernels, recipes, out: resolve(options.out), family: kernels };
+  const foreign = kernels.find(({ contract, arch }) => !SHIPPED_ARCHS.includes(arch.name) || !shipped.has(contractName(contract)));
+  if (foreign) throw new UsageError(`${kernelName(foreign)} is not one of the committed kernels (generator/ship.ts)`, 'add --out DIR to write it elsewhere');
+  const family = kernelsOf([...shipped.values()].map(({ contract }) => contract), archs);
+  return { kernels, recipes, out: GENERATED, family };
+}

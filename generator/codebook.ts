@@ -1,0 +1,97 @@
+// Reads and writes codebook files; their tensor names and metadata are specified in format.ts.
+import { chunksOf, entriesOf, findCodec, type VqCodec } from './codec.ts';
+import { InputError } from './errors.ts';
+import { codebookMetadata, parseMetadata, ropeOf, type CalibrationRecord, type CodebookMetadata, type Rope } from './format.ts';
+import { checkCodebook, type CodebookTensor } from './pack.ts';
+import { parseHeader, readTensor, writeSafetensors, type Header, type Tensor } from './safetensors.ts';
+import { VERSIONS } from './versions.ts';
+
+/** The codebooks of one layer; an exact side is undefined. */
+export interface CodebookLayer {
+  readonly k?: { readonly codec: VqCodec; readonly tensor: CodebookTensor };
+  readonly v?: { readonly codec: VqCodec; readonly tensor: CodebookTensor };
+}
+
+export interface Codebook {
+  readonly metadata: CodebookMetadata;
+  readonly headDim: number;
+  readonly layers: ReadonlyMap<number, CodebookLayer>;
+  readonly rope: Rope | undefined;
+}
+
+/** Reads a codebook file. Throws InputError on anything that does not fit this specification, NaN included. */
+export function readCodebook(bytes: Uint8Array, source: string): Codebook {
+  const header = parseHeader(bytes, source);
+  const metadata = parseMetadata(codebookMetadata, header, 'a codebook file');
+  const headDim = metadata.head_dim;
+  const layers = new Map<number, CodebookLayer>();
+  for (const name of header.tensors.keys()) {
+    const match = /^layers\.(\d+)\.([kv])$/.exec(name);
+    if (match) layers.set(Number(match[1]), { ...layers.get(Number(match[1])), [match[2]!]: readSide(bytes, header, name, headDim) });
+  }
+  if (layers.size === 0) throw new InputError(`${source}: no tensor is called layers.N.k or layers.N.v`, 'calibrate again: gen calibrate DUMP --out FILE');
+  return { metadata, headDim, layers, rope: ropeOf(metadata, headDim, source) };
+}
+
+function readSide(bytes: Uint8Array, header: Header, name: string, headDim: number): NonNullable<CodebookLayer['k']> {
+  const { dtype, shape } = header.tensors.get(name)!;
+  const [kvHeads = 0, , entries = 0, channels = 0] = shape;
+  const codecName = `${channels}c${Math.log2(entries)}b${dtype === 'I8' ? 'q8' : ''}`;
+  const codec = findCodec(codecName);
+  if (codec?.kind !== 'vq') {
+    throw new InputError(`${header.source}: wrong shape: no codec has codebooks like tensor "${name}", ${dtype} [${shape.join(', ')}]`, 'its axes are [kv_heads, chunks, entries, channels], F16 or I8');
+  }
+  const want = { dtype: codec.codebook === 'q8' ? 'I8' : 'F16', shape: [kvHeads, chunksOf(codec, headDim), entriesOf(codec), codec.channels], axes: '[kv_heads, chunks, entries, channels]' } as const;
+  const { data } = readTensor(bytes, header, name, want);
+  const tensor: CodebookTensor =
+    codec.codebook === 'q8'
+      ? {
+          kvHeads,
+          values: new Int8Array(data.buffer as ArrayBuffer),
+          scale: new Float32Array(readTensor(bytes, header, `${name}.scale`, { dtype: 'F32', shape: [kvHeads, headDim], axes: '[kv_heads, head_dim]' }).data.buffer as ArrayBuffer),
+        }
+      : { kvHeads, values: new Uint16Array(data.buffer as ArrayBuffer) };
+  return { codec, tensor };
+}
+
+/** What {@link writeCodebook} needs beside the tensors; RoPE keys are copied from the dump's metadata. */
+export interface CodebookDescription {
+  readonly model: string;
+  readonly headDim: number;
+  readonly recipe: { readonly k: string; readonly v: string; readonly key: string };
+  readonly recipeHash: string;
+  readonly calibration: CalibrationRecord;
+  /** Metadata of the dump as they stand in its file. */
+  readonly dump: Readonly<Record<string, string>>;
+}
+
+const INHERITED = ['kv_heads', 'rope_theta', 'rope_inv_freq', 'rope_dim', 'rope_pairing', 'attention_factor'] as const;
+
+/** The bytes of a codebook file. Throws InputError if a tensor does not fit its codec. */
+export function writeCodebook(layers: ReadonlyMap<number, CodebookLayer>, about: CodebookDescription): Uint8Array {
+  const tensors: Tensor[] = [];
+  const bytesOf = (array: Uint16Array | Int8Array | Float32Array): Uint8Array => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+  for (const [layer, sides] of layers) {
+    for (const side of ['k', 'v'] as const) {
+      const { codec, tensor } = sides[side] ?? {};
+      if (!codec || !tensor) continue;
+      checkCodebook(codec, about.headDim, tensor);
+      const name = `layers.${layer}.${side}`;
+      const shape = [tensor.kvHeads, chunksOf(codec, about.headDim), entriesOf(codec), codec.channels];
+      tensors.push({ name, dtype: tensor.scale ? 'I8' : 'F16', shape, data: bytesOf(tensor.values) });
+      if (tensor.scale) tensors.push({ name: `${name}.scale`, dtype: 'F32', shape: [tensor.kvHeads, about.headDim], data: bytesOf(tensor.scale) });
+    }
+  }
+  const inherited = Object.fromEntries(INHERITED.flatMap((key) => (about.dump[key] === undefined ? [] : [[key, about.dump[key]]])));
+  return writeSafetensors(tensors, {
+    format: 'antkv-codebook',
+    version: String(VERSIONS.codebook),
+    layout: String(VERSIONS.layout),
+    model: about.model,
+    head_dim: String(about.headDim),
+    recipe: JSON.stringify(about.recipe),
+    recipe_hash: about.recipeHash,
+    calibration: JSON.stringify(about.calibration),
+    ...inherited,
+  });
+}

@@ -1,0 +1,23 @@
+// Launch geometry of every op: what a runtime puts into grid x, y, z. Printed into manifest and header.
+import type { Op } from './contract.ts';
+
+/** Grid of each op as C expressions of its parameter struct's fields and of the kernel's `tokens` and `warps`. Threads are 32 * warps, always. */
+export const GRID: Readonly<Partial<Record<Op, readonly [x: string, y: string, z: string]>>> = {
+  encode: ['ceil(max_tokens / tokens) + ceil(max_anchors / 16)', 'kv_heads', 'batch'],
+  decode: ['splits', 'kv_heads * ceil(max_q_len * (q_heads / kv_heads) / 8)', 'batch'],
+  combine: ['rows', 'ceil(q_heads / warps)', '1'],
+  score: ['ceil(max_tokens / tokens)', 'kv_heads', 'batch'],
+  select: ['kv_heads', 'batch', '1'],
+  unpack: ['ceil(max_tokens / tokens) + max_anchor_pages', 'kv_heads', 'batch'],
+};
+
+/** The grid of `op`. Throws for ops that are not built. */
+export function gridOf(op: Op): readonly [x: string, y: string, z: string] {
+  const grid = GRID[op];
+  if (!grid) throw new Error(`op ${op} has no launch geometry yet`);
+  return grid;
+}
+
+/** The grid with the kernel's own numbers filled in. */
+export const gridOfTile = (op: Op, tile: { readonly warps: number; readonly tokens?: number }): string[] =>
+  gridOf(op).map((part) => part.replace(/\btokens\b/g, String(tile.tokens ?? 1)).replace(/\bwarps\b/g, String(tile.warps)));

@@ -1,0 +1,109 @@
+// Recipes: what a user wants for a cache, as data; the one pruner of recipes; the contracts that a recipe needs.
+import { createHash } from 'node:crypto';
+import stringify from 'safe-stable-stringify';
+import { z } from 'zod';
+import { codecOf, type ExactCodec } from './codec.ts';
+import { AXES, contractOf, isCoded, reject, type Contract } from './contract.ts';
+import { InputError, nearest, UsageError } from './errors.ts';
+import { PAGE_SIZES } from './layout.ts';
+
+const count = z.int().min(0);
+
+/** A recipe as JSON has it. Unknown members are refused: a misspelt axis must not silently mean its default. */
+export const Recipe = z.strictObject({
+  $schema: z.string().optional(),
+  doc: z.string().default('').describe('What it is for, in one sentence; no part of the recipe hash'),
+  k: z.enum(AXES.k).describe('Codec of the keys: 8c8b = 8 channels per code of 8 bits; q8 = codebook stored as int8'),
+  v: z.enum(AXES.v).describe('Codec of the values'),
+  key: z.enum(AXES.key).default('post').describe('Keys are coded before RoPE (pre) or after it (post)'),
+  gain: z.enum(AXES.gain).default('none').describe('One fp16 factor per token and KV head, on keys, values or both'),
+  transform: z.enum(['none', 'hadamard', 'smooth-hadamard']).default('none').describe('Folded into queries and output'),
+  scope: z.enum(['chunk', 'head', 'layer']).default('chunk').describe('What shares one codebook'),
+  policy: z
+    .enum(['column', 'mass', 'massq', 'exact', 'key-magnitude', 'saliency', 'first', 'none'])
+    .default('column')
+    .describe('Which tokens stay exact: an anchor score, key magnitude (OTT), saliency (ZipCache), the first tokens only, or none'),
+  selection: z.enum(['online', 'global']).default('online').describe('Anchors are chosen at each flush, or once over all tokens'),
+  budget_permille: count.max(1000).default(10).describe('Anchors per 1000 coded tokens'),
+  first_tokens: count.default(0).describe('Tokens at the start that are always anchors'),
+  window: count.default(128).describe('Newest tokens that stay exact'),
+  flush_block: count.min(1).default(128).describe('Tokens that leave the window at once'),
+});
+
+export type Recipe = Readonly<Omit<z.infer<typeof Recipe>, '$schema'>>;
+export type Dtype = (typeof AXES.dtype)[number];
+
+/** The members that `--set` takes. */
+export const RECIPE_AXES = Object.keys(Recipe.shape).filter((name) => name !== '$schema' && name !== 'doc');
+
+/** JSON Schema of a recipe file, draft 2020-12. */
+export const recipeSchema = (): unknown => ({ title: 'antkv recipe', ...z.toJSONSchema(Recipe, { io: 'input' }) });
+
+/** A recipe from parsed JSON. Throws InputError with every fault and where it is. */
+export function parseRecipe(json: unknown, source: string): Recipe {
+  const parsed = Recipe.safeParse(json);
+  if (!parsed.success) throw new InputError(`${source} is not a recipe:\n${z.prettifyError(parsed.error)}`, 'generated/recipe.schema.json describes recipes; generator/recipes/presets holds some');
+  const { $schema: _, ...recipe } = parsed.data;
+  return recipe;
+}
+
+/** The recipe with `axis=value` replaced; the value is a word or a whole number. */
+export function setAxis(recipe: Recipe, assignment: string): Recipe {
+  const [axis, value, ...rest] = assignment.split('=');
+  if (!axis || value === undefined || rest.length > 0) throw new UsageError(`--set takes axis=value, not "${assignment}"`, `axes: ${RECIPE_AXES.join(', ')}`);
+  if (!RECIPE_AXES.includes(axis)) {
+    const near = nearest(axis, RECIPE_AXES);
+    throw new UsageError(`a recipe has no axis "${axis}"`, near.length > 0 ? `did you mean ${near.join(' or ')}?` : `axes: ${RECIPE_AXES.join(', ')}`);
+  }
+  const parsed = Recipe.safeParse({ ...recipe, [axis]: /^\d+$/.test(value) ? Number(value) : value });
+  if (!parsed.success) throw new UsageError(`--set ${assignment}: ${parsed.error.issues[0]?.message}`, `generated/recipe.schema.json lists the values of ${axis}`);
+  return parseRecipe(parsed.data, `--set ${assignment}`);
+}
+
+/** Eight bytes of SHA-256 over the recipe's members in sorted order, without its sentence; written into codebook files. */
+export function recipeHash(recipe: Recipe): string {
+  const { doc: _, ...members } = recipe;
+  return createHash('sha256').update(stringify(members) ?? '').digest('hex').slice(0, 16);
+}
+
+/** The dtype that a recipe asks for when the user names none: that of an exact side, else f16. */
+export function dtypeOf(recipe: Recipe): Dtype {
+  const exact = [codecOf(recipe.k), codecOf(recipe.v)].find((codec): codec is ExactCodec => codec.kind === 'exact');
+  return exact?.name ?? 'f16';
+}
+
+/** The score form that a policy needs, or undefined if it scores in another way. */
+const formOf = (policy: Recipe['policy']): Contract['form'] => AXES.form.find((form) => form === policy);
+
+/** The contracts that a recipe needs at one head dim: of the cache, of the merge, and of choosing anchors where its policy scores them. */
+export function contractsOf(recipe: Recipe, headDim: number, dtype: Dtype = dtypeOf(recipe)): Contract[] {
+  const axes = { headDim: headDim as NonNullable<Contract['headDim']>, k: recipe.k, v: recipe.v, dtype, key: recipe.key, gain: recipe.gain };
+  const cache = (['encode', 'decode', 'unpack'] as const).map((op) => contractOf(op, axes));
+  const combine = contractOf('combine', axes);
+  const form = formOf(recipe.policy);
+  if (!isCoded(recipe) || form === undefined) return [...cache, combine];
+  return [...cache, combine, contractOf('score', { ...axes, form }), contractOf('select', {})];
+}
+
+/** Every reason why a recipe is not offered; empty if it is. Nothing else prunes recipes. */
+export function rejectRecipe(recipe: Recipe, headDim = 128, dtype: Dtype = dtypeOf(recipe)): string[] {
+  const why: string[] = [];
+  const { window, flush_block: flush, policy, selection, budget_permille: budget, first_tokens: first } = recipe;
+  if (isCoded(recipe)) {
+    if (!PAGE_SIZES.some((page) => flush % page === 0)) why.push(`flush_block ${flush} is not a multiple of a page (${PAGE_SIZES.join(', ')})`);
+    if (selection === 'online' && window < 16 && policy !== 'none' && policy !== 'first') why.push(`online selection needs a window of 16 or more, so that every candidate was seen; ${window} leaves only selection "global"`);
+    if ((policy === 'none' || policy === 'first') !== (budget === 0)) why.push(`policy "${policy}" with a budget of ${budget} permille: ${budget === 0 ? 'give a budget' : 'the budget must be 0'}`);
+    if (policy === 'none' && first > 0) why.push(`policy "none" keeps no tokens, first_tokens is ${first}`);
+    if (policy === 'first' && first === 0) why.push('policy "first" keeps the first tokens: first_tokens is 0');
+  } else {
+    if (window !== 0 || flush !== 1) why.push(`exact recipes have window 0 and flush_block 1, not ${window} and ${flush}`);
+    if (policy !== 'none' || budget !== 0 || first !== 0) why.push('exact recipes have no anchors: policy "none", budget_permille 0, first_tokens 0');
+  }
+  if (why.length === 0) {
+    // Directions of DESIGN that have a name and no code yet.
+    if (recipe.transform !== 'none') why.push(`transform ${recipe.transform}: not built yet`);
+    if (recipe.scope !== 'chunk') why.push(`codebook scope ${recipe.scope}: not built yet`);
+    if (['key-magnitude', 'saliency', 'first'].includes(policy)) why.push(`policy ${policy}: not built yet`);
+  }
+  return [...new Set([...why, ...contractsOf(recipe, headDim, dtype).flatMap(reject)])];
+}

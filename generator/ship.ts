@@ -1,0 +1,43 @@
+// What is committed under generated/: one line and one reason each. Everything else that is offered is written on demand with `gen --out DIR`.
+import { ARCHS, type Arch } from './arch.ts';
+import { contractOf, type Contract } from './contract.ts';
+import { contractName, type Kernel } from './name.ts';
+import { presetOf } from './presets.ts';
+import { contractsOf } from './recipe.ts';
+import { defaultTile } from './tile.ts';
+
+/** Architectures whose kernels are committed. A100 is what the project aims at; its PTX serves everything newer. */
+export const SHIPPED_ARCHS: readonly string[] = ['sm80'];
+
+const preset = (name: string, headDim: 64 | 128): Contract[] => contractsOf(presetOf(name), headDim);
+
+const SHIPPED: readonly (readonly [why: string, contracts: readonly Contract[]])[] = [
+  ['1 bit, the recipe to start from, at the head dim of Llama, Qwen and Mistral', preset('antkv-1', 128)],
+  ['1 bit where rotating keys in the decode kernel costs too much', preset('antkv-1-fast', 128)],
+  ['2 bits, for models that 1 bit hurts', preset('antkv-2', 128)],
+  ['the baseline, and the recipe of layers that stay exact', preset('f16', 128)],
+  ['1 bit at the head dim of small models (Llama 3.2 1B, Qwen 2.5 0.5B)', preset('antkv-1', 64)],
+  ['the closest score, to check the default policy against', [contractOf('score', { headDim: 128, dtype: 'f16', form: 'exact' }), contractOf('score', { headDim: 64, dtype: 'f16', form: 'exact' })]],
+];
+
+/** Every shipped contract with the reasons for it, by name. */
+export function shippedContracts(): Map<string, { contract: Contract; why: string[] }> {
+  const shipped = new Map<string, { contract: Contract; why: string[] }>();
+  for (const [why, contracts] of SHIPPED) {
+    for (const contract of contracts) {
+      const name = contractName(contract);
+      const row = shipped.get(name) ?? { contract, why: [] };
+      row.why.push(why);
+      shipped.set(name, row);
+    }
+  }
+  return new Map([...shipped].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** The kernel of each contract on each arch: today its default tile. */
+export const kernelsOf = (contracts: Iterable<Contract>, archs: readonly Arch[]): Kernel[] =>
+  archs.flatMap((arch) => [...contracts].map((contract) => ({ contract, arch, tile: defaultTile(contract.op) })));
+
+/** Every shipped kernel. */
+export const shippedKernels = (): Kernel[] =>
+  kernelsOf([...shippedContracts().values()].map(({ contract }) => contract), ARCHS.filter((arch) => SHIPPED_ARCHS.includes(arch.name)));

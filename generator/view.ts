@@ -1,0 +1,96 @@
+// The flat scalars that a shell's holes are filled with, from contract, tile and arch. Templates never compute.
+import { chunksOf, codecOf, entriesOf, type Codec } from './codec.ts';
+import { isCacheContract, isCoded, type CacheContract, type Op } from './contract.ts';
+import { codebookLayout, UNIT_TOKENS, unitLayout } from './layout.ts';
+import { kernelName, type Kernel } from './name.ts';
+import { encodeLimits, sharedBytes } from './shared.ts';
+import { threadsOf } from './tile.ts';
+
+export type Hole = string | number | boolean;
+export type View = Readonly<Record<string, Hole>>;
+
+const cache = ({ contract }: Kernel): CacheContract => {
+  if (!isCacheContract(contract)) throw new Error(`${contract.op} has no coded pages`);
+  return contract;
+};
+const present = <T>(value: T | undefined, what: string): T => {
+  if (value === undefined) throw new Error(`this op has no ${what}`);
+  return value;
+};
+const unit = (kernel: Kernel) => unitLayout(cache(kernel));
+const side = (kernel: Kernel, which: 'k' | 'v'): Codec => codecOf(cache(kernel)[which]);
+const book = (kernel: Kernel, which: 'k' | 'v') => codebookLayout(side(kernel, which), cache(kernel).headDim);
+
+/** The holes of one side of the cache: its codec and its packed codebook. Exact sides have one channel per code and no bits. */
+const sideHoles = (which: 'k' | 'v'): Record<string, (kernel: Kernel) => Hole> => ({
+  [`${which}Exact`]: (kernel) => side(kernel, which).kind === 'exact',
+  [`${which}Channels`]: (kernel) => {
+    const codec = side(kernel, which);
+    return codec.kind === 'vq' ? codec.channels : 1;
+  },
+  [`${which}Bits`]: (kernel) => {
+    const codec = side(kernel, which);
+    return codec.kind === 'vq' ? codec.bits : 0;
+  },
+  [`${which}Entries`]: (kernel) => entriesOf(side(kernel, which)),
+  [`${which}Chunks`]: (kernel) => chunksOf(side(kernel, which), cache(kernel).headDim),
+  [`${which}Q8`]: (kernel) => {
+    const codec = side(kernel, which);
+    return codec.kind === 'vq' && codec.codebook === 'q8';
+  },
+  [`${which}CodebookBytes`]: (kernel) => book(kernel, which).bytes,
+  [`${which}ScaleOffset`]: (kernel) => book(kernel, which).scale,
+  [`${which}HalfNormOffset`]: (kernel) => book(kernel, which).halfNorm,
+});
+
+/** Every hole that a shell may have. */
+export const HOLES: Readonly<Record<string, (kernel: Kernel) => Hole>> = {
+  name: kernelName,
+  threads: ({ tile }) => threadsOf(tile),
+  warps: ({ tile }) => tile.warps,
+  tokens: ({ tile }) => present(tile.tokens, 'tokens'),
+  stages: ({ tile }) => present(tile.stages, 'stages'),
+  warpUnits: ({ tile }) => present(tile.tokens, 'tokens') / UNIT_TOKENS / tile.warps,
+  sharedBytes: ({ contract, tile }) => sharedBytes(contract, tile),
+  headDim: ({ contract }) => present(contract.headDim, 'head dim'),
+  coded: (kernel) => isCoded(cache(kernel)),
+  unitBytes: (kernel) => unit(kernel).bytes,
+  kRowBytes: (kernel) => unit(kernel).kRow,
+  vRowBytes: (kernel) => unit(kernel).vRow,
+  vOffset: (kernel) => unit(kernel).v,
+  kGainOffset: (kernel) => unit(kernel).kGain,
+  vGainOffset: (kernel) => unit(kernel).vGain,
+  ...sideHoles('k'),
+  ...sideHoles('v'),
+  pre: (kernel) => cache(kernel).key === 'pre',
+  kGain: (kernel) => cache(kernel).gain.includes('k'),
+  vGain: (kernel) => cache(kernel).gain.includes('v'),
+  columns: ({ contract }) => present(contract.columns, 'columns'),
+  maxChunks: ({ contract }) => encodeLimits(contract).maxChunks,
+  maxRowBytes: ({ contract }) => encodeLimits(contract).maxRowBytes,
+  exactForm: ({ contract }) => present(contract.form, 'form') === 'exact',
+};
+
+const CODED = [
+  'name', 'threads', 'warps', 'sharedBytes', 'headDim', 'coded', 'unitBytes', 'vOffset', 'kGainOffset', 'pre', 'kGain',
+  'kExact', 'kRowBytes', 'kCodebookBytes', 'kChannels', 'kBits', 'kEntries', 'kQ8', 'kScaleOffset', 'kHalfNormOffset',
+  'vExact', 'vRowBytes', 'vCodebookBytes', 'vChannels', 'vBits', 'vEntries', 'vQ8', 'vScaleOffset', 'vHalfNormOffset',
+];
+
+/** The holes that each op's shell reads; a test compares the lists with templates/*.cu.hbs. */
+export const HOLES_OF: Readonly<Partial<Record<Op, readonly string[]>>> = {
+  encode: [...CODED, 'tokens', 'maxChunks', 'maxRowBytes'],
+  decode: [...CODED, 'stages', 'warpUnits'],
+  unpack: [...CODED, 'tokens'],
+  combine: ['name', 'threads', 'warps', 'headDim'],
+  score: ['name', 'threads', 'warps', 'tokens', 'sharedBytes', 'headDim', 'exactForm'],
+  select: ['name', 'threads', 'warps', 'sharedBytes'],
+};
+
+/** The view of a kernel: the holes of its op, and those of `also` that the table has (what a shell reads beyond its list). */
+export function viewOf(kernel: Kernel, also: Iterable<string> = []): View {
+  const names = HOLES_OF[kernel.contract.op];
+  if (!names) throw new Error(`op ${kernel.contract.op} has no shell yet`);
+  const known = [...new Set([...names, ...also])].filter((name) => Object.hasOwn(HOLES, name));
+  return Object.fromEntries(known.map((name) => [name, HOLES[name]!(kernel)]));
+}

@@ -1,0 +1,97 @@
+// The only module that writes files: plans what a set of files changes in a folder, and makes it so, file by file and each whole.
+import * as nodeFs from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { Files } from './emit.ts';
+import { EnvironmentError } from './errors.ts';
+import { STAMP_TITLE } from './stamp.ts';
+
+/** What {@link plan} and {@link apply} use of node:fs; tests pass one that fails. */
+export type Fs = Pick<typeof nodeFs, 'readFileSync' | 'writeFileSync' | 'renameSync' | 'rmSync' | 'mkdirSync' | 'readdirSync'>;
+
+/** Paths below the folder, sorted. */
+export interface Plan {
+  readonly add: readonly string[];
+  readonly change: readonly string[];
+  readonly same: readonly string[];
+  /** Kernel sources of ours that no longer belong there. */
+  readonly orphan: readonly string[];
+}
+
+/** True if nothing would change. */
+export const isClean = ({ add, change, orphan }: Plan): boolean => add.length + change.length + orphan.length === 0;
+
+const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? '';
+
+function readIfThere(path: string, fs: Fs): string | undefined {
+  try {
+    return fs.readFileSync(path, 'utf8');
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return undefined;
+    throw new EnvironmentError(`cannot read ${path} (${codeOf(error)})`, 'make it readable, or choose another folder with --out');
+  }
+}
+
+/** Kernel sources in the folders of `archs`: ours by name and by stamp. Tables and files of others are never touched. */
+function sourcesIn(dir: string, archs: readonly string[], fs: Fs): string[] {
+  return archs.flatMap((arch) => {
+    let names: string[];
+    try {
+      names = fs.readdirSync(join(dir, arch)) as string[];
+    } catch {
+      return [];
+    }
+    return names.filter((name) => /^antkv_\w+\.cu$/.test(name) && readIfThere(join(dir, arch, name), fs)?.startsWith(`// ${STAMP_TITLE}`)).map((name) => `${arch}/${name}`);
+  });
+}
+
+/** Compares `files` with the folder `dir`. Orphans are looked for in the folders of `archs`: none of them, no orphans. */
+export function plan(files: Files, dir: string, archs: readonly string[], fs: Fs = nodeFs): Plan {
+  const add: string[] = [];
+  const change: string[] = [];
+  const same: string[] = [];
+  for (const [path, text] of files) {
+    const there = readIfThere(join(dir, path), fs);
+    (there === undefined ? add : there === text ? same : change).push(path);
+  }
+  const orphan = sourcesIn(dir, archs, fs).filter((path) => !files.has(path));
+  return { add: add.sort(), change: change.sort(), same: same.sort(), orphan: orphan.sort() };
+}
+
+function mend(error: unknown, path: string): unknown {
+  const code = codeOf(error);
+  if (code === 'ENOSPC' || code === 'EDQUOT') return new EnvironmentError(`no space left to write ${path}`, 'free some space and run the same command again: what was written is whole');
+  if (['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EISDIR', 'EEXIST', 'ENOENT'].includes(code)) return new EnvironmentError(`cannot write ${path} (${code})`, 'make its folder writable, or choose another with --out');
+  return error;
+}
+
+/** Writes a file beside its place and renames it there: readers see the old file or the new one. Throws EnvironmentError with the fix if it cannot. */
+export function writeWhole(path: string, data: string | Uint8Array, fs: Fs = nodeFs): void {
+  const temporary = `${path}.${process.pid}.tmp`;
+  try {
+    fs.mkdirSync(dirname(path), { recursive: true });
+    fs.writeFileSync(temporary, data);
+    fs.renameSync(temporary, path);
+  } catch (error) {
+    try {
+      fs.rmSync(temporary, { force: true });
+    } catch {
+      // The first error says more.
+    }
+    throw mend(error, path);
+  }
+}
+
+/** Makes `dir` what `files` say: writes what is new or changed, removes orphans, and what was compiled from sources that change or go. */
+export function apply(files: Files, dir: string, { add, change, orphan }: Plan, fs: Fs = nodeFs): void {
+  const remove = (path: string): void => {
+    try {
+      fs.rmSync(join(dir, path), { force: true });
+    } catch (error) {
+      throw mend(error, join(dir, path));
+    }
+  };
+  // What was compiled from an old source goes first: at no time does it lie beside a new one.
+  for (const path of [...change, ...orphan].filter((p) => p.endsWith('.cu'))) remove(path.replace(/\.cu$/, '.fatbin'));
+  for (const path of [...add, ...change]) writeWhole(join(dir, path), files.get(path)!, fs);
+  orphan.forEach(remove);
+}

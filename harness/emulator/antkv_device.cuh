@@ -1,0 +1,208 @@
+// The emulator's twin of templates/antkv_device.cuh: the same names and meanings for g++, every access checked.
+// Found first on the include path, so that generated kernels compile unchanged (test/harness/emulator/twin.test.ts compares the two).
+#pragma once
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "antkv_emu_half.h"
+#include "antkv_emu_machine.h"
+
+// CUDA's words, made harmless.
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline __attribute__((always_inline))
+#define __noinline__ __attribute__((noinline))
+#define __launch_bounds__(...)
+#define __grid_constant__
+#define __align__(n) alignas(n)
+#pragma GCC diagnostic ignored "-Wunknown-pragmas"  // #pragma unroll
+
+/// The caller's place in the source, for reports. Last parameter of everything that can go wrong; callers never pass it.
+#define ANTKV_HERE const char *file = __builtin_FILE(), int line = __builtin_LINE()
+
+namespace antkv_emu {
+
+extern __attribute__((visibility("hidden"))) Machine* machine;  // defined in entry.cc
+
+inline __attribute__((always_inline)) void check_global(const void* p, uint32_t bytes, Access how, const char* file, int line) {
+  Machine& m = *machine;
+  const uint64_t at = uintptr_t(p) - m.arena;
+  if (__builtin_expect(at >= m.arena_bytes || (at & (bytes - 1)) || (at & 15) + bytes > m.valid[at >> 4], 0)) m.bad_global(p, bytes, how, file, line);
+  if (__builtin_expect(m.watch_global, 0)) m.on_global(p, bytes, how, file, line);
+}
+inline __attribute__((always_inline)) void check_shared(const void* p, uint32_t bytes, Access how, const char* file, int line) {
+  Machine& m = *machine;
+  const uint64_t at = uintptr_t(p) - uintptr_t(m.shared);
+  if (__builtin_expect(at > m.shared_bytes || at + bytes > m.shared_bytes || (at & (bytes - 1)), 0)) m.bad_shared(p, bytes, how, file, line);
+  if (__builtin_expect(m.watch_shared, 0)) m.on_shared(at, bytes, how, file, line);
+}
+template <class T>
+constexpr bool movable() {
+  return sizeof(T) <= 16 && (sizeof(T) & (sizeof(T) - 1)) == 0 && __is_trivially_copyable(T);
+}
+/// Gives `value` to the other lanes and returns what lane `from` gave.
+template <class T>
+inline T exchange(T value, int from, const char* file, int line) {
+  static_assert(sizeof(T) == 4, "shuffles move 4 bytes");
+  Machine& m = *machine;
+  uint32_t(&slots)[kWarp] = m.exchange[m.parity];
+  memcpy(&slots[m.thread % kWarp], &value, 4);
+  m.arrive(Collective::shuffle, nullptr, file, line);
+  memcpy(&value, &slots[from % kWarp], 4);
+  return value;
+}
+
+}  // namespace antkv_emu
+
+namespace antkv {
+
+/// A half-precision float as it lies in memory.
+struct f16 {
+  uint16_t bits;
+};
+
+__device__ __forceinline__ float to_float(f16 x) { return antkv_emu::half_to_float(x.bits); }
+__device__ __forceinline__ f16 to_f16(float x) { return {antkv_emu::float_to_half(x)}; }
+__device__ __forceinline__ uint32_t pack(f16 lo, f16 hi) { return uint32_t(lo.bits) | uint32_t(hi.bits) << 16; }
+
+struct alignas(8) bytes8 {
+  uint32_t w[2];
+};
+struct alignas(16) bytes16 {
+  uint32_t w[4];
+};
+
+// --- identity -----------------------------------------------------------------------------------------------------
+__device__ __forceinline__ int thread_index() { return antkv_emu::machine->thread; }
+__device__ __forceinline__ int lane_index() { return antkv_emu::machine->thread & 31; }
+/// A shuffle on the device, so all lanes of the warp must come here too.
+__device__ __forceinline__ int warp_index(ANTKV_HERE) {
+  antkv_emu::machine->arrive(antkv_emu::Collective::warp_index, nullptr, file, line);
+  return antkv_emu::machine->thread >> 5;
+}
+struct index3 {
+  int x, y, z;
+};
+__device__ __forceinline__ index3 block_index() {
+  const int* b = antkv_emu::machine->block;
+  return {b[0], b[1], b[2]};
+}
+__device__ __forceinline__ index3 grid_size() {
+  const int* g = antkv_emu::machine->grid;
+  return {g[0], g[1], g[2]};
+}
+
+// --- memory: memcpy, because kernels view one buffer as several types -----------------------------------------------
+__device__ __forceinline__ unsigned char* shared_memory() { return antkv_emu::machine->shared; }
+template <class T>
+__device__ __forceinline__ T load_global(const T* p, ANTKV_HERE) {
+  static_assert(antkv_emu::movable<T>(), "1, 2, 4, 8 or 16 bytes");
+  antkv_emu::check_global(p, sizeof(T), antkv_emu::Access::load, file, line);
+  T value;
+  memcpy(&value, static_cast<const void*>(p), sizeof(T));
+  return value;
+}
+template <class T>
+__device__ __forceinline__ void store_global(T* p, T value, ANTKV_HERE) {
+  static_assert(antkv_emu::movable<T>(), "1, 2, 4, 8 or 16 bytes");
+  antkv_emu::check_global(p, sizeof(T), antkv_emu::Access::store, file, line);
+  memcpy(static_cast<void*>(p), &value, sizeof(T));
+}
+template <class T>
+__device__ __forceinline__ T load_shared(const T* p, ANTKV_HERE) {
+  static_assert(antkv_emu::movable<T>(), "1, 2, 4, 8 or 16 bytes");
+  antkv_emu::check_shared(p, sizeof(T), antkv_emu::Access::load, file, line);
+  T value;
+  memcpy(&value, static_cast<const void*>(p), sizeof(T));
+  return value;
+}
+template <class T>
+__device__ __forceinline__ void store_shared(T* p, T value, ANTKV_HERE) {
+  static_assert(antkv_emu::movable<T>(), "1, 2, 4, 8 or 16 bytes");
+  antkv_emu::check_shared(p, sizeof(T), antkv_emu::Access::store, file, line);
+  memcpy(static_cast<void*>(p), &value, sizeof(T));
+}
+/// Fibres switch only at collectives, so this is atomic as it stands.
+__device__ __forceinline__ uint32_t atomic_add_shared(uint32_t* p, uint32_t value, ANTKV_HERE) {
+  antkv_emu::check_shared(p, 4, antkv_emu::Access::atomic, file, line);
+  uint32_t old;
+  memcpy(&old, p, 4);
+  value += old;
+  memcpy(p, &value, 4);
+  return old;
+}
+
+/// The bytes arrive in copy_async_wait and not before; until then the destination is poison.
+__device__ __forceinline__ void copy_async(void* to_shared, const void* from_global, bool valid, ANTKV_HERE) {
+  antkv_emu::machine->copy_async(to_shared, from_global, valid, file, line);
+}
+__device__ __forceinline__ void copy_async_commit() { antkv_emu::machine->copy_async_commit(); }
+template <int kPending>
+__device__ __forceinline__ void copy_async_wait() {
+  antkv_emu::machine->copy_async_wait(kPending);
+}
+
+// --- barriers, shuffles, votes -----------------------------------------------------------------------------------
+__device__ __forceinline__ void block_barrier(ANTKV_HERE) { antkv_emu::machine->arrive(antkv_emu::Collective::block_barrier, nullptr, file, line); }
+__device__ __forceinline__ void warp_barrier(ANTKV_HERE) { antkv_emu::machine->arrive(antkv_emu::Collective::warp_barrier, nullptr, file, line); }
+template <class T>
+__device__ __forceinline__ T shuffle(T value, int lane, ANTKV_HERE) {
+  return antkv_emu::exchange(value, lane & 31, file, line);
+}
+template <class T>
+__device__ __forceinline__ T shuffle_xor(T value, int mask, ANTKV_HERE) {
+  return antkv_emu::exchange(value, (antkv_emu::machine->thread ^ mask) & 31, file, line);
+}
+template <class T>
+__device__ __forceinline__ T shuffle_up(T value, int delta, ANTKV_HERE) {
+  const int lane = antkv_emu::machine->thread & 31;
+  return antkv_emu::exchange(value, lane >= delta ? lane - delta : lane, file, line);
+}
+__device__ __forceinline__ uint32_t vote_ballot(bool predicate, ANTKV_HERE) {
+  antkv_emu::Machine& m = *antkv_emu::machine;
+  const uint32_t parity = m.parity;
+  m.exchange[parity][m.thread & 31] = predicate;
+  m.arrive(antkv_emu::Collective::ballot, nullptr, file, line);
+  return m.votes[parity];
+}
+
+// --- matrix unit --------------------------------------------------------------------------------------------------
+__device__ __forceinline__ void mma_16x8x16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], ANTKV_HERE) {
+  antkv_emu::MmaArgs args{d, a, b};
+  antkv_emu::machine->arrive(antkv_emu::Collective::mma, &args, file, line);
+}
+__device__ __forceinline__ void load_matrix_x4(uint32_t (&r)[4], const void* row, ANTKV_HERE) {
+  antkv_emu::LoadMatrixArgs args{r, row};
+  antkv_emu::machine->arrive(antkv_emu::Collective::load_matrix, &args, file, line);
+}
+__device__ __forceinline__ void load_matrix_x4_transposed(uint32_t (&r)[4], const void* row, ANTKV_HERE) {
+  antkv_emu::LoadMatrixArgs args{r, row};
+  antkv_emu::machine->arrive(antkv_emu::Collective::load_matrix_transposed, &args, file, line);
+}
+__device__ __forceinline__ uint32_t transpose_matrix(uint32_t row_fragment, ANTKV_HERE) {
+  antkv_emu::TransposeArgs args{row_fragment, 0};
+  antkv_emu::machine->arrive(antkv_emu::Collective::transpose_matrix, &args, file, line);
+  return args.out;
+}
+
+// --- arithmetic ---------------------------------------------------------------------------------------------------
+/// Subnormal arguments and results are flushed, as ex2.approx.ftz does.
+__device__ __forceinline__ float exp2_fast(float x) {
+  const float y = exp2f(x);
+  return y < 0x1p-126f ? 0.0f : y;
+}
+__device__ __forceinline__ float log2_fast(float x) { return log2f(x); }
+__device__ __forceinline__ float fused_multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
+__device__ __forceinline__ float round_even(float x) { return rintf(x); }
+__device__ __forceinline__ float square_root(float x) { return sqrtf(x); }
+__device__ __forceinline__ void sine_cosine_fast(float x, float& sine, float& cosine) {
+  sine = sinf(x);
+  cosine = cosf(x);
+}
+__device__ __forceinline__ float minus_infinity() { return antkv_emu::float_of(0xff800000u); }
+__device__ __forceinline__ uint32_t float_bits(float x) { return antkv_emu::bits_of(x); }
+__device__ __forceinline__ int count_bits(uint32_t x) { return __builtin_popcount(x); }
+
+}  // namespace antkv

@@ -1,0 +1,75 @@
+// Shadow memory: who last wrote each byte and who read it since, and whether a barrier lies between.
+//
+// A warp runs until a block barrier before the next warp does, but that order is an accident: two accesses are ordered only if
+// they are the same thread's, or a block barrier, or a warp barrier of their common warp, lies between. Time is a counter ("tick") that
+// every barrier raises; with the tick of an access, and the ticks at which the block and each warp last synchronised, that is two comparisons.
+#pragma once
+#include <stdint.h>
+#include <memory>
+
+#include "antkv_emu_machine.h"
+
+namespace antkv_emu {
+
+/// One access: tick (36 bits), thread (10), source line (16), kind (2: load, store, atomic, copy). 0: none.
+using Record = uint64_t;
+constexpr int kTickShift = 28;
+inline int record_thread(Record r) { return int(r >> 18) & 1023; }
+inline int record_line(Record r) { return int(r >> 2) & 0xffff; }
+inline Access record_access(Record r) { return Access(r & 3); }
+
+/// The running thread's view of time. Ticks are shifted into place: `record < clock.block_start` compares them.
+struct Clock {
+  Record launch_first;  // first of the launch, of the block
+  Record block_first;
+  Record block_start;   // after the last block barrier, after the last barrier of this thread's warp
+  Record warp_start;
+  Record now;           // this access
+  int thread;
+  bool global;          // blocks of one launch are never ordered; shared memory is one block's
+};
+
+/// Enough of a set of readers to find one that is unordered with any later access, if there is one:
+/// the last; the last of another thread of that one's warp; the last of another warp; one of another block.
+/// (Exact because warps take turns only at block barriers.)
+struct Readers {
+  Record last, mate, other, elsewhere;
+};
+struct Cell {
+  Record write;
+  Readers readers;
+};
+
+enum class Finding { none, race, uninitialised, early_read, overwrite };
+struct Verdict {
+  Finding finding = Finding::none;
+  Record earlier = 0;  // the access in conflict
+  /// Uninitialised reads wait for the next block barrier: the write may yet come, and make it a race.
+  bool fatal() const { return finding != Finding::none && finding != Finding::uninitialised; }
+};
+
+/// Shadow of 4096 bytes: a cell per word; a cell per byte where a word is used in parts; readers' sets of atomics where there are any.
+class ShadowPage {
+ public:
+  static constexpr uint32_t kBytes = 4096;
+  /// An access to `bytes` (1, 2, 4, 8, 16; aligned) at `offset` of the page. `copy` marks the bytes as under way.
+  Verdict access(const Clock&, uint32_t offset, uint32_t bytes, Access);
+  /// The 16 bytes of a copy are there: from now on a write of this moment.
+  void arrive(const Clock&, uint32_t offset);
+  /// Forgets that a copy to these 16 bytes is under way.
+  void drop(uint32_t offset);
+
+ private:
+  enum : uint8_t { kParts = 1, kAtomics = 2, kFlying = 4 };
+  Verdict touch(const Clock&, Cell&, Access);
+  Verdict touch_parts(const Clock&, uint32_t word, uint32_t from, uint32_t count, Access);
+  Verdict touch_special(const Clock&, uint32_t word, uint32_t offset, uint32_t bytes, Access);
+  void split(uint32_t word);
+
+  Cell words_[kBytes / 4] = {};
+  uint8_t state_[kBytes / 4] = {};
+  std::unique_ptr<Cell[]> parts_;
+  std::unique_ptr<Readers[]> atomics_;
+};
+
+}  // namespace antkv_emu

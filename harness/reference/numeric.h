@@ -1,0 +1,55 @@
+// Halves for the host: exact reading, one correct rounding when writing.
+#pragma once
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "antkv_format.h"
+
+namespace reference {
+
+/// The value of a half. A table: references read millions.
+inline double from_half(uint16_t bits) {
+  static const std::array<float, 65536> table = [] {
+    std::array<float, 65536> t{};
+    for (int i = 0; i < 65536; i++) t[i] = float(antkv_half_value(uint16_t(i)));
+    return t;
+  }();
+  return table[bits];
+}
+
+/// The half nearest to x, ties to even, in one rounding from double; beyond 65520 infinity.
+inline uint16_t to_half(double x) {
+  if (std::isnan(x)) return 0x7e00;
+  const uint16_t sign = std::signbit(x) ? 0x8000 : 0;
+  const double size = std::fabs(x);
+  if (size >= 65520) return sign | 0x7c00;
+  if (size < std::ldexp(1.0, -14)) return sign | uint16_t(std::nearbyint(std::ldexp(size, 24)));
+  int exponent;
+  const double mantissa = std::frexp(size, &exponent);  // size = mantissa * 2^exponent, mantissa in [0.5, 1)
+  // A mantissa of 2048 carries into the exponent, as it should.
+  return sign | uint16_t(((exponent + 14) << 10) + int(std::nearbyint(std::ldexp(mantissa, 11))) - 1024);
+}
+
+/// `count` halves at `from` as doubles.
+inline void read_halves(const void* from, int count, double* to) {
+  for (int i = 0; i < count; i++) {
+    uint16_t bits;
+    std::memcpy(&bits, static_cast<const uint8_t*>(from) + 2 * i, 2);
+    to[i] = from_half(bits);
+  }
+}
+
+inline double dot(const double* a, const double* b, int count) {
+  double sum = 0;
+  for (int i = 0; i < count; i++) sum += a[i] * b[i];
+  return sum;
+}
+
+inline double norm(const double* a, int count) { return std::sqrt(dot(a, a, count)); }
+
+/// Element `at` of an optional array; `otherwise` when the array is null.
+inline int value_or(const int32_t* array, int at, int otherwise) { return array ? array[at] : otherwise; }
+
+}  // namespace reference

@@ -1,0 +1,64 @@
+// The fp64 reference of every op: one page each, no tiles. It takes the op's own parameter struct with host pointers, and returns doubles instead of
+// writing through the output pointers, so that errors are measured before any rounding. Meaning: CACHE.md and the comments of antkv.h.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "antkv.h"
+#include "antkv_format.h"
+
+namespace reference {
+
+/// What a kernel computes (generator/contract.ts).
+struct Contract {
+  antkv_format format{};
+  /// Keys are coded before RoPE.
+  bool pre = false;
+  /// score: form "exact" instead of "column".
+  bool exact_form = false;
+};
+
+struct Attention {
+  std::vector<double> out;          ///< [rows, q_heads, d]; 0 for a row that sees nothing
+  std::vector<double> lse;          ///< [rows, q_heads], natural; -inf for a row that sees nothing
+  std::vector<double> ring_scores;  ///< [rows, q_heads, ring_rows]; decode: raw scores, -inf if unseen, NaN where decode does not write; combine: mass
+};
+Attention reference_decode(const Contract& contract, const antkv_decode_params& p);
+Attention reference_combine(const Contract& contract, const antkv_combine_params& p);
+
+/// One token that encode writes to a page.
+struct EncodedToken {
+  int batch, head, token;
+  bool kept;                         ///< its bit in the bitmap
+  std::vector<double> k, v;          ///< [d] what is coded: K before RoPE for "pre" contracts
+  std::vector<uint32_t> k_code, v_code;  ///< [chunks] nearest centroid, ties to the lower entry; empty for an exact side
+};
+/// One row that encode writes to an anchor page, counted over the sequence's pages; token -1 empties it.
+struct AnchorRow {
+  int batch, head, row, token;
+  std::vector<double> k, v;  ///< [d] K after RoPE
+};
+struct Encoding {
+  std::vector<EncodedToken> tokens;
+  std::vector<AnchorRow> anchors;
+};
+Encoding reference_encode(const Contract& contract, const antkv_encode_params& p);
+/// |x| / |x_hat|, or 1 if x_hat is 0; x_hat is the decoded row.
+double reference_gain(const std::vector<double>& x, const std::vector<double>& x_hat);
+
+/// [batch, kv_heads, score_stride]; NaN where score does not write (beyond the keys of a sequence).
+std::vector<double> reference_score(const Contract& contract, const antkv_score_params& p);
+
+struct Selection {
+  std::vector<uint32_t> bitmap;  ///< [batch, kv_heads, keep_words]
+  std::vector<int32_t> indices;  ///< [batch, kv_heads, max_anchors]
+  std::vector<int32_t> count;    ///< [batch, kv_heads]
+};
+Selection reference_select(const antkv_select_params& p);
+
+struct Unpacked {
+  std::vector<double> k, v;  ///< [rows, kv_heads, d]; NaN where unpack need not write: a set bit whose anchor row is missing
+};
+Unpacked reference_unpack(const Contract& contract, const antkv_unpack_params& p);
+
+}  // namespace reference

@@ -1,0 +1,45 @@
+// Reference of score: for each key, its sensitivity summed over the rows that see it and the query heads of its KV head.
+#include "numeric.h"
+#include "reference.h"
+
+namespace reference {
+
+std::vector<double> reference_score(const Contract& c, const antkv_score_params& p) {
+  const int d = c.format.head_dim, ratio = p.q_heads / p.kv_heads;
+  std::vector<double> scores(int64_t(p.batch) * p.kv_heads * p.score_stride, std::nan(""));
+  std::vector<double> q(d), k(d), v(d), o(d);
+  const auto half_row = [d](const void* base, int64_t row, int64_t row_stride, int head, int64_t head_stride, std::vector<double>& to) {
+    read_halves(static_cast<const uint8_t*>(base) + row * row_stride + head * head_stride, d, to.data());
+  };
+  for (int b = 0; b < p.batch; b++) {
+    const int keys = p.cu_k[b + 1] - p.cu_k[b], rows = p.cu_q[b + 1] - p.cu_q[b];
+    const int first_pos = value_or(p.first_pos, b, 0), q_pos = value_or(p.q_pos, b, first_pos + keys - rows);
+    for (int head = 0; head < p.kv_heads; head++) {
+      for (int j = 0; j < keys; j++) {
+        half_row(p.k, p.cu_k[b] + j, p.k_row_stride, head, p.k_head_stride, k);
+        if (c.exact_form) half_row(p.v, p.cu_k[b] + j, p.v_row_stride, head, p.v_head_stride, v);
+        double sum = 0;
+        for (int i = 0; i < rows; i++) {
+          if (first_pos + j > q_pos + i) continue;
+          for (int q_head = head * ratio; q_head < (head + 1) * ratio; q_head++) {
+            const int64_t row = p.cu_q[b] + i;
+            const double lse = p.lse[row * p.q_heads + q_head];
+            if (lse == -INFINITY) continue;  // a row that saw nothing
+            half_row(p.q, row, p.q_row_stride, q_head, p.q_head_stride, q);
+            double term = std::exp(double(p.scale) * dot(q.data(), k.data(), d) - lse);
+            if (c.exact_form) {  // a change of the score moves the output by P (v - o), a change of the key moves the score by scale |q|
+              half_row(p.o, row, p.o_row_stride, q_head, p.o_head_stride, o);
+              for (int x = 0; x < d; x++) o[x] -= v[x];
+              term *= norm(o.data(), d) * norm(q.data(), d) * double(p.scale);
+            }
+            sum += term;
+          }
+        }
+        scores[(int64_t(b) * p.kv_heads + head) * p.score_stride + j] = sum;
+      }
+    }
+  }
+  return scores;
+}
+
+}  // namespace reference

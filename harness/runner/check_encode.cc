@@ -1,0 +1,226 @@
+// check encode: random rows into pages full of garbage, then codes, gains, bitmap and anchor rows one by one.
+//
+// A code may differ from the reference's only where the two centroids tie within rounding. The kernel compares x.c - |c|^2/2 in fp32 (error below 2^-20 of the
+// sum of absolute products), with x rounded to a half at most once after un-rotation (2^-11 of the channel pair's size, 2^-10 with the sine's error). Gains are
+// computed from the kernel's own codes and may be one step of fp16 off.
+#include "../reference/pages.h"
+#include "cache.h"
+#include "check.h"
+
+namespace runner {
+namespace {
+
+using P = antkv_encode_params;
+
+struct Encode {
+  Memory memory;
+  Params<P> p{ANTKV_ABI_VERSION};
+  CacheShape shape;
+  std::vector<int32_t> first, cu;
+  int64_t ties = 0, codes = 0;
+  int wrong_codes = 0, wrong_gains = 0, wrong_rows = 0, wrong_bits = 0, wrong_tail = 0, wrong_anchors = 0;
+  explicit Encode(const Driver& driver) : memory(driver) {}
+};
+
+void make_input(Encode& x, Random& random, int d) {
+  P& p = x.p.host;
+  p.k_head_stride = 2 * d + x.shape.pad;
+  p.v_head_stride = 2 * d;
+  p.k_row_stride = p.kv_heads * p.k_head_stride + x.shape.pad;
+  p.v_row_stride = p.kv_heads * p.v_head_stride + 2 * x.shape.pad;
+  Buffer& k = x.memory.add("k", size_t(x.cu.back() * p.k_row_stride));
+  Buffer& v = x.memory.add("v", size_t(x.cu.back() * p.v_row_stride));
+  for (int64_t row = 0; row < x.cu.back(); row++) {
+    for (int head = 0; head < p.kv_heads; head++) {
+      const double size = row % 7 == 3 ? 4 : 1;  // gains other than 1
+      gaussian_halves(random, k.host.data() + row * p.k_row_stride + head * p.k_head_stride, d, size);
+      gaussian_halves(random, v.host.data() + row * p.v_row_stride + head * p.v_head_stride, d, size);
+    }
+  }
+  x.p.bind(&P::k, k);
+  x.p.bind(&P::v, v);
+}
+
+/// keep_bitmap with garbage bits beyond the input, keep_indices ascending with a hole and -1 behind.
+void make_kept(Encode& x, Random& random, const std::vector<std::vector<bool>>& kept) {
+  P& p = x.p.host;
+  int most = 0;
+  for (int n : anchor_rows_of(x.shape, kept)) most = std::max(most, n);
+  const int end = *std::max_element(x.shape.tokens.begin(), x.shape.tokens.end());
+  p.max_anchors = most;
+  p.keep_words = end / 32 + 2;
+  std::vector<uint32_t> bitmap(kept.size() * p.keep_words);
+  std::vector<int32_t> indices(kept.size() * p.max_anchors, -1);
+  for (size_t row = 0; row < kept.size(); row++) {
+    int32_t* to = &indices[row * p.max_anchors];
+    for (int t = 0; t < p.keep_words * 32; t++) {
+      const bool coded = t < int(kept[row].size());
+      if (coded ? kept[row][t] : random.below(2) == 1) bitmap[row * p.keep_words + t / 32] |= 1u << t % 32;
+      if (!coded || !kept[row][t]) continue;
+      if (to == &indices[row * p.max_anchors] + 1) to++;  // row 1 is a hole
+      *to++ = t;
+    }
+  }
+  x.p.bind(&P::keep_bitmap, x.memory.add("keep_bitmap", bitmap));
+  x.p.bind(&P::keep_indices, x.memory.add("keep_indices", indices));
+}
+
+/// The bytes that encode may write: the used units and the bitmaps of its pages, and the anchor rows.
+void allow(Encode& x, Cache& cache, const antkv_format& f) {
+  const antkv_unit u = antkv_unit_layout(f);
+  const int64_t gains = 2 * ANTKV_UNIT_TOKENS * (f.k_gain + f.v_gain);
+  for (int b = 0; b < x.shape.batch; b++) {
+    const int first = x.first.empty() ? 0 : x.first[b];
+    for (int head = 0; head < x.shape.kv_heads; head++) {
+      for (int token = first; token < x.shape.tokens[b]; token += ANTKV_UNIT_TOKENS) {
+        const size_t block = size_t(cache.block(b, head, token) - cache.pages->host.data());
+        cache.pages->allow(block + size_t(token % x.shape.page_size / ANTKV_UNIT_TOKENS * u.bytes), size_t(u.k_gain + gains));
+        if (f.k.exact && f.v.exact) continue;
+        cache.pages->allow(block + size_t(antkv_bitmap_offset(f, x.shape.page_size)), size_t((x.shape.page_size + 31) / 32 * 4));
+      }
+      if (!cache.anchors) continue;
+      for (int i = 0; i < cache.anchor_start[b + 1] - cache.anchor_start[b]; i++)
+        cache.anchors->allow(size_t(cache.anchor_block(b, head, i) - cache.anchors->host.data()), size_t(antkv_anchor_page_bytes(f.head_dim)));
+    }
+  }
+  if (cache.pages->writable.empty()) cache.pages->writable.assign(cache.pages->host.size(), false);
+  if (cache.anchors && cache.anchors->writable.empty()) cache.anchors->writable.assign(cache.anchors->host.size(), false);
+}
+
+/// How far x.c - |c|^2/2 of two centroids may be misjudged against each other.
+double doubt(const double* v, const double* a, const double* b, int channels, const double* blur) {
+  double sum = 0;
+  for (int i = 0; i < channels; i++) {
+    sum += blur[i] * std::fabs(a[i] - b[i]);
+    sum += std::ldexp(std::fabs(v[i]) * (std::fabs(a[i]) + std::fabs(b[i])) + a[i] * a[i] + b[i] * b[i], -20);
+  }
+  return sum;
+}
+
+void compare_codes(Encode& x, const reference::Codebooks& book, int head, const uint8_t* row, const std::vector<double>& v, const std::vector<uint32_t>& want, bool rounded) {
+  const int channels = book.codec.channels;
+  double largest = 0;
+  for (double value : v) largest = std::max(largest, std::fabs(value));
+  const std::vector<double> blur(channels, rounded ? std::ldexp(largest, -10) : 0);
+  for (int chunk = 0; chunk < book.chunks(); chunk++, x.codes++) {
+    const uint32_t got = antkv_read_code(row, book.codec, chunk);
+    if (got == want[chunk]) continue;
+    const double *a = book.centroid(head, chunk, got), *b = book.centroid(head, chunk, want[chunk]), *at = &v[chunk * channels];
+    double difference = 0;  // of x.c - |c|^2/2
+    for (int i = 0; i < channels; i++) difference += at[i] * (b[i] - a[i]) - (b[i] * b[i] - a[i] * a[i]) / 2;
+    if (difference <= doubt(at, a, b, channels, blur.data())) x.ties++;
+    else x.wrong_codes++;
+  }
+}
+
+/// One fp16 step at most.
+bool near_half(uint16_t got, double want) { return std::abs(int(got) - int(reference::to_half(want))) <= 1; }
+
+void compare_token(Encode& x, Cache& cache, const reference::Codebooks& kb, const reference::Codebooks& vb, const reference::EncodedToken& t) {
+  const antkv_format& f = cache.contract.format;
+  const antkv_unit u = antkv_unit_layout(f);
+  const int slot = t.token % x.shape.page_size, i = slot % ANTKV_UNIT_TOKENS;
+  const uint8_t* block = cache.pages->result.data() + (cache.block(t.batch, t.head, t.token) - cache.pages->host.data());
+  const uint8_t* unit = block + slot / ANTKV_UNIT_TOKENS * u.bytes;
+  for (const bool key : {true, false}) {
+    const auto& book = key ? kb : vb;
+    const auto& exact = key ? t.k : t.v;
+    const uint8_t* row = unit + (key ? i * u.k_row : u.v + i * u.v_row);
+    std::vector<double> decoded(f.head_dim);
+    book.row(row, t.head, decoded.data());
+    if (book.codec.exact) x.wrong_rows += decoded != exact;
+    else compare_codes(x, book, t.head, row, exact, key ? t.k_code : t.v_code, key && cache.contract.pre);
+    if (!(key ? f.k_gain : f.v_gain)) continue;
+    uint16_t gain;
+    std::memcpy(&gain, unit + (key ? u.k_gain : u.v_gain) + 2 * i, 2);
+    x.wrong_gains += !near_half(gain, reference::reference_gain(exact, decoded));
+  }
+  if (!f.k.exact || !f.v.exact) x.wrong_bits += reference::anchor_bit(f, block, slot, x.shape.page_size) != t.kept;
+}
+
+/// Beyond the input: code 0 and gain 0 up to the end of the unit, bit 0 up to the end of the page's words.
+void compare_tail(Encode& x, Cache& cache, int b, int head) {
+  const antkv_format& f = cache.contract.format;
+  const antkv_unit u = antkv_unit_layout(f);
+  const int end = x.shape.tokens[b], size = x.shape.page_size;
+  if (x.cu[b + 1] == x.cu[b]) return;
+  const uint8_t* block = cache.pages->result.data() + (cache.block(b, head, end - 1) - cache.pages->host.data());
+  const uint8_t* unit = block + (end - 1) % size / ANTKV_UNIT_TOKENS * u.bytes;
+  const auto zeros = [](const uint8_t* at, int64_t bytes) { return std::all_of(at, at + bytes, [](uint8_t byte) { return byte == 0; }); };
+  for (int i = (end - 1) % ANTKV_UNIT_TOKENS + 1; i < ANTKV_UNIT_TOKENS; i++) {
+    bool ok = zeros(unit + i * u.k_row, u.k_row) && zeros(unit + u.v + i * u.v_row, u.v_row);
+    if (f.k_gain) ok = ok && zeros(unit + u.k_gain + 2 * i, 2);
+    if (f.v_gain) ok = ok && zeros(unit + u.v_gain + 2 * i, 2);
+    x.wrong_tail += !ok;
+  }
+  if (f.k.exact && f.v.exact) return;
+  for (int slot = (end - 1) % size + 1; slot < (size + 31) / 32 * 32; slot++) x.wrong_bits += reference::anchor_bit(f, block, slot, size);
+}
+
+void compare_anchor(Encode& x, Cache& cache, const reference::AnchorRow& a) {
+  const int d = cache.contract.format.head_dim, at = a.row % ANTKV_ANCHOR_ROWS;
+  if (a.row / ANTKV_ANCHOR_ROWS >= cache.anchor_start[a.batch + 1] - cache.anchor_start[a.batch]) return;
+  const uint8_t* block = cache.anchors->result.data() + (cache.anchor_block(a.batch, a.head, a.row / ANTKV_ANCHOR_ROWS) - cache.anchors->host.data());
+  int32_t token;
+  std::memcpy(&token, block + antkv_anchor_index_offset(d) + 4 * at, 4);
+  bool ok = token == a.token;
+  if (a.token >= 0) {
+    std::vector<double> k(d), v(d);
+    reference::read_halves(block + at * 2 * d, d, k.data());
+    reference::read_halves(block + antkv_anchor_v_offset(d) + at * 2 * d, d, v.data());
+    ok = ok && v == a.v;
+    double largest = 0;
+    for (double value : a.k) largest = std::max(largest, std::fabs(value));
+    for (int i = 0; i < d; i++) ok = ok && std::fabs(k[i] - a.k[i]) <= (x.p->keys_unrotated ? std::ldexp(largest, -10) : 0);
+  }
+  x.wrong_anchors += !ok;
+}
+
+}  // namespace
+
+Json check_encode(Launcher& launcher, const Json& request) {
+  const Kernel kernel = Kernel::read(request.at("kernel"), "encode");
+  const antkv_format& f = kernel.contract.format;
+  const Json& shape = request.at("shape");
+  Random random(uint64_t(request.integer("seed", 1)));
+  Encode x(launcher.driver);
+  x.shape = CacheShape::read(shape, kernel.contract, "end");
+  x.first = per_sequence(shape, "first_token", x.shape.batch);
+  const auto kept = choose_anchors(random, x.shape);
+  Cache cache(x.memory, random, kernel.contract, x.shape, anchor_rows_of(x.shape, kept));
+  bind_cache(x.p, cache);
+  P& p = x.p.host;
+  x.cu.assign(1, 0);
+  p.max_tokens = 1;
+  for (int b = 0; b < x.shape.batch; b++) {
+    const int from = x.first.empty() ? 0 : x.first[b];
+    if (from < 0 || from % x.shape.page_size || from > x.shape.tokens[b]) throw RequestError("first_token must be a multiple of page_size, at most end");
+    x.cu.push_back(x.cu.back() + x.shape.tokens[b] - from);
+    p.max_tokens = std::max(p.max_tokens, x.shape.tokens[b] - from);
+  }
+  if (!x.first.empty()) x.p.bind(&P::first_token, x.memory.add("first_token", x.first));
+  x.p.bind(&P::cu_tokens, x.memory.add("cu_tokens", x.cu));
+  p.keys_unrotated = shape.boolean("keys_unrotated", false);
+  if (p.keys_unrotated && !kernel.contract.pre) throw RequestError("keys_unrotated needs a \"pre\" contract");
+  make_input(x, random, f.head_dim);
+  if (cache.anchors) make_kept(x, random, kept);
+  allow(x, cache, f);
+
+  Report report("encode");
+  request.refuse_unread();
+  report.run_twice(x.memory, [&] { return launcher.launch(kernel, {ceil_div(p.max_tokens, kernel.tokens) + ceil_div(p.max_anchors, ANTKV_ANCHOR_ROWS), p.kv_heads, p.batch}, x.p); });
+  const reference::Encoding want = reference::reference_encode(kernel.contract, p);
+  const reference::Codebooks kb(f.k, f.head_dim, p.kv_heads, p.k_codebook), vb(f.v, f.head_dim, p.kv_heads, p.v_codebook);
+  for (const auto& token : want.tokens) compare_token(x, cache, kb, vb, token);
+  for (const auto& row : want.anchors) compare_anchor(x, cache, row);
+  for (int b = 0; b < p.batch; b++) {
+    for (int head = 0; head < p.kv_heads; head++) compare_tail(x, cache, b, head);
+  }
+  const std::pair<int, const char*> counts[] = {{x.wrong_codes, "codes"}, {x.wrong_gains, "gains"}, {x.wrong_rows, "exact rows"}, {x.wrong_bits, "bitmap bits"},
+                                                {x.wrong_tail, "tokens beyond the input"}, {x.wrong_anchors, "anchor rows"}};
+  for (const auto& [count, what] : counts) report.fault_unless(count == 0, std::to_string(count) + " wrong " + what);
+  report.extra.set("codes", x.codes).set("ties", x.ties);
+  return report.record(launcher.driver);
+}
+
+}  // namespace runner

@@ -1,0 +1,141 @@
+// check score: random rows with the LSE and output of exact attention, then the kernel's sums against the reference's.
+//
+// Tolerances. Products of halves are exact and summed in fp32, so a score is good to about |s| 2^-20, as is its exponential relative: 1e-3 of the score is
+// ample for |s| up to 60. Form "exact" may take |v - o| from |v|^2 + |o|^2 - 2 v.o in fp32, which leaves an error of about 1e-3 |v| where v and o agree:
+// 2e-3 of (sum of P) * |q| scale * |v|, with the largest norms, is allowed on top.
+#include "../reference/numeric.h"
+#include "cache.h"
+#include "check.h"
+
+namespace runner {
+namespace {
+
+using P = antkv_score_params;
+
+/// LSE and output of exact attention of row `row` = (sequence b, row i), head `q_head`.
+double attend_row(const P& p, int d, int b, int i, int q_head, std::vector<double>& out) {
+  const int keys = p.cu_k[b + 1] - p.cu_k[b], rows = p.cu_q[b + 1] - p.cu_q[b], head = q_head / (p.q_heads / p.kv_heads);
+  const int first_pos = reference::value_or(p.first_pos, b, 0), q_pos = reference::value_or(p.q_pos, b, first_pos + keys - rows);
+  std::vector<double> q(d), k(d), scores;
+  reference::read_halves(static_cast<const uint8_t*>(p.q) + (p.cu_q[b] + i) * p.q_row_stride + q_head * p.q_head_stride, d, q.data());
+  for (int j = 0; j < keys && first_pos + j <= q_pos + i; j++) {
+    reference::read_halves(static_cast<const uint8_t*>(p.k) + (p.cu_k[b] + j) * p.k_row_stride + head * p.k_head_stride, d, k.data());
+    scores.push_back(p.scale * reference::dot(q.data(), k.data(), d));
+  }
+  out.assign(d, 0);
+  if (scores.empty()) return -INFINITY;
+  const double largest = *std::max_element(scores.begin(), scores.end());
+  double sum = 0;
+  for (double s : scores) sum += std::exp(s - largest);
+  for (size_t j = 0; j < scores.size(); j++) {
+    reference::read_halves(static_cast<const uint8_t*>(p.v) + (p.cu_k[b] + int64_t(j)) * p.v_row_stride + head * p.v_head_stride, d, k.data());
+    for (int x = 0; x < d; x++) out[x] += std::exp(scores[j] - largest) / sum * k[x];
+  }
+  return largest + std::log(sum);
+}
+
+std::vector<int32_t> starts(const std::vector<int32_t>& counts) {
+  std::vector<int32_t> cu(1, 0);
+  for (int n : counts) {
+    if (n < 0 || n > 1 << 20) throw RequestError("keys and rows must be 0 to 2^20");
+    cu.push_back(cu.back() + n);
+  }
+  return cu;
+}
+
+/// [rows, heads] gaussian half vectors; gaps stay NaN.
+Buffer& make_rows(Memory& memory, Random& random, const char* name, int rows, int heads, int d, int pad, double size, int64_t& row_stride, int64_t& head_stride) {
+  head_stride = 2 * d + pad;
+  row_stride = heads * head_stride + pad;
+  Buffer& b = memory.add(name, size_t(rows * row_stride));
+  for (int64_t i = 0; i < int64_t(rows) * heads; i++) gaussian_halves(random, b.host.data() + i / heads * row_stride + i % heads * head_stride, d, size);
+  return b;
+}
+
+/// The largest norm of any row.
+double largest_norm(const Buffer& b, int rows, int heads, int d, int64_t row_stride, int64_t head_stride) {
+  double largest = 0;
+  std::vector<double> x(d);
+  for (int64_t i = 0; i < int64_t(rows) * heads; i++) {
+    reference::read_halves(b.host.data() + i / heads * row_stride + i % heads * head_stride, d, x.data());
+    largest = std::max(largest, reference::norm(x.data(), d));
+  }
+  return largest;
+}
+
+}  // namespace
+
+Json check_score(Launcher& launcher, const Json& request) {
+  const Kernel kernel = Kernel::read(request.at("kernel"), "score");
+  const Json& shape = request.at("shape");
+  Random random(uint64_t(request.integer("seed", 1)));
+  Memory memory(launcher.driver);
+  Params<P> params(ANTKV_ABI_VERSION);
+  P& p = params.host;
+  const int d = kernel.contract.format.head_dim;
+  const std::vector<int32_t> keys = shape.integers("keys");
+  p.batch = int(keys.size());
+  if (p.batch == 0) throw RequestError("\"keys\" is needed, one number per sequence");
+  std::vector<int32_t> rows = per_sequence(shape, "rows", p.batch);
+  if (rows.empty()) rows = keys;
+  const std::vector<int32_t> cu_k = starts(keys), cu_q = starts(rows), first_pos = per_sequence(shape, "first_pos", p.batch), q_pos = per_sequence(shape, "q_pos", p.batch);
+  const int pad = bounded(shape, "pad", 0, 0, 4096);
+  if (pad % 16) throw RequestError("pad must be a multiple of 16 bytes");
+  p.kv_heads = bounded(shape, "kv_heads", 1, 1, 1024);
+  p.q_heads = bounded(shape, "q_heads", p.kv_heads, 1, 4096);
+  if (p.q_heads % p.kv_heads || p.q_heads / p.kv_heads > 16) throw RequestError("q_heads must be 1 to 16 times kv_heads");
+  p.max_tokens = std::max(1, *std::max_element(keys.begin(), keys.end()));
+  p.score_stride = p.max_tokens + pad;
+  p.scale = float(1 / std::sqrt(double(d)));
+  Buffer& q = make_rows(memory, random, "q", cu_q.back(), p.q_heads, d, pad, shape.number("score_std", 1), p.q_row_stride, p.q_head_stride);
+  params.bind(&P::q, q);
+  params.bind(&P::k, make_rows(memory, random, "k", cu_k.back(), p.kv_heads, d, pad, 1, p.k_row_stride, p.k_head_stride));
+  Buffer& v = make_rows(memory, random, "v", cu_k.back(), p.kv_heads, d, pad, 1, p.v_row_stride, p.v_head_stride);
+  Buffer& o = make_rows(memory, random, "o", cu_q.back(), p.q_heads, d, pad, 1, p.o_row_stride, p.o_head_stride);
+  params.bind(&P::v, v);
+  params.bind(&P::o, o);
+  params.bind(&P::cu_q, memory.add("cu_q", cu_q));
+  params.bind(&P::cu_k, memory.add("cu_k", cu_k));
+  if (!first_pos.empty()) params.bind(&P::first_pos, memory.add("first_pos", first_pos));
+  if (!q_pos.empty()) params.bind(&P::q_pos, memory.add("q_pos", q_pos));
+  std::vector<float> lse(size_t(cu_q.back()) * p.q_heads);
+  std::vector<double> out(d);
+  for (int b = 0; b < p.batch; b++) {
+    for (int i = 0; i < rows[b]; i++) {
+      for (int head = 0; head < p.q_heads; head++) {
+        const int64_t row = cu_q[b] + i;
+        lse[row * p.q_heads + head] = float(attend_row(p, d, b, i, head, out));
+        auto* to = reinterpret_cast<uint16_t*>(o.host.data() + row * p.o_row_stride + head * p.o_head_stride);
+        for (int x = 0; x < d; x++) to[x] = reference::to_half(out[x]);
+      }
+    }
+  }
+  params.bind(&P::lse, memory.add("lse", lse));
+  Buffer& scores = memory.add("scores", size_t(p.batch) * p.kv_heads * p.score_stride * 4);
+  for (int row = 0; row < p.batch * p.kv_heads; row++) scores.allow(size_t(row) * p.score_stride * 4, size_t(keys[row / p.kv_heads]) * 4);
+  params.bind(&P::scores, scores);
+
+  Report report("score");
+  const double relative = request.has("tolerance") ? request.at("tolerance").number("relative", 1e-3) : 1e-3;
+  request.refuse_unread();
+  report.run_twice(memory, [&] { return launcher.launch(kernel, {ceil_div(p.max_tokens, kernel.tokens), p.kv_heads, p.batch}, params); });
+  const std::vector<double> want = reference::reference_score(kernel.contract, p);
+  reference::Contract column = kernel.contract;
+  column.exact_form = false;
+  const std::vector<double> mass = kernel.contract.exact_form ? reference::reference_score(column, p) : want;
+  const double unit = !kernel.contract.exact_form ? 0
+      : p.scale * largest_norm(q, cu_q.back(), p.q_heads, d, p.q_row_stride, p.q_head_stride) * largest_norm(v, cu_k.back(), p.kv_heads, d, p.v_row_stride, p.v_head_stride);
+  double worst = 0;  // in tolerances
+  for (size_t i = 0; i < want.size(); i++) {
+    if (std::isnan(want[i])) continue;
+    const double got = scores.result_as<float>()[i], allowed = relative * want[i] + 2e-3 * unit * mass[i];
+    report.agreement.bad_values += !std::isfinite(got);
+    if (std::isfinite(got) && got != want[i]) worst = std::max(worst, std::fabs(got - want[i]) / std::max(allowed, 1e-30));
+    report.agreement.max_abs = std::max(report.agreement.max_abs, std::fabs(got - want[i]));
+  }
+  report.fault_unless(worst <= 1, "a score differs by more than its tolerance");
+  report.extra.set("worst", worst);
+  return report.record(launcher.driver);
+}
+
+}  // namespace runner

@@ -1,0 +1,94 @@
+// antkv-runner [--driver libcuda.so.1]: one JSON request per line on stdin, one JSON record per line on stdout. README.md defines both.
+#include <cstdio>
+#include <iostream>
+
+#include "check.h"
+
+namespace runner {
+namespace {
+
+Json info(const Driver& driver) {
+  int version = 0;
+  char name[256] = "";
+  size_t memory = 0;
+  driver.check(driver.cuDriverGetVersion(&version), "cuDriverGetVersion");
+  driver.check(driver.cuDeviceGetName(name, sizeof name, driver.device()), "cuDeviceGetName");
+  driver.check(driver.cuDeviceTotalMem(&memory, driver.device()), "cuDeviceTotalMem");
+  Json record = Json::object();
+  record.set("device", name).set("emulated", driver.emulated()).set("driver_version", version).set("memory_bytes", uint64_t(memory));
+  record.set("cc", driver.attribute(kAttributeComputeMajor) * 10 + driver.attribute(kAttributeComputeMinor));
+  record.set("multiprocessors", driver.attribute(kAttributeMultiprocessors)).set("shared_per_block", driver.attribute(kAttributeSharedOptin));
+  return record.set("abi_version", ANTKV_ABI_VERSION);
+}
+
+Json check(Launcher& launcher, const Json& request) {
+  const std::string op = request.at("op").string("op");
+  if (op == "decode") return check_decode(launcher, request);
+  if (op == "combine") return check_combine(launcher, request);
+  if (op == "encode") return check_encode(launcher, request);
+  if (op == "score") return check_score(launcher, request);
+  if (op == "select") return check_select(launcher, request);
+  if (op == "unpack") return check_unpack(launcher, request);
+  throw RequestError("unknown op \"" + op + "\"");
+}
+
+Json answer(Launcher& launcher, const Json& request) {
+  const std::string command = request.at("cmd").string("cmd");
+  // Settings of the emulated driver; they stay until set again, and mean nothing on a real one.
+  if (request.has("emulator")) {
+    for (const auto& [key, value] : request.at("emulator").members()) {
+      const int64_t setting = request.at("emulator").at(key).integer(key.c_str());
+      if (launcher.driver.emu_set) launcher.driver.emu_set(key.c_str(), setting);
+    }
+  }
+  if (command == "info") {
+    request.refuse_unread();
+    return info(launcher.driver);
+  }
+  if (command == "check") return check(launcher, request);
+  if (command == "attend") return attend(launcher, request);
+  throw RequestError("unknown cmd \"" + command + "\"; known: info, check, attend");
+}
+
+int serve(const std::string& path) {
+  const Driver driver(path);
+  Launcher launcher(driver);
+  for (std::string line; std::getline(std::cin, line);) {
+    if (line.empty()) continue;
+    Json record = Json::object(), id;
+    try {
+      const Json request = Json::parse(line);
+      if (request.has("id")) id = request.at("id");
+      record.set("id", id);
+      const Json result = answer(launcher, request);
+      for (const auto& [key, value] : result.members()) record.set(key, value);
+    } catch (const DriverError& error) {
+      record = Json::object().set("id", id).set("error", error.what()).set("kind", "driver").set("fatal", error.fatal);
+    } catch (const RequestError& error) {
+      record = Json::object().set("id", id).set("error", error.what()).set("kind", "request").set("fatal", false);
+    } catch (const std::exception& error) {  // out of memory and the like
+      record = Json::object().set("id", id).set("error", error.what()).set("kind", "runner").set("fatal", false);
+    }
+    std::cout << record.dump() << std::endl;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace runner
+
+int main(int count, char** arguments) {
+  std::string driver = "libcuda.so.1";
+  if (count == 3 && std::string(arguments[1]) == "--driver") {
+    driver = arguments[2];
+  } else if (count != 1) {
+    std::fprintf(stderr, "usage: antkv-runner [--driver libcuda.so.1]\nreads one JSON request per line, see harness/runner/README.md\n");
+    return 2;
+  }
+  try {
+    return runner::serve(driver);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "antkv-runner: %s\n", error.what());
+    return 3;
+  }
+}

@@ -1,0 +1,158 @@
+// Tests generator/cli/gen.ts on temporary folders, with no compiler, with a fake one, and with the real one where it is there.
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { kernelName } from '../../../generator/name.ts';
+import { shippedKernels } from '../../../generator/ship.ts';
+import { temporaryFolder } from '../../folder.ts';
+import { fakeNvcc, WORKS } from '../../tuner/fake.ts';
+import { CAN_HIDE_NVCC, gen, PATH_WITHOUT_NVCC, startGen } from './run.ts';
+
+const names = shippedKernels().map(kernelName);
+const withFake = (body: string): Record<string, string> => ({ PATH: `${fakeNvcc(body)}:${PATH_WITHOUT_NVCC}`, ANTKV_CACHE: join(temporaryFolder(), 'cache') });
+const filesIn = (dir: string): string[] => readdirSync(dir, { recursive: true }).map(String).sort();
+
+(CAN_HIDE_NVCC ? test : test.skip)('without nvcc all is written, and what is skipped comes with how to get it', async () => {
+  const out = temporaryFolder();
+  const { exitCode, stdout, stderr } = await gen(['--out', out], { PATH: PATH_WITHOUT_NVCC });
+  assert.is(exitCode, 0, stderr);
+  assert.match(stderr, /skipped: nvcc was not found: 22 kernels are written, not compiled; install the CUDA toolkit/);
+  for (const name of names) assert.ok(stdout.includes(name) && existsSync(join(out, `sm80/${name}.cu`)), name);
+  assert.equal(filesIn(out).filter((file) => /fatbin|build\.json|tmp/.test(file)), []);
+});
+
+test('generation alone takes under 5 s, and --check is clean right after', async () => {
+  const out = temporaryFolder();
+  const started = performance.now();
+  assert.is((await gen(['--out', out, '--no-compile'])).exitCode, 0);
+  assert.ok(performance.now() - started < 5000, `${performance.now() - started} ms`);
+  const before = filesIn(out);
+  const { exitCode, stdout } = await gen(['--out', out, '--check']);
+  assert.is(exitCode, 0);
+  assert.match(stdout, /31 files, all up to date/);
+  assert.equal(filesIn(out), before);
+});
+
+test('--check finds what is stale, missing and orphaned, exits 1 and writes nothing; gen mends it', async () => {
+  const out = temporaryFolder();
+  await gen(['--out', out, '--no-compile', '-q']);
+  const source = join(out, `sm80/${names[0]}.cu`);
+  const text = readFileSync(source, 'utf8');
+  writeFileSync(join(out, 'antkv.h'), 'edited');
+  writeFileSync(join(out, 'sm80/antkv_old__sm80_w4.cu'), text);
+  writeFileSync(join(out, 'sm80/table.a100.json'), '{}');
+  rmSync(source);
+  const { exitCode, stdout, stderr } = await gen(['--out', out, '--check', '--json']);
+  assert.is(exitCode, 1);
+  const { clean, add, change, orphan } = JSON.parse(stdout) as Record<string, unknown>;
+  assert.equal({ clean, add, change, orphan }, { clean: false, add: [`sm80/${names[0]}.cu`], change: ['antkv.h'], orphan: ['sm80/antkv_old__sm80_w4.cu'] });
+  assert.match(stderr, /out of date\n {2}fix: npx gen --out/);
+  assert.not(existsSync(source));
+  await gen(['--out', out, '--no-compile', '-q']);
+  assert.is(readFileSync(source, 'utf8'), text);
+  assert.not(existsSync(join(out, 'sm80/antkv_old__sm80_w4.cu')));
+  assert.is(readFileSync(join(out, 'sm80/table.a100.json'), 'utf8'), '{}');
+});
+
+test('--dry-run names every file and makes no folder', async () => {
+  const out = join(temporaryFolder(), 'not-there');
+  const { exitCode, stdout } = await gen(['--out', out, '--dry-run', '--arch', 'sm_80,90']);
+  assert.is(exitCode, 0);
+  assert.is(stdout.match(/^add {5}sm(80|90)\/antkv_/gm)?.length, 44);
+  assert.not(existsSync(out));
+});
+
+test('a recipe of one\'s own is written on demand', async () => {
+  const out = temporaryFolder();
+  const recipe = join(out, 'mine.json');
+  writeFileSync(recipe, JSON.stringify({ k: '4c8b', v: '8c8b', key: 'pre', policy: 'exact' }));
+  const { exitCode, stdout, stderr } = await gen(['--recipe', recipe, '--set', 'window=64', '--head-dim', '64', '--head-dim', '128', '--out', out, '--no-compile', '--json']);
+  assert.is(exitCode, 0, stderr);
+  const { kernels } = JSON.parse(stdout) as { kernels: { kernel: string; effectiveBits: number | null }[] };
+  assert.is(kernels.length, 11);
+  assert.ok(kernels.some(({ kernel }) => kernel.startsWith('antkv_decode_d64_k4c8b_v8c8b_f16_pre__')) && kernels.some(({ kernel }) => kernel.startsWith('antkv_score_d128_f16_exact__')));
+  assert.ok(kernels.filter(({ kernel }) => kernel.includes('decode')).every(({ effectiveBits }) => effectiveBits! > 1.5 && effectiveBits! < 2));
+});
+
+test('--only writes what matches, by kernel or contract, and leaves the rest alone', async () => {
+  const out = temporaryFolder();
+  await gen(['--out', out, '--no-compile', '-q', '--only', 'antkv_select']);
+  assert.equal(readdirSync(join(out, 'sm80')), ['antkv_select__sm80_w8.cu']);
+  const { stdout } = await gen(['--out', out, '--dry-run', '--only', 'antkv_score_*exact__*', '--json']);
+  assert.is((JSON.parse(stdout) as { add: string[] }).add.filter((path) => path.endsWith('.cu')).length, 2);
+});
+
+test('a compiled tree has fatbins, their numbers, and a table', async () => {
+  const out = temporaryFolder();
+  const { exitCode, stdout, stderr } = await gen(['--out', out, '--only', 'antkv_{combine,select}*', '--jobs', '2'], withFake(WORKS));
+  assert.is(exitCode, 2, 'braces are no part of a glob');
+  assert.is(stdout, '');
+  assert.match(stderr, /no kernel matches/);
+  const run = await gen(['--out', out, '--only', 'antkv_combine*', '--jobs', '2'], withFake(WORKS));
+  assert.is(run.exitCode, 0, run.stderr);
+  assert.match(run.stdout, /^kernel +registers +spills B +shared B +bits\nantkv_combine_d128_f16__sm80_w4 +40 +12 +0 +-\n/);
+  assert.equal(filesIn(out).filter((file) => /fatbin|json$/.test(file)), ['build.json', 'manifest.json', 'manifest.schema.json', 'recipe.schema.json', 'sm80/antkv_combine_d128_f16__sm80_w4.fatbin', 'sm80/antkv_combine_d64_f16__sm80_w4.fatbin']);
+  assert.is((await gen(['--out', out, '--only', 'antkv_combine*', '--check'])).exitCode, 0);
+});
+
+test('a kernel that does not compile: exit 4, first error, source, command; the others are there', async () => {
+  const out = temporaryFolder();
+  const { exitCode, stderr } = await gen(['--out', out, '--only', 'antkv_[cs]*'.replace('[cs]', '*')], withFake(`case "$src" in *select*) echo "$src(7): error: boom" >&2; exit 1;; esac\n${WORKS}`));
+  assert.is(exitCode, 4);
+  assert.match(stderr, /failed antkv_select__sm80_w8\n {2}sm80\/antkv_select__sm80_w8\.cu\(7\): error: boom\n {2}source {3}.*antkv_select__sm80_w8\.cu\n {2}command {2}cd .* && .*nvcc -fatbin/);
+  assert.is(readdirSync(join(out, 'sm80')).filter((file) => file.endsWith('.fatbin')).length, names.length - 1);
+  assert.ok(existsSync(join(out, 'sm80/antkv_select__sm80_w8.cu')));
+});
+
+test('a compile that takes too long is a failure too', async () => {
+  const { exitCode, stderr } = await gen(['--out', temporaryFolder(), '--only', 'antkv_select', '--timeout', '0.3'], withFake('sleep 60'));
+  assert.is(exitCode, 4);
+  assert.match(stderr, /nvcc took longer than 0\.3 s/);
+});
+
+test('Ctrl-C while compiling: exit 130, no half file, no compiler left', async () => {
+  const out = temporaryFolder();
+  const marker = join(temporaryFolder(), 'pid');
+  const env = withFake(`echo half > "$out"; echo $$ > ${marker}.tmp; mv ${marker}.tmp ${marker}; sleep 60`);
+  const child = startGen(['--out', out, '--only', 'antkv_select'], env);
+  for (let i = 0; i < 200 && !existsSync(marker); i++) await new Promise((resolve) => setTimeout(resolve, 50));
+  child.kill('SIGINT');
+  assert.is((await child).exitCode, 130);
+  assert.equal(filesIn(out).filter((file) => /fatbin|tmp/.test(file)), []);
+  assert.equal(readdirSync(env['ANTKV_CACHE']!), []);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  const pid = readFileSync(marker, 'utf8').trim();
+  const state = existsSync(`/proc/${pid}/stat`) ? /\) (\w)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1] : 'gone';
+  assert.ok(state === 'gone' || state === 'Z', `nvcc is ${state}`);
+});
+
+test('a folder that cannot be written is the machine\'s fault, with a fix', async () => {
+  const { exitCode, stderr } = await gen(['--out', '/dev/null/x', '--no-compile']);
+  assert.is(exitCode, 3);
+  assert.match(stderr, /cannot write \/dev\/null\/x\/.* \(ENOTDIR\)\n {2}fix: .*--out/);
+});
+
+test('a cache that cannot be written is, too', async () => {
+  const { exitCode, stderr } = await gen(['--out', temporaryFolder(), '--only', 'antkv_select'], { ...withFake(WORKS), ANTKV_CACHE: '/dev/null/cache' });
+  assert.is(exitCode, 3);
+  assert.match(stderr, /cannot write the build cache[\s\S]*fix: set ANTKV_CACHE/);
+});
+
+test('-q keeps stderr silent, and stdout is data alone', async () => {
+  const { stdout, stderr } = await gen(['--out', temporaryFolder(), '--no-compile', '-q', '--json']);
+  assert.is(stderr, '');
+  const { kernels, compiled, failed, skipped } = JSON.parse(stdout) as { kernels: object[]; compiled: number; failed: unknown[]; skipped: string };
+  assert.equal([kernels.length, compiled, failed.length], [names.length, 0, 0]);
+  assert.match(skipped, /--no-compile/);
+});
+
+test('gen works from any folder', async () => {
+  const cwd = temporaryFolder();
+  mkdirSync(join(cwd, 'deep'));
+  const { exitCode } = await gen(['--out', 'out', '--no-compile', '-q', '--only', 'antkv_select'], {}, { cwd: join(cwd, 'deep') });
+  assert.is(exitCode, 0);
+  assert.ok(existsSync(join(cwd, 'deep/out/sm80/antkv_select__sm80_w8.cu')));
+});
+
+test.run();

@@ -1,0 +1,88 @@
+// Tests generator/codebook.ts: round trip of a codebook file, and refusals.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { readCodebook, writeCodebook, type CodebookDescription, type CodebookLayer } from '../../generator/codebook.ts';
+import { codecOf, type VqCodec } from '../../generator/codec.ts';
+import { InputError } from '../../generator/errors.ts';
+import { parseHeader, readTensor, writeSafetensors, type Tensor } from '../../generator/safetensors.ts';
+
+const HEADS = 2;
+const D = 64;
+const F16 = codecOf('8c8b') as VqCodec;
+const Q8 = codecOf('8c8bq8') as VqCodec;
+const layer: CodebookLayer = {
+  k: { codec: F16, tensor: { kvHeads: HEADS, values: Uint16Array.from({ length: HEADS * D * 256 }, (_, i) => i % 0x7000) } },
+  v: { codec: Q8, tensor: { kvHeads: HEADS, values: Int8Array.from({ length: HEADS * D * 256 }, (_, i) => (i % 255) - 127), scale: Float32Array.from({ length: HEADS * D }, (_, i) => 0.01 + i) } },
+};
+const about: CodebookDescription = {
+  model: 'm',
+  headDim: D,
+  recipe: { k: '8c8b', v: '8c8bq8', key: 'pre' },
+  recipeHash: 'abc',
+  calibration: {
+    seed: 1,
+    iterations: 25,
+    weights: 'none',
+    power: 1,
+    tensors: { 'layers.7.k': { codec: '8c8b', position: 'pre', vectors: 100, vectors_per_entry: 100 / 256, undertrained: true, iterations: 3, distortion: 0.1 } },
+  },
+  dump: { rope_theta: '10000', kv_heads: '[0,1]', unrelated: 'x' },
+};
+const bytes = writeCodebook(new Map([[7, layer]]), about);
+
+test('a codebook file survives a round trip', () => {
+  const book = readCodebook(bytes, 'f');
+  assert.equal([...book.layers.keys()], [7]);
+  assert.equal(book.layers.get(7), layer);
+  assert.equal(book.metadata.calibration, about.calibration);
+  assert.is(book.metadata.recipe_hash, 'abc');
+  assert.equal(book.metadata.kv_heads, [0, 1]);
+  assert.is(book.metadata['unrelated'], undefined);
+  assert.is(book.rope?.invFreq.length, D / 2);
+});
+
+test('an exact side has no tensor', () => {
+  const book = readCodebook(writeCodebook(new Map([[0, { v: layer.v! }]]), { ...about, recipe: { ...about.recipe, k: 'f16' } }), 'f');
+  assert.is(book.layers.get(0)?.k, undefined);
+  assert.is(book.layers.get(0)?.v?.codec.name, '8c8bq8');
+});
+
+/** The file with tensors and metadata changed. */
+function altered(change: (tensors: Tensor[], metadata: Record<string, string>) => void): Uint8Array {
+  const header = parseHeader(bytes, 'f');
+  const tensors = [...header.tensors.values()].map(({ name, dtype, shape }) => readTensor(bytes, header, name, { dtype, shape, axes: '' }));
+  const metadata = { ...header.metadata };
+  change(tensors, metadata);
+  return writeSafetensors(tensors, metadata);
+}
+const drop = (name: string) => (tensors: Tensor[]): void => void tensors.splice(tensors.findIndex((t) => t.name === name), 1);
+const replace = (name: string, change: Partial<Tensor>) => (tensors: Tensor[]): void => {
+  const at = tensors.findIndex((t) => t.name === name);
+  tensors[at] = { ...tensors[at]!, ...change };
+};
+
+const REFUSED: [what: string, change: Parameters<typeof altered>[0], message: RegExp][] = [
+  ['a dump', (_, m) => delete m['format'], /not a codebook file: metadata "format"/],
+  ['a later schema', (_, m) => (m['version'] = '99'), /metadata "version": is not 1/],
+  ['no calibration record', (_, m) => delete m['calibration'], /metadata "calibration"/],
+  ['a broken recipe', (_, m) => (m['recipe'] = '{"k":1}'), /metadata "recipe\.k"/],
+  ['no tensors', (t) => t.splice(0), /no tensor is called layers\.N\.k/],
+  ['missing scales', drop('layers.7.v.scale'), /no tensor "layers\.7\.v\.scale"/],
+  ['scales of another length', replace('layers.7.v.scale', { shape: [1, HEADS * D] }), /wrong shape: tensor "layers\.7\.v\.scale"/],
+  ['scales of another type', replace('layers.7.v.scale', { dtype: 'I32' }), /wrong dtype: tensor "layers\.7\.v\.scale" is I32/],
+  ['a codebook that no codec has', replace('layers.7.k', { shape: [HEADS, D / 8, 8, 256] }), /no codec has codebooks like/],
+  ['a codebook of the wrong rank', replace('layers.7.k', { shape: [HEADS * D * 256] }), /no codec has codebooks like/],
+  ['a codebook of another type', replace('layers.7.k', { dtype: 'U16' }), /wrong dtype: tensor "layers\.7\.k" is U16/],
+  ['a codebook of another head dim', (_, m) => (m['head_dim'] = '128'), /wrong shape/],
+  ['a NaN centroid', replace('layers.7.k', { data: new Uint8Array(HEADS * D * 256 * 2).fill(0xff) }), /NaN or infinity/],
+];
+for (const [what, change, message] of REFUSED) {
+  test(`refuses ${what}`, () => assert.throws(() => readCodebook(altered(change), 'f'), (error: unknown) => error instanceof InputError && message.test(error.message) && !!error.fix));
+}
+
+test('the writer refuses a tensor that does not fit its codec', () => {
+  assert.throws(() => writeCodebook(new Map([[0, { k: { codec: Q8, tensor: layer.k!.tensor } }]]), about), /stored as I8/);
+  assert.throws(() => writeCodebook(new Map([[0, { k: { codec: F16, tensor: { kvHeads: 1, values: layer.k!.tensor.values } } }]]), about), /has 16384 elements, not 32768/);
+});
+
+test.run();

@@ -1,0 +1,47 @@
+// Tests generator/contract.ts.
+import fc from 'fast-check';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { AXES_OF, contractOf, isUndertrained, OPS, reject, type Contract } from '../../generator/contract.ts';
+import { anyContract } from './products.ts';
+
+const good = contractOf('decode', { headDim: 128, k: '8c8b', v: '8c8bq8', dtype: 'f16', key: 'pre', gain: 'k' });
+
+const REJECTED: [what: string, change: Partial<Contract>, want: RegExp][] = [
+  ['an unknown value', { headDim: 100 as never }, /^headDim 100 is not one of 64, 96, 128, 256$/],
+  ['chunks that do not divide the head', { headDim: 96, v: '32c12b', k: '32c12b' }, /36 bits|whole bytes|do not/],
+  ['bytes that are not full', { headDim: 64, k: '32c12b', v: '32c12bq8', key: 'post' }, /not built yet/],
+  ['pre without a code', { k: 'f16', gain: 'none' }, /"pre" needs a coded key/],
+  ['a gain on exact keys', { k: 'f16', key: 'post' }, /a gain on k needs a coded k/],
+  ['a gain on exact values', { v: 'f16', gain: 'v' }, /a gain on v needs a coded v/],
+  ['exact rows of another type', { v: 'bf16' }, /exact rows are bf16 but the dtype is f16/],
+  ['look-up sums before RoPE', { numerics: 'adc8' }, /after RoPE/],
+  ['a head dim to come', { headDim: 256 }, /headDim 256: not built yet/],
+  ['a codec to come', { k: '2c8b' }, /k codec 2c8b: not built yet/],
+  ['columns to come', { columns: 16 }, /columns 16: not built yet/],
+  ['a gain to come', { gain: 'kv' }, /gain kv: not built yet/],
+  ['softcap to come', { softcap: true }, /softcap true: not built yet/],
+  ['an op to come', { op: 'append' }, /op append: not built yet/],
+];
+for (const [what, change, want] of REJECTED) test(`rejects ${what}`, () => assert.match(reject({ ...good, ...change }).join('\n'), want));
+
+test('offers what is built', () => {
+  assert.equal(reject(good), []);
+  for (const k of ['4c8b', '8c8b', '8c8bq8'] as const) for (const v of ['4c8b', '8c8b', '8c8bq8', 'f16'] as const) assert.equal(reject({ ...good, k, v }), [], `${k} ${v}`);
+});
+
+test('reject never throws, and says nothing twice', () => {
+  fc.assert(fc.property(anyContract, (contract) => assert.is(new Set(reject(contract)).size, reject(contract).length)), { numRuns: 2000 });
+});
+
+test('contracts have the axes of their op, and no others', () => {
+  const axes = { headDim: 64, k: '8c8b', v: '8c8b', dtype: 'f16', form: 'exact', columns: 32 } as const;
+  for (const op of OPS) assert.equal(Object.keys(contractOf(op, axes)).sort(), ['op', ...AXES_OF[op]].sort());
+  assert.throws(() => contractOf('decode', { headDim: 64 }), /needs the axis "k"/);
+});
+
+test('a codebook is undertrained below 16 vectors per entry', () => {
+  assert.ok(isUndertrained('8c8b', 4095) && !isUndertrained('8c8b', 4096) && !isUndertrained('f16', 0));
+});
+
+test.run();

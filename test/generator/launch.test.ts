@@ -1,0 +1,26 @@
+// Tests generator/launch.ts.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { paramStruct } from '../../generator/abi.ts';
+import type { Op } from '../../generator/contract.ts';
+import { GRID, gridOf, gridOfTile } from '../../generator/launch.ts';
+import { shippedKernels } from '../../generator/ship.ts';
+
+test('a grid is made of fields of the op\'s struct, and of the tile', () => {
+  for (const [op, grid] of Object.entries(GRID)) {
+    const fields = [...paramStruct(op).fields.map(({ name }) => name), 'tokens', 'warps', 'ceil'];
+    for (const word of grid.join(' ').match(/[a-z_]+/g) ?? []) assert.ok(fields.includes(word), `${op}: ${word}`);
+  }
+});
+
+test('every shipped op has a grid, and what is not built says so', () => {
+  for (const { contract } of shippedKernels()) assert.is(gridOf(contract.op).length, 3);
+  assert.throws(() => gridOf('append' as Op), /append has no launch geometry yet/);
+});
+
+test('a kernel\'s own numbers are filled in', () => {
+  assert.equal(gridOfTile('score', { warps: 4, tokens: 64 }), ['ceil(max_tokens / 64)', 'kv_heads', 'batch']);
+  assert.equal(gridOfTile('combine', { warps: 4 }), ['rows', 'ceil(q_heads / 4)', '1']);
+});
+
+test.run();

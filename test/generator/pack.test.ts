@@ -1,0 +1,123 @@
+// Tests generator/pack.ts against golden digests, by definition, and against the C twin.
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execaSync } from 'execa';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { chunksOf, codecOf, entriesOf, type VqCodec } from '../../generator/codec.ts';
+import { fromF16 } from '../../generator/f16.ts';
+import { codebookLayout } from '../../generator/layout.ts';
+import { centroidsOf, packCodebook, type CodebookTensor } from '../../generator/pack.ts';
+import { temporaryFolder } from '../folder.ts';
+
+const HEADS = 2;
+/** Codec and head dim to SHA-256 of the packed bytes; the inputs are those of {@link sample}. Made by this test's digest(), checked here and in C. */
+const GOLDEN = JSON.parse(readFileSync(new URL('../golden/pack.json', import.meta.url), 'utf8')) as Record<string, string>;
+const CASES = Object.keys(GOLDEN).map((key) => {
+  const [name = '', d = ''] = key.split(' d');
+  return { key, codec: codecOf(name) as VqCodec, headDim: Number(d) };
+});
+
+/** A codebook of any bits: a 32-bit linear congruential generator (Numerical Recipes, 1664525 and 1013904223), its top 16 bits each. */
+function sample(codec: VqCodec, headDim: number): CodebookTensor {
+  let state = 1;
+  const next = (): number => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) >>> 16;
+  const size = HEADS * headDim * entriesOf(codec);
+  if (codec.codebook === 'q8') {
+    const values = Int8Array.from({ length: size }, () => (next() % 255) - 127);
+    return { kvHeads: HEADS, values, scale: Float32Array.from({ length: HEADS * headDim }, () => (next() + 1) / 3e6) };
+  }
+  // Finite halves of every exponent and sign.
+  return { kvHeads: HEADS, values: Uint16Array.from({ length: size }, () => { const bits = next(); return (bits & 0x7c00) === 0x7c00 ? bits & 0x83ff : bits; }) };
+}
+const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+test('the golden file names the codecs that are built, at both head dims', () => {
+  assert.equal(Object.keys(GOLDEN).sort(), ['4c8b d128', '4c8b d64', '8c8b d128', '8c8b d64', '8c8bq8 d128', '8c8bq8 d64']);
+});
+
+for (const { key, codec, headDim } of CASES) {
+  test(`${key}: packed bytes are golden`, () => assert.is(digest(packCodebook(codec, headDim, sample(codec, headDim))), GOLDEN[key]));
+
+  test(`${key}: entries, scales and half norms lie where the layout says`, () => {
+    const tensor = sample(codec, headDim);
+    const packed = packCodebook(codec, headDim, tensor);
+    const layout = codebookLayout(codec, headDim);
+    assert.is(packed.length, HEADS * layout.bytes);
+    const view = new DataView(packed.buffer);
+    const [head, chunk, entry] = [1, chunksOf(codec, headDim) - 2, 37];
+    const at = (head * chunksOf(codec, headDim) + chunk) * entriesOf(codec) + entry;
+    const inHead = chunk * entriesOf(codec) + entry;
+    let sum = 0;
+    for (let c = 0; c < codec.channels; c++) {
+      const value = tensor.values[at * codec.channels + c]!;
+      const channel = chunk * codec.channels + c;
+      let centroid: number;
+      if (codec.codebook === 'q8') {
+        const scale = tensor.scale![head * headDim + channel]!;
+        assert.is(view.getInt8(head * layout.bytes + inHead * codec.channels + c), value);
+        assert.is(view.getFloat32(head * layout.bytes + layout.scale + channel * 4, true), scale);
+        centroid = Math.fround(value * scale);
+      } else {
+        assert.is(view.getUint16(head * layout.bytes + (inHead * codec.channels + c) * 2, true), value);
+        centroid = fromF16(value);
+      }
+      assert.is(centroidsOf(codec, headDim, tensor)[at * codec.channels + c], centroid);
+      sum += centroid * centroid;
+    }
+    assert.is(view.getFloat32(head * layout.bytes + layout.halfNorm + inHead * 4, true), Math.fround(0.5 * sum));
+  });
+}
+
+test('refuses tensors that do not fit', () => {
+  const codec = codecOf('8c8bq8') as VqCodec;
+  const { values, scale } = sample(codec, 64);
+  assert.throws(() => packCodebook(codec, 128, { kvHeads: HEADS, values, scale: scale! }), /has 65536 elements, not 32768/);
+  assert.throws(() => packCodebook(codec, 64, { kvHeads: HEADS, values }), /needs 128 scales/);
+  assert.throws(() => packCodebook(codecOf('8c8b') as VqCodec, 64, { kvHeads: HEADS, values }), /stored as F16/);
+});
+
+const TWIN = fileURLToPath(new URL('../../templates/antkv_format.h', import.meta.url));
+/** Reads codec, head dim and files on the command line, packs, writes the bytes to stdout. */
+const PROGRAM = `#include "${TWIN}"
+#include <stdio.h>
+static void* file(const char* path) {
+  FILE* f = fopen(path, "rb");
+  fseek(f, 0, SEEK_END);
+  long n = ftell(f);
+  rewind(f);
+  void* bytes = malloc(n ? n : 1);
+  if (fread(bytes, 1, n, f) != (size_t)n) exit(2);
+  fclose(f);
+  return bytes;
+}
+int main(int count, char** words) {
+  antkv_codec codec;
+  if (count != 5 || !antkv_parse_codec(words[1], &codec)) return 2;
+  int d = atoi(words[2]);
+  size_t bytes = ${HEADS} * antkv_codebook_layout(codec, d).bytes;
+  void* packed = malloc(bytes);
+  antkv_pack_codebook(codec, d, ${HEADS}, file(words[3]), (const float*)file(words[4]), packed);
+  return fwrite(packed, 1, bytes, stdout) != bytes;
+}
+`;
+const compiler = process.env['CXX'] ?? 'g++';
+const compiles = existsSync(TWIN) && execaSync(compiler, ['--version'], { reject: false }).exitCode === 0;
+if (!compiles) console.log(`# the C twin of packCodebook is not tested: ${existsSync(TWIN) ? `no ${compiler}` : 'templates/antkv_format.h is missing'}`);
+(compiles ? test : test.skip)('the C twin gives the same bytes, as C++ with -O3 and fused multiply-add', () => {
+  const folder = temporaryFolder();
+  const program = join(folder, 'pack');
+  writeFileSync(`${program}.cc`, PROGRAM);
+  execaSync(compiler, ['-O3', '-march=native', '-ffp-contract=fast', '-Wall', '-Werror', '-o', program, `${program}.cc`]);
+  for (const { key, codec, headDim } of CASES) {
+    const { values, scale } = sample(codec, headDim);
+    writeFileSync(join(folder, 'entries'), values);
+    writeFileSync(join(folder, 'scale'), scale ?? new Float32Array(0));
+    const { stdout } = execaSync(program, [codec.name, String(headDim), join(folder, 'entries'), join(folder, 'scale')], { encoding: 'buffer' });
+    assert.is(digest(stdout), GOLDEN[key], key);
+  }
+});
+
+test.run();

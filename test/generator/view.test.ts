@@ -1,0 +1,57 @@
+// Tests generator/view.ts, and that its lists are what the shells read.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { findArch } from '../../generator/arch.ts';
+import { contractOf, type Op } from '../../generator/contract.ts';
+import type { Kernel } from '../../generator/name.ts';
+import { holesOf, readTemplate } from '../../generator/render.ts';
+import { defaultTile } from '../../generator/tile.ts';
+import { HOLES, HOLES_OF, viewOf } from '../../generator/view.ts';
+
+const kernel = (op: Op, k = '8c8b', v = '8c8bq8', key = 'pre', gain = 'k'): Kernel => ({
+  contract: contractOf(op, { headDim: 128, k, v, dtype: 'f16', key, gain, form: 'exact' } as never),
+  arch: findArch('sm80')!,
+  tile: defaultTile(op),
+});
+
+for (const [op, listed] of Object.entries(HOLES_OF)) {
+  test(`the list of ${op} is what its shell reads`, () => {
+    const { names } = holesOf(readTemplate(`${op}.cu.hbs`), op);
+    assert.equal([...listed].sort(), [...names.keys()].sort());
+  });
+}
+
+test('a 1-bit view, number by number', () => {
+  const view = viewOf(kernel('decode'));
+  const want = {
+    name: 'antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t64_s2', threads: 128, warps: 4, stages: 2, warpUnits: 1, headDim: 128, coded: true,
+    kExact: false, kRowBytes: 16, kChannels: 8, kBits: 8, kEntries: 256, kQ8: false, kCodebookBytes: 81920, kHalfNormOffset: 65536,
+    vExact: false, vRowBytes: 16, vChannels: 8, vBits: 8, vEntries: 256, vQ8: true, vCodebookBytes: 49664, vScaleOffset: 32768, vHalfNormOffset: 33280,
+    unitBytes: 544, vOffset: 256, kGainOffset: 512, pre: true, kGain: true,
+  };
+  for (const [hole, value] of Object.entries(want)) assert.is(view[hole], value, hole);
+});
+
+test('an exact side has no codes', () => {
+  const view = viewOf(kernel('encode', 'f16', 'f16', 'post', 'none'));
+  const want = { coded: false, kExact: true, kRowBytes: 256, kChannels: 1, kBits: 0, kEntries: 0, kQ8: false, kCodebookBytes: 0, unitBytes: 8192, pre: false, kGain: false, maxChunks: 1 };
+  for (const [hole, value] of Object.entries(want)) assert.is(view[hole], value, hole);
+});
+
+test('a shell may read any hole of the table without a change here, and nothing else', () => {
+  assert.is(viewOf(kernel('decode'), ['tokens', 'kChunks'])['kChunks'], 16);
+  assert.is(viewOf(kernel('decode'), ['nonsense'])['nonsense'], undefined);
+  assert.throws(() => viewOf(kernel('combine'), ['kBits']), /combine has no coded pages/);
+  assert.throws(() => viewOf(kernel('select'), ['tokens']), /no tokens/);
+});
+
+test('every value of every hole prints as C++', () => {
+  for (const op of ['encode', 'decode', 'unpack'] as const) for (const [hole, of] of Object.entries(HOLES)) {
+    if (['stages', 'exactForm', 'columns', 'tokens', 'warpUnits'].includes(hole)) continue;
+    assert.match(String(of(kernel(op))), /^(\d+|true|false|antkv_\w+)$/, hole);
+  }
+});
+
+test('an op without a shell says so', () => assert.throws(() => viewOf(kernel('append')), /append has no shell yet/));
+
+test.run();

@@ -1,0 +1,156 @@
+// From a dump and a recipe to codebooks: weighted k-means per layer, side, KV head and chunk.
+import { chunksOf, codecOf, entriesOf, type VqCodec } from '../../generator/codec.ts';
+import { writeCodebook, type CodebookLayer } from '../../generator/codebook.ts';
+import { isUndertrained } from '../../generator/contract.ts';
+import { InputError, UsageError } from '../../generator/errors.ts';
+import type { CalibrationRecord, DumpLayer } from '../../generator/format.ts';
+import { recipeHash, type Recipe } from '../../generator/recipe.ts';
+import type { DumpFile } from './file.ts';
+import { createPool, type Pool } from './pool.ts';
+import { rotated } from './rows.ts';
+import type { ChunkResult, ChunkTask, Rows, WeightTask } from './task.ts';
+
+export type Weights = 'none' | 'column' | 'exact';
+
+export interface CalibrateOptions {
+  readonly recipe: Recipe;
+  /** Layers of the dump; default: all. */
+  readonly layers?: readonly number[] | undefined;
+  readonly seed?: number | undefined;
+  readonly iterations?: number | undefined;
+  /** `exact`: keys by the exact form, values by column sums. Default: exact if the dump has queries, else none. */
+  readonly weights?: Weights | undefined;
+  readonly power?: number | undefined;
+  readonly threads?: number | undefined;
+  /** Use the first tokens only. */
+  readonly tokens?: number | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+export interface Progress {
+  readonly layer: number;
+  readonly what: string;
+  readonly done: number;
+  readonly total: number;
+}
+
+/** How well one chunk is coded: Σ w‖x - c‖² / Σ w‖x‖² on the training tokens. */
+export interface ChunkLine {
+  readonly layer: number;
+  readonly side: 'k' | 'v';
+  readonly head: number;
+  readonly chunk: number;
+  readonly distortion: number;
+  readonly iterations: number;
+}
+
+export interface Calibrated {
+  readonly layers: ReadonlyMap<number, CodebookLayer>;
+  readonly record: CalibrationRecord;
+  readonly chunks: readonly ChunkLine[];
+  /** The codebook file. */
+  readonly bytes: Uint8Array;
+}
+
+export const DEFAULTS = { seed: 0, iterations: 25, power: 1 } as const;
+
+/** Calibrates codebooks for the coded sides of a recipe. Throws InputError if the dump lacks what is asked for, UsageError if nothing is coded. */
+export async function calibrate(file: DumpFile, options: CalibrateOptions): Promise<Calibrated> {
+  const { recipe, threads, layers: wanted } = options;
+  const { dump } = file;
+  const chosen = dump.layers.filter(({ layer }) => wanted?.includes(layer) ?? true);
+  const missing = wanted?.find((layer) => !dump.layers.some((l) => l.layer === layer));
+  if (missing !== undefined) throw new UsageError(`${file.path} has no layer ${missing}`, `it has ${dump.layers.map((l) => l.layer).join(', ')}`);
+  if (codecOf(recipe.k).kind === 'exact' && codecOf(recipe.v).kind === 'exact') throw new UsageError('both sides of the recipe are exact: there is nothing to calibrate', 'choose a preset with codes, as antkv-1');
+  const weights = options.weights ?? (chosen.every(({ q }) => q) ? 'exact' : 'none');
+  const { seed, iterations, power } = { seed: options.seed ?? DEFAULTS.seed, iterations: options.iterations ?? DEFAULTS.iterations, power: options.power ?? DEFAULTS.power };
+  const record: CalibrationRecord = { seed, iterations, weights, power, tensors: {} };
+  const layers = new Map<number, CodebookLayer>();
+  const chunks: ChunkLine[] = [];
+  const pool = createPool(threads);
+  try {
+    for (const layer of chosen) layers.set(layer.layer, await calibrateLayer(file, layer, { ...options, seed, iterations, weights, power }, pool, record, chunks));
+  } finally {
+    await pool.close();
+  }
+  const { doc: _, ...members } = recipe;
+  const about = { model: dump.metadata.model, headDim: dump.headDim, recipe: members, recipeHash: recipeHash(recipe), calibration: record, dump: dump.header.metadata };
+  return { layers, record, chunks, bytes: writeCodebook(layers, about) };
+}
+
+type Settled = CalibrateOptions & { seed: number; iterations: number; weights: Weights; power: number };
+
+async function calibrateLayer(file: DumpFile, layer: DumpLayer, options: Settled, pool: Pool, record: CalibrationRecord, lines: ChunkLine[]): Promise<CodebookLayer> {
+  const { recipe, seed, iterations, onProgress } = options;
+  const { headDim } = file.dump;
+  const tokens = Math.min(layer.tokens, options.tokens ?? Infinity);
+  const weights = await weightsOfLayer(file, layer, tokens, options, pool);
+  const out: { -readonly [S in 'k' | 'v']?: NonNullable<CodebookLayer['k']> } = {};
+  for (const [index, side] of (['k', 'v'] as const).entries()) {
+    const codec = codecOf(recipe[side]);
+    if (codec.kind === 'exact') continue;
+    const rows = side === 'k' ? keysOf(file, layer, tokens, recipe.key) : file.rows(layer.v, tokens);
+    const tasks = Array.from({ length: layer.kvHeads * chunksOf(codec, headDim) }, (_, i): ChunkTask => {
+      const [head, chunk] = [Math.floor(i / chunksOf(codec, headDim)), i % chunksOf(codec, headDim)];
+      return { kind: 'chunk', rows, codec: codec.name, stream: [seed, layer.layer, index], head, chunk, iterations, ...(weights && { weights: weights[side] }) };
+    });
+    let done = 0;
+    const results = await pool.run(tasks, () => onProgress?.({ layer: layer.layer, what: `${side} ${codec.name}`, done: ++done, total: tasks.length }));
+    out[side] = { codec, tensor: assemble(codec, headDim, layer.kvHeads, results) };
+    for (const { head, chunk, loss, energy, iterations } of results) lines.push({ layer: layer.layer, side, head, chunk, distortion: energy > 0 ? loss / energy : 0, iterations });
+    record.tensors[`layers.${layer.layer}.${side}`] = describe(codec, side === 'k' ? recipe.key : null, tokens, results);
+  }
+  return out;
+}
+
+/** Keys before or after RoPE, rotated if the dump has the other kind only. Throws InputError if it does not say how. */
+export function keysOf(file: DumpFile, layer: DumpLayer, tokens: number, position: 'pre' | 'post'): Rows {
+  const there = position === 'pre' ? layer.k_pre_rope : layer.k;
+  if (there) return file.rows(there, tokens);
+  const { rope, window } = file.dump;
+  if (!rope) throw new InputError(`${file.path}: layer ${layer.layer} has no keys ${position === 'pre' ? 'before' : 'after'} RoPE, and the metadata do not say how to rotate`, 'add the metadata rope_theta (generator/format.ts), or dump the other keys');
+  return rotated(file.rows((layer.k ?? layer.k_pre_rope)!, tokens), layer.kvHeads, rope, window, position === 'pre' ? -1 : 1);
+}
+
+async function weightsOfLayer(file: DumpFile, layer: DumpLayer, tokens: number, { weights, power, onProgress }: Settled, pool: Pool): Promise<{ k: Float32Array; v: Float32Array } | undefined> {
+  if (weights === 'none') return undefined;
+  if (!layer.q) throw new InputError(`${file.path}: layer ${layer.layer} has no queries, which weights "${weights}" need`, 'dump q (after RoPE) too, or give --weights none');
+  const [q, k, v] = [file.rows(layer.q, tokens), keysOf(file, layer, tokens, 'post'), file.rows(layer.v, tokens)];
+  const ratio = layer.q.shape[0]! / layer.kvHeads;
+  const tasks = Array.from({ length: layer.kvHeads }, (_, head): WeightTask => ({ kind: 'weights', q, k, v, head, ratio, window: file.dump.window, exact: weights === 'exact', power }));
+  let done = 0;
+  const results = await pool.run(tasks, () => onProgress?.({ layer: layer.layer, what: 'weights', done: ++done, total: tasks.length }));
+  const shared = (): Float32Array => new Float32Array(new SharedArrayBuffer(layer.kvHeads * tokens * 4));
+  const all = { k: shared(), v: shared() };
+  for (const { head, k, v } of results) {
+    all.k.set(k, head * tokens);
+    all.v.set(v, head * tokens);
+  }
+  return all;
+}
+
+function assemble(codec: VqCodec, headDim: number, kvHeads: number, results: readonly ChunkResult[]): NonNullable<CodebookLayer['k']>['tensor'] {
+  const perChunk = entriesOf(codec) * codec.channels;
+  const size = kvHeads * headDim * entriesOf(codec);
+  const values = codec.codebook === 'q8' ? new Int8Array(size) : new Uint16Array(size);
+  const scale = new Float32Array(kvHeads * headDim);
+  for (const { head, chunk, stored, scale: steps } of results) {
+    values.set(stored, (head * chunksOf(codec, headDim) + chunk) * perChunk);
+    if (steps) scale.set(steps, head * headDim + chunk * codec.channels);
+  }
+  return { kvHeads, values, ...(codec.codebook === 'q8' && { scale }) };
+}
+
+function describe(codec: VqCodec, position: 'pre' | 'post' | null, vectors: number, results: readonly ChunkResult[]): CalibrationRecord['tensors'][string] {
+  const sum = (of: (result: ChunkResult) => number): number => results.reduce((total, result) => total + of(result), 0);
+  const energy = sum((r) => r.energy);
+  return {
+    codec: codec.name,
+    position,
+    vectors,
+    vectors_per_entry: vectors / entriesOf(codec),
+    undertrained: isUndertrained(codec.name, vectors),
+    iterations: Math.max(...results.map((r) => r.iterations)),
+    distortion: energy > 0 ? sum((r) => r.loss) / energy : 0,
+  };
+}

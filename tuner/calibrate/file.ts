@@ -1,0 +1,96 @@
+// Dumps on disk, read tensor by tensor, and result files that are whole or not there.
+import { accessSync, closeSync, constants, fstatSync, openSync, readSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { EnvironmentError, InputError } from '../../generator/errors.ts';
+import { parseDump, type Dump } from '../../generator/format.ts';
+import { assertFinite, headerLength, LENGTH_BYTES, parseHeader, type Header, type TensorInfo } from '../../generator/safetensors.ts';
+import type { Rows } from './task.ts';
+
+/** An open dump; close it when done. */
+export interface DumpFile {
+  readonly path: string;
+  readonly dump: Dump;
+  /** The first `tokens` tokens of every head of a tensor, in memory that threads share. Throws InputError on NaN and infinity. */
+  rows(info: TensorInfo, tokens: number): Rows;
+  close(): void;
+}
+
+/** Opens a dump and reads its header. Throws InputError if it is not there or broken. */
+export function openDump(path: string): DumpFile {
+  const fd = openFile(path);
+  try {
+    const header = readHeader(fd, path);
+    const dump = parseDump(header);
+    return { path, dump, rows: (info, tokens) => readRows(fd, header, info, tokens), close: () => closeSync(fd) };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
+function openFile(path: string): number {
+  try {
+    if (statSync(path).isDirectory()) throw new InputError(`${path} is a folder`, 'give a .safetensors file');
+    return openSync(path, 'r');
+  } catch (error) {
+    if (error instanceof InputError) throw error;
+    throw new InputError(`cannot read ${path}: ${(error as NodeJS.ErrnoException).code}`, 'give the path of a readable .safetensors file');
+  }
+}
+
+function readHeader(fd: number, path: string): Header {
+  const size = fstatSync(fd).size;
+  const first = readBytes(fd, 0, new Uint8Array(Math.min(size, LENGTH_BYTES)));
+  const length = headerLength(first, path);
+  return parseHeader(readBytes(fd, 0, new Uint8Array(Math.min(size, LENGTH_BYTES + length))), path, size);
+}
+
+function readBytes(fd: number, at: number, into: Uint8Array): Uint8Array {
+  // One call reads at most 2 GB.
+  for (let done = 0; done < into.length; ) {
+    const read = readSync(fd, into, done, Math.min(into.length - done, 2 ** 30), at + done);
+    if (read === 0) throw new InputError('the file became shorter while it was read', 'wait until it is written');
+    done += read;
+  }
+  return into;
+}
+
+function readRows(fd: number, header: Header, info: TensorInfo, tokens: number): Rows {
+  const [heads = 0, all = 0, headDim = 0] = info.shape;
+  const perHead = tokens * headDim * 2;
+  const bytes = new Uint8Array(new SharedArrayBuffer(heads * perHead));
+  for (let head = 0; head < heads; head++) readBytes(fd, info.offset + head * all * headDim * 2, bytes.subarray(head * perHead, (head + 1) * perHead));
+  assertFinite(header, { ...info, shape: [heads, tokens, headDim] }, bytes);
+  return { data: new Uint16Array(bytes.buffer), stride: tokens, tokens, headDim };
+}
+
+const cannotWrite = (path: string, error: unknown): EnvironmentError => {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'ENOSPC' || code === 'EDQUOT') return new EnvironmentError(`no space left to write ${path}`, 'free some space, or choose another disk with --out');
+  return new EnvironmentError(`cannot write ${path} (${code ?? String(error)})`, 'choose a file in a folder that exists and that you can write, with --out');
+};
+
+/** Throws EnvironmentError if `path` cannot be written: asked before an hour of work, not after it. Leaves nothing behind. */
+export function checkWritable(path: string): void {
+  const probe = `${resolve(path)}.${process.pid}.tmp`;
+  try {
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) throw Object.assign(new Error(), { code: 'EISDIR' });
+    accessSync(dirname(resolve(path)), constants.W_OK);
+    closeSync(openSync(probe, 'w'));
+    rmSync(probe);
+  } catch (error) {
+    throw cannotWrite(path, error);
+  }
+}
+
+/** Writes a file whole: into a temporary file beside it, then renamed. Throws EnvironmentError and leaves nothing behind when it cannot. */
+export function writeWhole(path: string, bytes: Uint8Array): void {
+  const temporary = `${resolve(path)}.${process.pid}.tmp`;
+  try {
+    writeFileSync(temporary, bytes);
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw cannotWrite(path, error);
+  }
+}

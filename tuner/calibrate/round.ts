@@ -1,0 +1,28 @@
+// Centroids as they are stored: halves, or int8 with one scale per channel. What comes out is what kernels, references and evaluation use.
+import { fromF16, toF16Array } from '../../generator/f16.ts';
+
+/** The codebook of one chunk as stored, and its centroids as everyone reads them. */
+export interface Rounded {
+  readonly stored: Uint16Array | Int8Array;
+  /** `[channels]`, int8 codebooks only. */
+  readonly scale?: Float32Array;
+  /** `[entries, channels]` */
+  readonly values: Float32Array;
+}
+
+/** Rounds centroids `[entries, channels]` to halves. */
+export function roundF16(centroids: ArrayLike<number>): Rounded {
+  const stored = toF16Array(centroids);
+  return { stored, values: Float32Array.from(stored, fromF16) };
+}
+
+/** Rounds centroids `[entries, channels]` to int8 steps of max|c| / 127 per channel: no centroid moves by more than half a step. */
+export function roundInt8(centroids: ArrayLike<number>, channels: number): Rounded {
+  const scale = new Float32Array(channels);
+  for (let i = 0; i < centroids.length; i++) scale[i % channels] = Math.max(scale[i % channels]!, Math.abs(centroids[i]!) / 127);
+  // A channel of zeros may have any scale; 1 keeps the division below finite, and steps near the smallest float are too coarse to divide by.
+  for (let i = 0; i < channels; i++) if (scale[i]! < 2 ** -120) scale[i] = 1;
+  const stored = new Int8Array(centroids.length);
+  for (let i = 0; i < stored.length; i++) stored[i] = Math.max(-127, Math.min(127, Math.round(centroids[i]! / scale[i % channels]!)));
+  return { stored, scale, values: Float32Array.from(stored, (step, i) => step * scale[i % channels]!) };
+}

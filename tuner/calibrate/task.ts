@@ -1,0 +1,99 @@
+// One unit of work that a thread can take: the codebook of a chunk, or the weights of a KV head. A pure function of its task.
+import { findCodec } from '../../generator/codec.ts';
+import { kmeans, seedOf, squares } from './kmeans.ts';
+import { centroids, nearest } from './nearest.ts';
+import { roundF16, roundInt8 } from './round.ts';
+import { gather } from './rows.ts';
+import { sensitivity, weightsOf } from './weights.ts';
+
+/** Rows of one tensor, shared by all threads: halves as they lie in the dump, or floats where they were rotated. */
+export interface Rows {
+  /** `[heads, stride, head_dim]` */
+  readonly data: Uint16Array | Float32Array;
+  /** Tokens of a head in memory; the first `tokens` of them are used. */
+  readonly stride: number;
+  readonly tokens: number;
+  readonly headDim: number;
+}
+
+export interface ChunkTask {
+  readonly kind: 'chunk';
+  readonly rows: Rows;
+  readonly codec: string;
+  /** [seed, layer, side (0 K, 1 V)]: with head and chunk the identity of the random stream. */
+  readonly stream: readonly [number, number, number];
+  readonly head: number;
+  readonly chunk: number;
+  readonly iterations: number;
+  /** `[heads, tokens]`; default: all equal. */
+  readonly weights?: Float32Array;
+}
+
+export interface ChunkResult {
+  readonly head: number;
+  readonly chunk: number;
+  /** `[entries, channels]` as stored. */
+  readonly stored: Uint16Array | Int8Array;
+  readonly scale?: Float32Array;
+  readonly iterations: number;
+  /** Σ w‖x - c‖² and Σ w‖x‖² with the centroids as stored. */
+  readonly loss: number;
+  readonly energy: number;
+}
+
+export interface WeightTask {
+  readonly kind: 'weights';
+  readonly q: Rows;
+  /** After RoPE. */
+  readonly k: Rows;
+  readonly v: Rows;
+  readonly head: number;
+  /** Query heads per KV head. */
+  readonly ratio: number;
+  readonly window: number;
+  readonly exact: boolean;
+  readonly power: number;
+}
+
+export interface WeightResult {
+  readonly head: number;
+  /** `[tokens]`, for keys and for values. */
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+}
+
+export type Task = ChunkTask | WeightTask;
+export type Result<T extends Task> = T extends ChunkTask ? ChunkResult : WeightResult;
+
+/** Does one task. */
+export function perform<T extends Task>(task: T): Result<T> {
+  return (task.kind === 'chunk' ? cluster(task) : weigh(task)) as Result<T>;
+}
+
+function cluster({ rows, codec: name, stream, head, chunk, iterations, weights: all }: ChunkTask): ChunkResult {
+  const codec = findCodec(name);
+  if (codec?.kind !== 'vq') throw new Error(`${name} has no codebook`);
+  const { channels } = codec;
+  const x = gather(rows, head, chunk * channels, channels);
+  const weights = all?.subarray(head * rows.tokens, (head + 1) * rows.tokens);
+  const found = kmeans(x, { channels, entries: 2 ** codec.bits, seed: seedOf(...stream, head, chunk), iterations, weights });
+  const rounded = codec.codebook === 'q8' ? roundInt8(found.values, channels) : roundF16(found.values);
+  const code = new Uint16Array(rows.tokens);
+  const half = new Float64Array(rows.tokens);
+  nearest(x, centroids(rounded.values, channels), code, half);
+  let loss = 0;
+  let energy = 0;
+  squares(x, channels).forEach((square, i) => {
+    loss += (weights?.[i] ?? 1) * Math.max(0, square + 2 * half[i]!);
+    energy += (weights?.[i] ?? 1) * square;
+  });
+  return { head, chunk, stored: rounded.stored, ...(rounded.scale && { scale: rounded.scale }), iterations: found.iterations, loss, energy };
+}
+
+function weigh({ q, k, v, head, ratio, window, exact, power }: WeightTask): WeightResult {
+  const { tokens, headDim } = k;
+  const queries = new Float32Array(ratio * tokens * headDim);
+  for (let r = 0; r < ratio; r++) queries.set(gather(q, head * ratio + r, 0, headDim), r * tokens * headDim);
+  const sums = sensitivity({ tokens, headDim, ratio, q: queries, k: gather(k, head, 0, headDim), v: gather(v, head, 0, headDim), window }, exact);
+  return { head, k: weightsOf(exact ? sums.exact : sums.column, power), v: weightsOf(sums.column, power) };
+}

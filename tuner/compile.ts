@@ -1,0 +1,143 @@
+// Compiles kernels in parallel, each to one fatbin, through the build cache. A kernel that fails does not stop the others.
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
+import PQueue from 'p-queue';
+import { compareVersions } from '../generator/arch.ts';
+import { sourcePath, type Files } from '../generator/emit.ts';
+import { kernelName, type Kernel } from '../generator/name.ts';
+import { digest } from '../generator/stamp.ts';
+import { writeWhole } from '../generator/write.ts';
+import { cached } from './cache.ts';
+import { firstErrorLine, nvccArgs, parsePtxas, runNvcc, type Nvcc, type Resources } from './nvcc.ts';
+
+/** What nvcc made of one kernel; part of generated/build.json. */
+export interface Built extends Resources {
+  readonly nvcc: string;
+  /** Digest of the source and the headers that it includes. */
+  readonly inputs: string;
+  readonly bytes: number;
+  /** Of the fatbin. */
+  readonly sha256: string;
+}
+
+export interface Compiled {
+  readonly name: string;
+  readonly built?: Built;
+  readonly failure?: { readonly why: string; readonly source: string; readonly command: string };
+}
+
+export interface CompileOptions {
+  readonly nvcc: Nvcc;
+  /** Folder that holds `files`; fatbins go beside the sources. */
+  readonly out: string;
+  readonly jobs?: number;
+  readonly timeoutMs?: number;
+  readonly onDone?: (done: number, total: number, name: string) => void;
+}
+
+export const fatbinPath = (kernel: Kernel): string => sourcePath(kernel).replace(/\.cu$/, '.fatbin');
+
+/** The files that `text` includes, directly or not, among `files`. */
+function closure(text: string, files: Files, found = new Set<string>()): Set<string> {
+  for (const [, name] of text.matchAll(/^\s*#include "([^"]+)"/gm)) {
+    const included = files.get(name!);
+    if (included === undefined || found.has(name!)) continue;
+    found.add(name!);
+    closure(included, files, found);
+  }
+  return found;
+}
+
+/** The source of a kernel and what it includes, as path and text. */
+const inputsOf = (kernel: Kernel, files: Files): [path: string, text: string][] => {
+  const source = sourcePath(kernel);
+  return [source, ...closure(files.get(source)!, files)].map((path) => [path, files.get(path)!]);
+};
+
+const digestInputs = (inputs: readonly [string, string][]): string => digest(inputs.flat());
+
+class Failure extends Error {}
+
+const quote = (word: string): string => (/^[\w./=,:+-]+$/.test(word) ? word : `'${word.replace(/'/g, `'\\''`)}'`);
+
+/** Compiles one kernel. The same relative paths every time, whatever the folder: what nvcc writes can depend on them. */
+async function compileOne(kernel: Kernel, files: Files, { nvcc, out, timeoutMs = 300_000 }: CompileOptions): Promise<Compiled> {
+  const name = kernelName(kernel);
+  const source = sourcePath(kernel);
+  const args = nvccArgs(kernel.arch, source, fatbinPath(kernel));
+  const inputs = inputsOf(kernel, files);
+  const fail = (why: string): Compiled => ({ name, failure: { why, source: join(out, source), command: ['cd', quote(out), '&&', quote(nvcc.path), ...args.map(quote)].join(' ') } });
+  if (compareVersions(nvcc.version, kernel.arch.minNvcc) < 0) return fail(`nvcc ${nvcc.version} is too old for ${kernel.arch.name}, which needs ${kernel.arch.minNvcc}`);
+  try {
+    const dir = await cached(['fatbin 1', nvcc.version, ...args, ...inputs.flat()], async (dir) => {
+      for (const [path, text] of inputs) {
+        await mkdir(dirname(join(dir, path)), { recursive: true });
+        await writeFile(join(dir, path), text);
+      }
+      const { code, timedOut, log } = await runNvcc(nvcc.path, args, dir, timeoutMs);
+      if (timedOut) throw new Failure(`nvcc took longer than ${timeoutMs / 1000} s`);
+      if (code !== 0) throw new Failure(firstErrorLine(log));
+      if (parsePtxas(log) === undefined) throw new Failure('nvcc gave no report of ptxas');
+      await writeFile(join(dir, 'ptxas.txt'), log);
+      await Promise.all(inputs.map(([path]) => rm(join(dir, path))));
+    });
+    const fatbin = await readFile(join(dir, fatbinPath(kernel)));
+    const sha256 = createHash('sha256').update(fatbin).digest('hex');
+    const there = await readFile(join(out, fatbinPath(kernel))).catch(() => undefined);
+    if (!there?.equals(fatbin)) writeWhole(join(out, fatbinPath(kernel)), fatbin);
+    const resources = parsePtxas(await readFile(join(dir, 'ptxas.txt'), 'utf8'))!;
+    return { name, built: { ...resources, nvcc: nvcc.version, inputs: digestInputs(inputs), bytes: fatbin.length, sha256 } };
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    await rm(join(out, fatbinPath(kernel)), { force: true });
+    return fail(error.message);
+  }
+}
+
+/** Compiles `kernels`, whose sources and headers are in `files` and in the folder `out`. Rejects only for faults of the machine: a full disk, an unwritable cache. */
+export async function compileAll(kernels: readonly Kernel[], files: Files, options: CompileOptions): Promise<Compiled[]> {
+  const queue = new PQueue({ concurrency: options.jobs ?? availableParallelism() });
+  let done = 0;
+  return Promise.all(
+    kernels.map((kernel) =>
+      queue.add(async () => {
+        const compiled = await compileOne(kernel, files, options);
+        options.onDone?.(++done, kernels.length, compiled.name);
+        return compiled;
+      }),
+    ),
+  );
+}
+
+/** generated/build.json: what is known of the fatbins beside it. */
+export type BuildFile = { readonly kernels: Readonly<Record<string, Built>> };
+
+/** Reads build.json; one that is missing or broken knows nothing. */
+export async function readBuild(out: string): Promise<BuildFile> {
+  try {
+    const read = JSON.parse(await readFile(join(out, 'build.json'), 'utf8')) as BuildFile;
+    return typeof read.kernels === 'object' && read.kernels !== null ? read : { kernels: {} };
+  } catch {
+    return { kernels: {} };
+  }
+}
+
+/** Enters what was compiled into build.json; rows of kernels that are in neither `known` nor `compiled` go. */
+export async function writeBuild(out: string, compiled: readonly Compiled[], known: readonly string[]): Promise<void> {
+  const rows = new Map(Object.entries((await readBuild(out)).kernels).filter(([name]) => known.includes(name)));
+  for (const { name, built } of compiled) {
+    if (built) rows.set(name, built);
+    else rows.delete(name);
+  }
+  writeWhole(join(out, 'build.json'), `${JSON.stringify({ kernels: Object.fromEntries([...rows].sort(([a], [b]) => (a < b ? -1 : 1))) }, null, 2)}\n`);
+}
+
+/** Removes the fatbins of `kernels` that were made from other sources than `files`: none is better than a wrong one. */
+export async function dropStale(kernels: readonly Kernel[], files: Files, out: string): Promise<void> {
+  const { kernels: rows } = await readBuild(out);
+  for (const kernel of kernels) {
+    if (rows[kernelName(kernel)]?.inputs !== digestInputs(inputsOf(kernel, files))) await rm(join(out, fatbinPath(kernel)), { force: true });
+  }
+}

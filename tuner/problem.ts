@@ -1,0 +1,211 @@
+// What the runner is asked and what it answers, as schemas. harness/runner/README.md is the same in words.
+import { z } from 'zod';
+import { paramStruct, structLayout } from '../generator/abi.ts';
+import { parseKernelName } from '../generator/name.ts';
+import { sharedBytes } from '../generator/shared.ts';
+import { threadsOf } from '../generator/tile.ts';
+
+const count = z.int().min(0);
+const perSequence = z.array(z.int());
+
+/** A kernel with all that a launch needs. Made by {@link kernelRef}. */
+export const kernelRefSchema = z.strictObject({
+  name: z.string(),
+  /** Path of a fatbin, or of an emulated kernel. */
+  image: z.string(),
+  op: z.string(),
+  threads: count,
+  /** Tokens per CTA step; 0 for ops without. */
+  tokens: count,
+  /** Bytes of dynamic shared memory. */
+  shared: count,
+  params_bytes: count,
+  head_dim: count.optional(),
+  k: z.string().optional(),
+  v: z.string().optional(),
+  dtype: z.string().optional(),
+  key: z.string().optional(),
+  gain: z.string().optional(),
+  form: z.string().optional(),
+});
+export type KernelRef = z.infer<typeof kernelRefSchema>;
+
+/** The reference of kernel `name`, whose image lies at `image`. Throws on a name that is not a kernel's. */
+export function kernelRef(name: string, image: string): KernelRef {
+  const { contract, tile } = parseKernelName(name);
+  const { op, headDim, k, v, dtype, key, gain, form } = contract;
+  const axes = { head_dim: headDim, k, v, dtype, key, gain, form };
+  const present = Object.fromEntries(Object.entries(axes).filter(([, value]) => value !== undefined));
+  const { bytes } = structLayout(paramStruct(op));
+  return kernelRefSchema.parse({ name, image, op, threads: threadsOf(tile), tokens: tile.tokens ?? 0, shared: sharedBytes(contract, tile), params_bytes: bytes, ...present });
+}
+
+const ropeSchema = z.strictObject({ theta: z.number(), rotary_dim: count, interleaved: z.boolean(), factor: z.number() }).partial();
+
+const cacheFields = {
+  kv_heads: count.optional(),
+  page_size: count.optional(),
+  /** Bytes of padding in every stride, a multiple of 16. */
+  pad: count.optional(),
+  index: z.enum(['table', 'csr']).optional(),
+  first_pos: perSequence.optional(),
+  /** Anchors per 1000 coded tokens, drawn at random; -1: none, and no anchor table. */
+  anchor_permille: z.int().min(-1).max(1000).optional(),
+  frozen_len: perSequence.optional(),
+  frozen_anchor_pages: perSequence.optional(),
+  rope: ropeSchema.optional(),
+};
+
+/** The shape of a check of each op; README.md says what each field means and its default. */
+export const SHAPES = {
+  decode: z.strictObject({
+    ...cacheFields,
+    coded_len: perSequence,
+    kv_len: perSequence.optional(),
+    q_len: perSequence.optional(),
+    q_pos: perSequence.optional(),
+    q_heads: count.optional(),
+    ring_rows: count.optional(),
+    max_q_len: count.optional(),
+    splits: count.optional(),
+    segments: count.optional(),
+    cu_q: z.boolean().optional(),
+    tree_mask: z.boolean().optional(),
+    ring_scores: z.boolean().optional(),
+    lse: z.boolean().optional(),
+    score_std: z.number().optional(),
+    peak: z.boolean().optional(),
+  }),
+  combine: z.strictObject({ rows: count, q_heads: count, splits: count, ring_rows: count, empty_permille: count, lse_std: z.number(), lse: z.boolean(), pad: count }).partial(),
+  encode: z.strictObject({ ...cacheFields, end: perSequence, first_token: perSequence.optional(), keys_unrotated: z.boolean().optional() }),
+  score: z.strictObject({
+    keys: perSequence,
+    rows: perSequence.optional(),
+    first_pos: perSequence.optional(),
+    q_pos: perSequence.optional(),
+    q_heads: count.optional(),
+    kv_heads: count.optional(),
+    pad: count.optional(),
+    score_std: z.number().optional(),
+  }),
+  select: z.strictObject({
+    token_count: perSequence,
+    kv_heads: count.optional(),
+    pattern: z.enum(['random', 'ties', 'constant', 'special', 'ascending']).optional(),
+    max_anchors: count.optional(),
+    budget_permille: count.optional(),
+    budget_tokens: z.int().min(-1).optional(),
+    first_tokens: count.optional(),
+    count: z.boolean().optional(),
+    pad: count.optional(),
+  }),
+  unpack: z.strictObject({ ...cacheFields, coded_len: perSequence, first_token: perSequence.optional() }),
+} as const;
+export type CheckOp = keyof typeof SHAPES;
+export type Shape<Op extends CheckOp> = z.infer<(typeof SHAPES)[Op]>;
+
+/** Settings of the emulated driver; they stay until set again. A real driver ignores them. */
+export const emulatorSchema = z.strictObject({ order: count, race: z.int().min(0).max(2), counters: z.int().min(0).max(1), warp_order: z.int().min(0).max(1), smem_limit: count }).partial();
+
+export interface CheckRequest<Op extends CheckOp = CheckOp> {
+  readonly cmd: 'check';
+  readonly op: Op;
+  readonly kernel: KernelRef;
+  /** decode with splits only. */
+  readonly combine?: KernelRef;
+  readonly shape: Shape<Op>;
+  readonly seed?: number;
+  readonly tolerance?: { readonly rel_l2?: number; readonly lse?: number; readonly relative?: number };
+  readonly emulator?: z.infer<typeof emulatorSchema>;
+}
+
+// Numbers that may be infinite or NaN come as null.
+const measure = z.number().nullable();
+
+export const checkRecordSchema = z.looseObject({
+  ok: z.boolean(),
+  op: z.string(),
+  /** Error of the worst output row. */
+  rel_l2: measure,
+  max_abs: measure,
+  lse_err: measure,
+  /** Two runs gave equal bits. */
+  bit_equal: z.boolean(),
+  tolerance: z.object({ rel_l2: z.number(), lse: z.number() }),
+  /** Why `ok` is false. */
+  faults: z.array(z.string()),
+  /** Wall time of the first run, launch to end. */
+  ms: z.number(),
+  emulated: z.boolean(),
+  /** Of the last launch; emulated driver only. */
+  counters: z.record(z.string(), z.unknown()).optional(),
+});
+export type CheckRecord = z.infer<typeof checkRecordSchema>;
+
+export const infoRecordSchema = z.looseObject({
+  device: z.string(),
+  emulated: z.boolean(),
+  driver_version: z.int(),
+  memory_bytes: z.int(),
+  /** Compute capability times 10. */
+  cc: z.int(),
+  multiprocessors: z.int(),
+  shared_per_block: z.int(),
+  abi_version: z.int(),
+});
+export type InfoRecord = z.infer<typeof infoRecordSchema>;
+
+/** Real data through score, select, encode and decode. */
+export const attendRequestSchema = z.strictObject({
+  cmd: z.literal('attend'),
+  /** score and select may be absent with policy "none", combine with one split. */
+  kernels: z.strictObject({ score: kernelRefSchema.optional(), select: kernelRefSchema.optional(), encode: kernelRefSchema, decode: kernelRefSchema, combine: kernelRefSchema.nullish() }),
+  data: z.strictObject({ file: z.string(), prefix: z.string().optional(), first_pos: count.optional() }),
+  /** Paths of packed codebooks; absent for an exact side. */
+  codebook: z.strictObject({ k: z.string().optional(), v: z.string().optional() }),
+  recipe: z.strictObject({
+    policy: z.enum(['column', 'exact', 'none']).optional(),
+    budget_permille: count.optional(),
+    first_tokens: count.optional(),
+    window: count.optional(),
+    flush_block: count.optional(),
+  }),
+  rope: ropeSchema,
+  queries: z.strictObject({ count: count.optional() }),
+  page_size: count.optional(),
+  splits: count.optional(),
+  emulator: emulatorSchema.optional(),
+});
+export type AttendRequest = z.infer<typeof attendRequestSchema>;
+
+/** Distance of attention outputs from exact attention, over all query rows and heads: relative L2 error, mean cosine, mean absolute LSE error. */
+const distanceSchema = z.object({ rel_l2: measure, cosine: measure, lse_err: measure });
+export const attendRecordSchema = z.looseObject({
+  ok: z.boolean(),
+  faults: z.array(z.string()),
+  tokens: z.int(),
+  kv_heads: z.int(),
+  q_heads: z.int(),
+  queries: z.int(),
+  /** Anchors of all KV heads. */
+  kept: z.int(),
+  /** Bytes of one coded page of one KV head, and the number of such pages. */
+  page_bytes: z.int(),
+  pages: z.int(),
+  anchors_off: distanceSchema,
+  anchors_on: distanceSchema.nullable(),
+  /** Kernel against reference on the same inputs. */
+  agreement: z.object({
+    score_rel_l2: measure.optional(),
+    kept_equal: z.boolean().optional(),
+    codes_equal: z.number(),
+    decode_rel_l2: z.number(),
+    decode_lse_err: z.number(),
+    decode_anchors_rel_l2: z.number().optional(),
+    decode_anchors_lse_err: z.number().optional(),
+  }),
+  /** Wall time per step. */
+  ms: z.record(z.string(), z.number()),
+  emulated: z.boolean(),
+});
+export type AttendRecord = z.infer<typeof attendRecordSchema>;
