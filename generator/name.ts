@@ -41,6 +41,12 @@ export function kernelName({ contract, arch, tile }: Kernel): string {
   return `${contractName(contract)}__${arch.name}${fields.join('')}`;
 }
 
+/** The path of a kernel's source below the output folder. */
+export const sourcePath = (kernel: Kernel): string => `${kernel.arch.name}/${kernelName(kernel)}.cu`;
+
+/** The path of what it is compiled to. */
+export const fatbinPath = (kernel: Kernel): string => `${kernel.arch.name}/${kernelName(kernel)}.fatbin`;
+
 /** The inverse of {@link contractName}. Throws on a name that it did not write. */
 export function parseContractName(name: string): Contract {
   const [prefix, op, ...words] = name.split('_');

@@ -35,8 +35,8 @@ export function shippedContracts(): Map<string, { contract: Contract; why: strin
 }
 
 /** The kernel of each contract on each arch: today its default tile. */
-export const kernelsOf = (contracts: Iterable<Contract>, archs: readonly Arch[]): Kernel[] =>
-  archs.flatMap((arch) => [...contracts].map((contract) => ({ contract, arch, tile: defaultTile(contract.op) })));
+export const kernelsOf = (contracts: readonly Contract[], archs: readonly Arch[]): Kernel[] =>
+  archs.flatMap((arch) => contracts.map((contract) => ({ contract, arch, tile: defaultTile(contract.op) })));
 
 /** Every shipped kernel. */
 export const shippedKernels = (): Kernel[] =>

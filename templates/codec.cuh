@@ -41,9 +41,30 @@ __device__ __forceinline__ float entry_channel(const uint32_t (&words)[entry_byt
   return to_float(f16{uint16_t(words[i / 2] >> (16 * (i % 2)))});
 }
 
+/// Stores `kWords` pairs of channels in shared memory, in as few stores as their alignment allows.
+template <int kWords>
+__device__ __forceinline__ void store_channels(f16* to, const uint32_t (&words)[kWords]) {
+  if constexpr (kWords == 1) {
+    store_shared(reinterpret_cast<uint32_t*>(to), words[0]);
+  } else if constexpr (kWords == 2) {
+    store_shared(reinterpret_cast<bytes8*>(to), bytes8{{words[0], words[1]}});
+  } else {
+#pragma unroll
+    for (int i = 0; i < kWords; i += 4)
+      store_shared(reinterpret_cast<bytes16*>(to) + i / 4, bytes16{{words[i], words[i + 1], words[i + 2], words[i + 3]}});
+  }
+}
+
+/// The factors of an int8 codebook's channels, null for an f16 codebook.
+template <class C>
+__device__ __forceinline__ const float* channel_scales(const unsigned char* codebook) {
+  return C::kQ8 ? reinterpret_cast<const float*>(codebook + C::kScaleOffset) : nullptr;
+}
+
 /// Expands 16 rows of codes in shared memory to 16 rows of f16 in shared memory, one warp.
-/// `codebook` is the packed codebook of this KV head (global).
-template <class C, int kHeadDim>
+/// `codebook` is the packed codebook of this KV head (global). Without kScaled an int8 codebook's rows keep their whole
+/// numbers, exact in f16, and whoever reads them next applies channel_scales: one rounding instead of two.
+template <class C, int kHeadDim, bool kScaled>
 __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const unsigned char* codes, const unsigned char* codebook) {
   constexpr int kChunks = kHeadDim / C::kChannels;
   for (int task = lane_index(); task < 16 * kChunks; task += 32) {
@@ -51,18 +72,21 @@ __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const uns
     const int code = code_at<C>(codes + row * C::kRowBytes, chunk);
     uint32_t words[entry_bytes<C>::kAll / 4];
     load_entry<C>(words, codebook + (int64_t(chunk) * C::kEntries + code) * entry_bytes<C>::kAll);
-    f16* to = rows + row * row_stride + chunk * C::kChannels;
-    const float* scale = reinterpret_cast<const float*>(codebook + C::kScaleOffset) + chunk * C::kChannels;
+    uint32_t channels[C::kChannels / 2];
 #pragma unroll
     for (int i = 0; i < C::kChannels; i += 2) {
-      uint32_t two;
       if constexpr (C::kQ8) {
-        two = pack(to_f16(entry_channel<C>(words, i) * load_global(scale + i)), to_f16(entry_channel<C>(words, i + 1) * load_global(scale + i + 1)));
+        float x = entry_channel<C>(words, i), y = entry_channel<C>(words, i + 1);
+        if constexpr (kScaled) {
+          const float* scale = channel_scales<C>(codebook) + chunk * C::kChannels + i;
+          x *= load_global(scale), y *= load_global(scale + 1);
+        }
+        channels[i / 2] = pack(to_f16(x), to_f16(y));
       } else {
-        two = words[i / 2];
+        channels[i / 2] = words[i / 2];
       }
-      store_shared(reinterpret_cast<uint32_t*>(to + i), two);
     }
+    store_channels<C::kChannels / 2>(rows + row * row_stride + chunk * C::kChannels, channels);
   }
 }
 

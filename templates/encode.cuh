@@ -132,9 +132,10 @@ __device__ __forceinline__ void store_bitmap(const P& p, int b, int head, int fi
 /// Anchor page number `entry` of the sequence: the rows of its 16 kept tokens, exact.
 template <class K, class P>
 __device__ __forceinline__ void store_anchors(const P& p, int b, int head, int entry, int first_row, int first, int count) {
-  if (!p.keep_indices || entry >= p.max_anchor_pages) return;
-  const int number = load_global(anchor_pages(p, b) + entry);
-  if (number < 0) return;
+  if (!p.keep_indices || !p.anchor_table) return;
+  const int32_t* list = anchor_pages(p, b);
+  if (entry >= count_anchor_pages(list, p.max_anchor_pages)) return;  // what follows the list's -1 is no one's
+  const int number = load_global(list + entry);
   unsigned char* page = anchor_block(p, number, head);
   float* row_memory = reinterpret_cast<encode_memory<K>*>(shared_memory())->rows;
   for (int row = warp_index(); row < 16; row += K::kWarps) {

@@ -20,7 +20,7 @@ struct warp_memory {
     expand_unit<K>(rows[u], stage[slot][u].bytes, k_codebook, v_codebook, valid);
     if constexpr (K::kPre) {
       warp_barrier();
-      rotate_rows<16>(p, rows[u].k, unit_rows<K::kHeadDim>::kStride, position);
+      rotate_rows<16, K::kHeadDim>(p, rows[u].k, unit_rows<K::kHeadDim>::kStride, position, channel_scales<typename K::Key>(k_codebook));
     }
   }
 };

@@ -22,19 +22,28 @@ __device__ __forceinline__ rope_pair rope_channels(const P& p, int i) {
 }
 
 /// Rotates `kRows` rows of f16 in shared memory in place, one warp; row r stands at position `position` + r.
-template <int kRows, class P>
-__device__ __forceinline__ void rotate_rows(const P& p, f16* rows, int row_stride, int position) {
+/// `scale` holds one factor per channel that the rows still want, or is null.
+template <int kRows, int kHeadDim, class P>
+__device__ __forceinline__ void rotate_rows(const P& p, f16* rows, int row_stride, int position, const float* scale) {
   for (int i = lane_index(); i < p.rotary_dim / 2; i += 32) {
     const float inv_freq = load_global(p.inv_freq + i);
     const rope_pair pair = rope_channels(p, i);
+    const float first_factor = p.attention_factor * (scale ? load_global(scale + pair.first) : 1.0f);
+    const float second_factor = p.attention_factor * (scale ? load_global(scale + pair.second) : 1.0f);
     for (int r = 0; r < kRows; ++r) {
       f16* first = rows + r * row_stride + pair.first;
       f16* second = rows + r * row_stride + pair.second;
       float sine, cosine;
       rope_angle(position + r, inv_freq, sine, cosine);
-      const float x = to_float(load_shared(first)), y = to_float(load_shared(second));
-      store_shared(first, to_f16((x * cosine - y * sine) * p.attention_factor));
-      store_shared(second, to_f16((x * sine + y * cosine) * p.attention_factor));
+      const float x = to_float(load_shared(first)) * first_factor, y = to_float(load_shared(second)) * second_factor;
+      store_shared(first, to_f16(x * cosine - y * sine));
+      store_shared(second, to_f16(x * sine + y * cosine));
     }
   }
+  if (!scale) return;
+  for (int channel = p.rotary_dim + lane_index(); channel < kHeadDim; channel += 32)
+    for (int r = 0; r < kRows; ++r) {
+      f16* at = rows + r * row_stride + channel;
+      store_shared(at, to_f16(to_float(load_shared(at)) * load_global(scale + channel)));
+    }
 }

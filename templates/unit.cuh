@@ -6,7 +6,8 @@ __device__ __forceinline__ void stage_unit(unsigned char* stage, const unsigned 
   for (int at = lane_index() * 16; at < kUnitBytes; at += 32 * 16) copy_async(stage + at, unit + at, true);
 }
 
-/// Turns a staged coded unit into rows, one warp. `valid` tokens of it were ever written.
+/// Turns a staged coded unit into rows, one warp. `valid` tokens of it were ever written. Keys coded before RoPE still want
+/// rotate_rows, which also scales them.
 template <class K>
 __device__ __forceinline__ void expand_unit(unit_rows<K::kHeadDim>& rows, const unsigned char* stage, const unsigned char* k_codebook,
                                             const unsigned char* v_codebook, int valid) {
@@ -14,11 +15,11 @@ __device__ __forceinline__ void expand_unit(unit_rows<K::kHeadDim>& rows, const 
   if constexpr (K::Key::kExact) {
     copy_rows<K::kHeadDim>(rows.k, kStride, stage, valid);
   } else {
-    expand_rows<typename K::Key, K::kHeadDim>(rows.k, kStride, stage, k_codebook);
+    expand_rows<typename K::Key, K::kHeadDim, !K::kPre>(rows.k, kStride, stage, k_codebook);
   }
   if constexpr (K::Value::kExact) {
     copy_rows<K::kHeadDim>(rows.v, kStride, stage + K::kValueOffset, valid);
   } else {
-    expand_rows<typename K::Value, K::kHeadDim>(rows.v, kStride, stage + K::kValueOffset, v_codebook);
+    expand_rows<typename K::Value, K::kHeadDim, true>(rows.v, kStride, stage + K::kValueOffset, v_codebook);
   }
 }

@@ -60,7 +60,7 @@ __device__ __forceinline__ void unpack(const P& p) {
     warp_barrier();
     expand_unit<K>(mem.rows, mem.stage, k_codebook, v_codebook, count - offset);
     warp_barrier();
-    if constexpr (K::kPre) rotate_rows<16>(p, mem.rows.k, kStride, first_pos + token);
+    if constexpr (K::kPre) rotate_rows<16, K::kHeadDim>(p, mem.rows.k, kStride, first_pos + token, channel_scales<typename K::Key>(k_codebook));
     if constexpr (K::kPre) warp_barrier();
     if constexpr (K::kKeyGain) {
       for (int i = lane; i < 16 * K::kHeadDim; i += 32) {

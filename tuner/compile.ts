@@ -5,28 +5,13 @@ import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import PQueue from 'p-queue';
 import { compareVersions } from '../generator/arch.ts';
-import { sourcePath, type Files } from '../generator/emit.ts';
-import { kernelName, type Kernel } from '../generator/name.ts';
+import type { Files } from '../generator/emit.ts';
+import { fatbinPath, kernelName, sourcePath, type Kernel } from '../generator/name.ts';
 import { digest } from '../generator/stamp.ts';
 import { writeWhole } from '../generator/write.ts';
+import { readBuild, type Compiled } from './build.ts';
 import { cached } from './cache.ts';
-import { firstErrorLine, nvccArgs, parsePtxas, runNvcc, type Nvcc, type Resources } from './nvcc.ts';
-
-/** What nvcc made of one kernel; part of generated/build.json. */
-export interface Built extends Resources {
-  readonly nvcc: string;
-  /** Digest of the source and the headers that it includes. */
-  readonly inputs: string;
-  readonly bytes: number;
-  /** Of the fatbin. */
-  readonly sha256: string;
-}
-
-export interface Compiled {
-  readonly name: string;
-  readonly built?: Built;
-  readonly failure?: { readonly why: string; readonly source: string; readonly command: string };
-}
+import { firstErrorLine, nvccArgs, parsePtxas, runNvcc, type Nvcc } from './nvcc.ts';
 
 export interface CompileOptions {
   readonly nvcc: Nvcc;
@@ -36,8 +21,6 @@ export interface CompileOptions {
   readonly timeoutMs?: number;
   readonly onDone?: (done: number, total: number, name: string) => void;
 }
-
-export const fatbinPath = (kernel: Kernel): string => sourcePath(kernel).replace(/\.cu$/, '.fatbin');
 
 /** The files that `text` includes, directly or not, among `files`. */
 function closure(text: string, files: Files, found = new Set<string>()): Set<string> {
@@ -100,7 +83,7 @@ async function compileOne(kernel: Kernel, files: Files, { nvcc, out, timeoutMs =
 export async function compileAll(kernels: readonly Kernel[], files: Files, options: CompileOptions): Promise<Compiled[]> {
   const queue = new PQueue({ concurrency: options.jobs ?? availableParallelism() });
   let done = 0;
-  return Promise.all(
+  const all = Promise.all(
     kernels.map((kernel) =>
       queue.add(async () => {
         const compiled = await compileOne(kernel, files, options);
@@ -109,29 +92,11 @@ export async function compileAll(kernels: readonly Kernel[], files: Files, optio
       }),
     ),
   );
-}
-
-/** generated/build.json: what is known of the fatbins beside it. */
-export type BuildFile = { readonly kernels: Readonly<Record<string, Built>> };
-
-/** Reads build.json; one that is missing or broken knows nothing. */
-export async function readBuild(out: string): Promise<BuildFile> {
-  try {
-    const read = JSON.parse(await readFile(join(out, 'build.json'), 'utf8')) as BuildFile;
-    return typeof read.kernels === 'object' && read.kernels !== null ? read : { kernels: {} };
-  } catch {
-    return { kernels: {} };
-  }
-}
-
-/** Enters what was compiled into build.json; rows of kernels that are in neither `known` nor `compiled` go. */
-export async function writeBuild(out: string, compiled: readonly Compiled[], known: readonly string[]): Promise<void> {
-  const rows = new Map(Object.entries((await readBuild(out)).kernels).filter(([name]) => known.includes(name)));
-  for (const { name, built } of compiled) {
-    if (built) rows.set(name, built);
-    else rows.delete(name);
-  }
-  writeWhole(join(out, 'build.json'), `${JSON.stringify({ kernels: Object.fromEntries([...rows].sort(([a], [b]) => (a < b ? -1 : 1))) }, null, 2)}\n`);
+  // On a full disk the rest need not be tried.
+  return all.catch((error: unknown) => {
+    queue.clear();
+    throw error;
+  });
 }
 
 /** Removes the fatbins of `kernels` that were made from other sources than `files`: none is better than a wrong one. */

@@ -13,7 +13,6 @@ import { readTemplate } from '../generator/render.ts';
 import { cached } from './cache.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
-const RUNNER = ['harness/runner', 'harness/reference'];
 const EMULATOR = 'harness/emulator';
 
 export interface HostOptions {
@@ -85,11 +84,14 @@ async function build(label: string, sources: Sources, flags: readonly string[], 
   return join(dir, output);
 }
 
-/** The path of the runner, built if need be (about 15 s on two cores). */
-export async function buildRunner(options: HostOptions = {}): Promise<string> {
-  const sources = (await Promise.all(RUNNER.map(sourcesBelow))).flat();
-  return build('runner 1', sources, flagsOf(options), ['-ldl'], 'antkv-runner', options.env);
+/** The path of a program made of every .cc below `folders` of the repository, built if need be. */
+export async function buildProgram(name: string, folders: readonly string[], options: HostOptions = {}): Promise<string> {
+  const sources = (await Promise.all(folders.map(sourcesBelow))).flat();
+  return build(`${name} 1`, sources, flagsOf(options), ['-ldl'], name, options.env);
 }
+
+/** The path of the runner (about 15 s on two cores the first time). */
+export const buildRunner = (options: HostOptions = {}): Promise<string> => buildProgram('antkv-runner', ['harness/runner', 'harness/reference'], options);
 
 /** The path of the emulated driver, a drop-in libcuda.so.1, built if need be. */
 export async function buildEmulator(options: HostOptions = {}): Promise<string> {

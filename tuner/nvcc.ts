@@ -23,11 +23,12 @@ const isExecutable = (path: string): boolean => {
   }
 };
 
-/** Where nvcc is looked for: PATH, then $CUDA_HOME, $CUDA_PATH and the usual place of installation. */
-export const nvccCandidates = (env: NodeJS.ProcessEnv): string[] =>
-  [...(env['PATH'] ?? '').split(delimiter), ...[env['CUDA_HOME'], env['CUDA_PATH'], '/usr/local/cuda'].filter((home) => home).map((home) => join(home!, 'bin'))]
-    .filter((dir) => dir !== '')
-    .map((dir) => join(dir, 'nvcc'));
+/** Where nvcc is looked for: $CUDACXX alone if it is set (CMake's rule), else PATH, $CUDA_HOME, $CUDA_PATH and the usual place of installation. */
+export function nvccCandidates(env: NodeJS.ProcessEnv): string[] {
+  if (env['CUDACXX']) return [env['CUDACXX']];
+  const homes = [env['CUDA_HOME'], env['CUDA_PATH'], '/usr/local/cuda'].flatMap((home) => (home ? [join(home, 'bin')] : []));
+  return [...(env['PATH'] ?? '').split(delimiter), ...homes].filter((dir) => dir !== '').map((dir) => join(dir, 'nvcc'));
+}
 
 /** The first nvcc there is, or undefined. One that does not answer with a version counts as none. */
 export async function findNvcc(env: NodeJS.ProcessEnv = process.env): Promise<Nvcc | undefined> {

@@ -2,7 +2,7 @@
 //   template  templates/combine.cu.hbs
 //   kernel    antkv_combine_d128_f16__sm80_w4
 //   inputs    b68f51d3c756c528
-//   remake    npx gen --arch sm80 --only antkv_combine_d128_f16__sm80_w4
+//   remake    npx gen --only antkv_combine_d128_f16__sm80_w4
 #include "antkv.h"
 #include "antkv_device.cuh"
 

@@ -2,7 +2,7 @@
 //   template  templates/combine.cu.hbs
 //   kernel    antkv_combine_d64_f16__sm80_w4
 //   inputs    4850db88b520290e
-//   remake    npx gen --arch sm80 --only antkv_combine_d64_f16__sm80_w4
+//   remake    npx gen --only antkv_combine_d64_f16__sm80_w4
 #include "antkv.h"
 #include "antkv_device.cuh"
 

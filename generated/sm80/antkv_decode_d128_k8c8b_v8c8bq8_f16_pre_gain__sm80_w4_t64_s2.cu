@@ -1,8 +1,8 @@
 // Generated file. Do not edit.
 //   template  templates/decode.cu.hbs
 //   kernel    antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t64_s2
-//   inputs    0b2292a2e066ac81
-//   remake    npx gen --arch sm80 --only antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t64_s2
+//   inputs    423f559cb22ea159
+//   remake    npx gen --only antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t64_s2
 #include "antkv.h"
 #include "antkv_device.cuh"
 
@@ -105,21 +105,30 @@ __device__ __forceinline__ rope_pair rope_channels(const P& p, int i) {
 }
 
 /// Rotates `kRows` rows of f16 in shared memory in place, one warp; row r stands at position `position` + r.
-template <int kRows, class P>
-__device__ __forceinline__ void rotate_rows(const P& p, f16* rows, int row_stride, int position) {
+/// `scale` holds one factor per channel that the rows still want, or is null.
+template <int kRows, int kHeadDim, class P>
+__device__ __forceinline__ void rotate_rows(const P& p, f16* rows, int row_stride, int position, const float* scale) {
   for (int i = lane_index(); i < p.rotary_dim / 2; i += 32) {
     const float inv_freq = load_global(p.inv_freq + i);
     const rope_pair pair = rope_channels(p, i);
+    const float first_factor = p.attention_factor * (scale ? load_global(scale + pair.first) : 1.0f);
+    const float second_factor = p.attention_factor * (scale ? load_global(scale + pair.second) : 1.0f);
     for (int r = 0; r < kRows; ++r) {
       f16* first = rows + r * row_stride + pair.first;
       f16* second = rows + r * row_stride + pair.second;
       float sine, cosine;
       rope_angle(position + r, inv_freq, sine, cosine);
-      const float x = to_float(load_shared(first)), y = to_float(load_shared(second));
-      store_shared(first, to_f16((x * cosine - y * sine) * p.attention_factor));
-      store_shared(second, to_f16((x * sine + y * cosine) * p.attention_factor));
+      const float x = to_float(load_shared(first)) * first_factor, y = to_float(load_shared(second)) * second_factor;
+      store_shared(first, to_f16(x * cosine - y * sine));
+      store_shared(second, to_f16(x * sine + y * cosine));
     }
   }
+  if (!scale) return;
+  for (int channel = p.rotary_dim + lane_index(); channel < kHeadDim; channel += 32)
+    for (int r = 0; r < kRows; ++r) {
+      f16* at = rows + r * row_stride + channel;
+      store_shared(at, to_f16(to_float(load_shared(at)) * load_global(scale + channel)));
+    }
 }
 
 // From codes to channels: one codebook entry becomes the f16 channels of one chunk. C is the traits struct of one side.
@@ -165,9 +174,30 @@ __device__ __forceinline__ float entry_channel(const uint32_t (&words)[entry_byt
   return to_float(f16{uint16_t(words[i / 2] >> (16 * (i % 2)))});
 }
 
+/// Stores `kWords` pairs of channels in shared memory, in as few stores as their alignment allows.
+template <int kWords>
+__device__ __forceinline__ void store_channels(f16* to, const uint32_t (&words)[kWords]) {
+  if constexpr (kWords == 1) {
+    store_shared(reinterpret_cast<uint32_t*>(to), words[0]);
+  } else if constexpr (kWords == 2) {
+    store_shared(reinterpret_cast<bytes8*>(to), bytes8{{words[0], words[1]}});
+  } else {
+#pragma unroll
+    for (int i = 0; i < kWords; i += 4)
+      store_shared(reinterpret_cast<bytes16*>(to) + i / 4, bytes16{{words[i], words[i + 1], words[i + 2], words[i + 3]}});
+  }
+}
+
+/// The factors of an int8 codebook's channels, null for an f16 codebook.
+template <class C>
+__device__ __forceinline__ const float* channel_scales(const unsigned char* codebook) {
+  return C::kQ8 ? reinterpret_cast<const float*>(codebook + C::kScaleOffset) : nullptr;
+}
+
 /// Expands 16 rows of codes in shared memory to 16 rows of f16 in shared memory, one warp.
-/// `codebook` is the packed codebook of this KV head (global).
-template <class C, int kHeadDim>
+/// `codebook` is the packed codebook of this KV head (global). Without kScaled an int8 codebook's rows keep their whole
+/// numbers, exact in f16, and whoever reads them next applies channel_scales: one rounding instead of two.
+template <class C, int kHeadDim, bool kScaled>
 __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const unsigned char* codes, const unsigned char* codebook) {
   constexpr int kChunks = kHeadDim / C::kChannels;
   for (int task = lane_index(); task < 16 * kChunks; task += 32) {
@@ -175,18 +205,21 @@ __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const uns
     const int code = code_at<C>(codes + row * C::kRowBytes, chunk);
     uint32_t words[entry_bytes<C>::kAll / 4];
     load_entry<C>(words, codebook + (int64_t(chunk) * C::kEntries + code) * entry_bytes<C>::kAll);
-    f16* to = rows + row * row_stride + chunk * C::kChannels;
-    const float* scale = reinterpret_cast<const float*>(codebook + C::kScaleOffset) + chunk * C::kChannels;
+    uint32_t channels[C::kChannels / 2];
 #pragma unroll
     for (int i = 0; i < C::kChannels; i += 2) {
-      uint32_t two;
       if constexpr (C::kQ8) {
-        two = pack(to_f16(entry_channel<C>(words, i) * load_global(scale + i)), to_f16(entry_channel<C>(words, i + 1) * load_global(scale + i + 1)));
+        float x = entry_channel<C>(words, i), y = entry_channel<C>(words, i + 1);
+        if constexpr (kScaled) {
+          const float* scale = channel_scales<C>(codebook) + chunk * C::kChannels + i;
+          x *= load_global(scale), y *= load_global(scale + 1);
+        }
+        channels[i / 2] = pack(to_f16(x), to_f16(y));
       } else {
-        two = words[i / 2];
+        channels[i / 2] = words[i / 2];
       }
-      store_shared(reinterpret_cast<uint32_t*>(to + i), two);
     }
+    store_channels<C::kChannels / 2>(rows + row * row_stride + chunk * C::kChannels, channels);
   }
 }
 
@@ -230,7 +263,8 @@ __device__ __forceinline__ void stage_unit(unsigned char* stage, const unsigned 
   for (int at = lane_index() * 16; at < kUnitBytes; at += 32 * 16) copy_async(stage + at, unit + at, true);
 }
 
-/// Turns a staged coded unit into rows, one warp. `valid` tokens of it were ever written.
+/// Turns a staged coded unit into rows, one warp. `valid` tokens of it were ever written. Keys coded before RoPE still want
+/// rotate_rows, which also scales them.
 template <class K>
 __device__ __forceinline__ void expand_unit(unit_rows<K::kHeadDim>& rows, const unsigned char* stage, const unsigned char* k_codebook,
                                             const unsigned char* v_codebook, int valid) {
@@ -238,12 +272,12 @@ __device__ __forceinline__ void expand_unit(unit_rows<K::kHeadDim>& rows, const 
   if constexpr (K::Key::kExact) {
     copy_rows<K::kHeadDim>(rows.k, kStride, stage, valid);
   } else {
-    expand_rows<typename K::Key, K::kHeadDim>(rows.k, kStride, stage, k_codebook);
+    expand_rows<typename K::Key, K::kHeadDim, !K::kPre>(rows.k, kStride, stage, k_codebook);
   }
   if constexpr (K::Value::kExact) {
     copy_rows<K::kHeadDim>(rows.v, kStride, stage + K::kValueOffset, valid);
   } else {
-    expand_rows<typename K::Value, K::kHeadDim>(rows.v, kStride, stage + K::kValueOffset, v_codebook);
+    expand_rows<typename K::Value, K::kHeadDim, true>(rows.v, kStride, stage + K::kValueOffset, v_codebook);
   }
 }
 
@@ -371,7 +405,7 @@ struct warp_memory {
     expand_unit<K>(rows[u], stage[slot][u].bytes, k_codebook, v_codebook, valid);
     if constexpr (K::kPre) {
       warp_barrier();
-      rotate_rows<16>(p, rows[u].k, unit_rows<K::kHeadDim>::kStride, position);
+      rotate_rows<16, K::kHeadDim>(p, rows[u].k, unit_rows<K::kHeadDim>::kStride, position, channel_scales<typename K::Key>(k_codebook));
     }
   }
 };

@@ -2,7 +2,7 @@
 //   template  templates/score.cu.hbs
 //   kernel    antkv_score_d64_f16__sm80_w4_t64
 //   inputs    40add0bd133a8695
-//   remake    npx gen --arch sm80 --only antkv_score_d64_f16__sm80_w4_t64
+//   remake    npx gen --only antkv_score_d64_f16__sm80_w4_t64
 #include "antkv.h"
 #include "antkv_device.cuh"
 

@@ -2,7 +2,7 @@
 //   template  templates/score.cu.hbs
 //   kernel    antkv_score_d64_f16_exact__sm80_w4_t64
 //   inputs    c20b9dd3cada2cbd
-//   remake    npx gen --arch sm80 --only antkv_score_d64_f16_exact__sm80_w4_t64
+//   remake    npx gen --only antkv_score_d64_f16_exact__sm80_w4_t64
 #include "antkv.h"
 #include "antkv_device.cuh"
 

@@ -2,7 +2,7 @@
 //   template  templates/select.cu.hbs
 //   kernel    antkv_select__sm80_w8
 //   inputs    907c8f6c2bcc4918
-//   remake    npx gen --arch sm80 --only antkv_select__sm80_w8
+//   remake    npx gen --only antkv_select__sm80_w8
 #include "antkv.h"
 #include "antkv_device.cuh"
 

@@ -60,7 +60,8 @@ function printKernel(kernel: Kernel): string {
   const coded = isCacheContract(contract) && isCoded(contract) ? 1 : 0;
   const launch = [arch.name.slice(2), threadsOf(tile), tile.tokens ?? 0, sharedBytes(contract, tile), params];
   const layout = [contract.headDim ?? 0, contract.columns ?? 0, unit, coded, sum(needsOf(contract))];
-  return `{"${contractName(contract)}", "${name}", "${arch.name}/${name}.fatbin", ${[opName(contract.op), ...launch, ...layout].join(', ')}}`;
+  const strings = [contractName(contract), name, `${arch.name}/${name}.fatbin`].map((text) => `"${text}",\n   `);
+  return `{${strings.join('')}${[opName(contract.op), ...launch, ...layout].join(', ')}}`;
 }
 
 /** The rows of one op's pointers and byte strides, in the order of the struct. */

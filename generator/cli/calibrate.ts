@@ -4,6 +4,7 @@ import { codebookLayout } from '../layout.ts';
 import { codecOf } from '../codec.ts';
 import { UsageError } from '../errors.ts';
 import type { Recipe } from '../recipe.ts';
+import { writeWhole } from '../write.ts';
 import type { Global } from './commands.ts';
 import { note, out, outJson, progress, table } from './print.ts';
 import { recipeOptions, recipesOf } from './select.ts';
@@ -67,7 +68,7 @@ function lines({ chunks }: Calibrated): string {
 
 async function run(argv: CalibrateArguments): Promise<void> {
   checkNumbers(argv);
-  const { checkWritable, openDump, writeWhole } = await import('../../tuner/calibrate/file.ts');
+  const { checkWritable, openDump } = await import('../../tuner/calibrate/file.ts');
   const { calibrate } = await import('../../tuner/calibrate/calibrate.ts');
   const start = performance.now();
   const file = openDump(dumpOf(argv));

@@ -6,15 +6,15 @@ import { footprint, USUAL_TOKENS } from '../bits.ts';
 import { isCacheContract, type Contract } from '../contract.ts';
 import type { Files } from '../emit.ts';
 import { EXIT, unknownName } from '../errors.ts';
-import { contractName, kernelName } from '../name.ts';
+import { contractName, kernelName, sourcePath } from '../name.ts';
 import { contractsOf, type Recipe } from '../recipe.ts';
 import { sharedBytes } from '../shared.ts';
 import { apply, isClean, plan, type Plan } from '../write.ts';
 import { COMMANDS, type Global } from './commands.ts';
 import { readConfig } from './config.ts';
-import { colour, note, out, outJson, progress, table } from './print.ts';
+import { colour, detail, note, out, outJson, progress, table } from './print.ts';
 import { kernelOptions, selectKernels, type Selection } from './select.ts';
-import type { Compiled } from '../../tuner/compile.ts';
+import type { Compiled } from '../../tuner/build.ts';
 
 const options = <T>(y: Argv<T>) =>
   kernelOptions(y)
@@ -55,7 +55,7 @@ const describePlan = ({ add, change, same, orphan }: Plan): string =>
 
 /** The files of a selection: sources of the selected kernels, and what surrounds the whole family. */
 async function filesOf({ kernels, family }: Selection): Promise<Files> {
-  const { emitAll, sourcePath } = await import('../emit.ts');
+  const { emitAll } = await import('../emit.ts');
   const files = emitAll(family);
   if (kernels.length === family.length) return files;
   const kept = new Set(kernels.map(sourcePath));
@@ -63,20 +63,26 @@ async function filesOf({ kernels, family }: Selection): Promise<Files> {
 }
 
 async function compileSelection({ kernels, family, out: dir }: Selection, files: Files, argv: GenOptions): Promise<{ compiled: Compiled[]; skipped?: string }> {
-  const { compileAll, dropStale, writeBuild } = await import('../../tuner/compile.ts');
+  const { compileAll, dropStale } = await import('../../tuner/compile.ts');
+  const { cacheDir } = await import('../../tuner/cache.ts');
+  const { writeBuild } = await import('../../tuner/build.ts');
   const { findNvcc, NVCC_FIX } = await import('../../tuner/nvcc.ts');
   const nvcc = argv.compile ? await findNvcc() : undefined;
   if (!nvcc) {
     await dropStale(kernels, files, dir);
     return { compiled: [], skipped: argv.compile ? `nvcc was not found: ${kernels.length} kernels are written, not compiled; ${NVCC_FIX}` : `${kernels.length} kernels not compiled (--no-compile)` };
   }
+  detail(argv, `nvcc ${nvcc.version} at ${nvcc.path}; build cache ${cacheDir()}`);
   const line = progress(argv, 'compiling');
   const compiled = await compileAll(kernels, files, {
     nvcc,
     out: dir,
     timeoutMs: argv.timeout * 1000,
     ...(argv.jobs === undefined ? {} : { jobs: argv.jobs }),
-    onDone: (done, total, name) => line.step(done, total, name),
+    onDone: (done, total, name) => {
+      line.step(done, total, name);
+      detail(argv, name);
+    },
   }).finally(() => line.end());
   await writeBuild(dir, compiled, family.map(kernelName));
   return { compiled };

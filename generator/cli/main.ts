@@ -3,21 +3,19 @@ import yargs, { type CommandModule } from 'yargs';
 import { AntkvError, EXIT, UsageError } from '../errors.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { NOT_BUILT, type Global } from './commands.ts';
-import { doctor } from './doctor.ts';
 import { gen } from './gen.ts';
-import { list } from './list.ts';
 import { colour, outJson } from './print.ts';
-import { show } from './show.ts';
 
-/** A command whose module is loaded when it is called: its options too, so that plain `gen` starts fast. */
-function lazy(command: string, describe: string, load: () => Promise<CommandModule<object, object>>): CommandModule<object, object> {
+/** A command whose module is loaded when it is called, so that the others start fast. */
+function lazy(command: string, describe: string, load: () => Promise<unknown>): CommandModule<object, object> {
   let module: CommandModule<object, object>;
   return {
     command,
     describe,
     builder: async (y) => {
-      module = await load();
-      return typeof module.builder === 'function' ? module.builder(y) : y.options(module.builder ?? {});
+      module = (await load()) as CommandModule<object, object>;
+      const built = typeof module.builder === 'function' ? await module.builder(y) : y.options(module.builder ?? {});
+      return built.strict();
     },
     handler: (argv) => module.handler(argv),
   };
@@ -29,7 +27,7 @@ class Printed extends Error {}
 const notBuilt: CommandModule = {
   command: NOT_BUILT as string[],
   describe: false,
-  builder: (y) => y.strict(false),
+  builder: (y) => y.strict(false).strictOptions(false),
   handler: ({ _: [name] }) => {
     throw new UsageError(`"gen ${String(name)}" is not built yet`, '"gen --help" lists the commands that are');
   },
@@ -40,11 +38,11 @@ function parser(words: readonly string[]) {
     .scriptName('gen')
     .usage('$0 [command] [options]')
     .command(gen as unknown as CommandModule)
-    .command(list as unknown as CommandModule)
-    .command(show as unknown as CommandModule)
-    .command(doctor as unknown as CommandModule)
-    .command(lazy('calibrate', 'codebooks from K/V dumps', async () => (await import('./calibrate.ts')).default as unknown as CommandModule<object, object>))
-    .command(lazy('demo', 'the whole algorithm on real K/V that ships in the repository', async () => (await import('./demo.ts')).default as unknown as CommandModule<object, object>))
+    .command(lazy('list', 'presets and contracts that are offered', async () => (await import('./list.ts')).list))
+    .command(lazy('show <name>', 'one kernel or contract: configuration, bytes, shared memory, grid, parameters', async () => (await import('./show.ts')).show))
+    .command(lazy('doctor', 'what of this machine is ready, and the fix for what is not', async () => (await import('./doctor.ts')).doctor))
+    .command(lazy('calibrate [dump]', 'codebooks from K/V dumps', async () => (await import('./calibrate.ts')).default))
+    .command(lazy('demo', 'the whole algorithm on real K/V that ships in the repository', async () => (await import('./demo.ts')).default))
     .command(notBuilt)
     .option('json', { type: 'boolean', default: false, global: true, describe: 'JSON on stdout: one object, or one per line' })
     .option('quiet', { alias: 'q', type: 'boolean', default: false, global: true, describe: 'no talk on stderr' })

@@ -11,6 +11,7 @@ import { PRESETS, presetOf } from '../presets.ts';
 import { contractsOf, dtypeOf, parseRecipe, rejectRecipe, setAxis, type Dtype, type Recipe } from '../recipe.ts';
 import { kernelsOf, SHIPPED_ARCHS, shippedContracts } from '../ship.ts';
 import { misfit } from '../tile.ts';
+import { kernelOf } from './names.ts';
 
 /** The folder of package.json. */
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -101,9 +102,11 @@ export async function selectKernels(options: RecipeOptions & { arch: string; onl
     for (const contract of headDims.flatMap((d) => contractsOf(recipe, d, dtype))) contracts.set(contractName(contract), contract);
   }
 
-  const all = kernelsOf(contracts.values(), archs);
+  const all = kernelsOf([...contracts.values()], archs);
   const glob = options.only === undefined ? undefined : globOf(options.only);
-  const kernels = glob ? all.filter((kernel) => glob.test(kernelName(kernel)) || glob.test(contractName(kernel.contract))) : all;
+  const kernels = all.filter((kernel) => !glob || glob.test(kernelName(kernel)) || glob.test(contractName(kernel.contract)));
+  // A whole name means that kernel, committed or not: the command in a stamp works for every file.
+  if (kernels.length === 0 && !/[*?]/.test(options.only!)) kernels.push(kernelOf(options.only!, archs[0]!.name));
   if (kernels.length === 0) {
     const near = nearest(options.only!, all.flatMap((kernel) => [kernelName(kernel), contractName(kernel.contract)]));
     throw new UsageError(`--only ${options.only}: no kernel matches`, near.length > 0 ? `did you mean ${near[0]}?` : '"gen list" names what is offered; quote the glob');

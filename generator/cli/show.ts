@@ -1,18 +1,17 @@
 // gen show: one kernel or contract: what it computes, its bytes, how to launch it.
 import type { CommandModule } from 'yargs';
 import { paramStruct, structLayout } from '../abi.ts';
-import { parseArchs } from '../arch.ts';
-import { isCacheContract, reject } from '../contract.ts';
-import { renderKernel, sourcePath } from '../emit.ts';
-import { nearest, UsageError } from '../errors.ts';
+import { isCacheContract } from '../contract.ts';
 import { gridOfTile } from '../launch.ts';
 import { layoutOf } from '../manifest.ts';
-import { contractName, kernelName, parseContractName, parseKernelName, type Kernel } from '../name.ts';
+import { contractName, kernelName, sourcePath, type Kernel } from '../name.ts';
 import { sharedBytes } from '../shared.ts';
 import { shippedKernels } from '../ship.ts';
-import { defaultTile, misfit, threadsOf } from '../tile.ts';
-import { readBuild } from '../../tuner/compile.ts';
+import { renderKernel } from '../source.ts';
+import { threadsOf } from '../tile.ts';
+import { readBuild } from '../../tuner/build.ts';
 import type { Global } from './commands.ts';
+import { kernelOf } from './names.ts';
 import { out, outJson } from './print.ts';
 import { GENERATED } from './select.ts';
 
@@ -20,27 +19,6 @@ interface ShowOptions extends Global {
   name: string;
   arch: string;
   source: boolean;
-}
-
-/** The kernel of a kernel's name, or of a contract's name with the default tile. Throws UsageError with nearest names, or with the reasons why it is not offered. */
-export function kernelOf(name: string, arch: string): Kernel {
-  let kernel: Kernel;
-  try {
-    if (name.includes('__')) kernel = parseKernelName(name);
-    else {
-      const contract = parseContractName(name);
-      kernel = { contract, arch: parseArchs(arch, () => [])[0]!, tile: defaultTile(contract.op) };
-    }
-  } catch (error) {
-    if (error instanceof UsageError) throw error;
-    const known = shippedKernels().flatMap((k) => [contractName(k.contract), kernelName(k)]);
-    const near = nearest(name, known);
-    throw new UsageError((error as Error).message, near.length > 0 ? `did you mean ${near.join(' or ')}?` : '"gen list" names what is offered');
-  }
-  const why = reject(kernel.contract);
-  if (why.length === 0) why.push(...misfit(kernel.contract, kernel.tile, kernel.arch));
-  if (why.length > 0) throw new UsageError(`${name} is not offered:\n${why.map((reason) => `  ${reason}`).join('\n')}`, '"gen list" names what is');
-  return kernel;
 }
 
 async function describe(kernel: Kernel) {

@@ -1,9 +1,10 @@
-// Tests generator/emit.ts: kernels as text.
+// Tests generator/emit.ts and source.ts: kernels as text.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { emitAll, renderKernel, sourcePath } from '../../generator/emit.ts';
-import { kernelName, parseKernelName } from '../../generator/name.ts';
+import { emitAll } from '../../generator/emit.ts';
+import { kernelName, parseKernelName, sourcePath } from '../../generator/name.ts';
 import { shippedKernels } from '../../generator/ship.ts';
+import { renderKernel } from '../../generator/source.ts';
 import { stampedInputs } from '../../generator/stamp.ts';
 
 const kernels = shippedKernels();
@@ -20,7 +21,7 @@ test('a source is stamped, whole, and named after its kernel throughout', () => 
     assert.ok(text.includes(`//   kernel    ${name}\n`) && text.includes(`--only ${name}\n`));
     assert.match(text, new RegExp(`namespace ${name}_ \\{`));
     assert.match(text, new RegExp(`extern "C" __global__ void __launch_bounds__\\(${kernel.tile.warps * 32}(, \\d+)?\\)\\n${name}\\(const __grid_constant__ antkv_${kernel.contract.op}_params p\\)`));
-    assert.not.match(text, /\{\{\w|undefined|NaN|\/(home|work|tmp|root)\//);
+    assert.not.match(text, /\{\{\w|[=(,] ?(undefined|NaN)\b|\/(home|work|tmp|root)\//);
     assert.ok(text.split('\n').length <= 900, `${name} has ${text.split('\n').length} lines`);
   }
 });
@@ -31,7 +32,7 @@ test('two kernels that differ have different inputs', () => {
 
 test('the tree has a source per kernel and what surrounds them, under 1 MB', () => {
   const files = emitAll(kernels);
-  const around = ['antkv.h', 'antkv_device.cuh', 'antkv_format.h', 'antkv_params.py', 'antkv_params.rs', 'antkv_params.ts', 'manifest.json', 'manifest.schema.json', 'recipe.schema.json'];
+  const around = ['antkv.h', 'antkv_device.cuh', 'antkv_format.h', 'antkv_kernels.h', 'antkv_launch.h', 'antkv_params.py', 'antkv_params.rs', 'antkv_params.ts', 'manifest.json', 'manifest.schema.json', 'recipe.schema.json'];
   assert.equal([...files.keys()].sort(), [...kernels.map(sourcePath), ...around].sort());
   for (const [path, text] of files) assert.ok(text.endsWith('\n') && !text.includes('\r'), path);
   assert.ok([...files.values()].reduce((sum, text) => sum + Buffer.byteLength(text), 0) < 2 ** 20);

@@ -2,10 +2,10 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { z } from 'zod';
-import { renderKernel } from '../../generator/emit.ts';
 import { buildManifest, Manifest, manifestSchema, printJson } from '../../generator/manifest.ts';
 import { contractName, kernelName } from '../../generator/name.ts';
 import { shippedKernels } from '../../generator/ship.ts';
+import { renderKernel } from '../../generator/source.ts';
 import { VERSIONS } from '../../generator/versions.ts';
 
 const kernels = shippedKernels();

@@ -1,14 +1,15 @@
-// Tests tuner/compile.ts on a fake nvcc, and on the real one where it is there.
+// Tests tuner/compile.ts and build.ts on a fake nvcc, and on the real one where it is there.
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { emitAll, sourcePath, type Files } from '../../generator/emit.ts';
-import { kernelName, type Kernel } from '../../generator/name.ts';
+import { emitAll, type Files } from '../../generator/emit.ts';
+import { fatbinPath, kernelName, sourcePath, type Kernel } from '../../generator/name.ts';
 import { shippedKernels } from '../../generator/ship.ts';
 import { apply, plan } from '../../generator/write.ts';
+import { readBuild, writeBuild } from '../../tuner/build.ts';
 import { cacheDir } from '../../tuner/cache.ts';
-import { compileAll, dropStale, fatbinPath, readBuild, writeBuild } from '../../tuner/compile.ts';
+import { compileAll, dropStale } from '../../tuner/compile.ts';
 import { findNvcc, type Nvcc } from '../../tuner/nvcc.ts';
 import { temporaryFolder } from '../folder.ts';
 import { fakeNvcc, WORKS } from './fake.ts';

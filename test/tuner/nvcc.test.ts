@@ -17,6 +17,7 @@ test('the command line makes one fatbin of machine code and PTX, with relative p
 
 test('nvcc is looked for on PATH, then where CUDA is installed', () => {
   assert.equal(nvccCandidates({ PATH: '/a:/b', CUDA_HOME: '/c', CUDA_PATH: '' }), ['/a/nvcc', '/b/nvcc', '/c/bin/nvcc', '/usr/local/cuda/bin/nvcc']);
+  assert.equal(nvccCandidates({ PATH: '/a', CUDACXX: '/mine/nvcc' }), ['/mine/nvcc']);
 });
 
 test('an nvcc that is there tells its version; one that does not counts as none', async () => {

@@ -1,5 +1,5 @@
-// Dumps on disk, read tensor by tensor, and result files that are whole or not there.
-import { accessSync, closeSync, constants, fstatSync, openSync, readSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+// Dumps on disk, read tensor by tensor; and whether a result can be written, asked before the work.
+import { accessSync, closeSync, constants, fstatSync, openSync, readSync, rmSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { EnvironmentError, InputError } from '../../generator/errors.ts';
 import { parseDump, type Dump } from '../../generator/format.ts';
@@ -79,18 +79,6 @@ export function checkWritable(path: string): void {
     closeSync(openSync(probe, 'w'));
     rmSync(probe);
   } catch (error) {
-    throw cannotWrite(path, error);
-  }
-}
-
-/** Writes a file whole: into a temporary file beside it, then renamed. Throws EnvironmentError and leaves nothing behind when it cannot. */
-export function writeWhole(path: string, bytes: Uint8Array): void {
-  const temporary = `${resolve(path)}.${process.pid}.tmp`;
-  try {
-    writeFileSync(temporary, bytes);
-    renameSync(temporary, path);
-  } catch (error) {
-    rmSync(temporary, { force: true });
     throw cannotWrite(path, error);
   }
 }

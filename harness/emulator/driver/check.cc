@@ -15,7 +15,7 @@ namespace {
 constexpr uint32_t kSharedPages = (256 << 10) / ShadowPage::kBytes;
 
 Record tick = 1;  // never goes back, so that shadows need no clearing from block to block
-Record launch_first, block_first, block_start;
+Clock now_shared, now_global;  // kept up to date by the barriers; clock_for() fills in the access
 Record warp_start[1024 / kWarp];
 std::unique_ptr<ShadowPage> shared_shadow[kSharedPages];
 std::unordered_map<uint64_t, std::unique_ptr<ShadowPage>> global_shadow;  // by page number; for one launch
@@ -31,10 +31,12 @@ struct {
   std::string story;
 } pending;
 
-Clock clock_for(int thread, Access how, int line, bool global) {
+const Clock& clock_for(Clock& c, int thread, Access how, int line) {
   const Access kind = how == Access::matrix ? Access::load : how;
-  const Record now = tick << kTickShift | Record(thread) << 18 | Record(line > 0xffff ? 0xffff : line) << 2 | Record(kind);
-  return {launch_first << kTickShift, block_first << kTickShift, block_start << kTickShift, warp_start[thread / kWarp] << kTickShift, now, thread, global};
+  c.now = tick << kTickShift | Record(thread) << 18 | Record(line > 0xffff ? 0xffff : line) << 2 | Record(kind);
+  c.warp_start = warp_start[thread / kWarp];
+  c.thread = thread;
+  return c;
 }
 
 std::string who(Record r, int thread, bool shared) {
@@ -65,7 +67,7 @@ std::string block_of(Record r) {
       break;
     default:
       story = text("%s: ", shared ? "shared-race" : "global-race") + what + " and " + who(r, thread, shared);
-      if (!shared && r >> kTickShift < block_first) {
+      if (!shared && r < now_global.block_first) {
         story += " of " + block_of(r) + ": blocks of one launch are not ordered; look for overlapping outputs";
       } else if (record_thread(r) / kWarp == thread / kWarp) {
         story += ": no warp_barrier lies between (shuffles, votes and matrix instructions do not order memory)";
@@ -91,22 +93,39 @@ void remember_uninitialised(int thread, uint64_t at, uint32_t bytes, Access how,
 void shadow_shared(int thread, uint64_t offset, uint32_t bytes, Access how, const char* file, int line) {
   auto& page = shared_shadow[offset / ShadowPage::kBytes];
   if (!page) page.reset(new ShadowPage);
-  const Verdict v = page->access(clock_for(thread, how, line, false), uint32_t(offset % ShadowPage::kBytes), bytes, how);
+  const Verdict v = page->access(clock_for(now_shared, thread, how, line), uint32_t(offset % ShadowPage::kBytes), bytes, how);
   if (v.fatal()) found(v, thread, offset, bytes, how, true, file, line);
   if (v.finding == Finding::uninitialised) remember_uninitialised(thread, offset, bytes, how, file, line);
+}
+
+[[noreturn]] void bad_shared_at(int thread, const void* p, uint32_t bytes, Access how, const char* file, int line) {
+  const int64_t at = int64_t(uintptr_t(p) - uintptr_t(machine.shared));
+  const auto size = static_cast<unsigned long long>(machine.shared_bytes);
+  const std::string what = text("%s of %u bytes at shared %c %#llx", access_name(how, true), bytes, at < 0 ? '-' : '+', static_cast<unsigned long long>(at < 0 ? -at : at));
+  if (at >= 0 && uint64_t(at) + bytes <= machine.shared_bytes) {
+    stop_at(thread, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned: " + what + text(", not a multiple of %u; look for a row pitch or a sub-buffer that is not padded", bytes), file, line);
+  }
+  if (at < -(1 << 24) || at > (1 << 24)) {
+    stop_at(thread, CUDA_ERROR_ILLEGAL_ADDRESS, text("shared-out-of-bounds: %s of %u bytes at %p, which is not shared memory at all; look for a global pointer in a shared accessor",
+                                          access_name(how, true), bytes, p), file, line);
+  }
+  stop_at(thread, CUDA_ERROR_ILLEGAL_ADDRESS, "shared-out-of-bounds: " + what + text(", with %llu bytes launched; look for an index past the end, or too small a launch size", size), file, line);
 }
 
 }  // namespace
 
 void start_checks() {
-  launch_first = ++tick;
+  tick++;
+  for (Clock* c : {&now_shared, &now_global}) c->launch_first = tick << kTickShift;
+  now_global.global = true;
   blocks_by_tick.clear();
 }
 
 void start_block_checks(long long block) {
   pending.is = false;
-  block_first = block_start = ++tick;
-  for (Record& w : warp_start) w = tick;
+  tick++;
+  for (Clock* c : {&now_shared, &now_global}) c->block_first = c->block_start = tick << kTickShift;
+  for (Record& w : warp_start) w = tick << kTickShift;
   if (settings.race > 1) blocks_by_tick.emplace_back(tick, block);
 }
 
@@ -123,11 +142,12 @@ void end_checks() {
 }
 
 void after_collective(int warp, Collective kind) {
-  if (kind == Collective::warp_barrier || settings.warp_order) warp_start[warp] = ++tick;
+  if (kind == Collective::warp_barrier || settings.warp_order) warp_start[warp] = ++tick << kTickShift;
 }
 void after_block_barrier() {
   if (pending.is) stop(CUDA_ERROR_LAUNCH_FAILED, "", "", 0);  // pending_finding() has the words
-  block_start = ++tick;
+  tick++;
+  for (Clock* c : {&now_shared, &now_global}) c->block_start = tick << kTickShift;
 }
 void before_block_end() {
   if (pending.is) stop(CUDA_ERROR_LAUNCH_FAILED, "", "", 0);
@@ -159,37 +179,24 @@ void on_global(const void* p, uint32_t bytes, Access how, const char* file, int 
     newest_shadow = page.get();
   }
   const Access kind = how == Access::copy ? Access::load : how;
-  const Verdict v = newest_shadow->access(clock_for(machine.thread, kind, line, true), uint32_t(at % ShadowPage::kBytes), bytes, kind);
+  const Verdict v = newest_shadow->access(clock_for(now_global, machine.thread, kind, line), uint32_t(at % ShadowPage::kBytes), bytes, kind);
   if (v.fatal()) found(v, machine.thread, at, bytes, how, false, file, line);
 }
 
 void check_matrix_row(int thread, const void* row, const char* file, int line) {
   const uint64_t at = uintptr_t(row) - uintptr_t(machine.shared);
   if (at > machine.shared_bytes || at + 16 > machine.shared_bytes || at % 16) {
-    machine.thread = thread;  // the lane that gave the address
-    bad_shared(row, 16, Access::matrix, file, line);
+    bad_shared_at(thread, row, 16, Access::matrix, file, line);
   }
   if (settings.counters) count_access(thread, true, at, 16, Access::matrix, file, line);
   if (settings.race) shadow_shared(thread, at, 16, Access::matrix, file, line);
 }
 
 void copy_arrived(uint32_t offset, int line) {
-  shared_shadow[offset / ShadowPage::kBytes]->arrive(clock_for(machine.thread, Access::copy, line, false), offset % ShadowPage::kBytes);
+  shared_shadow[offset / ShadowPage::kBytes]->arrive(clock_for(now_shared, machine.thread, Access::copy, line), offset % ShadowPage::kBytes);
 }
 
-void bad_shared(const void* p, uint32_t bytes, Access how, const char* file, int line) {
-  const int64_t at = int64_t(uintptr_t(p) - uintptr_t(machine.shared));
-  const auto size = static_cast<unsigned long long>(machine.shared_bytes);
-  const std::string what = text("%s of %u bytes at shared %c %#llx", access_name(how, true), bytes, at < 0 ? '-' : '+', static_cast<unsigned long long>(at < 0 ? -at : at));
-  if (at >= 0 && uint64_t(at) + bytes <= machine.shared_bytes) {
-    stop(CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned: " + what + text(", not a multiple of %u; look for a row pitch or a sub-buffer that is not padded", bytes), file, line);
-  }
-  if (at < -(1 << 24) || at > (1 << 24)) {
-    stop(CUDA_ERROR_ILLEGAL_ADDRESS, text("shared-out-of-bounds: %s of %u bytes at %p, which is not shared memory at all; look for a global pointer in a shared accessor",
-                                          access_name(how, true), bytes, p), file, line);
-  }
-  stop(CUDA_ERROR_ILLEGAL_ADDRESS, "shared-out-of-bounds: " + what + text(", with %llu bytes launched; look for an index past the end, or too small a launch size", size), file, line);
-}
+void bad_shared(const void* p, uint32_t bytes, Access how, const char* file, int line) { bad_shared_at(machine.thread, p, bytes, how, file, line); }
 
 void bad_global(const void* p, uint32_t bytes, Access how, const char* file, int line) {
   if (uintptr_t(p) - uintptr_t(machine.shared) < machine.shared_bytes) {

@@ -25,10 +25,11 @@ struct CUgraphExec_st {
 
 namespace {
 
-std::set<CUstream> streams;
-std::set<CUevent> events;
-std::set<CUgraph> graphs;
-std::set<CUgraphExec> executables;
+// Never destroyed: consumers may still call from their own exit handlers.
+std::set<CUstream>& streams = *new std::set<CUstream>;
+std::set<CUevent>& events = *new std::set<CUevent>;
+std::set<CUgraph>& graphs = *new std::set<CUgraph>;
+std::set<CUgraphExec>& executables = *new std::set<CUgraphExec>;
 int capturing = 0;
 
 bool default_stream(CUstream s) { return uintptr_t(s) <= 2; }  // null, legacy, per thread

@@ -12,8 +12,9 @@
 #define ANTKV_ASAN 1
 #endif
 
-#if !defined(__x86_64__) && !defined(__aarch64__)
+#if defined(ANTKV_UCONTEXT) || (!defined(__x86_64__) && !defined(__aarch64__))
 #include <ucontext.h>
+#undef ANTKV_UCONTEXT  // -DANTKV_UCONTEXT forces it, to try it out
 #define ANTKV_UCONTEXT 1
 #endif
 
@@ -22,7 +23,8 @@ extern "C" void antkv_emu_switch(void** save, void* to);
 #endif
 
 // Only what the C ABI lets a callee keep; the floating-point control words never change in a kernel.
-#if defined(__x86_64__)
+#if defined(ANTKV_UCONTEXT)
+#elif defined(__x86_64__)
 __asm__(R"(
   .text
   .p2align 4

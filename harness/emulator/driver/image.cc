@@ -20,7 +20,8 @@ constexpr int kCudaMachine = 190;  // EM_CUDA
 constexpr uint32_t kFatbinMagic = 0xba55ed50, kFatbinWrapperMagic = 0x466243b1;
 constexpr const char* kHowTo = "build the kernel's .cu for the emulator with g++ and harness/emulator/entry.cc (harness/emulator/README.md), and pass that .so";
 
-std::set<LoadedImage*> loaded;
+// Never destroyed: consumers may still call from their own exit handlers.
+std::set<LoadedImage*>& loaded = *new std::set<LoadedImage*>;
 
 /// Refuses everything but a host ELF; `head` holds at least 64 bytes.
 CUresult recognise(const unsigned char* head) {

@@ -43,12 +43,19 @@ Run run;
 
 int current_order() { return run.phase % kOrders; }
 
+/// Thrown by stop_at: unwinds the fibre that found the problem. The others are left where they are; kernels own nothing.
+struct Stopped {};
+
 void fibre_main() {
   fibre_started();
-  run.request->image->call(run.request->params.data());
-  Thread& t = run.threads[size_t(machine.thread)];
-  t.state = State::done;
-  next_fibre(t);
+  try {
+    run.request->image->call(run.request->params.data());
+    Thread& t = run.threads[size_t(machine.thread)];
+    t.state = State::done;
+    next_fibre(t);
+  } catch (const Stopped&) {
+  }
+  switch_fibre(run.threads[size_t(machine.thread)].fibre, run.main, true);
   __builtin_unreachable();
 }
 
@@ -141,8 +148,7 @@ void next_fibre(Thread& from) {
     }
     if (!at_block) {
       before_block_end();
-      switch_fibre(from.fibre, run.main, true);
-      __builtin_unreachable();
+      return;  // to fibre_main, which goes back to the launch
     }
     if (at_block != run.threads_live || !together) {
       stop_at(int(first_waiting - run.threads.data()), CUDA_ERROR_LAUNCH_FAILED,
@@ -272,8 +278,7 @@ void stop_at(int thread, CUresult code, const std::string& what, const char* fil
   std::string cause = what;
   if (pending_finding(cause, thread, file, line)) code = CUDA_ERROR_LAUNCH_FAILED;
   run.result = fail(code, cause + place(thread, file, line));
-  switch_fibre(run.threads[size_t(machine.thread)].fibre, run.main, true);
-  __builtin_unreachable();
+  throw Stopped{};
 }
 void stop(CUresult code, const std::string& what, const char* file, int line) { stop_at(machine.thread, code, what, file, line); }
 

@@ -26,7 +26,7 @@ struct Clock {
   Record warp_start;
   Record now;           // this access
   int thread;
-  bool global;          // blocks of one launch are never ordered; shared memory is one block's
+  bool global = false;  // blocks of one launch are never ordered; shared memory is one block's
 };
 
 /// Enough of a set of readers to find one that is unordered with any later access, if there is one:

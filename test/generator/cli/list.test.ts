@@ -1,13 +1,18 @@
 // Tests generator/cli/list.ts, show.ts and doctor.ts.
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { offeredContracts } from '../../../generator/cli/list.ts';
 import { OPS, reject } from '../../../generator/contract.ts';
-import { renderKernel } from '../../../generator/emit.ts';
 import { contractName, parseContractName, parseKernelName } from '../../../generator/name.ts';
 import { shippedContracts } from '../../../generator/ship.ts';
+import { renderKernel } from '../../../generator/source.ts';
+import { parallel } from '../../parallel.ts';
+import { fakeNvcc } from '../../tuner/fake.ts';
 import { everyContract } from '../products.ts';
 import { gen } from './run.ts';
+
+const together = parallel(test);
 
 test('the short way to the offered contracts finds them all', () => {
   for (const op of OPS) {
@@ -17,7 +22,7 @@ test('the short way to the offered contracts finds them all', () => {
   }
 });
 
-test('list --json: one object a line; what is offered parses and is not rejected', async () => {
+together('list --json: one object a line; what is offered parses and is not rejected', async () => {
   const { exitCode, stdout } = await gen(['list', '--json']);
   assert.is(exitCode, 0);
   const rows = stdout.split('\n').map((line) => JSON.parse(line) as { kind: string; name: string; offered: boolean; shipped: boolean });
@@ -27,7 +32,7 @@ test('list --json: one object a line; what is offered parses and is not rejected
   assert.equal(rows.filter(({ kind, offered }) => kind === 'preset' && offered).map(({ name }) => name), ['antkv-2', 'antkv-1', 'antkv-1-fast', 'f16']);
 });
 
-test('list --why gives a reason for all that is refused, and the list without it refuses nothing', async () => {
+together('list --why gives a reason for all that is refused, and the list without it refuses nothing', async () => {
   const { stdout } = await gen(['list', '--why', '--json']);
   const refused = stdout.split('\n').map((line) => JSON.parse(line) as { kind: string; name: string; offered: boolean; why: string[] }).filter(({ offered }) => !offered);
   assert.ok(refused.length > 100);
@@ -37,7 +42,7 @@ test('list --why gives a reason for all that is refused, and the list without it
   assert.not.match((await gen(['list'])).stdout, /^refused/m);
 });
 
-test('show prints one kernel, by its name or its contract\'s', async () => {
+together('show prints one kernel, by its name or its contract\'s', async () => {
   const name = 'antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain';
   const kernel = `${name}__sm80_w4_t64_s2`;
   const { exitCode, stdout } = await gen(['show', name, '--json']);
@@ -52,7 +57,7 @@ test('show prints one kernel, by its name or its contract\'s', async () => {
   assert.match(words, new RegExp(`antkv_decode_params, ${facts.params.bytes} B`));
 });
 
-test('show --source prints exactly the file, also of a kernel that is not committed', async () => {
+together('show --source prints exactly the file, also of a kernel that is not committed', async () => {
   const name = 'antkv_encode_d64_k4c8b_v8c8b_f16__sm90_w8_t64';
   const { exitCode, stdout } = await gen(['show', name, '--source']);
   assert.is(exitCode, 0);
@@ -60,13 +65,13 @@ test('show --source prints exactly the file, also of a kernel that is not commit
   assert.is(contractName(parseKernelName(name).contract), 'antkv_encode_d64_k4c8b_v8c8b_f16');
 });
 
-test('show refuses a tile that does not fit, with the reason', async () => {
+together('show refuses a tile that does not fit, with the reason', async () => {
   const { exitCode, stderr } = await gen(['show', 'antkv_decode_d128_kf16_vf16_f16__sm86_w8_t256_s4']);
   assert.is(exitCode, 2);
   assert.match(stderr, /B of shared memory, sm86 has 101376 per block/);
 });
 
-test('doctor: each line is ok, warn or fail; all but ok name a fix', async () => {
+together('doctor: each line is ok, warn or fail; all but ok name a fix', async () => {
   const { exitCode, stdout } = await gen(['doctor', '--json']);
   const found = stdout.split('\n').map((line) => JSON.parse(line) as { what: string; state: string; says: string; fix?: string });
   assert.equal(found.map(({ what }) => what).filter((what) => ['Node', 'nvcc', 'host compiler', 'output', 'build cache'].includes(what)), ['Node', 'nvcc', 'host compiler', 'output', 'build cache']);
@@ -74,15 +79,14 @@ test('doctor: each line is ok, warn or fail; all but ok name a fix', async () =>
   assert.is(exitCode, found.some(({ state }) => state === 'fail') ? 3 : 0);
 });
 
-test('doctor: a cache that cannot be written fails with the fix', async () => {
+together('doctor: a cache that cannot be written fails with the fix', async () => {
   const { exitCode, stdout } = await gen(['doctor'], { ANTKV_CACHE: '/dev/null/cache' });
   assert.is(exitCode, 3);
   assert.match(stdout, /fail {2}build cache +cannot write .*\n +fix: set ANTKV_CACHE/);
 });
 
-test('doctor: an nvcc too old for the architecture fails', async () => {
-  const { fakeNvcc } = await import('../../tuner/fake.ts');
-  const { exitCode, stdout } = await gen(['doctor', '--arch', 'sm100'], { PATH: `${fakeNvcc('exit 1')}:${process.env['PATH']}` });
+together('doctor: an nvcc too old for the architecture fails', async () => {
+  const { exitCode, stdout } = await gen(['doctor', '--arch', 'sm100'], { CUDACXX: join(fakeNvcc('exit 1'), 'nvcc') });
   assert.is(exitCode, 3);
   assert.match(stdout, /fail {2}nvcc +12\.4\.131 cannot compile for sm100\n +fix: install CUDA 12\.8/);
 });

@@ -7,7 +7,10 @@ import * as assert from 'uvu/assert';
 import { ROOT } from '../../../generator/cli/select.ts';
 import { COMMANDS, NOT_BUILT } from '../../../generator/cli/commands.ts';
 import { temporaryFolder } from '../../folder.ts';
+import { parallel } from '../../parallel.ts';
 import { gen } from './run.ts';
+
+const together = parallel(test);
 
 const MISTAKES: [words: string[], what: RegExp, fix: RegExp][] = [
   [['lst'], /unknown command "lst"/, /did you mean list\?/],
@@ -17,6 +20,8 @@ const MISTAKES: [words: string[], what: RegExp, fix: RegExp][] = [
   [['--ach', 'sm80', '--out', 'OUT'], /Unknown argument: ach/, /gen --help/],
   [['list', '--wy'], /Unknown argument: wy/, /gen --help/],
   [['list', 'more'], /Unknown (argument|command): more/, /gen --help/],
+  [['demo', 'more'], /Unknown (argument|command): more/, /gen --help/],
+  [['calibrate', 'a', 'b', '--out', 'OUT'], /Unknown (argument|command): b/, /gen --help/],
   [['show'], /Not enough non-option arguments/, /gen --help/],
   [['--arch', 'sm81', '--out', 'OUT'], /unknown architecture "sm81"/, /sm80/],
   [['--arch', '', '--out', 'OUT'], /empty architecture|Not enough arguments/, /sm80|gen --help/],
@@ -31,10 +36,10 @@ const MISTAKES: [words: string[], what: RegExp, fix: RegExp][] = [
   [['--set', 'k=4c8b'], /is not one of the committed kernels/, /--out DIR/],
   [['show', 'antkv_decod'], /not a contract's name/, /antkv_decode/],
   [['show', 'antkv_decode_d256_k8c8b_v8c8b_f16'], /headDim 256: not built yet/, /gen list/],
-  ...NOT_BUILT.map((name): [string[], RegExp, RegExp] => [[name, '--out', 'OUT'], new RegExp(`"gen ${name}" is not built yet`), /gen --help/]),
+  ...['verify', 'advise'].map((name): [string[], RegExp, RegExp] => [[name, '--out', 'OUT'], new RegExp(`"gen ${name}" is not built yet`), /gen --help/]),
 ];
 
-test('every mistake is a usage error with a fix, and writes nothing', async () => {
+together('every mistake is a usage error with a fix, and writes nothing', async () => {
   const before = readdirSync(join(ROOT, 'generated'), { recursive: true }).length;
   const queue = [...MISTAKES];
   const worker = async (): Promise<void> => {
@@ -53,20 +58,20 @@ test('every mistake is a usage error with a fix, and writes nothing', async () =
   assert.is(readdirSync(join(ROOT, 'generated'), { recursive: true }).length, before);
 });
 
-test('--help names every command that is built and none that is not', async () => {
+together('--help names every command that is built and none that is not', async () => {
   const { exitCode, stdout } = await gen(['--help']);
   assert.is(exitCode, 0);
   for (const name of COMMANDS) assert.match(stdout, new RegExp(`^ +gen ${name}\\b`, 'm'));
   for (const name of NOT_BUILT) assert.not.match(stdout, new RegExp(`^ +gen ${name}\\b`, 'm'));
 });
 
-test('an error is one JSON object with --json', async () => {
+together('an error is one JSON object with --json', async () => {
   const { exitCode, stdout } = await gen(['--json', '--preset', 'antkv1']);
   assert.equal(JSON.parse(stdout), { error: 'unknown preset "antkv1"', fix: 'did you mean antkv-1 or antkv-4 or antkv-2?', exitCode: 2 });
   assert.is(exitCode, 2);
 });
 
-test('a broken config file is an input error', async () => {
+together('a broken config file is an input error', async () => {
   const cwd = temporaryFolder();
   writeFileSync(join(cwd, 'antkv.config.json'), '{ "archh": "sm80" }');
   const { exitCode, stderr } = await gen(['--dry-run', '--out', join(cwd, 'out')], {}, { cwd });
@@ -74,7 +79,7 @@ test('a broken config file is an input error', async () => {
   assert.match(stderr, /antkv\.config\.json:[\s\S]*archh[\s\S]*fix: members: .*arch/);
 });
 
-test('flags win over the config file, and --print-config shows what holds', async () => {
+together('flags win over the config file, and --print-config shows what holds', async () => {
   const cwd = temporaryFolder();
   writeFileSync(join(cwd, 'antkv.config.json'), '{ "arch": "sm90", "out": "there", "compile": false, "set": ["window=64"] }');
   const { exitCode, stdout } = await gen(['--print-config', '--arch', 'sm86'], {}, { cwd });
@@ -84,7 +89,7 @@ test('flags win over the config file, and --print-config shows what holds', asyn
   assert.equal(readdirSync(cwd), ['antkv.config.json']);
 });
 
-test('without node_modules there is one clear line', async () => {
+together('without node_modules there is one clear line', async () => {
   const dir = temporaryFolder();
   cpSync(join(ROOT, 'generator/gen.mjs'), join(dir, 'gen.mjs'));
   const { exitCode, stderr } = await execa(process.execPath, [join(dir, 'gen.mjs')], { reject: false });
@@ -92,14 +97,14 @@ test('without node_modules there is one clear line', async () => {
   assert.is(stderr, 'gen: tsx is not installed\n  fix: run "npm ci" in the folder of package.json');
 });
 
-test('an old Node gets one clear line', async () => {
+together('an old Node gets one clear line', async () => {
   const pretend = "data:text/javascript,Object.defineProperty(process,'versions',{value:{...process.versions,node:'18.19.1'}})";
   const { exitCode, stderr } = await execa(process.execPath, ['--import', pretend, join(ROOT, 'generator/gen.mjs')], { reject: false });
   assert.is(exitCode, 3);
   assert.is(stderr, 'gen: Node 18.19.1 is too old\n  fix: install Node 20.19 or newer');
 });
 
-test('output into a closed pipe is no error', async () => {
+together('output into a closed pipe is no error', async () => {
   const { exitCode } = await execa('sh', ['-c', `"${process.execPath}" "${join(ROOT, 'generator/gen.mjs')}" list --json | head -1 > /dev/null`], { reject: false });
   assert.is(exitCode, 0);
 });

@@ -1,14 +1,11 @@
 // Runs the command line as a user would, with a cache and, if wanted, a compiler of its own.
 import { execaNode, type Options } from 'execa';
-import { existsSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { ROOT } from '../../../generator/cli/select.ts';
 import { temporaryFolder } from '../../folder.ts';
 
-/** PATH without any nvcc. */
-export const PATH_WITHOUT_NVCC = (process.env['PATH'] ?? '').split(delimiter).filter((dir) => !existsSync(join(dir, 'nvcc'))).join(delimiter);
-/** False where nvcc sits in the usual place, which no PATH can hide. */
-export const CAN_HIDE_NVCC = !existsSync('/usr/local/cuda/bin/nvcc');
+/** The environment of a machine without nvcc. */
+export const WITHOUT_NVCC = { CUDACXX: '/nonexistent/nvcc' };
 
 const cache = temporaryFolder();
 
@@ -16,7 +13,7 @@ const cache = temporaryFolder();
 export const startGen = (words: readonly string[], env: Record<string, string> = {}, options: Options = {}) =>
   execaNode(join(ROOT, 'generator/gen.mjs'), words, {
     reject: false, nodeOptions: [], cwd: ROOT, timeout: 120_000, ...options,
-    env: { ANTKV_CACHE: cache, CUDA_HOME: '', CUDA_PATH: '', NO_COLOR: '1', ...env },
+    env: { ANTKV_CACHE: cache, NO_COLOR: '1', ...env },
   });
 
 /** Runs `gen` to its end. */

@@ -1,28 +1,28 @@
 // What the suites of all ops share: kernels rendered from the templates, built for the emulated driver, and one runner.
 import { findArch } from '../../../generator/arch.ts';
 import { contractOf, reject, type Contract } from '../../../generator/contract.ts';
-import { renderKernel } from '../../../generator/emit.ts';
 import { kernelName } from '../../../generator/name.ts';
+import { renderKernel } from '../../../generator/source.ts';
 import { defaultTile, type Tile } from '../../../generator/tile.ts';
-import { buildEmulatedKernel, buildEmulator, buildRunner } from '../../../tuner/host.ts';
+import { buildEmulatedKernel, buildEmulator, buildRunner, type HostOptions } from '../../../tuner/host.ts';
 import { kernelRef, type CheckOp, type CheckRecord, type CheckRequest, type KernelRef, type Shape } from '../../../tuner/problem.ts';
 import { Runner } from '../../../tuner/runner.ts';
 
 const arch = findArch('sm80')!;
 
 /** A runner on the emulated driver. Close it. */
-export async function emulatedRunner(): Promise<Runner> {
-  const [binary, driver] = await Promise.all([buildRunner(), buildEmulator()]);
+export async function emulatedRunner(options: HostOptions = {}): Promise<Runner> {
+  const [binary, driver] = await Promise.all([buildRunner(options), buildEmulator(options)]);
   return new Runner({ binary, driver });
 }
 
 /** The kernel of a contract, rendered and built for the emulator; the default tile unless one is given. */
-export async function emulated(op: CheckOp, axes: Partial<Contract>, tile: Tile = defaultTile(op)): Promise<KernelRef> {
+export async function emulated(op: CheckOp, axes: Partial<Contract>, tile: Tile = defaultTile(op), options: HostOptions = {}): Promise<KernelRef> {
   const contract = contractOf(op, axes);
   const why = reject(contract);
   if (why.length > 0) throw new Error(why.join('; '));
   const kernel = { contract, arch, tile };
-  return kernelRef(kernelName(kernel), await buildEmulatedKernel(kernelName(kernel), renderKernel(kernel)));
+  return kernelRef(kernelName(kernel), await buildEmulatedKernel(kernelName(kernel), renderKernel(kernel), options));
 }
 
 /** A contract's axes in the words of its name: `d128 8c8b/8c8bq8 pre gain`. */

@@ -1,0 +1,28 @@
+// Kernels by name, as users type them.
+import { parseArchs } from '../arch.ts';
+import { reject } from '../contract.ts';
+import { nearest, UsageError } from '../errors.ts';
+import { contractName, kernelName, parseContractName, parseKernelName, type Kernel } from '../name.ts';
+import { shippedKernels } from '../ship.ts';
+import { defaultTile, misfit } from '../tile.ts';
+
+/** The kernel of a kernel's name, or of a contract's name with the default tile. Throws UsageError with nearest names, or with the reasons why it is not offered. */
+export function kernelOf(name: string, arch: string): Kernel {
+  let kernel: Kernel;
+  try {
+    if (name.includes('__')) kernel = parseKernelName(name);
+    else {
+      const contract = parseContractName(name);
+      kernel = { contract, arch: parseArchs(arch, () => [])[0]!, tile: defaultTile(contract.op) };
+    }
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    const known = shippedKernels().flatMap((k) => [contractName(k.contract), kernelName(k)]);
+    const near = nearest(name, known);
+    throw new UsageError((error as Error).message, near.length > 0 ? `did you mean ${near.join(' or ')}?` : '"gen list" names what is offered');
+  }
+  const why = reject(kernel.contract);
+  if (why.length === 0) why.push(...misfit(kernel.contract, kernel.tile, kernel.arch));
+  if (why.length > 0) throw new UsageError(`${name} is not offered:\n${why.map((reason) => `  ${reason}`).join('\n')}`, '"gen list" names what is');
+  return kernel;
+}

@@ -1,0 +1,19 @@
+// The source of one kernel: a function of its name and the templates, nothing else.
+import { kernelName, type Kernel } from './name.ts';
+import { holesOf, readTemplate, renderTemplate } from './render.ts';
+import { digest, stamp } from './stamp.ts';
+import { viewOf } from './view.ts';
+
+/** The command that makes a file again; what is not committed needs `--out DIR` too. */
+export const remake = (kernel?: Kernel): string => (kernel ? `npx gen --only ${kernelName(kernel)}` : 'npx gen --arch sm80');
+
+/** The source of one kernel. Throws if its shell and its view have drifted apart. */
+export function renderKernel(kernel: Kernel): string {
+  const file = `templates/${kernel.contract.op}.cu.hbs`;
+  const shell = readTemplate(`${kernel.contract.op}.cu.hbs`);
+  const { names, files } = holesOf(shell, file);
+  const view = viewOf(kernel, names.keys());
+  const text = renderTemplate(shell, file, view);
+  const inputs = digest([shell, ...files.map(readTemplate), JSON.stringify(view)]);
+  return stamp({ template: file, kernel: kernelName(kernel), inputs, remake: remake(kernel) }) + text;
+}

@@ -1,0 +1,238 @@
+// What a launch of each op needs: checks of its parameter struct, and its grid. Pure host code, no CUDA; antkv_load.h calls it before every launch.
+#ifndef ANTKV_LAUNCH_H
+#define ANTKV_LAUNCH_H
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "antkv.h"
+#include "antkv_kernels.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Status of every call of antkv_load.h; antkv_check returns 0 and those marked *. */
+enum {
+  ANTKV_OK = 0,
+  ANTKV_ERROR_DRIVER = 1,      /* no CUDA driver, or one that is too old */
+  ANTKV_ERROR_DEVICE = 2,      /* no such device, or one that no kernel is for */
+  ANTKV_ERROR_FOLDER = 3,      /* not a generated folder */
+  ANTKV_ERROR_VERSION = 4,     /* struct (*) or folder of another ABI or layout version */
+  ANTKV_ERROR_CONTRACT = 5,    /* no kernel of that contract */
+  ANTKV_ERROR_IMAGE = 6,       /* a kernel's file is missing, broken, or refused by the driver */
+  ANTKV_ERROR_SHAPE = 7,       /* antkv_shape does not describe a problem */
+  ANTKV_ERROR_STRUCT = 8,      /* * struct_size: another struct, or ANTKV_INIT was forgotten */
+  ANTKV_ERROR_NULL = 9,        /* * a pointer that is needed is null */
+  ANTKV_ERROR_ALIGNMENT = 10,  /* * a pointer or stride is no multiple of 16 bytes */
+  ANTKV_ERROR_VALUE = 11,      /* * a number is out of range, or contradicts another */
+  ANTKV_ERROR_CUDA = 12        /* a driver call failed */
+};
+
+/* A check under way: the kernel, and where the text of a refusal goes. */
+typedef struct antkv_i_call {
+  const antkv_kernel_row* row;
+  char* text;
+  size_t bytes;
+} antkv_i_call;
+
+__attribute__((format(printf, 3, 4))) static inline int antkv_i_refuse(const antkv_i_call* call, int status, const char* format, ...) {
+  int n = snprintf(call->text, call->bytes, "%s: ", antkv_op_names[call->row->op]);
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(call->text + n, call->bytes - (size_t)n, format, arguments);
+  va_end(arguments);
+  return status;
+}
+/* Each text names a field, its value, and what it should be. */
+#define ANTKV_I_NEED(condition, status, ...) \
+  do { \
+    if (!(condition)) return antkv_i_refuse(call, status, __VA_ARGS__); \
+  } while (0)
+#define ANTKV_I_RANGE(field, least, most, why) \
+  ANTKV_I_NEED(p->field >= (least) && p->field <= (most), ANTKV_ERROR_VALUE, #field " is %lld; %s", (long long)p->field, why)
+
+/* What encode, decode and unpack have in common, under the names of their structs. */
+typedef struct {
+  const void *block_table, *page_indptr, *page_indices, *anchors, *anchor_table;
+  int64_t page_stride, page_head_stride, anchor_page_stride, anchor_head_stride;
+  int32_t batch, kv_heads, page_size, max_pages, max_anchor_pages, rotary_dim, rope_interleaved;
+  float attention_factor;
+} antkv_i_cache;
+#define ANTKV_I_CACHE(p) \
+  {(p)->block_table, (p)->page_indptr, (p)->page_indices, (p)->anchors, (p)->anchor_table, (p)->page_stride, (p)->page_head_stride, \
+   (p)->anchor_page_stride, (p)->anchor_head_stride, (p)->batch, (p)->kv_heads, (p)->page_size, (p)->max_pages, (p)->max_anchor_pages, \
+   (p)->rotary_dim, (p)->rope_interleaved, (p)->attention_factor}
+#define ANTKV_I_TEXT_(...) #__VA_ARGS__
+#define ANTKV_I_TEXT(...) ANTKV_I_TEXT_(__VA_ARGS__)
+
+static inline int antkv_i_check_cache(const antkv_i_call* call, const antkv_i_cache* p, int rotates) {
+  const int32_t sizes[] = {ANTKV_PAGE_SIZES};
+  int64_t page_bytes, anchor_bytes = ANTKV_ANCHOR_ROWS * (4 * (int64_t)call->row->head_dim + 4);
+  size_t i = 0;
+  ANTKV_I_RANGE(batch, 1, 65535, "it is 1 to 65535");
+  ANTKV_I_RANGE(kv_heads, 1, 65535, "1 to 65535");
+  while (i < sizeof sizes / sizeof *sizes && sizes[i] != p->page_size) i++;
+  ANTKV_I_NEED(i < sizeof sizes / sizeof *sizes, ANTKV_ERROR_VALUE, "page_size is %d; it is one of " ANTKV_I_TEXT(ANTKV_PAGE_SIZES), p->page_size);
+  page_bytes = (p->page_size / ANTKV_UNIT_TOKENS * (int64_t)call->row->unit_bytes + (call->row->coded ? (p->page_size + 31) / 32 * 4 : 0) + 15) / 16 * 16;
+  ANTKV_I_NEED(p->page_stride >= page_bytes, ANTKV_ERROR_VALUE, "page_stride is %lld; the block of one page and KV head has %lld bytes", (long long)p->page_stride, (long long)page_bytes);
+  ANTKV_I_NEED(p->kv_heads == 1 || p->page_head_stride >= page_bytes, ANTKV_ERROR_VALUE, "page_head_stride is %lld; the block of one page and KV head has %lld bytes",
+               (long long)p->page_head_stride, (long long)page_bytes);
+  if (p->block_table) {
+    ANTKV_I_NEED(!p->page_indptr && !p->page_indices, ANTKV_ERROR_VALUE, "block_table and page_indptr are both given; set one form of page index to null");
+    ANTKV_I_RANGE(max_pages, 1, INT32_MAX, "it is the row stride of block_table");
+  } else {
+    ANTKV_I_NEED(p->page_indptr && p->page_indices, ANTKV_ERROR_NULL, "there is no page index; give block_table, or page_indptr with page_indices");
+  }
+  if (p->anchor_table) {
+    ANTKV_I_NEED(p->anchors, ANTKV_ERROR_NULL, "anchor_table is given but anchors is null; give both, or none");
+    ANTKV_I_RANGE(max_anchor_pages, 1, INT32_MAX, "it is the row stride of anchor_table");
+    ANTKV_I_NEED(p->anchor_page_stride >= anchor_bytes && (p->kv_heads == 1 || p->anchor_head_stride >= anchor_bytes), ANTKV_ERROR_VALUE,
+                 "anchor_page_stride is %lld, anchor_head_stride %lld; an anchor page of one KV head has %lld bytes", (long long)p->anchor_page_stride,
+                 (long long)p->anchor_head_stride, (long long)anchor_bytes);
+  }
+  if (rotates) {
+    ANTKV_I_RANGE(rotary_dim, 2, call->row->head_dim, "2 to the head dim");
+    ANTKV_I_NEED(p->rotary_dim % 2 == 0, ANTKV_ERROR_VALUE, "rotary_dim is %d; it is even", p->rotary_dim);
+    ANTKV_I_RANGE(rope_interleaved, 0, 1, "0 or 1");
+    ANTKV_I_NEED(p->attention_factor > 0, ANTKV_ERROR_VALUE, "attention_factor is %g; it is 1 for RoPE without YaRN", (double)p->attention_factor);
+  }
+  return ANTKV_OK;
+}
+
+#define ANTKV_I_HEADS() \
+  ANTKV_I_NEED(p->kv_heads > 0 && p->q_heads >= p->kv_heads && p->q_heads % p->kv_heads == 0 && p->q_heads / p->kv_heads <= 16, ANTKV_ERROR_VALUE, \
+               "q_heads %d is not 1 to 16 times kv_heads %d", p->q_heads, p->kv_heads)
+
+static inline int antkv_i_check_decode(const antkv_i_call* call, const antkv_decode_params* p) {
+  const antkv_i_cache cache = ANTKV_I_CACHE(p);
+  const int status = antkv_i_check_cache(call, &cache, call->row->needs & ANTKV_NEEDS_ROPE);
+  if (status) return status;
+  ANTKV_I_HEADS();
+  ANTKV_I_RANGE(max_q_len, 1, 16, "1 to 16; longer queries go through unpack");
+  ANTKV_I_RANGE(rows, 1, (int64_t)p->batch * p->max_q_len, "1 to batch * max_q_len");
+  ANTKV_I_NEED(p->cu_q || p->rows == p->batch, ANTKV_ERROR_NULL, "cu_q is null, so each sequence has one row, but rows is %d and batch %d", p->rows, p->batch);
+  ANTKV_I_RANGE(segments, 0, 7, "0 to 7: coded pages 1 + anchors 2 + ring 4");
+  ANTKV_I_RANGE(splits, 1, INT32_MAX, "use antkv_kernel.splits");
+  ANTKV_I_NEED(p->splits > 1 || p->out, ANTKV_ERROR_NULL, "out is null; with one split decode writes it");
+  ANTKV_I_NEED(p->splits == 1 || (p->partial_o && p->partial_lse), ANTKV_ERROR_NULL, "splits is %d but partial_o or partial_lse is null; antkv_workspace says their bytes", p->splits);
+  ANTKV_I_NEED(!(p->segments & 4) || (p->ring_k && p->ring_v), ANTKV_ERROR_NULL, "segments is %d but ring_k or ring_v is null; without a ring clear bit 2", p->segments);
+  ANTKV_I_NEED(p->ring_rows > 0 || !(p->segments & 4 || p->ring_scores), ANTKV_ERROR_VALUE, "ring_rows is %d; it is window + flush block + 16", p->ring_rows);
+  ANTKV_I_NEED(p->scale > 0, ANTKV_ERROR_VALUE, "scale is %g; it is usually 1 / sqrt(head dim)", (double)p->scale);
+  return ANTKV_OK;
+}
+
+static inline int antkv_i_check_encode(const antkv_i_call* call, const antkv_encode_params* p) {
+  const antkv_i_cache cache = ANTKV_I_CACHE(p);
+  const int status = antkv_i_check_cache(call, &cache, call->row->needs & ANTKV_NEEDS_ROPE || p->keys_unrotated);
+  if (status) return status;
+  ANTKV_I_RANGE(max_tokens, 1, INT32_MAX, "it is the host bound on input rows per sequence");
+  ANTKV_I_RANGE(keys_unrotated, 0, 1, "0 or 1");
+  ANTKV_I_NEED(p->inv_freq || !p->keys_unrotated, ANTKV_ERROR_NULL, "keys_unrotated is 1 but inv_freq is null");
+  ANTKV_I_RANGE(max_anchors, p->keep_indices ? 1 : 0, INT32_MAX, "it is the row stride of keep_indices");
+  ANTKV_I_NEED(!p->keep_indices || p->anchor_table, ANTKV_ERROR_NULL, "keep_indices is given but anchor_table is null; the kept rows need anchor pages");
+  ANTKV_I_NEED(!p->keep_indices || p->max_anchors <= ANTKV_ANCHOR_ROWS * (int64_t)p->max_anchor_pages, ANTKV_ERROR_VALUE, "max_anchors is %d; %d anchor pages hold %lld", p->max_anchors,
+               p->max_anchor_pages, (long long)ANTKV_ANCHOR_ROWS * p->max_anchor_pages);
+  ANTKV_I_RANGE(keep_words, p->keep_bitmap ? 1 : 0, INT32_MAX, "it is the row stride of keep_bitmap");
+  return ANTKV_OK;
+}
+
+static inline int antkv_i_check_unpack(const antkv_i_call* call, const antkv_unpack_params* p) {
+  const antkv_i_cache cache = ANTKV_I_CACHE(p);
+  ANTKV_I_RANGE(max_tokens, 1, INT32_MAX, "it is the host bound on tokens per sequence");
+  ANTKV_I_RANGE(max_anchor_pages, 0, INT32_MAX, "0 without anchors");
+  return antkv_i_check_cache(call, &cache, call->row->needs & ANTKV_NEEDS_ROPE);
+}
+
+static inline int antkv_i_check_combine(const antkv_i_call* call, const antkv_combine_params* p) {
+  ANTKV_I_RANGE(rows, 1, INT32_MAX, "at least 1");
+  ANTKV_I_RANGE(q_heads, 1, INT32_MAX, "at least 1");
+  ANTKV_I_RANGE(splits, 1, INT32_MAX, "the same as decode's");
+  ANTKV_I_NEED(!p->partial_o || (p->partial_lse && p->out), ANTKV_ERROR_NULL, "partial_o is given but partial_lse or out is null");
+  ANTKV_I_NEED(p->partial_o || (p->lse && p->ring_scores), ANTKV_ERROR_NULL, "partial_o is null: there is nothing to merge; only ring_scores with lse would do without");
+  ANTKV_I_RANGE(ring_rows, p->ring_scores ? 1 : 0, INT32_MAX, "it is the row stride of ring_scores");
+  return ANTKV_OK;
+}
+
+static inline int antkv_i_check_score(const antkv_i_call* call, const antkv_score_params* p) {
+  ANTKV_I_HEADS();
+  ANTKV_I_RANGE(max_tokens, 1, INT32_MAX, "it is the host bound on keys per sequence");
+  ANTKV_I_RANGE(score_stride, p->max_tokens, INT32_MAX, "it is at least max_tokens");
+  ANTKV_I_NEED(p->scale > 0, ANTKV_ERROR_VALUE, "scale is %g; it is usually 1 / sqrt(head dim)", (double)p->scale);
+  return ANTKV_OK;
+}
+
+static inline int antkv_i_check_select(const antkv_i_call* call, const antkv_select_params* p) {
+  ANTKV_I_RANGE(keep_words, 1, INT32_MAX, "it is the row stride of keep_bitmap, a word for 32 tokens");
+  ANTKV_I_RANGE(max_anchors, 1, INT32_MAX, "it is the row stride of keep_indices");
+  ANTKV_I_RANGE(score_stride, 1, INT32_MAX, "it is the row stride of scores");
+  ANTKV_I_RANGE(budget_tokens, -1, INT32_MAX, "tokens, or -1 for budget_permille");
+  ANTKV_I_RANGE(budget_permille, 0, 1000, "0 to 1000");
+  ANTKV_I_RANGE(first_tokens, 0, INT32_MAX, "0 or more");
+  return ANTKV_OK;
+}
+
+/* Every pointer and stride of the struct, by the rows of antkv_kernels.h. */
+static inline int antkv_i_check_fields(const antkv_i_call* call, const void* params) {
+  size_t i;
+  for (i = 0; i < sizeof antkv_field_rows / sizeof *antkv_field_rows; i++) {
+    const antkv_field_row* field = &antkv_field_rows[i];
+    int64_t value;
+    if (field->op != call->row->op) continue;
+    memcpy(&value, (const char*)params + field->offset, sizeof value);
+    ANTKV_I_NEED(value || !(field->need & call->row->needs), ANTKV_ERROR_NULL, "%s is null; antkv.h says what it points to", field->name);
+    ANTKV_I_NEED(value % 16 == 0 || !field->pointer, ANTKV_ERROR_ALIGNMENT, "%s is 0x%llx; start the array at a multiple of 16 bytes", field->name, (unsigned long long)value);
+    ANTKV_I_NEED(value % 16 == 0, ANTKV_ERROR_ALIGNMENT, "%s is %lld bytes; pad to a multiple of 16", field->name, (long long)value);
+  }
+  return ANTKV_OK;
+}
+
+static inline int64_t antkv_i_ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/* Checks `params`, the struct of the kernel's op, and computes the grid of its launch. Returns ANTKV_OK, or a status with one line of text in
+   why[0 ... why_bytes - 1] (at least 64 bytes). It cannot see what device memory holds: lengths, page numbers and anchor lists are the caller's. */
+static inline int antkv_check(const antkv_kernel_row* row, const void* params, uint32_t grid[3], char* why, size_t why_bytes) {
+  const antkv_i_call checked = {row, why, why_bytes};
+  const antkv_i_call* call = &checked;
+  const uint32_t* head = (const uint32_t*)params;
+  int64_t g[3] = {0, 0, 0};
+  int status, i;
+  ANTKV_I_NEED(params, ANTKV_ERROR_NULL, "params is null");
+  ANTKV_I_NEED(head[0] == (uint32_t)row->params_bytes, ANTKV_ERROR_STRUCT, "struct_size is %u, antkv_%s_params has %d bytes; set it with ANTKV_INIT, and pass the struct of the kernel's op",
+               head[0], antkv_op_names[row->op], row->params_bytes);
+  ANTKV_I_NEED(head[1] == ANTKV_ABI_VERSION, ANTKV_ERROR_VERSION, "abi_version is %u, the kernels are of %d; compile with the antkv.h of their folder, and set it with ANTKV_INIT",
+               head[1], ANTKV_ABI_VERSION);
+  status = antkv_i_check_fields(call, params);
+  if (status) return status;
+#define ANTKV_I_OP(OP, op, x, y, z) \
+  case ANTKV_OP_##OP: { \
+    const antkv_##op##_params* p = (const antkv_##op##_params*)params; \
+    status = antkv_i_check_##op(call, p); \
+    if (status) return status; \
+    g[0] = (x), g[1] = (y), g[2] = (z); \
+    break; \
+  }
+  switch (row->op) { /* generator/launch.ts, and the comments of antkv.h */
+    ANTKV_I_OP(ENCODE, encode, antkv_i_ceil(p->max_tokens, row->tokens) + antkv_i_ceil(p->max_anchors, ANTKV_ANCHOR_ROWS), p->kv_heads, p->batch)
+    ANTKV_I_OP(DECODE, decode, p->splits, (int64_t)p->kv_heads * antkv_i_ceil((int64_t)p->max_q_len * (p->q_heads / p->kv_heads), row->columns), p->batch)
+    ANTKV_I_OP(COMBINE, combine, p->rows, antkv_i_ceil(p->q_heads, row->threads / 32), 1)
+    ANTKV_I_OP(SCORE, score, antkv_i_ceil(p->max_tokens, row->tokens), p->kv_heads, p->batch)
+    ANTKV_I_OP(SELECT, select, p->kv_heads, p->batch, 1)
+    ANTKV_I_OP(UNPACK, unpack, antkv_i_ceil(p->max_tokens, row->tokens) + p->max_anchor_pages, p->kv_heads, p->batch)
+  }
+  for (i = 0; i < 3; i++) {
+    ANTKV_I_NEED(g[i] >= 1 && g[i] <= (i ? 65535 : INT32_MAX), ANTKV_ERROR_VALUE, "grid.%c would be %lld, not 1 to %d; antkv.h says which fields it comes from", "xyz"[i], (long long)g[i],
+                 i ? 65535 : INT32_MAX);
+    grid[i] = (uint32_t)g[i];
+  }
+  return ANTKV_OK;
+}
+
+#undef ANTKV_I_OP
+#ifdef __cplusplus
+}
+#endif
+#endif

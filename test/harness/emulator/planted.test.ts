@@ -1,0 +1,128 @@
+// Planted bugs: each must be caught by name, at the right place, under every fibre order; and correct code must not be.
+import { readFileSync } from 'node:fs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { build, run } from './build.ts';
+
+interface Line {
+  readonly order: number;
+  readonly code: number;
+  readonly report: string;
+}
+interface Bug {
+  readonly kind: string;
+  readonly code?: number;
+  readonly grid?: number;
+  readonly shared?: number;
+  readonly words?: number;
+  readonly set?: readonly string[];
+  /** What else the report must say. */
+  readonly says?: RegExp;
+}
+
+// Function of kernels/planted.cu -> what it must be called.
+const BUGS: Readonly<Record<string, Bug>> = {
+  missing_barrier: { kind: 'shared-race', says: /no block_barrier/ },
+  missing_warp_barrier: { kind: 'shared-race', says: /no warp_barrier/ },
+  missing_second_barrier: { kind: 'shared-race' },
+  two_warps_write: { kind: 'shared-race', says: /store_shared .* store_shared/ },
+  atomic_and_plain: { kind: 'shared-race', says: /atomic_add_shared/ },
+  half_of_a_word: { kind: 'shared-race' },
+  matrix_without_barrier: { kind: 'shared-race', says: /load_matrix_x4/ },
+  tail_too_far: { kind: 'global-out-of-bounds', code: 700, words: 48, set: ['in=short'], says: /byte 192 of an allocation of 192 bytes/ },
+  before_the_start: { kind: 'global-out-of-bounds', code: 700, words: 1, says: /4 bytes before an allocation/ },
+  code_past_codebook: { kind: 'global-out-of-bounds', code: 700 },
+  code_past_shared_codebook: { kind: 'shared-out-of-bounds', code: 700, shared: 1024, says: /1024 bytes launched/ },
+  uninitialised: { kind: 'uninitialised-shared' },
+  misaligned_shared: { kind: 'misaligned', code: 716, says: /load_shared of 8 bytes/ },
+  misaligned_global: { kind: 'misaligned', code: 716, says: /load_global of 16 bytes/ },
+  read_before_wait: { kind: 'async-early-read' },
+  wait_too_lax: { kind: 'async-early-read' },
+  wait_without_barrier: { kind: '(async-early-read|shared-race)', says: /copy_async/ },
+  uncommitted: { kind: 'async-early-read' },
+  stage_reused: { kind: 'async-overwrite' },
+  stage_refilled_too_early: { kind: '(shared-race|async-early-read)', says: /copy_async/ },
+  source_overwritten: { kind: 'async-source-changed' },
+  shuffle_in_a_branch: { kind: 'divergent-collective', says: /lanes 0-19 at shuffle .*\n.*lanes 20-31 returned/ },
+  two_shuffles: { kind: 'divergent-collective', says: /lanes 0, 2, 4/ },
+  barrier_after_return: { kind: 'divergent-barrier', says: /threads 61-63 returned/ },
+  two_barriers: { kind: 'divergent-barrier', says: /threads 0-31 at block_barrier/ },
+  mixed_collectives: { kind: 'divergent-collective', says: /lanes 7 at block_barrier/ },
+  blocks_overlap: { kind: 'global-race', grid: 3, set: ['race=2'], says: /block \(\d, 0, 0\): blocks of one launch are not ordered/ },
+  global_without_barrier: { kind: 'global-race', set: ['race=2'] },
+  last_row_read_by_next_block: { kind: 'global-race', grid: 3, set: ['race=2'] },
+};
+const GOOD = ['good_bytes', 'good_exchange', 'good_drain', 'good_uneven'];
+const ORDERS = [0, 1, 2, 3, 5, 8, 13];
+
+const source = readFileSync(new URL('./kernels/planted.cu', import.meta.url), 'utf8');
+const lines = source.split('\n');
+/** Case number, and first and last line, of a function of planted.cu. */
+function find(name: string): { which: number; from: number; to: number } {
+  const which = Number(new RegExp(`case (\\d+): return ${name}\\(`).exec(source)?.[1] ?? NaN);
+  const from = lines.findIndex((line) => line.includes(` ${name}(const`)) + 1;
+  const to = lines.findIndex((line, i) => i >= from - 1 && /\}$/.test(line) && (line === '}' || i === from - 1)) + 1;
+  assert.ok(which >= 0 && from > 0 && to >= from, `${name} is not in planted.cu`);
+  return { which, from, to };
+}
+
+const built = await build();
+
+async function launch(name: string, { grid = 1, shared = 4096, words = 64, set = [] }: Partial<Bug>): Promise<Line[]> {
+  const orders = ORDERS.map((order) => `order=${order}`);
+  return run<Line>(built!, 'launch', [await built!.kernel('planted'), 'emu_planted', find(name).which, grid, 64, shared, words, ...orders, ...set]);
+}
+
+if (built) {
+  for (const [name, bug] of Object.entries(BUGS)) {
+    test(`caught: ${name}`, async () => {
+      const { from, to } = find(name);
+      const answers = await launch(name, bug);
+      assert.equal(answers.map(({ order }) => order), ORDERS);
+      for (const { order, code, report } of answers) {
+        assert.match(report, new RegExp(`^antkv emulator: ${bug.kind}: `), `order ${order}`);
+        assert.is(code, bug.code ?? 719, report);
+        assert.match(report, /kernel emu_planted, block \(\d, 0, 0\) of .*, thread \d+ \(warp \d, lane \d+\)/);
+        const line = Number(/planted\.cu:(\d+)$/.exec(report)?.[1]);
+        assert.ok(line >= from && line <= to, `order ${order}: line ${line} is not in ${name}, ${from} to ${to}`);
+        if (bug.says) assert.match(report, bug.says);
+      }
+    });
+  }
+
+  for (const name of GOOD) {
+    test(`no false alarm: ${name}`, async () => {
+      for (const set of [['race=1'], ['race=2'], ['race=0'], ['counters=1']]) {
+        for (const { order, code, report } of await launch(name, { grid: 3, set })) assert.is(code, 0, `order ${order}, ${set}: ${report}`);
+      }
+    });
+  }
+
+  test('every case of planted.cu is listed here', () => {
+    const cases = [...source.matchAll(/case \d+: return (\w+)\(/g)].map((found) => found[1]!);
+    assert.equal(cases.filter((name) => name !== 'bank_conflict').sort(), [...Object.keys(BUGS), ...GOOD].sort());
+  });
+
+  test('with race 0 the bugs that need no shadow are still caught', async () => {
+    for (const name of ['tail_too_far', 'shuffle_in_a_branch', 'barrier_after_return', 'misaligned_shared']) {
+      const bug = BUGS[name]!;
+      for (const { report } of await launch(name, { ...bug, set: [...(bug.set ?? []), 'race=0'] })) assert.match(report, `antkv emulator: ${bug.kind}: `);
+    }
+  });
+
+  test('with warp_order 1 a shuffle orders memory', async () => {
+    for (const { report } of await launch('missing_warp_barrier', { set: ['warp_order=1'] })) assert.is(report, '');
+    for (const { report } of await launch('missing_barrier', { set: ['warp_order=1'] })) assert.match(report, 'shared-race');
+  });
+
+  test('host, null and freed pointers', async () => {
+    for (const [from, kind] of [['host', 'host-pointer'], ['null', 'null-pointer'], ['freed', 'use-after-free']]) {
+      for (const { code, report } of await launch('code_past_codebook', { set: [`in=${from}`] })) {
+        assert.match(report, `antkv emulator: ${kind}: `);
+        assert.is(code, 700);
+      }
+    }
+  });
+}
+
+test.run();

@@ -1,0 +1,72 @@
+// Headers of a generated folder, C programs and a driver that only writes down what it is asked, for tests of the loader and the examples.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { FIELD_BYTES, paramStruct, structLayout } from '../../../generator/abi.ts';
+import { printHeader } from '../../../generator/bindings/c.ts';
+import { printKernels } from '../../../generator/bindings/kernels.ts';
+import type { Op } from '../../../generator/contract.ts';
+import { kernelName, type Kernel } from '../../../generator/name.ts';
+import { readTemplate } from '../../../generator/render.ts';
+import { shippedKernels } from '../../../generator/ship.ts';
+import { hostCompiler } from '../../../tuner/host.ts';
+import { temporaryFolder } from '../../folder.ts';
+
+export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+export const WARNINGS = ['-Wall', '-Wextra', '-Werror'];
+
+/** Writes the headers that the loader includes, for `kernels`, into a new folder; the kernels' own files are empty, or absent with `images` false. */
+export function generatedFolder(kernels: readonly Kernel[] = shippedKernels(), images = true): string {
+  const dir = temporaryFolder();
+  writeFileSync(join(dir, 'antkv.h'), printHeader([]));
+  writeFileSync(join(dir, 'antkv_kernels.h'), printKernels(kernels));
+  for (const name of ['antkv_launch.h', 'antkv_format.h']) writeFileSync(join(dir, name), readTemplate(name));
+  for (const kernel of kernels) {
+    mkdirSync(join(dir, kernel.arch.name), { recursive: true });
+    if (images) writeFileSync(join(dir, kernel.arch.name, `${kernelName(kernel)}.fatbin`), '');
+  }
+  return dir;
+}
+
+/** Compiles C11 with $CC or cc, or C++17; returns the path of the result in a new folder. Throws with the compiler's words. */
+export async function compile(sources: readonly string[], args: readonly string[], language: 'c' | 'c++' = 'c'): Promise<string> {
+  const output = join(temporaryFolder(), 'built');
+  const compiler = language === 'c' ? process.env['CC'] || 'cc' : (await hostCompiler()).path;
+  await execa(compiler, ['-x', language, language === 'c' ? '-std=c11' : '-std=c++17', ...WARNINGS, ...args, ...sources, '-o', output, '-ldl', '-lm'], { timeout: 60_000 });
+  return output;
+}
+
+/** The hex bytes of an op's params with struct_size and abi_version filled in; fields that are not given are 0. */
+export function paramsHex(op: Op, values: Readonly<Record<string, number>>): string {
+  const struct = paramStruct(op);
+  const { offsets, bytes } = structLayout(struct);
+  const view = new DataView(new ArrayBuffer(bytes));
+  const all: Record<string, number> = { struct_size: bytes, abi_version: 1, ...values };
+  for (const name of Object.keys(all)) if (!struct.fields.some((field) => field.name === name)) throw new Error(`${struct.name} has no field ${name}`);
+  struct.fields.forEach(({ name, type }, i) => {
+    const value = all[name] ?? 0;
+    if (type === 'f32') view.setFloat32(offsets[i]!, value, true);
+    else if (FIELD_BYTES[type] === 8) view.setBigInt64(offsets[i]!, BigInt(value), true);
+    else view.setInt32(offsets[i]!, value, true);
+  });
+  return Buffer.from(view.buffer).toString('hex');
+}
+
+const POINTER = 0x7f0000000000;
+const CACHE = { batch: 3, kv_heads: 8, page_size: 64, max_pages: 40, page_stride: 8 * 2192, page_head_stride: 2192, rotary_dim: 128, attention_factor: 1 };
+const cache = (...pointers: string[]): Record<string, number> => Object.fromEntries([...pointers, 'pages', 'block_table', 'k_codebook', 'v_codebook', 'inv_freq'].map((name) => [name, POINTER]));
+
+/** Params that each op accepts, for contracts of antkv-1 at head dim 128: three sequences, GQA ratio 4. */
+export const GOOD: Readonly<Record<'encode' | 'decode' | 'combine' | 'score' | 'select' | 'unpack', Readonly<Record<string, number>>>> = {
+  encode: { ...CACHE, ...cache('k', 'v', 'cu_tokens'), max_tokens: 2500, max_anchors: 25 },
+  decode: {
+    ...CACHE, ...cache('q', 'out', 'coded_len', 'kv_len', 'ring_k', 'ring_v'), q_heads: 32, rows: 3, max_q_len: 1, splits: 1, segments: 7, ring_rows: 272, scale: 0.088,
+    q_row_stride: 8192, q_head_stride: 256, out_row_stride: 8192, out_head_stride: 256, ring_row_stride: 256, ring_head_stride: 272 * 256, ring_slot_stride: 8 * 272 * 256,
+  },
+  combine: { out: POINTER, partial_o: POINTER, partial_lse: POINTER, rows: 3, q_heads: 32, splits: 5, out_row_stride: 8192, out_head_stride: 256 },
+  score: { scores: POINTER, q: POINTER, k: POINTER, lse: POINTER, cu_q: POINTER, cu_k: POINTER, batch: 3, q_heads: 32, kv_heads: 8, max_tokens: 1000, score_stride: 1024, scale: 0.088 },
+  select: { scores: POINTER, keep_bitmap: POINTER, keep_indices: POINTER, token_count: POINTER, batch: 3, kv_heads: 8, score_stride: 1024, keep_words: 32, max_anchors: 16, budget_permille: 10, budget_tokens: -1 },
+  unpack: { ...CACHE, ...cache('k', 'v', 'cu_tokens'), max_tokens: 2500 },
+};
+export { POINTER };

@@ -1,0 +1,139 @@
+// Tests templates/antkv_launch.h as antkv_load.h uses it: params written by generator/abi.ts, grids against generator/launch.ts, and a refusal for every mistake.
+import { execa } from 'execa';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { paramStruct } from '../../../generator/abi.ts';
+import { needOf } from '../../../generator/bindings/kernels.ts';
+import { gridOfTile } from '../../../generator/launch.ts';
+import { defaultTile } from '../../../generator/tile.ts';
+import { compile, generatedFolder, GOOD, paramsHex, POINTER, ROOT } from './build.ts';
+
+type Op = keyof typeof GOOD;
+const AXES = '_d128_k8c8b_v8c8bq8_f16_pre_gain';
+const CONTRACT: Readonly<Record<Op, string>> = {
+  encode: `antkv_encode${AXES}`, decode: `antkv_decode${AXES}`, unpack: `antkv_unpack${AXES}`, combine: 'antkv_combine_d128_f16', score: 'antkv_score_d128_f16', select: 'antkv_select',
+};
+
+const client = await compile([join(ROOT, 'test/harness/load/client.c')], ['-I', generatedFolder(), '-I', join(ROOT, 'harness'), '-g', '-fsanitize=undefined', '-fno-sanitize-recover=all']);
+
+/** One answer for each [contract, params in hex]. */
+async function check(cases: readonly (readonly [contract: string, hex: string])[]): Promise<string[]> {
+  const { stdout } = await execa(client, [], { input: cases.flatMap(([contract, hex]) => [`row ${contract}`, `grid ${hex}`]).join('\n'), timeout: 20_000 });
+  return stdout.split('\n');
+}
+
+const ceil = Math.ceil;
+/** A part of a grid of generator/launch.ts for these params. */
+const evaluate = (part: string, p: Readonly<Record<string, number>>): number => Number(new Function('ceil', ...Object.keys(p), `return ${part}`)(ceil, ...Object.values(p)));
+
+const SHAPES: Readonly<Record<Op, readonly Record<string, number>[]>> = {
+  encode: [{}, { max_tokens: 1, max_anchors: 0 }, { max_tokens: 33, max_anchors: 17, batch: 7 }],
+  decode: [{}, { q_heads: 128, kv_heads: 8, max_q_len: 16, rows: 20, cu_q: POINTER }, { q_heads: 24, max_q_len: 3, rows: 3 }, { splits: 9, partial_o: POINTER, partial_lse: POINTER, out: 0 }],
+  combine: [{}, { q_heads: 5, rows: 1000000 }],
+  score: [{}, { max_tokens: 65, batch: 1 }],
+  select: [{}, { batch: 65535, kv_heads: 70000 }],
+  unpack: [{}, { max_tokens: 31, max_anchor_pages: 4 }],
+};
+
+test('grids are those of generator/launch.ts', async () => {
+  const cases = (Object.keys(SHAPES) as Op[]).flatMap((op) => SHAPES[op].map((change) => ({ op, params: { max_anchors: 0, max_anchor_pages: 0, ...GOOD[op], ...change } })));
+  const got = await check(cases.map(({ op, params }) => [CONTRACT[op], paramsHex(op, Object.fromEntries(Object.entries(params).filter(([name]) => paramStruct(op).fields.some((f) => f.name === name))))]));
+  cases.forEach(({ op, params }, i) => {
+    const want = gridOfTile(op, defaultTile(op)).map((part) => evaluate(part, params));
+    assert.is(got[i], `grid 0 ${want.join(' ')}`, `${op} ${JSON.stringify(SHAPES[op])}`);
+  });
+});
+
+const MISTAKES: readonly (readonly [op: Op, change: Record<string, number>, want: RegExp])[] = [
+  ['decode', { struct_size: 368 }, /^grid 8 decode: struct_size is 368, antkv_decode_params has 376 bytes; set it with ANTKV_INIT/],
+  ['combine', { struct_size: 376 }, /^grid 8 combine: struct_size is 376, antkv_combine_params has 80 bytes/],
+  ['decode', { abi_version: 2 }, /^grid 4 decode: abi_version is 2, the kernels are of 1; compile with the antkv.h of their folder/],
+  ['decode', { abi_version: 0 }, /^grid 4 decode: abi_version is 0/],
+  ['decode', { pages: POINTER + 8 }, /^grid 10 decode: pages is 0x7f0000000008; start the array at a multiple of 16 bytes/],
+  ['decode', { kv_len: POINTER + 4 }, /^grid 10 decode: kv_len/],
+  ['decode', { q_row_stride: 8200 }, /^grid 10 decode: q_row_stride is 8200 bytes; pad to a multiple of 16/],
+  ['decode', { splits: 4 }, /^grid 9 decode: splits is 4 but partial_o or partial_lse is null; antkv_workspace says their bytes/],
+  ['decode', { splits: 4, partial_o: POINTER }, /^grid 9 decode: splits is 4/],
+  ['decode', { splits: 0 }, /^grid 11 decode: splits is 0; use antkv_kernel.splits/],
+  ['decode', { out: 0 }, /^grid 9 decode: out is null; with one split decode writes it/],
+  ['decode', { page_size: 48 }, /^grid 11 decode: page_size is 48; it is one of 16, 32, 64, 128, 256/],
+  ['decode', { page_size: 0 }, /^grid 11 decode: page_size is 0/],
+  ['decode', { q_heads: 30 }, /^grid 11 decode: q_heads 30 is not 1 to 16 times kv_heads 8/],
+  ['decode', { q_heads: 8 * 17 }, /^grid 11 decode: q_heads 136/],
+  ['decode', { kv_heads: 0 }, /^grid 11 decode: kv_heads is 0/],
+  ['decode', { batch: 65536, rows: 65536 }, /^grid 11 decode: batch is 65536/],
+  ['decode', { rows: 2 }, /^grid 9 decode: cu_q is null, so each sequence has one row, but rows is 2 and batch 3/],
+  ['decode', { rows: 4, cu_q: POINTER }, /^grid 11 decode: rows is 4; 1 to batch \* max_q_len/],
+  ['decode', { max_q_len: 17 }, /^grid 11 decode: max_q_len is 17; 1 to 16; longer queries go through unpack/],
+  ['decode', { max_q_len: 0 }, /^grid 11 decode: max_q_len is 0/],
+  ['decode', { ring_k: 0 }, /^grid 9 decode: segments is 7 but ring_k or ring_v is null; without a ring clear bit 2/],
+  ['decode', { ring_rows: 0 }, /^grid 11 decode: ring_rows is 0; it is window \+ flush block \+ 16/],
+  ['decode', { segments: 8 }, /^grid 11 decode: segments is 8/],
+  ['decode', { block_table: 0 }, /^grid 9 decode: there is no page index; give block_table, or page_indptr with page_indices/],
+  ['decode', { block_table: 0, page_indptr: POINTER }, /^grid 9 decode: there is no page index/],
+  ['decode', { page_indptr: POINTER, page_indices: POINTER }, /^grid 11 decode: block_table and page_indptr are both given/],
+  ['decode', { max_pages: 0 }, /^grid 11 decode: max_pages is 0; it is the row stride of block_table/],
+  ['decode', { page_stride: 2176 }, /^grid 11 decode: page_stride is 2176; the block of one page and KV head has 2192 bytes/],
+  ['decode', { page_head_stride: 0 }, /^grid 11 decode: page_head_stride is 0; the block/],
+  ['decode', { anchor_table: POINTER }, /^grid 9 decode: anchor_table is given but anchors is null/],
+  ['decode', { anchor_table: POINTER, anchors: POINTER }, /^grid 11 decode: max_anchor_pages is 0/],
+  ['decode', { anchor_table: POINTER, anchors: POINTER, max_anchor_pages: 2, anchor_page_stride: 65536, anchor_head_stride: 8192 }, /^grid 11 decode: .*an anchor page of one KV head has 8256 bytes/],
+  ['decode', { scale: 0 }, /^grid 11 decode: scale is 0; it is usually 1 \/ sqrt/],
+  ['decode', { scale: NaN }, /^grid 11 decode: scale is -?nan/],
+  ['decode', { attention_factor: 0 }, /^grid 11 decode: attention_factor is 0; it is 1 for RoPE without YaRN/],
+  ['decode', { rotary_dim: 130 }, /^grid 11 decode: rotary_dim is 130; 2 to the head dim/],
+  ['decode', { rotary_dim: 63 }, /^grid 11 decode: rotary_dim is 63; it is even/],
+  ['decode', { rope_interleaved: 2 }, /^grid 11 decode: rope_interleaved is 2/],
+  ['decode', { kv_heads: 40000, q_heads: 40000 * 16, page_head_stride: 2192 }, /^grid 11 decode: grid.y would be 80000, not 1 to 65535/],
+  ['encode', { max_tokens: 0 }, /^grid 11 encode: max_tokens is 0; it is the host bound/],
+  ['encode', { keys_unrotated: 2 }, /^grid 11 encode: keys_unrotated is 2/],
+  ['encode', { keep_indices: POINTER }, /^grid 9 encode: keep_indices is given but anchor_table is null/],
+  ['encode', { keep_indices: POINTER, anchor_table: POINTER, anchors: POINTER, max_anchor_pages: 1, anchor_page_stride: 70000, anchor_head_stride: 8256 }, /^grid 11 encode: max_anchors is 25; 1 anchor pages hold 16/],
+  ['encode', { keep_indices: POINTER, max_anchors: 0 }, /^grid 11 encode: max_anchors is 0/],
+  ['encode', { keep_bitmap: POINTER }, /^grid 11 encode: keep_words is 0; it is the row stride of keep_bitmap/],
+  ['unpack', { max_tokens: 0 }, /^grid 11 unpack: max_tokens is 0/],
+  ['unpack', { page_size: 8 }, /^grid 11 unpack: page_size is 8/],
+  ['combine', { partial_lse: 0 }, /^grid 9 combine: partial_o is given but partial_lse or out is null/],
+  ['combine', { partial_o: 0 }, /^grid 9 combine: partial_o is null: there is nothing to merge/],
+  ['combine', { ring_scores: POINTER }, /^grid 11 combine: ring_rows is 0/],
+  ['combine', { rows: 0 }, /^grid 11 combine: rows is 0/],
+  ['score', { q_heads: 7 }, /^grid 11 score: q_heads 7/],
+  ['score', { score_stride: 512 }, /^grid 11 score: score_stride is 512; it is at least max_tokens/],
+  ['select', { keep_words: 0 }, /^grid 11 select: keep_words is 0/],
+  ['select', { budget_permille: 1001 }, /^grid 11 select: budget_permille is 1001/],
+  ['select', { budget_tokens: -2 }, /^grid 11 select: budget_tokens is -2/],
+  ['select', { batch: 70000 }, /^grid 11 select: grid.y would be 70000/],
+];
+
+test('every mistake is refused by name, with its fix', async () => {
+  const got = await check(MISTAKES.map(([op, change]) => [CONTRACT[op], paramsHex(op, { ...GOOD[op], ...change })]));
+  MISTAKES.forEach(([op, change, want], i) => assert.match(got[i]!, want, `${op} ${JSON.stringify(change)}`));
+});
+
+test('every pointer that a contract needs is missed by name', async () => {
+  const cases = (Object.keys(GOOD) as Op[]).flatMap((op) =>
+    paramStruct(op).fields.filter(({ name, type }) => type === 'ptr' && ['always', 'keys', 'values', 'rope'].includes(needOf(op, name) ?? '')).map(({ name }) => [op, name] as const),
+  );
+  assert.ok(cases.length > 25);
+  const got = await check(cases.map(([op, name]) => [CONTRACT[op], paramsHex(op, { ...GOOD[op], [name]: 0 })]));
+  cases.forEach(([op, name], i) => assert.is(got[i], `grid 9 ${op}: ${name} is null; antkv.h says what it points to`));
+});
+
+test('what a contract does not need may be null', async () => {
+  const exact = { ...GOOD.decode, k_codebook: 0, v_codebook: 0, inv_freq: 0, rotary_dim: 0, attention_factor: 0, segments: 1, ring_k: 0, ring_v: 0, ring_rows: 0, page_stride: 1 << 20, page_head_stride: 1 << 16 };
+  const post = { ...GOOD.decode, inv_freq: 0, rotary_dim: 0, attention_factor: 0 };
+  const got = await check([
+    ['antkv_decode_d128_kf16_vf16_f16', paramsHex('decode', exact)],
+    ['antkv_decode_d128_k8c8b_v8c8bq8_f16_gain', paramsHex('decode', post)],
+    ['antkv_score_d128_f16_exact', paramsHex('score', GOOD.score)],
+    ['antkv_encode_d128_k8c8b_v8c8bq8_f16_gain', paramsHex('encode', { ...GOOD.encode, inv_freq: 0, rotary_dim: 0 })],
+    ['antkv_encode_d128_k8c8b_v8c8bq8_f16_gain', paramsHex('encode', { ...GOOD.encode, inv_freq: 0, keys_unrotated: 1 })],
+    ['antkv_select', 'null'],
+  ]);
+  assert.equal(got, [
+    'grid 0 1 8 3', 'grid 0 1 8 3', 'grid 9 score: v is null; antkv.h says what it points to', 'grid 0 81 8 3', 'grid 9 encode: keys_unrotated is 1 but inv_freq is null', 'grid 9 select: params is null',
+  ]);
+});
+
+test.run();

@@ -1,0 +1,155 @@
+// Tests harness/antkv_load.h against a driver that does nothing: what it loads, launches and refuses, and in which words.
+import { execa } from 'execa';
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { findArch } from '../../../generator/arch.ts';
+import { printHeader } from '../../../generator/bindings/c.ts';
+import { parseContractName, type Kernel } from '../../../generator/name.ts';
+import { defaultTile } from '../../../generator/tile.ts';
+import { compile, generatedFolder, GOOD, paramsHex, ROOT } from './build.ts';
+
+const DECODE = 'antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain';
+const F16 = 'antkv_decode_d128_kf16_vf16_f16';
+const LOADER = join(ROOT, 'harness');
+const CLIENT = join(ROOT, 'test/harness/load/client.c');
+
+const folder = generatedFolder();
+const [client, driver, oldDriver] = await Promise.all([
+  compile([CLIENT], ['-I', folder, '-I', LOADER, '-g']),
+  compile([join(ROOT, 'test/harness/load/fake_driver.c')], ['-shared', '-fPIC']),
+  compile([join(ROOT, 'test/harness/load/fake_driver.c')], ['-shared', '-fPIC', '-DFAKE_OLD']),
+]);
+
+/** The lines that the client and the driver write for these commands. */
+async function run(commands: readonly string[], env: Record<string, string> = {}, program = client): Promise<string[]> {
+  const { stdout } = await execa(program, [], { input: commands.join('\n'), env: { ANTKV_LIBCUDA: driver, ...env }, timeout: 20_000 });
+  return stdout.split('\n');
+}
+const answers = async (...args: Parameters<typeof run>): Promise<string[]> => (await run(...args)).filter((line) => /^(open|get|grid|launch|close) -?\d/.test(line));
+const last = async (...args: Parameters<typeof run>): Promise<string> => (await answers(...args)).at(-1) ?? '';
+const open = (dir = folder): string => `open ${dir} 0`;
+
+for (const language of ['c', 'c++'] as const) {
+  test(`two files of ${language} use it without a warning`, async () => {
+    const user = join(generatedFolder(), 'user.c');
+    writeFileSync(user, '#include "antkv_load.h"\n#include "antkv_format.h"\nvoid close_it(antkv_library* lib);\nvoid close_it(antkv_library* lib) { antkv_close(lib); }\n');
+    for (const level of ['-O0', '-O2']) assert.ok(existsSync(await compile([CLIENT, user], ['-Wpedantic', '-Wshadow', '-Wconversion', level, '-I', folder, '-I', LOADER], language)));
+  });
+}
+
+test('headers of different releases do not compile together', async () => {
+  const mixed = generatedFolder();
+  writeFileSync(join(mixed, 'antkv.h'), printHeader([]).replace(/ABI_VERSION \d+/, 'ABI_VERSION 99'));
+  const error = await compile([CLIENT], ['-I', mixed, '-I', LOADER]).then(() => '', (thrown: Error) => thrown.message);
+  assert.match(error, /antkv.h and antkv_kernels.h are of different releases/);
+});
+
+test('open says what is wrong with a folder', async () => {
+  assert.match(await last([open('/no/such/folder')]), /^open 3 \/no\/such\/folder\/antkv.h: No such file or directory; give antkv_open the folder/);
+  const other = generatedFolder();
+  writeFileSync(join(other, 'antkv.h'), '#define ANTKV_ABI_VERSION 7\n#define ANTKV_LAYOUT_VERSION 1\n');
+  assert.match(await last([open(other)]), /^open 4 .*is of ABI version 7 and layout version 1, this program was compiled for 1 and 1: compile it with/);
+  writeFileSync(join(other, 'antkv.h'), '#define ANTKV_ABI_VERSION 1\n#define ANTKV_LAYOUT_VERSION 2\n');
+  assert.match(await last([open(other)]), /^open 4 .*layout version 2/);
+  assert.match(await last([open(`/${'x'.repeat(2000)}`)]), /^open 3 the folder's path has more than 1023 characters/);
+});
+
+test('open says what is wrong with the driver and the device', async () => {
+  assert.match(await last([open()], { ANTKV_LIBCUDA: '/no/libcuda.so.1' }), /^open 1 no CUDA driver: .*install one, or point ANTKV_LIBCUDA/);
+  assert.match(await last([open()], { ANTKV_LIBCUDA: oldDriver }), /^open 1 .*has no cuOccupancyMaxActiveBlocksPerMultiprocessor: not a CUDA driver of version 11 or newer/);
+  assert.match(await last([open()], { FAKE_FAIL: 'cuInit:100' }), /^open 12 cuInit\(.*100/);
+  assert.match(await last([`open ${folder} 2`]), /^open 2 no CUDA device 2: nvidia-smi lists them/);
+});
+
+test('a thread without a context gets the primary one; one of the device is kept; a foreign one stays current', async () => {
+  assert.equal((await run([open(), 'close'])).slice(0, 3), ['retain', 'set primary', 'open 0 ']);
+  assert.equal((await run([open(), 'close'], { FAKE_CURRENT: '1' })).slice(0, 2), ['open 0 ', 'close 1 1']);
+  const lines = await run([open(), `get ${DECODE} 1 32 8 4096`, `launch ${paramsHex('decode', GOOD.decode)}`, 'close'], { FAKE_CURRENT: '2' });
+  assert.equal(lines.filter((line) => /^(retain|set|push|pop|release)/.test(line)), ['retain', 'push primary', 'pop', 'push primary', 'pop', 'push primary', 'pop', 'release']);
+  assert.match(lines.find((line) => line.startsWith('launch ('))!, /in primary$/);
+});
+
+test('an unknown contract is answered with those near it', async () => {
+  assert.match(await last([open(), `get ${DECODE.replace('d128', 'd182')} 1 32 8 4096`]), new RegExp(`^get 5 no contract "antkv_decode_d182.*near it: ${DECODE} `));
+  assert.match(await last([open(), 'get antkv_selct']), /near it: antkv_select /);
+});
+
+test('a kernel is loaded once, opts in to shared memory beyond 48 KB, and is unloaded at the end', async () => {
+  const lines = await run([open(), `get ${F16} 1 32 8 4096`, `get ${F16} 8 32 8 65536`, 'get antkv_select', 'close']);
+  assert.equal(lines.filter((line) => /^(load|function|attribute|unload)/.test(line)), [
+    `load ${F16}__sm80_w4_t64_s2.fatbin`, `function ${F16}__sm80_w4_t64_s2`, 'attribute 8 = 69632', 'load antkv_select__sm80_w8.fatbin', 'function antkv_select__sm80_w8', 'unload', 'unload',
+  ]);
+});
+
+test('a kernel that cannot be loaded is named, with the reason', async () => {
+  const without = generatedFolder(undefined, false);
+  assert.match(await last([open(without), 'get antkv_select']), /^get 6 .*sm80\/antkv_select__sm80_w8.fatbin: No such file or directory; `npx gen --arch sm80` builds it/);
+  assert.match(await last([open(), 'get antkv_select'], { FAKE_FAIL: 'cuModuleLoad:222' }), /^get 6 cuModuleLoad\(.*CUDA_ERROR_UNSUPPORTED_PTX_VERSION.*the driver is older than the nvcc/);
+  assert.match(await last([open(), 'get antkv_select'], { FAKE_FAIL: 'cuModuleLoad:209' }), /^get 6 .*no code for this device/);
+  assert.match(await last([open(), 'get antkv_select'], { FAKE_PARAMS: '96' }), /^get 6 .*takes 96 bytes of parameters, antkv_kernels.h says 80: the file is of another release/);
+  assert.match(await last([open(), 'get antkv_select'], { FAKE_THREADS: '128' }), /^get 6 .*at most 128 threads per block here, not 256/);
+  assert.match(await last([open(), `get ${F16} 1 8 8 64`], { FAKE_FAIL: 'cuFuncSetAttribute:1' }), /^get 12 cuFuncSetAttribute: dynamic shared memory/);
+  const failed = await run([open(), 'get antkv_select', 'get antkv_select', 'close'], { FAKE_FAIL: 'cuModuleGetFunction:500' });
+  assert.equal(failed.filter((line) => /^(load|unload)/.test(line)).length, 4, 'a failure is not cached, and leaves no module behind');
+});
+
+test('the newest architecture that the device can run is taken', async () => {
+  const contract = parseContractName(DECODE);
+  const kernels: Kernel[] = ['sm80', 'sm86', 'sm90'].map((name) => ({ contract, arch: findArch(name)!, tile: defaultTile('decode') }));
+  const many = generatedFolder(kernels);
+  const program = await compile([CLIENT], ['-I', many, '-I', LOADER]);
+  for (const [cc, want] of [['80', 'sm80'], ['87', 'sm86'], ['89', 'sm86'], ['90', 'sm90'], ['120', 'sm90']] as const) {
+    assert.match(await last([open(many), `get ${DECODE} 1 32 8 4096`], { FAKE_CC: cc }, program), new RegExp(`^get 0 ${DECODE}__${want}_`), cc);
+  }
+  assert.match(await last([open(many), `get ${DECODE} 1 32 8 4096`], { FAKE_CC: '75' }, program), /^get 2 no kernel of .* for sm_75: antkv needs sm_80/);
+});
+
+test('shapes that are none are refused', async () => {
+  const get = (shape: string): Promise<string> => last([open(), `get ${DECODE} ${shape}`]);
+  assert.match(await get(''), /^get 7 .*decode needs a shape/);
+  assert.match(await get('1 32 0 4096'), /^get 7 .*kv_heads 0/);
+  assert.match(await get('1 30 8 4096'), /^get 7 antkv_shape: q_heads 30 is not 1 to 16 times kv_heads 8/);
+  assert.match(await get('1 34 2 4096'), /^get 7 .*q_heads 34/);
+  assert.match(await get('1 32 8 4096 17'), /^get 7 .*max_q_len 17 is not 1 to 16; longer queries go through unpack/);
+  assert.match(await get('1 32 8 4096 1 0 -1'), /^get 7 .*splits -1 is negative/);
+});
+
+test('splits fill the device once, and never below a few steps each', async () => {
+  const splits = async (shape: string, env = {}): Promise<number> => Number(/splits (\d+)/.exec(await last([open(), `get ${DECODE} ${shape}`], env))![1]);
+  assert.is(await splits('1 32 8 100'), 1, 'two steps are not worth a merge');
+  assert.is(await splits('1 32 8 131072'), 27, '8 blocks of 27 splits are one wave over 108 SMs of 2');
+  const wide = await splits('1 32 8 131072', { FAKE_SMS: '132', FAKE_RESIDENT: '4' });
+  assert.ok(wide > 56 && wide <= 66, `${wide} splits for 528 places`);
+  assert.is(await splits('27 32 8 131072'), 1, '216 blocks fill it');
+  assert.ok((await splits('1 8 1 2048')) <= 8, '32 steps, at least 4 for each split');
+  assert.is(await splits('1 32 8 131072 1 0 5'), 5, 'the caller knows better');
+  assert.ok((await splits('1 1 1 2000000000')) <= 256);
+});
+
+test('the workspace is that of the splits', async () => {
+  assert.match(await last([open(), `get ${DECODE} 3 32 8 4096 2 5 7`]), new RegExp(`workspace ${7 * 5 * 32 * 128 * 4} ${Math.ceil((7 * 5 * 32 * 4) / 256) * 256}$`));
+  assert.match(await last([open(), `get ${DECODE} 3 32 8 4096 1 0 1`]), /workspace 0 0$/);
+});
+
+test('a launch passes threads, shared memory, stream and struct', async () => {
+  const lines = await run([open(), `get ${DECODE} 3 32 8 4096`, `launch ${paramsHex('decode', GOOD.decode)} 77`]);
+  assert.is(lines.at(-2), 'launch (1, 8, 3) (128, 1, 1) shared 39168 stream 77 abi 1 in primary');
+  assert.match(await last([open(), `get ${DECODE} 3 32 8 4096`, `launch ${paramsHex('decode', GOOD.decode)}`], { FAKE_FAIL: 'cuLaunchKernel:719' }), /^launch 12 cuLaunchKernel\(.*719.*start a new process/);
+  assert.match(await last([open(), 'get antkv_selct', `launch ${paramsHex('decode', GOOD.decode)}`]), /^launch 8 the kernel is empty: antkv_get did not succeed/);
+});
+
+test('merge hands everything on to combine', async () => {
+  const values = { out: 16, lse: 32, partial_o: 48, partial_lse: 64, ring_scores: 80, out_row_stride: 4096, out_head_stride: 256, rows: 3, q_heads: 32, splits: 5, ring_rows: 272 };
+  assert.equal(await run([`merge ${paramsHex('decode', { ...GOOD.decode, ...values })}`]), [`merge ${paramsHex('combine', values)}`]);
+});
+
+test('every status has its own text', async () => {
+  const texts = await run(['texts']);
+  assert.is(new Set(texts).size, 14);
+  assert.equal([texts[0], texts.at(-1)], ['success', 'unknown status']);
+});
+
+
+test.run();

@@ -1,0 +1,130 @@
+// Everything offered but not committed: a pairwise array over contract, tile and shape axes, run on the emulated driver and compiled by nvcc where it is there.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import PQueue from 'p-queue';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { findArch } from '../../../generator/arch.ts';
+import { contractOf, reject, type Contract } from '../../../generator/contract.ts';
+import { emitAll } from '../../../generator/emit.ts';
+import { kernelName, type Kernel } from '../../../generator/name.ts';
+import { misfit, type Tile } from '../../../generator/tile.ts';
+import { compileAll } from '../../../tuner/compile.ts';
+import { findNvcc } from '../../../tuner/nvcc.ts';
+import type { CheckOp, KernelRef, Shape } from '../../../tuner/problem.ts';
+import type { Runner } from '../../../tuner/runner.ts';
+import { covering, type Row } from './covering.ts';
+import { emulated, emulatedRunner, mustPass } from './lab.ts';
+
+const test = suite('ops/pairwise');
+const arch = findArch('sm80')!;
+const CODECS = ['8c8b', '8c8bq8', '4c8b', 'f16'] as const;
+
+const AXES = {
+  op: ['decode', 'encode', 'unpack'],
+  headDim: [64, 128],
+  k: CODECS,
+  v: CODECS,
+  key: ['post', 'pre'],
+  gain: ['none', 'k'],
+  warps: [1, 2, 4, 8],
+  tokens: [16, 32, 48, 64, 128],
+  stages: [0, 1, 2, 3, 4], // 0: the op has none
+  pageSize: [16, 32, 64, 256],
+  index: ['table', 'csr'],
+  ratio: [1, 2, 4, 5, 7, 8, 16],
+  splits: [1, 3],
+  anchors: [-1, 0, 60, 1000],
+  interleaved: [false, true],
+  position: [0, 1_000_000, 4_000_000],
+  qLen: [1, 3, 16],
+} as const;
+type Choice = Row<typeof AXES>;
+
+const kernelOf = (row: Choice): Kernel => ({
+  contract: contractOf(row.op, { headDim: row.headDim, k: row.k, v: row.v, dtype: 'f16', key: row.key, gain: row.gain } as Partial<Contract>),
+  arch,
+  tile: { warps: row.warps, tokens: row.tokens, ...(row.stages > 0 ? { stages: row.stages } : {}) } as Tile,
+});
+const isExact = (row: Choice): boolean => row.k === 'f16' && row.v === 'f16';
+/** Offered by both pruners; axes that mean nothing to a row stand at one value. */
+const valid = (row: Choice): boolean => {
+  const { contract, tile } = kernelOf(row);
+  if (reject(contract).length > 0 || misfit(contract, tile, arch).length > 0) return false;
+  if (isExact(row) && row.anchors !== -1) return false;
+  return row.op === 'decode' || (row.splits === 1 && row.ratio === 1 && row.qLen === 1);
+};
+
+const { rows, impossible } = covering(AXES, valid);
+
+/** The shape of a row; `seed` moves the lengths. */
+function shapeOf(row: Choice, seed: number): Shape<'decode'> | Shape<'encode'> | Shape<'unpack'> {
+  const ends = [row.pageSize + 1, 17 + seed, 0];
+  const cache = {
+    kv_heads: row.ratio > 4 ? 1 : 2, page_size: row.pageSize, index: row.index, anchor_permille: row.anchors, pad: 16 * (seed % 2), first_pos: ends.map(() => row.position), rope: { interleaved: row.interleaved, theta: 500_000 },
+  };
+  if (row.op === 'encode') return { ...cache, end: ends };
+  if (row.op === 'unpack') return { ...cache, coded_len: ends };
+  const heads = { q_heads: cache.kv_heads * row.ratio, splits: row.splits, q_len: [row.qLen, 1, 2] };
+  if (isExact(row)) return { ...cache, ...heads, coded_len: ends.map((end) => Math.max(end, row.qLen)) };
+  return { ...cache, ...heads, coded_len: ends, kv_len: ends.map((end) => end + 16), ring_rows: 40, ring_scores: seed % 2 === 1, tree_mask: seed % 2 === 0 && row.qLen > 1 };
+}
+
+let runner: Runner;
+let combines: Map<number, KernelRef>;
+test.before(async () => {
+  const [made, d64, d128] = await Promise.all([emulatedRunner(), emulated('combine', { headDim: 64, dtype: 'f16' }), emulated('combine', { headDim: 128, dtype: 'f16' })]);
+  [runner, combines] = [made, new Map([[64, d64], [128, d128]])];
+});
+test.after(() => runner?.close());
+
+test('the array covers every pair but those that the pruners refuse', () => {
+  const refused = /^(op=(encode|unpack) (stages=[1-4]|ratio=(?!1$)\d+|splits=3|qLen=(3|16))|op=decode stages=0|k=f16 (key=pre|gain=k)|stages=0 (ratio=(?!1$)\d+|splits=3|qLen=(3|16)))$/;
+  assert.equal(impossible.filter((pair) => !refused.test(pair)), []);
+  assert.ok(rows.length < 80, `${rows.length} rows`);
+});
+
+test('every row agrees with the reference', async () => {
+  // Two compile while one runs.
+  const queue = new PQueue({ concurrency: 2 });
+  const built = rows.map((row) => queue.add(() => emulated(row.op as CheckOp, kernelOf(row).contract, kernelOf(row).tile)));
+  for (const [i, row] of rows.entries()) {
+    const kernel = (await built[i])!;
+    for (const seed of [1, 2]) {
+      const combine = row.op === 'decode' && row.splits > 1 ? { combine: combines.get(row.headDim)! } : {};
+      await mustPass(runner, row.op as CheckOp, kernel, shapeOf(row, seed) as Shape<CheckOp>, { seed, ...combine, emulator: { order: seed, race: 1 } });
+    }
+  }
+});
+
+test('score, combine and select: every tile', async () => {
+  for (const warps of [1, 2, 8] as const) {
+    for (const headDim of [64, 128] as const) {
+      await mustPass(runner, 'combine', await emulated('combine', { headDim, dtype: 'f16' }, { warps }), { rows: 3, q_heads: 5, splits: 3, ring_rows: 17, empty_permille: 200 });
+      for (const form of ['column', 'exact'] as const) {
+        const kernel = await emulated('score', { headDim, dtype: 'f16', form }, { warps, tokens: 32 * warps });
+        await mustPass(runner, 'score', kernel, { keys: [100, 17], rows: [30, 17], q_heads: 10, kv_heads: 2 });
+      }
+    }
+    for (const pattern of ['ties', 'special'] as const) await mustPass(runner, 'select', await emulated('select', {}, { warps }), { token_count: [300, 33, 0], kv_heads: 2, pattern, budget_permille: 100, first_tokens: 4 });
+  }
+});
+
+test('nvcc compiles every row', async () => {
+  const nvcc = await findNvcc();
+  if (!nvcc) {
+    console.error('skipped: no nvcc on this machine');
+    return;
+  }
+  const kernels = [...new Map(rows.map((row) => [kernelName(kernelOf(row)), kernelOf(row)])).values()];
+  const out = await mkdtemp(join(tmpdir(), 'antkv-'));
+  try {
+    const compiled = await compileAll(kernels, emitAll(kernels), { nvcc, out });
+    assert.equal(compiled.flatMap(({ name, failure }) => (failure ? [`${name}: ${failure.why}`] : [])), []);
+  } finally {
+    await rm(out, { recursive: true, force: true });
+  }
+});
+
+test.run();
