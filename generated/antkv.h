@@ -31,7 +31,7 @@ extern "C" {
 #define ANTKV_STATIC_ASSERT(condition, what) _Static_assert(condition, what)
 #endif
 
-/* K/V rows to whole coded pages, and the kept rows to anchor pages.
+/* K/V rows to coded pages, and the kept rows to anchor pages. A last unit of 16 tokens is filled with code 0 and gain 0; units behind it stay as they were; every bitmap word of a page is written.
    grid (ceil(max_tokens / tokens) + ceil(max_anchors / 16), kv_heads, batch), block (32 * warps, 1, 1) */
 typedef struct antkv_encode_params {
   uint32_t struct_size;         /* sizeof this struct */
@@ -52,7 +52,7 @@ typedef struct antkv_encode_params {
   const int32_t* first_token;   /* [batch] logical index of the first input row, a multiple of page_size; null: 0 */
   const int32_t* first_pos;     /* [batch] position of logical token 0; null: 0 */
   const uint32_t* keep_bitmap;  /* [batch, kv_heads, keep_words] bit j: logical token j is an anchor; null: none */
-  const int32_t* keep_indices;  /* [batch, kv_heads, max_anchors] logical tokens whose rows go to anchor rows 0, 1, ...; -1 empties the row; null: none */
+  const int32_t* keep_indices;  /* [batch, kv_heads, max_anchors] logical tokens whose rows go to anchor rows 0, 1, ...; -1, or a row beyond max_anchors, is emptied; tokens outside the input keep the row they have; null: none */
   int64_t k_row_stride;         /* bytes */
   int64_t k_head_stride;        /* bytes */
   int64_t v_row_stride;         /* bytes */
@@ -205,14 +205,14 @@ typedef struct antkv_combine_params {
   uint32_t struct_size;      /* sizeof this struct */
   uint32_t abi_version;      /* ANTKV_ABI_VERSION */
   void* out;                 /* [rows, q_heads, d] output, dtype of the contract */
-  float* lse;                /* [rows, q_heads] natural log-sum-exp; null: not wanted */
-  const float* partial_o;    /* [splits, rows, q_heads, d] */
+  float* lse;                /* [rows, q_heads] natural log-sum-exp, read when partial_o is null; null: not wanted */
+  const float* partial_o;    /* [splits, rows, q_heads, d]; null: decode with one split wrote out and lse, only ring_scores is wanted */
   const float* partial_lse;  /* [splits, rows, q_heads]; -inf marks a split that saw nothing */
   float* ring_scores;        /* [rows, q_heads, ring_rows] raw scores in, attention mass exp(s - lse) out; null: not wanted */
   int64_t out_row_stride;    /* bytes */
   int64_t out_head_stride;   /* bytes */
   int32_t rows;              /* query rows; grid.x */
-  int32_t q_heads;           /* grid.y */
+  int32_t q_heads;           /* grid.y is q_heads over the warps of a CTA, rounded up */
   int32_t splits;            /* merged in order 0, 1, ... */
   int32_t ring_rows;         /* row stride of ring_scores */
 } antkv_combine_params;
@@ -247,7 +247,7 @@ typedef struct antkv_score_params {
   int32_t kv_heads;          /* grid.y */
   int32_t max_tokens;        /* host bound on keys per sequence; fixes grid.x */
   int32_t score_stride;      /* row stride of scores, in elements */
-  float scale;               /* factor on q.k, natural units */
+  float scale;               /* factor on q.k, natural units; form "exact" multiplies by it as well */
 } antkv_score_params;
 ANTKV_STATIC_ASSERT(sizeof(antkv_score_params) == 176, "antkv_score_params: size");
 ANTKV_STATIC_ASSERT(offsetof(antkv_score_params, scale) == 172, "antkv_score_params: offset of scale");
@@ -274,7 +274,7 @@ typedef struct antkv_select_params {
 ANTKV_STATIC_ASSERT(sizeof(antkv_select_params) == 80, "antkv_select_params: size");
 ANTKV_STATIC_ASSERT(offsetof(antkv_select_params, first_tokens) == 76, "antkv_select_params: offset of first_tokens");
 
-/* A range of coded tokens as rotated exact rows.
+/* A range of coded tokens as rotated exact rows. A token whose bit is set but which has no anchor row is left unwritten.
    grid (ceil(max_tokens / tokens) + max_anchor_pages, kv_heads, batch), block (32 * warps, 1, 1) */
 typedef struct antkv_unpack_params {
   uint32_t struct_size;                /* sizeof this struct */
@@ -321,8 +321,8 @@ ANTKV_STATIC_ASSERT(offsetof(antkv_unpack_params, attention_factor) == 240, "ant
 typedef struct antkv_contract {
   const char* name;
   int32_t head_dim;
-  int32_t unit_bytes;       /* 16 tokens of a coded page */
-  int32_t page_bytes[5];    /* a coded page of each of ANTKV_PAGE_SIZES */
+  int32_t unit_bytes;        /* 16 tokens of a coded page */
+  int32_t page_bytes[5];     /* a coded page of each of ANTKV_PAGE_SIZES */
   int32_t anchor_page_bytes; /* 16 anchor rows with their indices; 0 for exact recipes */
   int32_t ring_row_bytes;    /* K and V of one exact row; 0 for exact recipes */
   int32_t k_codebook_bytes;  /* packed codebook; 0 for exact keys */

@@ -20,7 +20,7 @@ class _Params(ctypes.Structure):
 
 
 class EncodeParams(_Params):
-    """K/V rows to whole coded pages, and the kept rows to anchor pages."""
+    """K/V rows to coded pages, and the kept rows to anchor pages. A last unit of 16 tokens is filled with code 0 and gain 0; units behind it stay as they were; every bitmap word of a page is written."""
 
     _fields_ = [
         ("struct_size", ctypes.c_uint32),  # sizeof this struct
@@ -41,7 +41,7 @@ class EncodeParams(_Params):
         ("first_token", ctypes.c_void_p),  # [batch] logical index of the first input row, a multiple of page_size; null: 0
         ("first_pos", ctypes.c_void_p),  # [batch] position of logical token 0; null: 0
         ("keep_bitmap", ctypes.c_void_p),  # [batch, kv_heads, keep_words] bit j: logical token j is an anchor; null: none
-        ("keep_indices", ctypes.c_void_p),  # [batch, kv_heads, max_anchors] logical tokens whose rows go to anchor rows 0, 1, ...; -1 empties the row; null: none
+        ("keep_indices", ctypes.c_void_p),  # [batch, kv_heads, max_anchors] logical tokens whose rows go to anchor rows 0, 1, ...; -1, or a row beyond max_anchors, is emptied; tokens outside the input keep the row they have; null: none
         ("k_row_stride", ctypes.c_int64),  # bytes
         ("k_head_stride", ctypes.c_int64),  # bytes
         ("v_row_stride", ctypes.c_int64),  # bytes
@@ -203,14 +203,14 @@ class CombineParams(_Params):
         ("struct_size", ctypes.c_uint32),  # sizeof this struct
         ("abi_version", ctypes.c_uint32),  # ANTKV_ABI_VERSION
         ("out", ctypes.c_void_p),  # [rows, q_heads, d] output, dtype of the contract
-        ("lse", ctypes.c_void_p),  # [rows, q_heads] natural log-sum-exp; null: not wanted
-        ("partial_o", ctypes.c_void_p),  # [splits, rows, q_heads, d]
+        ("lse", ctypes.c_void_p),  # [rows, q_heads] natural log-sum-exp, read when partial_o is null; null: not wanted
+        ("partial_o", ctypes.c_void_p),  # [splits, rows, q_heads, d]; null: decode with one split wrote out and lse, only ring_scores is wanted
         ("partial_lse", ctypes.c_void_p),  # [splits, rows, q_heads]; -inf marks a split that saw nothing
         ("ring_scores", ctypes.c_void_p),  # [rows, q_heads, ring_rows] raw scores in, attention mass exp(s - lse) out; null: not wanted
         ("out_row_stride", ctypes.c_int64),  # bytes
         ("out_head_stride", ctypes.c_int64),  # bytes
         ("rows", ctypes.c_int32),  # query rows; grid.x
-        ("q_heads", ctypes.c_int32),  # grid.y
+        ("q_heads", ctypes.c_int32),  # grid.y is q_heads over the warps of a CTA, rounded up
         ("splits", ctypes.c_int32),  # merged in order 0, 1, ...
         ("ring_rows", ctypes.c_int32),  # row stride of ring_scores
     ]
@@ -248,7 +248,7 @@ class ScoreParams(_Params):
         ("kv_heads", ctypes.c_int32),  # grid.y
         ("max_tokens", ctypes.c_int32),  # host bound on keys per sequence; fixes grid.x
         ("score_stride", ctypes.c_int32),  # row stride of scores, in elements
-        ("scale", ctypes.c_float),  # factor on q.k, natural units
+        ("scale", ctypes.c_float),  # factor on q.k, natural units; form "exact" multiplies by it as well
     ]
 
 
@@ -281,7 +281,7 @@ assert ctypes.sizeof(SelectParams) == 80 and SelectParams.first_tokens.offset ==
 
 
 class UnpackParams(_Params):
-    """A range of coded tokens as rotated exact rows."""
+    """A range of coded tokens as rotated exact rows. A token whose bit is set but which has no anchor row is left unwritten."""
 
     _fields_ = [
         ("struct_size", ctypes.c_uint32),  # sizeof this struct

@@ -7,7 +7,7 @@
 pub const ABI_VERSION: u32 = 1;
 pub const LAYOUT_VERSION: u32 = 1;
 
-/// K/V rows to whole coded pages, and the kept rows to anchor pages.
+/// K/V rows to coded pages, and the kept rows to anchor pages. A last unit of 16 tokens is filled with code 0 and gain 0; units behind it stay as they were; every bitmap word of a page is written.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct EncodeParams {
@@ -47,7 +47,7 @@ pub struct EncodeParams {
     pub first_pos: u64,
     /// `const uint32_t*`: \[batch, kv_heads, keep_words\] bit j: logical token j is an anchor; null: none
     pub keep_bitmap: u64,
-    /// `const int32_t*`: \[batch, kv_heads, max_anchors\] logical tokens whose rows go to anchor rows 0, 1, ...; -1 empties the row; null: none
+    /// `const int32_t*`: \[batch, kv_heads, max_anchors\] logical tokens whose rows go to anchor rows 0, 1, ...; -1, or a row beyond max_anchors, is emptied; tokens outside the input keep the row they have; null: none
     pub keep_indices: u64,
     /// bytes
     pub k_row_stride: i64,
@@ -355,9 +355,9 @@ pub struct CombineParams {
     pub abi_version: u32,
     /// `void*`: \[rows, q_heads, d\] output, dtype of the contract
     pub out: u64,
-    /// `float*`: \[rows, q_heads\] natural log-sum-exp; null: not wanted
+    /// `float*`: \[rows, q_heads\] natural log-sum-exp, read when partial_o is null; null: not wanted
     pub lse: u64,
-    /// `const float*`: \[splits, rows, q_heads, d\]
+    /// `const float*`: \[splits, rows, q_heads, d\]; null: decode with one split wrote out and lse, only ring_scores is wanted
     pub partial_o: u64,
     /// `const float*`: \[splits, rows, q_heads\]; -inf marks a split that saw nothing
     pub partial_lse: u64,
@@ -369,7 +369,7 @@ pub struct CombineParams {
     pub out_head_stride: i64,
     /// query rows; grid.x
     pub rows: i32,
-    /// grid.y
+    /// grid.y is q_heads over the warps of a CTA, rounded up
     pub q_heads: i32,
     /// merged in order 0, 1, ...
     pub splits: i32,
@@ -440,7 +440,7 @@ pub struct ScoreParams {
     pub max_tokens: i32,
     /// row stride of scores, in elements
     pub score_stride: i32,
-    /// factor on q.k, natural units
+    /// factor on q.k, natural units; form "exact" multiplies by it as well
     pub scale: f32,
 }
 
@@ -500,7 +500,7 @@ impl SelectParams {
 const _: () = assert!(core::mem::size_of::<SelectParams>() == 80);
 const _: () = assert!(core::mem::offset_of!(SelectParams, first_tokens) == 76);
 
-/// A range of coded tokens as rotated exact rows.
+/// A range of coded tokens as rotated exact rows. A token whose bit is set but which has no anchor row is left unwritten.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct UnpackParams {

@@ -17,7 +17,7 @@ export interface Field {
 
 /** Parameter struct of each op. Little-endian; strides count bytes. */
 export const PARAMS = {
-  /** K/V rows to whole coded pages, and the kept rows to anchor pages. */
+  /** K/V rows to coded pages, and the kept rows to anchor pages. A last unit of 16 tokens is filled with code 0 and gain 0; units behind it stay as they were; every bitmap word of a page is written. */
   encode: {
     bytes: 256,
     fields: {
@@ -57,7 +57,7 @@ export const PARAMS = {
       first_pos: { offset: 120, type: 'ptr' },
       /** [batch, kv_heads, keep_words] bit j: logical token j is an anchor; null: none */
       keep_bitmap: { offset: 128, type: 'ptr' },
-      /** [batch, kv_heads, max_anchors] logical tokens whose rows go to anchor rows 0, 1, ...; -1 empties the row; null: none */
+      /** [batch, kv_heads, max_anchors] logical tokens whose rows go to anchor rows 0, 1, ...; -1, or a row beyond max_anchors, is emptied; tokens outside the input keep the row they have; null: none */
       keep_indices: { offset: 136, type: 'ptr' },
       /** bytes */
       k_row_stride: { offset: 144, type: 'i64' },
@@ -335,9 +335,9 @@ export const PARAMS = {
       abi_version: { offset: 4, type: 'u32' },
       /** [rows, q_heads, d] output, dtype of the contract */
       out: { offset: 8, type: 'ptr' },
-      /** [rows, q_heads] natural log-sum-exp; null: not wanted */
+      /** [rows, q_heads] natural log-sum-exp, read when partial_o is null; null: not wanted */
       lse: { offset: 16, type: 'ptr' },
-      /** [splits, rows, q_heads, d] */
+      /** [splits, rows, q_heads, d]; null: decode with one split wrote out and lse, only ring_scores is wanted */
       partial_o: { offset: 24, type: 'ptr' },
       /** [splits, rows, q_heads]; -inf marks a split that saw nothing */
       partial_lse: { offset: 32, type: 'ptr' },
@@ -349,7 +349,7 @@ export const PARAMS = {
       out_head_stride: { offset: 56, type: 'i64' },
       /** query rows; grid.x */
       rows: { offset: 64, type: 'i32' },
-      /** grid.y */
+      /** grid.y is q_heads over the warps of a CTA, rounded up */
       q_heads: { offset: 68, type: 'i32' },
       /** merged in order 0, 1, ... */
       splits: { offset: 72, type: 'i32' },
@@ -410,7 +410,7 @@ export const PARAMS = {
       max_tokens: { offset: 164, type: 'i32' },
       /** row stride of scores, in elements */
       score_stride: { offset: 168, type: 'i32' },
-      /** factor on q.k, natural units */
+      /** factor on q.k, natural units; form "exact" multiplies by it as well */
       scale: { offset: 172, type: 'f32' },
     },
   },
@@ -450,7 +450,7 @@ export const PARAMS = {
       first_tokens: { offset: 76, type: 'i32' },
     },
   },
-  /** A range of coded tokens as rotated exact rows. */
+  /** A range of coded tokens as rotated exact rows. A token whose bit is set but which has no anchor row is left unwritten. */
   unpack: {
     bytes: 248,
     fields: {

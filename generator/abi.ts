@@ -124,7 +124,7 @@ const ENCODE: readonly Field[] = [
   ptr('first_token', 'const int32_t', '[batch] logical index of the first input row, a multiple of page_size; null: 0'),
   ptr('first_pos', 'const int32_t', '[batch] position of logical token 0; null: 0'),
   ptr('keep_bitmap', 'const uint32_t', '[batch, kv_heads, keep_words] bit j: logical token j is an anchor; null: none'),
-  ptr('keep_indices', 'const int32_t', '[batch, kv_heads, max_anchors] logical tokens whose rows go to anchor rows 0, 1, ...; -1 empties the row; null: none'),
+  ptr('keep_indices', 'const int32_t', '[batch, kv_heads, max_anchors] logical tokens whose rows go to anchor rows 0, 1, ...; -1, or a row beyond max_anchors, is emptied; tokens outside the input keep the row they have; null: none'),
   i64('k_row_stride', 'bytes'),
   i64('k_head_stride', 'bytes'),
   i64('v_row_stride', 'bytes'),
@@ -189,14 +189,14 @@ const APPEND: readonly Field[] = [
 const COMBINE: readonly Field[] = [
   ...HEAD,
   ptr('out', 'void', '[rows, q_heads, d] output, dtype of the contract'),
-  ptr('lse', 'float', '[rows, q_heads] natural log-sum-exp; null: not wanted'),
-  ptr('partial_o', 'const float', '[splits, rows, q_heads, d]'),
+  ptr('lse', 'float', '[rows, q_heads] natural log-sum-exp, read when partial_o is null; null: not wanted'),
+  ptr('partial_o', 'const float', '[splits, rows, q_heads, d]; null: decode with one split wrote out and lse, only ring_scores is wanted'),
   ptr('partial_lse', 'const float', '[splits, rows, q_heads]; -inf marks a split that saw nothing'),
   ptr('ring_scores', 'float', '[rows, q_heads, ring_rows] raw scores in, attention mass exp(s - lse) out; null: not wanted'),
   i64('out_row_stride', 'bytes'),
   i64('out_head_stride', 'bytes'),
   i32('rows', 'query rows; grid.x'),
-  i32('q_heads', 'grid.y'),
+  i32('q_heads', 'grid.y is q_heads over the warps of a CTA, rounded up'),
   i32('splits', 'merged in order 0, 1, ...'),
   i32('ring_rows', 'row stride of ring_scores'),
 ];
@@ -226,7 +226,7 @@ const SCORE: readonly Field[] = [
   i32('kv_heads', 'grid.y'),
   i32('max_tokens', 'host bound on keys per sequence; fixes grid.x'),
   i32('score_stride', 'row stride of scores, in elements'),
-  f32('scale', 'factor on q.k, natural units'),
+  f32('scale', 'factor on q.k, natural units; form "exact" multiplies by it as well'),
 ];
 
 const SELECT: readonly Field[] = [
@@ -277,13 +277,13 @@ const struct = (op: string, doc: string, fields: readonly Field[]): ParamStruct 
 
 /** The parameter struct of each op. Fields are only ever appended within an ABI version. */
 export const PARAM_STRUCTS: readonly ParamStruct[] = [
-  struct('encode', 'K/V rows to whole coded pages, and the kept rows to anchor pages.', ENCODE),
+  struct('encode', 'K/V rows to coded pages, and the kept rows to anchor pages. A last unit of 16 tokens is filled with code 0 and gain 0; units behind it stay as they were; every bitmap word of a page is written.', ENCODE),
   struct('append', 'Commits new rows into the ring; encodes what leaves the window.', APPEND),
   struct('decode', 'Attention of a few query rows over coded pages, anchors and ring.', DECODE),
   struct('combine', 'Merges the splits of decode in a fixed order.', COMBINE),
   struct('score', 'Anchor score of every key, after any attention that returned the LSE.', SCORE),
   struct('select', 'The top budget of the scores, as bitmap and ascending indices.', SELECT),
-  struct('unpack', 'A range of coded tokens as rotated exact rows.', UNPACK),
+  struct('unpack', 'A range of coded tokens as rotated exact rows. A token whose bit is set but which has no anchor row is left unwritten.', UNPACK),
 ];
 
 /** Offset of each field and the size of the struct in bytes, by the C rules for natural alignment. */

@@ -6,7 +6,7 @@ import { footprint, USUAL_TOKENS } from '../generator/bits.ts';
 import { findArch } from '../generator/arch.ts';
 import { codecOf } from '../generator/codec.ts';
 import { isCoded } from '../generator/contract.ts';
-import { InputError } from '../generator/errors.ts';
+import { InputError, WrongResultError } from '../generator/errors.ts';
 import type { Dump } from '../generator/format.ts';
 import { kernelName, type Kernel } from '../generator/name.ts';
 import { packCodebook } from '../generator/pack.ts';
@@ -14,6 +14,7 @@ import { contractsOf, type Recipe } from '../generator/recipe.ts';
 import { kernelsOf } from '../generator/ship.ts';
 import { calibrate } from './calibrate/calibrate.ts';
 import { openDump, type DumpFile } from './calibrate/file.ts';
+import { createPool, type Pool } from './calibrate/pool.ts';
 import { loadKernels, type Device, type Loaded } from './images.ts';
 import type { AttendRecord, AttendRequest } from './problem.ts';
 
@@ -105,6 +106,12 @@ function checkDumps(evaluation: Dump, calibration: Dump): void {
 const SM80 = findArch('sm80')!;
 const kernelsFor = (recipe: Recipe, headDim: number): Kernel[] => kernelsOf(contractsOf(recipe, headDim), [SM80]).filter(({ contract }) => contract.op !== 'unpack' && contract.op !== 'combine');
 
+/** Throws WrongResultError if kernels and reference disagree anywhere. */
+export function mustAgree(rows: readonly Pick<DemoRow, 'recipe' | 'window' | 'faults'>[]): void {
+  const wrong = rows.flatMap(({ recipe, window, faults }) => faults.map((fault) => `${recipe}, window ${window}: ${fault}`));
+  if (wrong.length > 0) throw new WrongResultError(`kernels and reference disagree:\n  ${wrong.join('\n  ')}`, 'a template or the emulator is wrong: "npm test" narrows it down');
+}
+
 /** Runs every variant. Throws InputError for dumps that do not fit, and what building and running may throw. */
 export async function demo(options: DemoOptions): Promise<DemoRecord> {
   const evaluation = openDump(options.evaluation);
@@ -122,9 +129,14 @@ export async function demo(options: DemoOptions): Promise<DemoRecord> {
     const step = (what: string): void => options.onProgress?.(++done, total, what);
 
     const books = new Map<string, Side>();
-    for (const [key, recipe] of sides) {
-      books.set(key, await calibrateSide(calibration, evaluation.dump.layers[0]!.layer, recipe, join(folder, key), options.threads));
-      step(`codebook ${key}`);
+    const pool = createPool(options.threads);
+    try {
+      for (const [key, recipe] of sides) {
+        books.set(key, await calibrateSide(calibration, evaluation.dump.layers[0]!.layer, recipe, join(folder, key), pool));
+        step(`codebook ${key}`);
+      }
+    } finally {
+      await pool.close();
     }
     loaded = await loadKernels([...kernels.values()], options.device, step);
     const rows: DemoRow[] = [];
@@ -157,8 +169,8 @@ function sidesOf(variants: readonly Variant[]): Map<string, Recipe> {
   return sides;
 }
 
-async function calibrateSide(file: DumpFile, layer: number, recipe: Recipe, path: string, threads: number | undefined): Promise<Side> {
-  const { layers, record } = await calibrate(file, { recipe, layers: [layer], threads });
+async function calibrateSide(file: DumpFile, layer: number, recipe: Recipe, path: string, pool: Pool): Promise<Side> {
+  const { layers, record } = await calibrate(file, { recipe, layers: [layer], pool });
   const { k, v } = layers.get(layer)!;
   const { codec, tensor } = (k ?? v)!;
   writeFileSync(path, packCodebook(codec, file.dump.headDim, tensor));

@@ -72,8 +72,8 @@ ${PARAM_STRUCTS.map(printStruct).join('\n')}
 typedef struct antkv_contract {
   const char* name;
   int32_t head_dim;
-  int32_t unit_bytes;       /* ${UNIT_TOKENS} tokens of a coded page */
-  int32_t page_bytes[${PAGE_SIZES.length}];    /* a coded page of each of ANTKV_PAGE_SIZES */
+  int32_t unit_bytes;        /* ${UNIT_TOKENS} tokens of a coded page */
+  int32_t page_bytes[${PAGE_SIZES.length}];     /* a coded page of each of ANTKV_PAGE_SIZES */
   int32_t anchor_page_bytes; /* ${ANCHOR_ROWS} anchor rows with their indices; 0 for exact recipes */
   int32_t ring_row_bytes;    /* K and V of one exact row; 0 for exact recipes */
   int32_t k_codebook_bytes;  /* packed codebook; 0 for exact keys */

@@ -1,5 +1,5 @@
 // gen calibrate: codebooks from a K/V dump.
-import type { Argv, CommandModule } from 'yargs';
+import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
 import { codebookLayout } from '../layout.ts';
 import { codecOf } from '../codec.ts';
 import { UsageError } from '../errors.ts';
@@ -37,13 +37,6 @@ function checkNumbers(argv: CalibrateArguments): void {
   if (!(argv.power >= 0 && argv.power <= 8)) throw new UsageError(`--power takes a number from 0 to 8, not ${argv.power}`, 'leave --power out for the default');
 }
 
-/** The dump that the command line names; a positional word arrives as `dump` or in `_`, by how the command was registered. */
-function dumpOf({ dump, _: words }: CalibrateArguments & { _?: readonly (string | number)[] }): string {
-  const given = [...(dump === undefined ? [] : [dump]), ...(words ?? []).slice(1).map(String)];
-  if (given.length !== 1) throw new UsageError(`gen calibrate takes one dump, not ${given.length}`, 'gen calibrate DUMP.safetensors --out CODEBOOK.safetensors');
-  return given[0]!;
-}
-
 /** The one recipe that the options name, checked at the head dim of the dump. */
 function recipeOf(argv: CalibrateArguments, headDim: number): { name: string; recipe: Recipe } {
   if (argv.headDim !== undefined) throw new UsageError('--head-dim has no meaning here: the dump has its own', 'leave it out');
@@ -66,12 +59,15 @@ function lines({ chunks }: Calibrated): string {
   return table([['layer', 'side', 'head', 'mean %', 'distortion of each chunk, %'], ...rows]);
 }
 
-async function run(argv: CalibrateArguments): Promise<void> {
+async function run(argv: ArgumentsCamelCase<CalibrateArguments>): Promise<void> {
   checkNumbers(argv);
   const { checkWritable, openDump } = await import('../../tuner/calibrate/file.ts');
   const { calibrate } = await import('../../tuner/calibrate/calibrate.ts');
   const start = performance.now();
-  const file = openDump(dumpOf(argv));
+  // Optional to yargs, whose own message would name no example.
+  const words = argv._.length - 1 + (argv.dump === undefined ? 0 : 1);
+  if (argv.dump === undefined || words !== 1) throw new UsageError(`gen calibrate takes one dump, not ${words}`, 'gen calibrate DUMP.safetensors --out CODEBOOK.safetensors');
+  const file = openDump(argv.dump);
   const line = progress(argv, 'calibrating');
   try {
     const { name, recipe } = recipeOf(argv, file.dump.headDim);

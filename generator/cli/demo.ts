@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import type { Argv, CommandModule } from 'yargs';
 import { USUAL_TOKENS } from '../bits.ts';
-import { UsageError, WrongResultError } from '../errors.ts';
+import { UsageError } from '../errors.ts';
 import { PRESETS, presetOf } from '../presets.ts';
 import { rejectRecipe, setAxis } from '../recipe.ts';
 import type { Global } from './commands.ts';
@@ -79,7 +79,7 @@ async function run(argv: DemoArguments): Promise<void> {
     if (!(Number.isInteger(value) && value >= 1)) throw new UsageError(`--${name} takes a whole number from 1, not ${value}`, `leave --${name} out for the default`);
   }
   const device = deviceOf(argv.device);
-  const { demo } = await import('../../tuner/demo.ts');
+  const { demo, mustAgree } = await import('../../tuner/demo.ts');
   const { openDump } = await import('../../tuner/calibrate/file.ts');
   const evaluation = argv.data ?? FIXTURE('kv-eval-small');
   const file = openDump(evaluation);
@@ -104,8 +104,7 @@ async function run(argv: DemoArguments): Promise<void> {
   note(argv, `${where}: ${record.queries} queries over ${record.tokens} tokens, ${((performance.now() - start) / 1000).toFixed(0)} s. Errors: attention output against exact attention, relative L2; bits at ${USUAL_TOKENS} tokens; codebooks per layer and KV head`);
   if (record.why !== undefined) note(argv, `no GPU was used: ${record.why}`);
   for (const said of findings(record.rows)) note(argv, said);
-  const wrong = record.rows.flatMap(({ recipe, window, faults }) => faults.map((fault) => `${recipe}, window ${window}: ${fault}`));
-  if (wrong.length > 0) throw new WrongResultError(`kernels and reference disagree:\n  ${wrong.join('\n  ')}`, 'a template or the emulator is wrong: "npm test" narrows it down');
+  mustAgree(record.rows);
 }
 
 export const demoCommand: CommandModule<Global, DemoArguments> = {

@@ -15,7 +15,8 @@ function lazy(command: string, describe: string, load: () => Promise<unknown>): 
     builder: async (y) => {
       module = (await load()) as CommandModule<object, object>;
       const built = typeof module.builder === 'function' ? await module.builder(y) : y.options(module.builder ?? {});
-      return built.strict();
+      // A command that takes words judges them itself.
+      return command.includes(' ') ? built : built.strict();
     },
     handler: (argv) => module.handler(argv),
   };

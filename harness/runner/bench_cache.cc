@@ -26,19 +26,21 @@ BenchShape BenchShape::read_plain(const Json& shape) {
   return s;
 }
 
-BenchShape BenchShape::read(const Json& shape, const reference::Contract& contract) {
+BenchShape BenchShape::read(const Json& shape, const reference::Contract& contract, bool attends) {
   BenchShape s = read_plain(shape);
   const antkv_format& f = contract.format;
   if (f.head_dim <= 0) throw RequestError("the kernel reference lacks head_dim");
   const bool exact = f.k.exact && f.v.exact;
   s.page_size = bounded(shape, "page_size", 64, 16, 256);
   if (s.page_size & (s.page_size - 1)) throw RequestError("page_size must be 16, 32, 64, 128 or 256");
-  s.window = bounded(shape, "window", exact ? 0 : 128, 0, 1 << 16);
   s.anchor_permille = bounded(shape, "anchor_permille", exact ? 0 : 10, 0, 1000);
-  if (exact && (s.window || s.anchor_permille)) throw RequestError("exact recipes have neither window nor anchors: leave both out, or 0");
-  s.q_len = bounded(shape, "q_len", 1, 1, 16);
-  s.splits = bounded(shape, "splits", 1, 1, 1024);
   s.codes = shape.string("codes", "uniform");
+  if (attends) {
+    s.window = bounded(shape, "window", exact ? 0 : 128, 0, 1 << 16);
+    s.q_len = bounded(shape, "q_len", 1, 1, 16);
+    s.splits = bounded(shape, "splits", 1, 1, 1024);
+  }
+  if (exact && (s.window || s.anchor_permille)) throw RequestError("exact recipes have neither window nor anchors: leave both out, or 0");
   for (int n : s.kv_len) {
     if (n < s.q_len) throw RequestError("a sequence is shorter than q_len");
   }
@@ -51,7 +53,8 @@ int64_t BenchShape::tokens() const { return std::accumulate(kv_len.begin(), kv_l
 Json BenchShape::json() const {
   Json json = Json::object();
   json.set("batch", batch).set("q_heads", q_heads).set("kv_heads", kv_heads).set("tokens", most_tokens());
-  if (page_size) json.set("page_size", page_size).set("window", window).set("anchor_permille", anchor_permille).set("codes", codes);
+  if (page_size) json.set("page_size", page_size).set("anchor_permille", anchor_permille).set("codes", codes);
+  if (splits) json.set("window", window).set("q_len", q_len).set("splits", splits);
   if (std::any_of(kv_len.begin(), kv_len.end(), [&](int n) { return n != kv_len[0]; })) {
     Json lens = Json::array();
     for (int n : kv_len) lens.push(n);

@@ -7,11 +7,14 @@ namespace runner {
 
 /// The shape of a bench request (README.md, "bench").
 struct BenchShape {
-  int batch, q_heads, kv_heads, page_size, window, anchor_permille, q_len, splits;
+  int batch, q_heads, kv_heads;
+  std::vector<int32_t> kv_len;                            ///< [batch]
+  int page_size, anchor_permille;                         // ops on a cache
   std::string codes;
-  std::vector<int32_t> kv_len;  ///< [batch]
+  int window, q_len, splits;                              // decode
 
-  static BenchShape read(const Json& shape, const reference::Contract& contract);
+  /// `attends`: the shape of decode, not of encode or unpack.
+  static BenchShape read(const Json& shape, const reference::Contract& contract, bool attends);
   /// Only what ops without a cache need: batch, tokens, heads.
   static BenchShape read_plain(const Json& shape);
   int ratio() const { return q_heads / kv_heads; }
@@ -94,7 +97,7 @@ struct CacheSlice {
 
   /// Points the cache fields of a host struct here.
   template <class P>
-  void bind(P& p) const {
+  void bind(P& p) {
     p.struct_size = sizeof(P);
     p.abi_version = ANTKV_ABI_VERSION;
     p.pages = pages.data();

@@ -91,20 +91,39 @@ Image::Image(const Gpu& gpu, const std::string& path) : gpu_(gpu) {
   gpu.check(gpu.driver.cuModuleLoadData(&module_, bytes.c_str()), "cuModuleLoadData(" + path + ")");
 }
 
-CUfunction Image::function(const std::string& name, size_t shared) const {
-  const Driver& driver = gpu_.driver;
+CUfunction Image::function(const std::string& name) const {
   CUfunction function = nullptr;
-  gpu_.check(driver.cuModuleGetFunction(&function, module_, name.c_str()), "cuModuleGetFunction(" + name + ")");
-  // Above 48 KiB dynamic shared memory must be asked for (CUDA C++ Programming Guide, shared memory).
-  if (shared) gpu_.check(driver.cuFuncSetAttribute(function, kFunctionDynamicShared, int(shared)), "cuFuncSetAttribute(" + name + ", dynamic shared memory, " + std::to_string(shared) + ")");
+  gpu_.check(gpu_.driver.cuModuleGetFunction(&function, module_, name.c_str()), "cuModuleGetFunction(" + name + ")");
   return function;
+}
+
+CUfunction Image::function(const Kernel& kernel) const {
+  const Driver& driver = gpu_.driver;
+  const CUfunction function = this->function(kernel.name);
+  // Above 48 KiB dynamic shared memory must be asked for (CUDA C++ Programming Guide, shared memory).
+  gpu_.check(driver.cuFuncSetAttribute(function, kFunctionDynamicShared, int(kernel.shared)),
+             "cuFuncSetAttribute(" + kernel.name + ", dynamic shared memory, " + std::to_string(kernel.shared) + ")");
+  int most = 0;
+  gpu_.check(driver.cuFuncGetAttribute(&most, kFunctionMaxThreads, function), "cuFuncGetAttribute(" + kernel.name + ")");
+  if (most < kernel.threads) throw RequestError(kernel.name + " runs at most " + std::to_string(most) + " threads, not " + std::to_string(kernel.threads));
+  size_t offset = 0, size = 0;
+  if (driver.cuFuncGetParamInfo && driver.cuFuncGetParamInfo(function, 0, &offset, &size) == 0 && size != kernel.params_bytes)
+    throw RequestError(kernel.name + " takes a parameter struct of " + std::to_string(size) + " B, the request says " + std::to_string(kernel.params_bytes) + "; compile it again");
+  return function;
+}
+
+void enqueue(const Gpu& gpu, const Launch& l) {
+  void* arguments[] = {const_cast<uint8_t*>(l.params.data())};
+  const CUresult result = gpu.driver.cuLaunchKernel(l.function, unsigned(l.grid.x), unsigned(l.grid.y), unsigned(l.grid.z), unsigned(l.threads), 1, 1, unsigned(l.shared),
+                                                    gpu.stream(), arguments, nullptr);
+  gpu.check(result, "cuLaunchKernel(" + l.name + ")");
 }
 
 Replay::Replay(const Gpu& gpu, std::vector<Launch> launches) : gpu_(gpu), launches_(std::move(launches)) {
   if (!gpu.graphs()) return;
   gpu.check(gpu.cuStreamBeginCapture(gpu.stream(), 1), "cuStreamBeginCapture");  // 1: thread local
   try {
-    enqueue();
+    for (const Launch& launch : launches_) enqueue(gpu, launch);
   } catch (...) {
     // A stream that is left capturing could do nothing else.
     if (gpu.cuStreamEndCapture(gpu.stream(), &graph_) == 0 && graph_) gpu.cuGraphDestroy(graph_);
@@ -121,17 +140,9 @@ Replay::~Replay() {
   if (graph_) gpu_.cuGraphDestroy(graph_);
 }
 
-void Replay::enqueue() const {
-  for (const Launch& l : launches_) {
-    void* arguments[] = {const_cast<uint8_t*>(l.params.data())};
-    gpu_.check(gpu_.driver.cuLaunchKernel(l.function, unsigned(l.grid.x), unsigned(l.grid.y), unsigned(l.grid.z), unsigned(l.threads), 1, 1, unsigned(l.shared), gpu_.stream(), arguments, nullptr),
-               "cuLaunchKernel(" + l.name + ")");
-  }
-}
-
 void Replay::run() const {
-  if (executable_) gpu_.check(gpu_.cuGraphLaunch(executable_, gpu_.stream()), "cuGraphLaunch(" + launches_.front().name + ")");
-  else enqueue();
+  if (executable_) return gpu_.check(gpu_.cuGraphLaunch(executable_, gpu_.stream()), "cuGraphLaunch(" + launches_.front().name + ")");
+  for (const Launch& launch : launches_) enqueue(gpu_, launch);
 }
 
 template <class F>
@@ -172,7 +183,8 @@ Json Nvml::sm_clock() const { return device_ ? number("nvmlDeviceGetClockInfo", 
 
 Json Nvml::clocks() const {
   if (!device_) return Json();
-  return Json::object().set("sm_mhz", sm_clock()).set("memory_mhz", number("nvmlDeviceGetClockInfo", 2, 1)).set("power_w", number("nvmlDeviceGetPowerUsage", ~0u, 1e-3)).set("temperature_c", number("nvmlDeviceGetTemperature", 0, 1));
+  Json clocks = Json::object().set("sm_mhz", sm_clock()).set("memory_mhz", number("nvmlDeviceGetClockInfo", 2, 1));
+  return clocks.set("power_w", number("nvmlDeviceGetPowerUsage", ~0u, 1e-3)).set("temperature_c", number("nvmlDeviceGetTemperature", 0, 1));
 }
 
 Json Nvml::driver_version() const {

@@ -101,8 +101,9 @@ class Image {
   Image(const Gpu& gpu, const std::string& path);
   Image(const Image&) = delete;
   ~Image() { gpu_.driver.cuModuleUnload(module_); }
-  /// The kernel `name`, allowed `shared` bytes of dynamic shared memory.
-  CUfunction function(const std::string& name, size_t shared = 0) const;
+  CUfunction function(const std::string& name) const;
+  /// The kernel, allowed its dynamic shared memory. Throws RequestError if it takes fewer threads or another parameter struct than the reference says.
+  CUfunction function(const Kernel& kernel) const;
 
  private:
   const Gpu& gpu_;
@@ -122,10 +123,14 @@ struct Launch {
 /// The launch of a kernel with parameter struct `params`. Throws RequestError if the struct's size is not the kernel's.
 template <class P>
 Launch launch_of(const Kernel& kernel, CUfunction function, Grid grid, const P& params) {
-  if (sizeof(P) != kernel.params_bytes) throw RequestError(kernel.name + " takes a parameter struct of " + std::to_string(kernel.params_bytes) + " B, this runner was built with " + std::to_string(sizeof(P)));
+  if (sizeof(P) != kernel.params_bytes)
+    throw RequestError(kernel.name + " takes a parameter struct of " + std::to_string(kernel.params_bytes) + " B, this runner was built with " + std::to_string(sizeof(P)));
   const auto* bytes = reinterpret_cast<const uint8_t*>(&params);
   return {kernel.name, function, grid, kernel.threads, kernel.shared, std::vector<uint8_t>(bytes, bytes + sizeof(P))};
 }
+
+/// Enqueues one launch.
+void enqueue(const Gpu& gpu, const Launch& launch);
 
 /// Launches that run in order as one CUDA graph, or one by one where there are no graphs.
 class Replay {
@@ -137,7 +142,6 @@ class Replay {
   void run() const;
 
  private:
-  void enqueue() const;
   const Gpu& gpu_;
   std::vector<Launch> launches_;
   CUgraph graph_ = nullptr;

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "bench.h"
 #include "check.h"
 
 namespace runner {
@@ -32,7 +33,7 @@ Json check(Launcher& launcher, const Json& request) {
   throw RequestError("unknown op \"" + op + "\"");
 }
 
-Json answer(Launcher& launcher, const Json& request) {
+Json answer(Launcher& launcher, const std::string& driver_path, const Json& request) {
   const std::string command = request.at("cmd").string("cmd");
   // Settings of the emulated driver; they stay until set again, and mean nothing on a real one.
   if (request.has("emulator")) {
@@ -47,7 +48,9 @@ Json answer(Launcher& launcher, const Json& request) {
   }
   if (command == "check") return check(launcher, request);
   if (command == "attend") return attend(launcher, request);
-  throw RequestError("unknown cmd \"" + command + "\"; known: info, check, attend");
+  if (command == "ceilings") return ceilings(Gpu(launcher.driver, driver_path), request);
+  if (command == "bench") return bench(Gpu(launcher.driver, driver_path), request);
+  throw RequestError("unknown cmd \"" + command + "\"; known: info, check, attend, ceilings, bench");
 }
 
 int serve(const std::string& path) {
@@ -60,7 +63,7 @@ int serve(const std::string& path) {
       const Json request = Json::parse(line);
       if (request.has("id")) id = request.at("id");
       record.set("id", id);
-      const Json result = answer(launcher, request);
+      const Json result = answer(launcher, path, request);
       for (const auto& [key, value] : result.members()) record.set(key, value);
     } catch (const DriverError& error) {
       record = Json::object().set("id", id).set("error", error.what()).set("kind", "driver").set("fatal", error.fatal);

@@ -21,7 +21,10 @@ export interface CalibrateOptions {
   /** `exact`: keys by the exact form, values by column sums. Default: exact if the dump has queries, else none. */
   readonly weights?: Weights | undefined;
   readonly power?: number | undefined;
+  /** Default: one per processor core. */
   readonly threads?: number | undefined;
+  /** Threads that are there already, for callers who calibrate several times; the caller closes it. */
+  readonly pool?: Pool | undefined;
   /** Use the first tokens only. */
   readonly tokens?: number | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
@@ -67,11 +70,11 @@ export async function calibrate(file: DumpFile, options: CalibrateOptions): Prom
   const record: CalibrationRecord = { seed, iterations, weights, power, tensors: {} };
   const layers = new Map<number, CodebookLayer>();
   const chunks: ChunkLine[] = [];
-  const pool = createPool(threads);
+  const pool = options.pool ?? createPool(threads);
   try {
     for (const layer of chosen) layers.set(layer.layer, await calibrateLayer(file, layer, { ...options, seed, iterations, weights, power }, pool, record, chunks));
   } finally {
-    await pool.close();
+    if (!options.pool) await pool.close();
   }
   const { doc: _, ...members } = recipe;
   const about = { model: dump.metadata.model, headDim: dump.headDim, recipe: members, recipeHash: recipeHash(recipe), calibration: record, dump: dump.header.metadata };

@@ -21,7 +21,7 @@ const MISTAKES: [words: string[], what: RegExp, fix: RegExp][] = [
   [['list', '--wy'], /Unknown argument: wy/, /gen --help/],
   [['list', 'more'], /Unknown (argument|command): more/, /gen --help/],
   [['demo', 'more'], /Unknown (argument|command): more/, /gen --help/],
-  [['calibrate', 'a', 'b', '--out', 'OUT'], /Unknown (argument|command): b/, /gen --help/],
+  [['calibrate', 'a', 'b', '--out', 'OUT'], /takes one dump, not 2/, /DUMP/],
   [['show'], /Not enough non-option arguments/, /gen --help/],
   [['--arch', 'sm81', '--out', 'OUT'], /unknown architecture "sm81"/, /sm80/],
   [['--arch', '', '--out', 'OUT'], /empty architecture|Not enough arguments/, /sm80|gen --help/],

@@ -13,7 +13,7 @@ const cache = temporaryFolder();
 export const startGen = (words: readonly string[], env: Record<string, string> = {}, options: Options = {}) =>
   execaNode(join(ROOT, 'generator/gen.mjs'), words, {
     reject: false, nodeOptions: [], cwd: ROOT, timeout: 120_000, ...options,
-    env: { ANTKV_CACHE: cache, NO_COLOR: '1', ...env },
+    env: { ANTKV_CACHE: cache, NO_COLOR: '1', FORCE_COLOR: undefined, ...env },
   });
 
 /** Runs `gen` to its end. */

@@ -1,5 +1,5 @@
 // Headers of a generated folder, C programs and a driver that only writes down what it is asked, for tests of the loader and the examples.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
@@ -10,7 +10,8 @@ import type { Op } from '../../../generator/contract.ts';
 import { kernelName, type Kernel } from '../../../generator/name.ts';
 import { readTemplate } from '../../../generator/render.ts';
 import { shippedKernels } from '../../../generator/ship.ts';
-import { hostCompiler } from '../../../tuner/host.ts';
+import { renderKernel } from '../../../generator/source.ts';
+import { buildEmulatedKernel, hostCompiler } from '../../../tuner/host.ts';
 import { temporaryFolder } from '../../folder.ts';
 
 export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
@@ -25,6 +26,16 @@ export function generatedFolder(kernels: readonly Kernel[] = shippedKernels(), i
   for (const kernel of kernels) {
     mkdirSync(join(dir, kernel.arch.name), { recursive: true });
     if (images) writeFileSync(join(dir, kernel.arch.name, `${kernelName(kernel)}.fatbin`), '');
+  }
+  return dir;
+}
+
+/** {@link generatedFolder} with images that the emulated driver loads in place of fatbins. */
+export async function emulatedFolder(kernels: readonly Kernel[]): Promise<string> {
+  const dir = generatedFolder(kernels);
+  for (const kernel of kernels) {
+    const image = await buildEmulatedKernel(kernelName(kernel), renderKernel(kernel));
+    copyFileSync(image, join(dir, kernel.arch.name, `${kernelName(kernel)}.fatbin`));
   }
   return dir;
 }

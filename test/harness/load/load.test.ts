@@ -116,14 +116,16 @@ test('shapes that are none are refused', async () => {
   assert.match(await get('1 32 8 4096 1 0 -1'), /^get 7 .*splits -1 is negative/);
 });
 
-test('splits fill the device once, and never below a few steps each', async () => {
+test('splits fill the device evenly, and no further', async () => {
   const splits = async (shape: string, env = {}): Promise<number> => Number(/splits (\d+)/.exec(await last([open(), `get ${DECODE} ${shape}`], env))![1]);
   assert.is(await splits('1 32 8 100'), 1, 'two steps are not worth a merge');
   assert.is(await splits('1 32 8 131072'), 27, '8 blocks of 27 splits are one wave over 108 SMs of 2');
   const wide = await splits('1 32 8 131072', { FAKE_SMS: '132', FAKE_RESIDENT: '4' });
   assert.ok(wide > 56 && wide <= 66, `${wide} splits for 528 places`);
   assert.is(await splits('27 32 8 131072'), 1, '216 blocks fill it');
-  assert.ok((await splits('1 8 1 2048')) <= 8, '32 steps, at least 4 for each split');
+  assert.is(await splits('1 32 8 1024'), 8, 'measured: 4 splits take half as long again');
+  assert.is(await splits('16 32 8 65536', { FAKE_SMS: '132', FAKE_RESIDENT: '3' }), 3, 'measured: 4 splits, a third of a wave too many, take half as long again');
+  assert.is(await splits('1 8 1 2048'), 16, '32 steps of one block');
   assert.is(await splits('1 32 8 131072 1 0 5'), 5, 'the caller knows better');
   assert.ok((await splits('1 1 1 2000000000')) <= 256);
 });

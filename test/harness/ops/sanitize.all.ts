@@ -9,7 +9,8 @@ import { cacheAxes, emulated, emulatedRunner, mustPass } from './lab.ts';
 const test = suite('ops/sanitize');
 const options = { sanitize: 'address,undefined' };
 let runner: Runner;
-test.before(async () => void (runner = await emulatedRunner(options)));
+// A test, not a hook: uvu swallows what a before hook throws, and the suite would pass without having run.
+test('runner and kernels build', async () => void (runner = await emulatedRunner(options)));
 test.after(() => runner?.close());
 
 const CACHE = { kv_heads: 2, anchor_permille: 100, pad: 16, first_pos: [3, 1_000_000, 0, 7], page_size: 32 };

@@ -7,7 +7,8 @@ import { cacheAxes, emulated, emulatedRunner } from './lab.ts';
 
 const test = suite('ops/sensitivity');
 let runner: Runner;
-test.before(async () => void (runner = await emulatedRunner()));
+// A test, not a hook: uvu swallows what a before hook throws, and the suite would pass without having run.
+test('runner and kernels build', async () => void (runner = await emulatedRunner()));
 test.after(() => runner?.close());
 
 /** The faults of a check of `kernel` against the reference of a contract changed by `lie`. */

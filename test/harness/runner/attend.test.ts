@@ -32,7 +32,8 @@ const halves = (seed: number, count: number): Uint16Array => {
 const tensor = (name: string, heads: number, seed: number): Tensor => ({ name, dtype: 'F16', shape: [heads, TOKENS, 64], data: new Uint8Array(halves(seed, heads * TOKENS * 64).buffer) });
 const dump = (prefix = '', names = ['q', 'k', 'v']): Uint8Array => writeSafetensors(names.map((name, i) => tensor(prefix + name, name === 'q' ? 4 : 2, i + 1)));
 
-test.before(async () => {
+// A test, not a hook: uvu swallows what a before hook throws, and the suite would pass without having run.
+test('runner and kernels build', async () => {
   [runner, folder] = await Promise.all([emulatedRunner(), mkdtemp(join(tmpdir(), 'antkv-'))]);
   const axes = cacheAxes('d64 4c8b/f16 post');
   const [score, select, encode, decode, combine] = await Promise.all([

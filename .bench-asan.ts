@@ -1,0 +1,16 @@
+import { cacheAxes, emulated, emulatedRunner } from './test/harness/ops/lab.ts';
+const o = { sanitize: 'address,undefined' };
+const r = await emulatedRunner(o);
+const dec = await emulated('decode', cacheAxes('d64 8c8b/8c8bq8 pre gain'), undefined, o), com = await emulated('combine', { headDim: 64, dtype: 'f16' }, undefined, o);
+const enc = await emulated('encode', cacheAxes('d64 8c8b/8c8bq8 pre gain'), undefined, o), unp = await emulated('unpack', cacheAxes('d64 8c8b/8c8bq8 pre gain'), undefined, o);
+const sc = await emulated('score', { headDim: 64, dtype: 'f16', form: 'exact' }, undefined, o), sel = await emulated('select', {}, undefined, o);
+const ask = async (x: object) => { const a: any = await r.request({ cmd: 'bench', samples: 2, emulator: { race: 1 }, ...x }, 500000); console.log(a.ok, a.faults, JSON.stringify(a.check)); };
+await ask({ op: 'decode', kernel: dec, combine: com, shape: { batch: 2, tokens: 300, kv_heads: 2, q_heads: 4, window: 40, anchor_permille: 50, page_size: 32, splits: 3 } });
+await ask({ op: 'decode', kernel: dec, shape: { lens: [70, 9, 129], batch: 3, kv_heads: 1, q_heads: 2, window: 0, q_len: 3, codes: 'zipf' } });
+const shape = { batch: 2, tokens: 70, kv_heads: 2, q_heads: 4 };
+await ask({ op: 'encode', kernel: enc, shape: { ...shape, anchor_permille: 50, page_size: 32 } });
+await ask({ op: 'unpack', kernel: unp, shape: { ...shape, anchor_permille: 50, page_size: 32 } });
+await ask({ op: 'score', kernel: sc, shape: { ...shape, rows: 7 } });
+await ask({ op: 'select', kernel: sel, shape: { ...shape, anchor_permille: 100 } });
+console.log(JSON.stringify(await r.request({ cmd: 'ceilings' })));
+await r.close();

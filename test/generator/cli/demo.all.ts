@@ -1,0 +1,21 @@
+// The demo as a newcomer runs it, emulated: every built preset, from an empty cache, on the fixtures that ship.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { gen } from './run.ts';
+
+test('gen demo: every preset agrees with the reference; gain and anchors lower the error', async () => {
+  const { exitCode, stdout, stderr } = await gen(['demo', '--device', 'emulated', '--json'], {}, { timeout: 600_000 });
+  assert.is(exitCode, 0, stderr);
+  const rows = stdout.trim().split('\n').map((line) => JSON.parse(line) as { recipe: string; window: number; error: number; errorWithAnchors: number | null; undertrained: boolean; faults: string[] });
+  assert.equal([...new Set(rows.map(({ recipe }) => recipe))], ['antkv-2', 'antkv-1', 'antkv-1 gain=none', 'antkv-1-fast', 'f16']);
+  assert.ok(rows.every(({ faults, undertrained }) => faults.length === 0 && !undertrained));
+  for (const window of [0, 128]) {
+    const [gain, none] = ['antkv-1', 'antkv-1 gain=none'].map((name) => rows.find((row) => row.recipe === name && row.window === window)!);
+    assert.ok(gain!.error < none!.error && gain!.errorWithAnchors! < none!.errorWithAnchors!, `gain, window ${window}`);
+    assert.ok(gain!.errorWithAnchors! < gain!.error, `anchors, window ${window}`);
+  }
+  assert.ok(rows.find(({ recipe }) => recipe === 'f16')!.error < 1e-3);
+  assert.match(stderr, /gain on keys: \S+ -> \S+ %/);
+});
+
+test.run();
