@@ -23,6 +23,7 @@ BenchShape BenchShape::read_plain(const Json& shape) {
   for (int n : s.kv_len) {
     if (n < 1 || n > 1 << 24) throw RequestError("lens must be 1 to 2^24");
   }
+  if (s.tokens() > INT32_MAX) throw RequestError("more than 2^31 tokens in all: row and page indices are int32");
   return s;
 }
 
@@ -126,6 +127,8 @@ BenchCache::BenchCache(Arena& arena, Content& content, const reference::Contract
     pool_ += int(ceil_div(n, shape.page_size));
     max_pages_ = std::max(max_pages_, int(ceil_div(n, shape.page_size)));
   }
+  // Before the host makes long lists for what the device cannot hold.
+  require_memory(arena.gpu(), size_t(pool_) * page_stride_, "a cache of " + std::to_string(shape.batch) + " x " + std::to_string(shape.most_tokens()) + " tokens");
   const std::vector<int32_t> order = random.permutation(pool_);
   table_.assign(size_t(shape.batch) * max_pages_, 0);
   for (int b = 0, next = 0; b < shape.batch; b++) {

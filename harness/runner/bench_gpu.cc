@@ -66,14 +66,21 @@ std::string gigabytes(size_t bytes) {
   return text;
 }
 
-DeviceMemory::DeviceMemory(const Gpu& gpu, size_t bytes, const std::string& what) : gpu_(gpu), bytes_(bytes ? bytes : 1) {
+namespace {
+RequestError too_little(size_t bytes, size_t free_bytes, const std::string& what) {
+  return RequestError(what + " needs " + gigabytes(bytes) + " of device memory, the device has " + gigabytes(free_bytes) + " free; ask for a smaller shape");
+}
+}  // namespace
+
+void require_memory(const Gpu& gpu, size_t bytes, const std::string& what) {
   const size_t free_bytes = gpu.free_memory();
-  const auto refuse = [&] {
-    return RequestError(what + " needs " + gigabytes(bytes_) + " of device memory, the device has " + gigabytes(free_bytes) + " free; ask for a smaller shape");
-  };
-  if (bytes_ > free_bytes) throw refuse();
+  if (bytes > free_bytes) throw too_little(bytes, free_bytes, what);
+}
+
+DeviceMemory::DeviceMemory(const Gpu& gpu, size_t bytes, const std::string& what) : gpu_(gpu), bytes_(bytes ? bytes : 1) {
+  require_memory(gpu, bytes_, what);
   const CUresult result = gpu.driver.cuMemAlloc(&base_, bytes_);
-  if (result == 2) throw refuse();  // CUDA_ERROR_OUT_OF_MEMORY: what is free may be in pieces
+  if (result == 2) throw too_little(bytes_, gpu.free_memory(), what);  // CUDA_ERROR_OUT_OF_MEMORY: what is free may be in pieces
   gpu.check(result, "cuMemAlloc of " + std::to_string(bytes_) + " B");
 }
 

@@ -63,10 +63,13 @@ class Gpu {
 /// Bytes as people read them: "12.3 GB".
 std::string gigabytes(size_t bytes);
 
+/// Throws RequestError if the device has less than `bytes` free: `what` says what needs them.
+void require_memory(const Gpu& gpu, size_t bytes, const std::string& what);
+
 /// Device memory, freed with the object.
 class DeviceMemory {
  public:
-  /// Throws RequestError if the device has less than `bytes` free: `what` says what needs them.
+  /// Throws as require_memory.
   DeviceMemory(const Gpu& gpu, size_t bytes, const std::string& what);
   DeviceMemory(const DeviceMemory&) = delete;
   ~DeviceMemory() { gpu_.driver.cuMemFree(base_); }
