@@ -78,7 +78,9 @@ async function build(label: string, sources: Sources, flags: readonly string[], 
     const units = sources.map(([path]) => path).filter((path) => path.endsWith('.cc') && !path.endsWith('/entry.cc'));
     const queue = new PQueue({ concurrency: Math.max(1, availableParallelism()) });
     const object = (path: string): string => `${path.replaceAll('/', '-')}.o`;
-    await Promise.all(units.map((path) => queue.add(() => compile(compiler, ['-I', 'include', ...flags, '-c', path, '-o', object(path)], temporary))));
+    // The runner's own code is JSON and bookkeeping: -O1 builds it in two thirds of the time. Reference and emulator are loops.
+    const level = (path: string): string[] => (path.startsWith('harness/runner/') ? ['-O1'] : []);
+    await Promise.all(units.map((path) => queue.add(() => compile(compiler, ['-I', 'include', ...flags, ...level(path), '-c', path, '-o', object(path)], temporary))));
     await compile(compiler, [...flags, ...units.map(object), ...link, '-o', output], temporary);
   });
   return join(dir, output);
