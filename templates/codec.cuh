@@ -67,26 +67,34 @@ __device__ __forceinline__ const float* channel_scales(const unsigned char* code
 template <class C, int kHeadDim, bool kScaled>
 __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const unsigned char* codes, const unsigned char* codebook) {
   constexpr int kChunks = kHeadDim / C::kChannels;
-  for (int task = lane_index(); task < 16 * kChunks; task += 32) {
-    const int row = task / kChunks, chunk = task % kChunks;
-    const int code = code_at<C>(codes + row * C::kRowBytes, chunk);
-    uint32_t words[entry_bytes<C>::kAll / 4];
-    load_entry<C>(words, codebook + (int64_t(chunk) * C::kEntries + code) * entry_bytes<C>::kAll);
-    uint32_t channels[C::kChannels / 2];
+  // A lane keeps its chunk, so that scales are loaded once; its gathers for several rows are under way together.
+  constexpr int kLanes = kChunks < 32 ? kChunks : 32, kRowsAtOnce = 32 / kLanes;
+  const int lane = lane_index(), first_row = lane / kLanes;
+  if (first_row >= kRowsAtOnce) return;
+  for (int chunk = lane % kLanes; chunk < kChunks; chunk += kLanes) {
+    const unsigned char* entries = codebook + int64_t(chunk) * C::kEntries * entry_bytes<C>::kAll;
+    float scale[C::kChannels];
+    if constexpr (C::kQ8 && kScaled) {
 #pragma unroll
-    for (int i = 0; i < C::kChannels; i += 2) {
-      if constexpr (C::kQ8) {
-        float x = entry_channel<C>(words, i), y = entry_channel<C>(words, i + 1);
-        if constexpr (kScaled) {
-          const float* scale = channel_scales<C>(codebook) + chunk * C::kChannels + i;
-          x *= load_global(scale), y *= load_global(scale + 1);
-        }
-        channels[i / 2] = pack(to_f16(x), to_f16(y));
-      } else {
-        channels[i / 2] = words[i / 2];
-      }
+      for (int i = 0; i < C::kChannels; ++i) scale[i] = load_global(channel_scales<C>(codebook) + chunk * C::kChannels + i);
     }
-    store_channels<C::kChannels / 2>(rows + row * row_stride + chunk * C::kChannels, channels);
+#pragma unroll
+    for (int row = first_row; row < 16; row += kRowsAtOnce) {
+      uint32_t words[entry_bytes<C>::kAll / 4];
+      load_entry<C>(words, entries + code_at<C>(codes + row * C::kRowBytes, chunk) * entry_bytes<C>::kAll);
+      uint32_t channels[C::kChannels / 2];
+#pragma unroll
+      for (int i = 0; i < C::kChannels; i += 2) {
+        if constexpr (C::kQ8) {
+          float x = entry_channel<C>(words, i), y = entry_channel<C>(words, i + 1);
+          if constexpr (kScaled) x *= scale[i], y *= scale[i + 1];
+          channels[i / 2] = pack(to_f16(x), to_f16(y));
+        } else {
+          channels[i / 2] = words[i / 2];
+        }
+      }
+      store_channels<C::kChannels / 2>(rows + row * row_stride + chunk * C::kChannels, channels);
+    }
   }
 }
 

@@ -30,14 +30,20 @@ __device__ __forceinline__ void rotate_rows(const P& p, f16* rows, int row_strid
     const rope_pair pair = rope_channels(p, i);
     const float first_factor = p.attention_factor * (scale ? load_global(scale + pair.first) : 1.0f);
     const float second_factor = p.attention_factor * (scale ? load_global(scale + pair.second) : 1.0f);
+    // The angle is taken exactly once per call; from row to row it grows by inv_freq, a rotation of its own. 16 steps lose about 1e-6.
+    float sine, cosine, step_sine, step_cosine;
+    rope_angle(position, inv_freq, sine, cosine);
+    rope_angle(1, inv_freq, step_sine, step_cosine);
+#pragma unroll
     for (int r = 0; r < kRows; ++r) {
       f16* first = rows + r * row_stride + pair.first;
       f16* second = rows + r * row_stride + pair.second;
-      float sine, cosine;
-      rope_angle(position + r, inv_freq, sine, cosine);
       const float x = to_float(load_shared(first)) * first_factor, y = to_float(load_shared(second)) * second_factor;
       store_shared(first, to_f16(x * cosine - y * sine));
       store_shared(second, to_f16(x * sine + y * cosine));
+      const float next = cosine * step_cosine - sine * step_sine;
+      sine = sine * step_cosine + cosine * step_sine;
+      cosine = next;
     }
   }
   if (!scale) return;

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/unpack.cu.hbs
 //   kernel    antkv_unpack_d128_k8c8b_v8c8bq8_f16_gain__sm80_w4_t32
-//   inputs    8dbd658e3b75dfce
+//   inputs    aceb0b7239ca2cc6
 //   remake    npx gen --only antkv_unpack_d128_k8c8b_v8c8bq8_f16_gain__sm80_w4_t32
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -111,14 +111,20 @@ __device__ __forceinline__ void rotate_rows(const P& p, f16* rows, int row_strid
     const rope_pair pair = rope_channels(p, i);
     const float first_factor = p.attention_factor * (scale ? load_global(scale + pair.first) : 1.0f);
     const float second_factor = p.attention_factor * (scale ? load_global(scale + pair.second) : 1.0f);
+    // The angle is taken exactly once per call; from row to row it grows by inv_freq, a rotation of its own. 16 steps lose about 1e-6.
+    float sine, cosine, step_sine, step_cosine;
+    rope_angle(position, inv_freq, sine, cosine);
+    rope_angle(1, inv_freq, step_sine, step_cosine);
+#pragma unroll
     for (int r = 0; r < kRows; ++r) {
       f16* first = rows + r * row_stride + pair.first;
       f16* second = rows + r * row_stride + pair.second;
-      float sine, cosine;
-      rope_angle(position + r, inv_freq, sine, cosine);
       const float x = to_float(load_shared(first)) * first_factor, y = to_float(load_shared(second)) * second_factor;
       store_shared(first, to_f16(x * cosine - y * sine));
       store_shared(second, to_f16(x * sine + y * cosine));
+      const float next = cosine * step_cosine - sine * step_sine;
+      sine = sine * step_cosine + cosine * step_sine;
+      cosine = next;
     }
   }
   if (!scale) return;
@@ -198,26 +204,34 @@ __device__ __forceinline__ const float* channel_scales(const unsigned char* code
 template <class C, int kHeadDim, bool kScaled>
 __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const unsigned char* codes, const unsigned char* codebook) {
   constexpr int kChunks = kHeadDim / C::kChannels;
-  for (int task = lane_index(); task < 16 * kChunks; task += 32) {
-    const int row = task / kChunks, chunk = task % kChunks;
-    const int code = code_at<C>(codes + row * C::kRowBytes, chunk);
-    uint32_t words[entry_bytes<C>::kAll / 4];
-    load_entry<C>(words, codebook + (int64_t(chunk) * C::kEntries + code) * entry_bytes<C>::kAll);
-    uint32_t channels[C::kChannels / 2];
+  // A lane keeps its chunk, so that scales are loaded once; its gathers for several rows are under way together.
+  constexpr int kLanes = kChunks < 32 ? kChunks : 32, kRowsAtOnce = 32 / kLanes;
+  const int lane = lane_index(), first_row = lane / kLanes;
+  if (first_row >= kRowsAtOnce) return;
+  for (int chunk = lane % kLanes; chunk < kChunks; chunk += kLanes) {
+    const unsigned char* entries = codebook + int64_t(chunk) * C::kEntries * entry_bytes<C>::kAll;
+    float scale[C::kChannels];
+    if constexpr (C::kQ8 && kScaled) {
 #pragma unroll
-    for (int i = 0; i < C::kChannels; i += 2) {
-      if constexpr (C::kQ8) {
-        float x = entry_channel<C>(words, i), y = entry_channel<C>(words, i + 1);
-        if constexpr (kScaled) {
-          const float* scale = channel_scales<C>(codebook) + chunk * C::kChannels + i;
-          x *= load_global(scale), y *= load_global(scale + 1);
-        }
-        channels[i / 2] = pack(to_f16(x), to_f16(y));
-      } else {
-        channels[i / 2] = words[i / 2];
-      }
+      for (int i = 0; i < C::kChannels; ++i) scale[i] = load_global(channel_scales<C>(codebook) + chunk * C::kChannels + i);
     }
-    store_channels<C::kChannels / 2>(rows + row * row_stride + chunk * C::kChannels, channels);
+#pragma unroll
+    for (int row = first_row; row < 16; row += kRowsAtOnce) {
+      uint32_t words[entry_bytes<C>::kAll / 4];
+      load_entry<C>(words, entries + code_at<C>(codes + row * C::kRowBytes, chunk) * entry_bytes<C>::kAll);
+      uint32_t channels[C::kChannels / 2];
+#pragma unroll
+      for (int i = 0; i < C::kChannels; i += 2) {
+        if constexpr (C::kQ8) {
+          float x = entry_channel<C>(words, i), y = entry_channel<C>(words, i + 1);
+          if constexpr (kScaled) x *= scale[i], y *= scale[i + 1];
+          channels[i / 2] = pack(to_f16(x), to_f16(y));
+        } else {
+          channels[i / 2] = words[i / 2];
+        }
+      }
+      store_channels<C::kChannels / 2>(rows + row * row_stride + chunk * C::kChannels, channels);
+    }
   }
 }
 
