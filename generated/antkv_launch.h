@@ -170,7 +170,7 @@ static inline int antkv_i_check_score(const antkv_i_call* call, const antkv_scor
 
 static inline int antkv_i_check_select(const antkv_i_call* call, const antkv_select_params* p) {
   ANTKV_I_RANGE(keep_words, 1, INT32_MAX, "it is the row stride of keep_bitmap, a word for 32 tokens");
-  ANTKV_I_RANGE(max_anchors, 1, INT32_MAX, "it is the row stride of keep_indices");
+  ANTKV_I_RANGE(max_anchors, 0, INT32_MAX, "it is the row stride of keep_indices");
   ANTKV_I_RANGE(score_stride, 1, INT32_MAX, "it is the row stride of scores");
   ANTKV_I_RANGE(budget_tokens, -1, INT32_MAX, "tokens, or -1 for budget_permille");
   ANTKV_I_RANGE(budget_permille, 0, 1000, "0 to 1000");
