@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import PQueue from 'p-queue';
 import { printHeader } from '../generator/bindings/c.ts';
+import { printKernels } from '../generator/bindings/kernels.ts';
 import { CompileError, EnvironmentError } from '../generator/errors.ts';
 import { paramStruct } from '../generator/abi.ts';
 import { parseKernelName } from '../generator/name.ts';
@@ -52,7 +53,11 @@ async function sourcesBelow(folder: string): Promise<Sources> {
 }
 
 /** The headers that generated/ would hold, as the templates are now: a build does not wait for `gen`. */
-const headers = (): Sources => [['include/antkv.h', printHeader([])], ['include/antkv_format.h', readTemplate('antkv_format.h')]];
+const headers = (): Sources => [
+  ['include/antkv.h', printHeader([])],
+  ['include/antkv_kernels.h', printKernels([])],
+  ...['antkv_format.h', 'antkv_launch.h'].map((name) => [`include/${name}`, readTemplate(name)] as const),
+];
 
 // Contraction off: the same results on every machine.
 const flagsOf = ({ sanitize }: HostOptions): string[] => [
@@ -86,14 +91,27 @@ async function build(label: string, sources: Sources, flags: readonly string[], 
   return join(dir, output);
 }
 
-/** The path of a program made of every .cc below `folders` of the repository, built if need be. */
-export async function buildProgram(name: string, folders: readonly string[], options: HostOptions = {}): Promise<string> {
-  const sources = (await Promise.all(folders.map(sourcesBelow))).flat();
-  return build(`${name} 1`, sources, flagsOf(options), ['-ldl'], name, options.env);
+/** Every source below `folders`, and the loader that they may include. */
+async function programSources(folders: readonly string[]): Promise<Sources> {
+  const loader = 'harness/antkv_load.h';
+  return [...(await Promise.all(folders.map(sourcesBelow))).flat(), [loader, await readFile(join(ROOT, loader), 'utf8')]];
 }
 
+/** The path of a program made of every .cc below `folders` of the repository, built if need be. */
+export async function buildProgram(name: string, folders: readonly string[], options: HostOptions = {}): Promise<string> {
+  return build(`${name} 1`, await programSources(folders), flagsOf(options), ['-ldl', '-pthread'], name, options.env);
+}
+
+const RUNNER = ['harness/runner', 'harness/reference'];
+
 /** The path of the runner (about 15 s on two cores the first time). */
-export const buildRunner = (options: HostOptions = {}): Promise<string> => buildProgram('antkv-runner', ['harness/runner', 'harness/reference'], options);
+export const buildRunner = (options: HostOptions = {}): Promise<string> => buildProgram('antkv-runner', RUNNER, options);
+
+/** All that a machine with g++ alone needs to build the runner: its sources, and the headers that it finds with `-I generated`. */
+export async function runnerSources(): Promise<Sources> {
+  const named = headers().map(([path, text]) => [path.replace(/^include\//, 'generated/'), text] as const);
+  return [...named, ...(await programSources(RUNNER))];
+}
 
 /** The path of the emulated driver, a drop-in libcuda.so.1, built if need be. */
 export async function buildEmulator(options: HostOptions = {}): Promise<string> {

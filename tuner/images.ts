@@ -21,6 +21,9 @@ export type Device = 'auto' | 'emulated' | number;
 
 export interface Loaded {
   readonly runner: Runner;
+  /** Path of the runner, and the environment that it runs in. */
+  readonly binary: string;
+  readonly env?: NodeJS.ProcessEnv;
   readonly info: InfoRecord;
   /** By kernel name. */
   readonly kernels: ReadonlyMap<string, KernelRef>;
@@ -34,17 +37,17 @@ const TIMEOUT_MS = 900_000;
 const GENERATED = fileURLToPath(new URL('../generated', import.meta.url));
 
 /**
- * Starts a runner and makes `kernels` loadable for it; `onStep` hears of each that is ready. Throws EnvironmentError if there is no g++, or if the GPU that was asked for
+ * Starts a runner and makes `kernels` loadable for it; `onStep` hears of each that is ready. Without `mayEmulate`, `auto` is a GPU or an error. Throws EnvironmentError if there is no g++, or if the GPU that was asked for
  * cannot be used, and CompileError.
  */
-export async function loadKernels(kernels: readonly Kernel[], device: Device, onStep: (what: string) => void): Promise<Loaded> {
+export async function loadKernels(kernels: readonly Kernel[], device: Device, onStep: (what: string) => void, mayEmulate = true): Promise<Loaded> {
   const binary = await buildRunner();
   onStep('runner');
   if (device === 'emulated') return loadEmulated(binary, kernels, onStep);
   try {
     return await loadOnGpu(binary, kernels, device, onStep);
   } catch (error) {
-    if (device !== 'auto' || !(error instanceof EnvironmentError)) throw error;
+    if (device !== 'auto' || !mayEmulate || !(error instanceof EnvironmentError)) throw error;
     return { ...(await loadEmulated(binary, kernels, onStep)), why: error.message };
   }
 }
@@ -63,11 +66,12 @@ async function loadEmulated(binary: string, kernels: readonly Kernel[], onStep: 
       }),
     ),
   );
-  return { runner, info: await runner.info(), kernels: new Map(refs.map((ref) => [ref.name, ref])), close: () => runner.close() };
+  return { runner, binary, info: await runner.info(), kernels: new Map(refs.map((ref) => [ref.name, ref])), close: () => runner.close() };
 }
 
 async function loadOnGpu(binary: string, kernels: readonly Kernel[], device: 'auto' | number, onStep: (what: string) => void): Promise<Loaded> {
-  const runner = new Runner({ binary, timeoutMs: TIMEOUT_MS, ...(device === 'auto' ? {} : { env: { CUDA_VISIBLE_DEVICES: String(device) } }) });
+  const started = { binary, ...(device === 'auto' ? {} : { env: { CUDA_VISIBLE_DEVICES: String(device) } }) };
+  const runner = new Runner({ ...started, timeoutMs: TIMEOUT_MS });
   let folder: string | undefined;
   const close = async (): Promise<void> => {
     await runner.close();
@@ -78,16 +82,17 @@ async function loadOnGpu(binary: string, kernels: readonly Kernel[], device: 'au
     const capability = Math.max(...kernels.map(({ arch }) => Number(arch.name.slice(2))));
     if (info.cc < capability) throw new EnvironmentError(`${info.device} has compute capability ${info.cc / 10}, the kernels need ${capability / 10}`, 'use --device emulated');
     onStep(info.device);
-    if (!(await findNvcc())) return { runner, info, kernels: await builtFatbins(kernels, onStep), close };
+    if (!(await findNvcc())) return { runner, ...started, info, kernels: await builtFatbins(kernels, onStep), close };
     folder = await mkdtemp(join(tmpdir(), 'antkv-images-'));
-    return { runner, info, kernels: await compileFatbins(kernels, folder, onStep), close };
+    return { runner, ...started, info, kernels: await compileFatbins(kernels, folder, onStep), close };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
-async function compileFatbins(kernels: readonly Kernel[], folder: string, onStep: (what: string) => void): Promise<Map<string, KernelRef>> {
+/** Compiles `kernels` into `folder`; references by kernel name. Throws EnvironmentError without nvcc, CompileError. */
+export async function compileFatbins(kernels: readonly Kernel[], folder: string, onStep: (what: string) => void): Promise<Map<string, KernelRef>> {
   const nvcc = await findNvcc();
   if (!nvcc) throw new EnvironmentError('nvcc was not found', NVCC_FIX);
   const files = emitAll(kernels);

@@ -53,6 +53,8 @@ const cacheFields = {
   anchor_permille: z.int().min(-1).max(1000).optional(),
   frozen_len: perSequence.optional(),
   frozen_anchor_pages: perSequence.optional(),
+  /** Pages of the pool that no sequence uses. */
+  spare_pages: count.optional(),
   rope: ropeSchema.optional(),
 };
 
@@ -61,6 +63,8 @@ export const SHAPES = {
   decode: z.strictObject({
     ...cacheFields,
     coded_len: perSequence,
+    /** Tokens that every sequence has from the pages of the first; whole pages. */
+    shared_prefix: count.optional(),
     kv_len: perSequence.optional(),
     q_len: perSequence.optional(),
     q_pos: perSequence.optional(),
@@ -99,7 +103,7 @@ export const SHAPES = {
     count: z.boolean().optional(),
     pad: count.optional(),
   }),
-  unpack: z.strictObject({ ...cacheFields, coded_len: perSequence, first_token: perSequence.optional() }),
+  unpack: z.strictObject({ ...cacheFields, coded_len: perSequence, shared_prefix: count.optional(), first_token: perSequence.optional() }),
 } as const;
 export type CheckOp = keyof typeof SHAPES;
 export type Shape<Op extends CheckOp> = z.infer<(typeof SHAPES)[Op]>;
@@ -117,6 +121,8 @@ export interface CheckRequest<Op extends CheckOp = CheckOp> {
   readonly seed?: number;
   readonly tolerance?: { readonly rel_l2?: number; readonly lse?: number; readonly relative?: number };
   readonly emulator?: z.infer<typeof emulatorSchema>;
+  /** False: workspaces stay uninitialised, for compute-sanitizer. */
+  readonly poison?: boolean;
 }
 
 // Numbers that may be infinite or NaN come as null.
@@ -141,6 +147,38 @@ export const checkRecordSchema = z.looseObject({
   counters: z.record(z.string(), z.unknown()).optional(),
 });
 export type CheckRecord = z.infer<typeof checkRecordSchema>;
+
+/** One check of `gen verify`, or one tool of compute-sanitizer over small shapes of all kernels. */
+export const verifyRecordSchema = z.strictObject({
+  kind: z.literal('verify'),
+  /** Of compute-sanitizer; kernel, contract, arch and op are then "*". */
+  tool: z.string().optional(),
+  kernel: z.string(),
+  contract: z.string(),
+  arch: z.string(),
+  op: z.string(),
+  /** What the shape is for: its list in shapes.ts or large.ts. */
+  group: z.string(),
+  shape: z.looseObject({}),
+  seed: z.int(),
+  device: z.string(),
+  emulated: z.boolean(),
+  /** Compute capability times 10. */
+  cc: z.int(),
+  driver_version: z.int(),
+  ok: z.boolean(),
+  faults: z.array(z.string()),
+  rel_l2: measure,
+  max_abs: measure,
+  lse_err: measure,
+  bit_equal: z.boolean().nullable(),
+  tolerance: z.object({ rel_l2: z.number(), lse: z.number() }).nullable(),
+  /** Wall time of the first launch. */
+  ms: z.number().nullable(),
+  /** What the runner was asked. */
+  request: z.looseObject({}).nullable(),
+});
+export type VerifyRecord = z.infer<typeof verifyRecordSchema>;
 
 export const infoRecordSchema = z.looseObject({
   device: z.string(),

@@ -13,6 +13,8 @@ export interface RunnerOptions {
   /** Milliseconds that one request may take; 120,000 unless given. */
   readonly timeoutMs?: number;
   readonly env?: NodeJS.ProcessEnv;
+  /** A command that runs the binary: the binary and its arguments follow these words. */
+  readonly under?: readonly string[];
 }
 
 /** A kernel or the driver failed, the process crashed, or a request took too long. */
@@ -31,8 +33,10 @@ interface Waiting {
   readonly timer: NodeJS.Timeout;
 }
 
-const start = ({ binary, driver, env }: RunnerOptions) =>
-  execa(binary, driver === undefined ? [] : ['--driver', driver], { stdin: 'pipe', stdout: 'pipe', stderr: 'pipe', buffer: false, reject: false, ...(env ? { env } : {}) });
+function start({ binary, driver, env, under = [] }: RunnerOptions) {
+  const [program, ...words] = [...under, binary, ...(driver === undefined ? [] : ['--driver', driver])];
+  return execa(program!, words, { stdin: 'pipe', stdout: 'pipe', stderr: 'pipe', buffer: false, reject: false, ...(env ? { env } : {}) });
+}
 
 /** One child process at a time; requests are answered in order. Close it, or the process stays. */
 export class Runner {

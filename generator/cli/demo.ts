@@ -6,10 +6,10 @@ import { UsageError } from '../errors.ts';
 import { PRESETS, presetOf } from '../presets.ts';
 import { rejectRecipe, setAxis } from '../recipe.ts';
 import type { Global } from './commands.ts';
+import { deviceOf } from './device.ts';
 import { note, out, outJson, progress, table } from './print.ts';
 import { recipeOptions, recipesOf, type RecipeOptions } from './select.ts';
 import type { DemoRecord, DemoRow, Variant } from '../../tuner/demo.ts';
-import type { Device } from '../../tuner/images.ts';
 
 const FIXTURE = (name: string): string => fileURLToPath(new URL(`../../test/fixtures/${name}.safetensors`, import.meta.url));
 
@@ -36,12 +36,6 @@ function variantsOf(argv: DemoArguments, headDim: number): Variant[] {
   const { preset, recipe, set, dtype } = argv;
   if (preset === undefined && recipe === undefined && set === undefined) return usual(headDim);
   return recipesOf({ preset, recipe, set, headDim: [headDim], dtype } satisfies RecipeOptions).map((chosen) => ({ name: [chosen.name, ...(set ?? [])].join(' '), recipe: chosen.recipe }));
-}
-
-function deviceOf(word: string): Device {
-  if (word === 'auto' || word === 'emulated') return word;
-  if (/^\d+$/.test(word)) return Number(word);
-  throw new UsageError(`--device takes auto, emulated or a number, not "${word}"`, 'leave --device out to use a GPU if there is one');
 }
 
 const percent = (error: number | null | undefined): string => (error === null || error === undefined ? '-' : (100 * error).toFixed(error < 0.001 ? 3 : 2));

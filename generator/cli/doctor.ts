@@ -40,20 +40,22 @@ async function checkHostCompiler(): Promise<Finding> {
   return failed ? warn('host compiler', `${compiler} not found: no emulator, no runner`, 'install g++ (Debian: apt install g++), or set CXX') : ok('host compiler', stdout.split('\n')[0]!);
 }
 
-/** PTX serves GPUs newer than the machine code; its version is the toolkit's, and older drivers refuse it. */
+/** What runs here: machine code on GPUs of its major architecture, PTX on newer ones. PTX is of the toolkit's version, and older drivers refuse it whatever the GPU. */
 function checkGpu(devices: readonly Device[], nvcc: Nvcc | undefined, archs: readonly Arch[]): Finding[] {
   if (devices.length === 0) return [warn('GPU', 'nvidia-smi finds none: kernels run on the emulator', 'nothing, unless this machine has a GPU: then install its driver')];
+  const ptxNeeds = nvcc && driverForToolkit(nvcc.version);
   const findings = devices.map((device) => {
+    const tooOld = ptxNeeds !== undefined && compareVersions(device.driver, ptxNeeds) < 0;
     const sass = archs.find((arch) => arch.capability.split('.')[0] === device.capability.split('.')[0] && compareVersions(arch.capability, device.capability) <= 0);
     const ptx = archs.find((arch) => compareVersions(arch.capability, device.capability) <= 0);
     const says = `${device.name}, compute capability ${device.capability}`;
     if (sass) return ok('GPU', `${says}: runs the machine code of ${sass.name}`);
-    return ptx ? ok('GPU', `${says}: runs the PTX of ${ptx.name}`) : fail('GPU', `${says} is older than ${archs.map((a) => a.name).join(', ')}`, 'use a GPU of compute capability 8.0 or newer');
+    if (ptx && tooOld) return fail('GPU', `${says}: cannot run the machine code of ${ptx.name}, and driver ${device.driver} cannot compile the PTX of nvcc ${nvcc!.version}`, `install driver ${ptxNeeds}, or compile with an older toolkit, or for this GPU (--arch native)`);
+    return ptx ? ok('GPU', `${says}: runs the PTX of ${ptx.name}, which the driver compiles when a kernel is loaded`) : fail('GPU', `${says} is older than ${archs.map((a) => a.name).join(', ')}`, 'use a GPU of compute capability 8.0 or newer');
   });
   const { driver } = devices[0]!;
   const needs = archs.map((arch) => arch.minDriver).sort(compareVersions).at(-1)!;
   findings.push(compareVersions(driver, needs) < 0 ? fail('driver', `${driver} is too old for ${archs.map((a) => a.name).join(', ')}`, `install driver ${needs} or newer`) : ok('driver', driver));
-  const ptxNeeds = nvcc && driverForToolkit(nvcc.version);
   if (ptxNeeds && compareVersions(driver, ptxNeeds) < 0) findings.push(warn('PTX', `PTX of nvcc ${nvcc.version} needs driver ${ptxNeeds}, this is ${driver}`, 'machine code of the same major architecture still runs; for others use an older toolkit or a newer driver'));
   else if (ptxNeeds) findings.push(ok('PTX', `driver ${driver} compiles PTX of nvcc ${nvcc.version}`));
   return findings;

@@ -79,7 +79,7 @@ export function recipesOf(options: RecipeOptions): { name: string; recipe: Recip
 }
 
 /** A glob over names as a regular expression: `*` any run, `?` one character. */
-const globOf = (glob: string): RegExp => new RegExp(`^${glob.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\*/g, '.*').replace(/\?/g, '.')}$`);
+export const globOf = (glob: string): RegExp => new RegExp(`^${glob.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\*/g, '.*').replace(/\?/g, '.')}$`);
 
 export interface Selection {
   readonly kernels: readonly Kernel[];

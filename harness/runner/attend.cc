@@ -134,7 +134,7 @@ std::vector<float> run_score(Launcher& launcher, const Attend& a, State& s) {
   p->max_tokens = p->score_stride = n;
   p->scale = float(1 / std::sqrt(double(d)));
   memory.upload();
-  s.ms.set("score", launcher.launch(a.score, {ceil_div(n, a.score.tokens), dump.kv_heads, 1}, p));
+  s.ms.set("score", launcher.launch(a.score, p));
   memory.download(s.faults);
   const std::vector<double> want = reference::reference_score(a.score.contract, p.host);
   std::vector<double> got(scores.result_as<float>(), scores.result_as<float>() + want.size());
@@ -169,7 +169,7 @@ void run_select(Launcher& launcher, const Attend& a, State& s, const std::vector
   p->budget_tokens = -1;
   p->first_tokens = a.first_tokens;
   memory.upload();
-  s.ms.set("select", launcher.launch(a.select, {a.dump.kv_heads, 1, 1}, p));
+  s.ms.set("select", launcher.launch(a.select, p));
   memory.download(s.faults);
   const reference::Selection want = reference::reference_select(p.host);
   s.bitmap.assign(bitmap.result_as<uint32_t>(), bitmap.result_as<uint32_t>() + want.bitmap.size());
@@ -206,7 +206,7 @@ void run_encode(Launcher& launcher, const Attend& a, State& s) {
   p->max_anchors = s.max_anchors;
   p->keep_words = s.keep_words;
   memory.upload();
-  s.ms.set("encode", launcher.launch(a.encode, {ceil_div(dump.tokens, a.encode.tokens) + ceil_div(s.max_anchors, ANTKV_ANCHOR_ROWS), dump.kv_heads, 1}, p));
+  s.ms.set("encode", launcher.launch(a.encode, p));
   memory.download(s.faults);
   for (Buffer& b : memory.buffers()) {
     if (b.name == "pages") s.pages = b.result;
@@ -242,7 +242,7 @@ Json run_decode(Launcher& launcher, const Attend& a, State& s, bool anchors, con
     table.insert(table.end(), s.table.begin(), s.table.end());
   }
   bind_pages(p, memory, a, s, table, rows);
-  p->segments = anchors ? 7 : 5;
+  p->segments = (anchors ? 3 : 1) + (a.window ? 4 : 0);
   std::vector<uint16_t> q(size_t(rows) * dump.q_heads * d);
   for (int i = 0; i < rows; i++) {
     for (int head = 0; head < dump.q_heads; head++) std::copy_n(dump.row(dump.q, head, lengths[i] - 1), d, &q[(size_t(i) * dump.q_heads + head) * d]);
@@ -289,8 +289,8 @@ Json run_decode(Launcher& launcher, const Attend& a, State& s, bool anchors, con
     p.bind(&P::partial_lse, partial_lse), c.bind(&C::partial_lse, partial_lse);
   }
   memory.upload();
-  double ms = launcher.launch(a.decode, decode_grid(p.host), p);
-  if (a.splits > 1) ms += launcher.launch(a.combine, combine_grid(c.host, a.combine), c);
+  double ms = launcher.launch(a.decode, p);
+  if (a.splits > 1) ms += launcher.launch(a.combine, c);
   s.ms.set(step, ms);
   memory.download(s.faults);
 

@@ -9,7 +9,7 @@
 
 namespace runner {
 
-Gpu::Gpu(const Driver& driver, const std::string& path) : driver(driver), library_(dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) {
+Gpu::Gpu(Launcher& launcher, const std::string& path) : launcher(launcher), driver(launcher.driver), library_(dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) {
   if (!library_) throw DriverError("no CUDA driver: " + std::string(dlerror()), true);
   const auto find = [&](auto& function, const char* symbol, bool required = true) {
     function = reinterpret_cast<std::decay_t<decltype(function)>>(dlsym(library_, symbol));
@@ -101,21 +101,6 @@ Image::Image(const Gpu& gpu, const std::string& path) : gpu_(gpu) {
 CUfunction Image::function(const std::string& name) const {
   CUfunction function = nullptr;
   gpu_.check(gpu_.driver.cuModuleGetFunction(&function, module_, name.c_str()), "cuModuleGetFunction(" + name + ")");
-  return function;
-}
-
-CUfunction Image::function(const Kernel& kernel) const {
-  const Driver& driver = gpu_.driver;
-  const CUfunction function = this->function(kernel.name);
-  // Above 48 KiB dynamic shared memory must be asked for (CUDA C++ Programming Guide, shared memory).
-  gpu_.check(driver.cuFuncSetAttribute(function, kFunctionDynamicShared, int(kernel.shared)),
-             "cuFuncSetAttribute(" + kernel.name + ", dynamic shared memory, " + std::to_string(kernel.shared) + ")");
-  int most = 0;
-  gpu_.check(driver.cuFuncGetAttribute(&most, kFunctionMaxThreads, function), "cuFuncGetAttribute(" + kernel.name + ")");
-  if (most < kernel.threads) throw RequestError(kernel.name + " runs at most " + std::to_string(most) + " threads, not " + std::to_string(kernel.threads));
-  size_t offset = 0, size = 0;
-  if (driver.cuFuncGetParamInfo && driver.cuFuncGetParamInfo(function, 0, &offset, &size) == 0 && size != kernel.params_bytes)
-    throw RequestError(kernel.name + " takes a parameter struct of " + std::to_string(size) + " B, the request says " + std::to_string(kernel.params_bytes) + "; compile it again");
   return function;
 }
 

@@ -1,4 +1,4 @@
-// What timing needs of a GPU beyond driver.h: a stream, events, graphs, images of any kernel, device memory with a clear refusal, and clocks.
+// What timing needs of a GPU beyond driver.h: a stream, events, graphs, images of any function, device memory with a clear refusal, and clocks.
 #pragma once
 #include <functional>
 #include <memory>
@@ -18,11 +18,12 @@ constexpr size_t kMiB = size_t(1) << 20;
 /// A device with one stream, on which everything below happens.
 class Gpu {
  public:
-  /// `path` is the library that `driver` was opened from. Throws DriverError.
-  Gpu(const Driver& driver, const std::string& path);
+  /// `path` is the library that the launcher's driver was opened from. Throws DriverError.
+  Gpu(Launcher& launcher, const std::string& path);
   Gpu(const Gpu&) = delete;
   ~Gpu();
 
+  Launcher& launcher;
   const Driver& driver;
   CUstream stream() const { return stream_; }
   /// False: the driver has no stream capture, and launches are enqueued one by one.
@@ -97,7 +98,7 @@ class Event {
   CUevent event_ = nullptr;
 };
 
-/// A loaded fatbin, or a kernel built for the emulator. Unloaded with the object.
+/// A loaded fatbin of functions that are no kernels of ours. Unloaded with the object.
 class Image {
  public:
   /// Throws RequestError if the file cannot be read, DriverError if the driver refuses it.
@@ -105,8 +106,6 @@ class Image {
   Image(const Image&) = delete;
   ~Image() { gpu_.driver.cuModuleUnload(module_); }
   CUfunction function(const std::string& name) const;
-  /// The kernel, allowed its dynamic shared memory. Throws RequestError if it takes fewer threads or another parameter struct than the reference says.
-  CUfunction function(const Kernel& kernel) const;
 
  private:
   const Gpu& gpu_;
@@ -123,11 +122,10 @@ struct Launch {
   std::vector<uint8_t> params;  ///< the kernel's one argument
 };
 
-/// The launch of a kernel with parameter struct `params`. Throws RequestError if the struct's size is not the kernel's.
+/// The launch of a kernel with parameter struct `params`. Throws RequestError if antkv_check refuses the struct.
 template <class P>
-Launch launch_of(const Kernel& kernel, CUfunction function, Grid grid, const P& params) {
-  if (sizeof(P) != kernel.params_bytes)
-    throw RequestError(kernel.name + " takes a parameter struct of " + std::to_string(kernel.params_bytes) + " B, this runner was built with " + std::to_string(sizeof(P)));
+Launch launch_of(const Kernel& kernel, CUfunction function, const P& params) {
+  const Grid grid = kernel.grid(&params, sizeof(P));
   const auto* bytes = reinterpret_cast<const uint8_t*>(&params);
   return {kernel.name, function, grid, kernel.threads, kernel.shared, std::vector<uint8_t>(bytes, bytes + sizeof(P))};
 }

@@ -58,8 +58,7 @@ Json bench_encode(const Gpu& gpu, const Json& request) {
   const Kernel kernel = Kernel::read(request.at("kernel"), "encode");
   const BenchShape shape = BenchShape::read(request.at("shape"), kernel.contract, false);
   request.refuse_unread();
-  const Image image(gpu, kernel.image);
-  const CUfunction function = image.function(kernel);
+  const CUfunction function = gpu.launcher.load(kernel);
   Arena arena(gpu);
   Content content(bench.random);
   BenchCache cache(arena, content, kernel.contract, shape, shape.kv_len);
@@ -94,8 +93,7 @@ Json bench_encode(const Gpu& gpu, const Json& request) {
     arena.write(indices_at, indices);
   }
   arena.replicate();
-  const Grid grid{ceil_div(p->max_tokens, kernel.tokens) + ceil_div(p->max_anchors, ANTKV_ANCHOR_ROWS), shape.kv_heads, shape.batch};
-  const auto step = [&](int copy) { return std::vector<Launch>{launch_of(kernel, function, grid, p.of(copy))}; };
+  const auto step = [&](int copy) { return std::vector<Launch>{launch_of(kernel, function, p.of(copy))}; };
 
   // Codes may differ from the reference's where two centroids tie within rounding, which is rare; check_encode.cc looks at each. Garbage agrees in 1 code of 256.
   const auto check = [&](BenchCheck& found) {
@@ -140,8 +138,7 @@ Json bench_unpack(const Gpu& gpu, const Json& request) {
   const Kernel kernel = Kernel::read(request.at("kernel"), "unpack");
   const BenchShape shape = BenchShape::read(request.at("shape"), kernel.contract, false);
   request.refuse_unread();
-  const Image image(gpu, kernel.image);
-  const CUfunction function = image.function(kernel);
+  const CUfunction function = gpu.launcher.load(kernel);
   Arena arena(gpu);
   Content content(bench.random);
   BenchCache cache(arena, content, kernel.contract, shape, shape.kv_len);
@@ -156,8 +153,7 @@ Json bench_unpack(const Gpu& gpu, const Json& request) {
   for (size_t at : {rows.k, rows.v}) arena.fill(at, kPoison, size_t(rows.bytes));
   arena.write(rows.cu, rows.starts);
   arena.replicate();
-  const Grid grid{ceil_div(p->max_tokens, kernel.tokens) + p->max_anchor_pages, shape.kv_heads, shape.batch};
-  const auto step = [&](int copy) { return std::vector<Launch>{launch_of(kernel, function, grid, p.of(copy))}; };
+  const auto step = [&](int copy) { return std::vector<Launch>{launch_of(kernel, function, p.of(copy))}; };
 
   const auto check = [&](BenchCheck& found) {
     found.kind = "one run";

@@ -14,8 +14,7 @@ Json bench_score(const Gpu& gpu, const Json& request) {
   const int shortest = *std::min_element(s.kv_len.begin(), s.kv_len.end());
   const int rows = bounded(json, "rows", std::min(shortest, 128), 1, shortest);
   request.refuse_unread();
-  const Image image(gpu, kernel.image);
-  const CUfunction function = image.function(kernel);
+  const CUfunction function = gpu.launcher.load(kernel);
   const bool exact = kernel.contract.exact_form;
   const int64_t d = kernel.contract.format.head_dim, head_bytes = 2 * d, keys = s.tokens(), queries = int64_t(s.batch) * rows;
   if (d <= 0) throw RequestError("the kernel reference lacks head_dim");
@@ -62,8 +61,7 @@ Json bench_score(const Gpu& gpu, const Json& request) {
   arena.write(lse, sums);
   arena.fill(scores, kPoison, score_bytes);
   arena.replicate();
-  const Grid grid{ceil_div(p->max_tokens, kernel.tokens), s.kv_heads, s.batch};
-  const auto step = [&](int copy) { return std::vector<Launch>{launch_of(kernel, function, grid, p.of(copy))}; };
+  const auto step = [&](int copy) { return std::vector<Launch>{launch_of(kernel, function, p.of(copy))}; };
 
   const auto check = [&](BenchCheck& found) {
     found.kind = "some keys";
@@ -112,8 +110,7 @@ Json bench_select(const Gpu& gpu, const Json& request) {
   const BenchShape s = BenchShape::read_plain(json);
   const int permille = bounded(json, "anchor_permille", 10, 0, 1000);
   request.refuse_unread();
-  const Image image(gpu, kernel.image);
-  const CUfunction function = image.function(kernel);
+  const CUfunction function = gpu.launcher.load(kernel);
   const int64_t lists = int64_t(s.batch) * s.kv_heads;
   Arena arena(gpu);
   ArenaParams<P> p;
@@ -141,8 +138,7 @@ Json bench_select(const Gpu& gpu, const Json& request) {
   arena.write(token_count, s.kv_len);
   arena.fill(bitmap, kPoison, token_count - bitmap);
   arena.replicate();
-  const Grid grid{s.kv_heads, s.batch, 1};
-  const auto step = [&](int copy) { return std::vector<Launch>{launch_of(kernel, function, grid, p.of(copy))}; };
+  const auto step = [&](int copy) { return std::vector<Launch>{launch_of(kernel, function, p.of(copy))}; };
 
   const auto check = [&](BenchCheck& found) {
     found.kind = "one list";

@@ -42,6 +42,13 @@ CacheShape CacheShape::read(const Json& shape, const reference::Contract& contra
   s.anchor_permille = bounded(shape, "anchor_permille", -1, -1, 1000);
   s.frozen_len = per_sequence(shape, "frozen_len", s.batch);
   s.frozen_anchor_pages = per_sequence(shape, "frozen_anchor_pages", s.batch);
+  s.shared_prefix = std::string(tokens_key) == "coded_len" ? bounded(shape, "shared_prefix", 0, 0, 1 << 24) : 0;  // encode writes its pages: it shares none
+  if (s.shared_prefix % s.page_size) throw RequestError("shared_prefix must be whole pages");
+  for (int n : s.tokens) {
+    if (n < s.shared_prefix) throw RequestError(std::string(tokens_key) + " must be at least shared_prefix");
+  }
+  if (s.shared_prefix && !(s.frozen_len.empty() && s.frozen_anchor_pages.empty())) throw RequestError("shared_prefix says what frozen_len and frozen_anchor_pages would");
+  s.spare_pages = bounded(shape, "spare_pages", 3, 0, 1 << 24);
   const Json none = Json::object();
   const Json& rope = shape.has("rope") ? shape.at("rope") : none;
   s.rotary_dim = bounded(rope, "rotary_dim", contract.format.head_dim, 2, contract.format.head_dim);
@@ -64,6 +71,7 @@ std::vector<std::vector<bool>> choose_anchors(Random& random, const CacheShape& 
     for (int head = 0; head < shape.kv_heads; head++) {
       std::vector<bool> chosen(shape.tokens[b]);
       for (size_t t = 0; t < chosen.size(); t++) chosen[t] = random.below(1000) < shape.anchor_permille;
+      if (b > 0) std::copy_n(kept[head].begin(), shape.shared_prefix, chosen.begin());
       kept.push_back(std::move(chosen));
     }
   }
@@ -74,7 +82,8 @@ std::vector<int32_t> anchor_rows_of(const CacheShape& shape, const std::vector<s
   std::vector<int32_t> rows(shape.batch, 3);
   for (size_t i = 0; i < kept.size(); i++) {
     int32_t& most = rows[i / shape.kv_heads];
-    most = std::max(most, int32_t(std::count(kept[i].begin(), kept[i].end(), true)) + 3);
+    const auto own = kept[i].begin() + (int(i) < shape.kv_heads ? 0 : shape.shared_prefix);
+    most = std::max(most, int32_t(std::count(own, kept[i].end(), true)) + 3);
   }
   return rows;
 }
@@ -128,9 +137,20 @@ Cache::Cache(Memory& memory, Random& random, const reference::Contract& contract
 void Cache::make_pages(Memory& memory, Random& random) {
   const antkv_format& f = contract.format;
   std::vector<int32_t> need;
-  for (int n : shape.tokens) need.push_back(int32_t(ceil_div(n, shape.page_size)));
-  deal(random, need, 3, page_list, page_start);
+  const int shared = shape.shared_prefix / shape.page_size;
+  for (int n : shape.tokens) need.push_back(int32_t(ceil_div(n, shape.page_size)) - (need.empty() ? 0 : shared));
+  deal(random, need, shape.spare_pages, page_list, page_start);
   const int pool = int(page_list.size());
+  if (shared > 0) {
+    const std::vector<int32_t> own = page_list, own_start = page_start;
+    page_list.clear();
+    for (int b = 0; b < shape.batch; b++) {
+      page_start[b] = int32_t(page_list.size());
+      if (b > 0) page_list.insert(page_list.end(), own.begin(), own.begin() + shared), need[b] += shared;
+      page_list.insert(page_list.end(), own.begin() + own_start[b], own.begin() + own_start[b + 1]);
+    }
+    page_start[shape.batch] = int32_t(page_list.size());
+  }
   if (shape.csr) {
     page_indptr = &memory.add("page_indptr", page_start);
     page_indices = &memory.add("page_indices", std::vector<int32_t>(page_list.begin(), page_list.begin() + page_start.back()));
@@ -164,15 +184,23 @@ void Cache::make_anchors(Memory& memory, Random& random, const std::vector<int32
   std::vector<int32_t> need;
   for (int n : rows) need.push_back(int32_t(ceil_div(n, ANTKV_ANCHOR_ROWS)));
   deal(random, need, 2, anchor_list, anchor_start);
-  max_anchor_pages = std::max(1, *std::max_element(need.begin(), need.end()));
+  // A sequence that shares a prefix inherits all anchor pages of the first; their rows at or beyond the prefix are to be skipped.
+  const int inherited = shape.shared_prefix ? need[0] : 0;
+  max_anchor_pages = 1;
+  for (int b = 0; b < shape.batch; b++) max_anchor_pages = std::max(max_anchor_pages, need[b] += b ? inherited : 0);
   std::vector<int32_t> table(size_t(slots) * max_anchor_pages, kWild);
   for (int b = 0; b < shape.batch; b++) {
     const auto row = table.begin() + size_t(slot_of[b]) * max_anchor_pages;
-    std::copy(anchor_list.begin() + anchor_start[b], anchor_list.begin() + anchor_start[b + 1], row);
+    std::copy_n(anchor_list.begin(), b ? inherited : 0, row);
+    std::copy(anchor_list.begin() + anchor_start[b], anchor_list.begin() + anchor_start[b + 1], row + (b ? inherited : 0));
     if (need[b] < max_anchor_pages) row[need[b]] = -1;  // what follows the end is wild
   }
   anchor_table = &memory.add("anchor_table", table);
   anchors = &memory.add("anchors", anchor_list.size() * anchor_page_stride);
+  if (inherited) {
+    shape.frozen_len.assign(shape.batch, shape.shared_prefix), shape.frozen_anchor_pages.assign(shape.batch, inherited);
+    shape.frozen_len[0] = shape.frozen_anchor_pages[0] = 0;
+  }
   if (!shape.frozen_len.empty()) frozen_len = &memory.add("frozen_len", shape.frozen_len);
   if (!shape.frozen_anchor_pages.empty()) frozen_anchor_pages = &memory.add("frozen_anchor_pages", shape.frozen_anchor_pages);
 }
@@ -181,8 +209,14 @@ void Cache::fill(Random& random, const std::vector<std::vector<bool>>& kept) {
   const antkv_format& f = contract.format;
   const antkv_unit u = antkv_unit_layout(f);
   const int d = f.head_dim;
+  // Drawing billions of values would take minutes: beyond some millions, a row is a random stretch of one list of them.
+  const int64_t values = (f.k.exact + f.v.exact) * int64_t(d) * shape.kv_heads * std::accumulate(shape.tokens.begin(), shape.tokens.end(), int64_t(0));
+  std::vector<uint16_t> drawn(values > 1 << 24 ? 1 << 20 : 0);
+  gaussian_halves(random, drawn.data(), int(drawn.size()));
   const auto row = [&](uint8_t* to, antkv_codec codec, int token) {
-    if (codec.exact) return gaussian_halves(random, to, d);
+    if (codec.exact && !drawn.empty()) std::memcpy(to, &drawn[size_t(random.below(int64_t(drawn.size()) - d))], 2 * size_t(d));
+    else if (codec.exact) gaussian_halves(random, to, d);
+    if (codec.exact) return;
     for (int chunk = 0; chunk < antkv_chunks(codec, d); chunk++) {
       // Both ends of the range are always there.
       const uint32_t code = token == 0 ? (chunk % 2 ? antkv_entries(codec) - 1 : 0) : uint32_t(random.below(antkv_entries(codec)));
@@ -192,7 +226,8 @@ void Cache::fill(Random& random, const std::vector<std::vector<bool>>& kept) {
   for (int b = 0; b < shape.batch; b++) {
     for (int head = 0; head < shape.kv_heads; head++) {
       const std::vector<bool>& chosen = kept[size_t(b) * shape.kv_heads + head];
-      for (int token = 0; token < shape.tokens[b]; token++) {
+      const int own = b ? shape.shared_prefix : 0;
+      for (int token = own; token < shape.tokens[b]; token++) {
         uint8_t* block = this->block(b, head, token);
         const int slot = token % shape.page_size, i = slot % ANTKV_UNIT_TOKENS;
         uint8_t* unit = block + slot / ANTKV_UNIT_TOKENS * u.bytes;
@@ -207,7 +242,7 @@ void Cache::fill(Random& random, const std::vector<std::vector<bool>>& kept) {
       }
       if (!anchors) continue;
       std::vector<int32_t> rows;
-      for (int token = 0; token < shape.tokens[b]; token++) {
+      for (int token = own; token < shape.tokens[b]; token++) {
         if (chosen[token]) rows.push_back(token);
       }
       for (int i = 0; i < 3; i++) rows.push_back(shape.tokens[b] + 7 * i);  // rows of tokens that are not coded: skipped

@@ -14,6 +14,8 @@ struct CacheShape {
   std::vector<int32_t> first_pos;  ///< [batch], or empty
   int anchor_permille;             ///< of the coded tokens; -1: no anchors at all
   std::vector<int32_t> frozen_len, frozen_anchor_pages;  ///< [batch], or empty
+  int shared_prefix;               ///< tokens that all sequences have from the pages and anchor pages of the first; whole pages
+  int spare_pages;                 ///< pages of the pool that no sequence uses
   int rotary_dim;
   bool interleaved;
   double theta, factor;
@@ -38,7 +40,7 @@ struct Cache {
   std::vector<int32_t> page_list;                    ///< pages of all sequences, one after the other
   std::vector<int32_t> page_start;                   ///< [batch + 1] into page_list
   std::vector<int32_t> slot_of;                      ///< [batch]
-  std::vector<int32_t> anchor_list, anchor_start;    ///< as page_list, page_start
+  std::vector<int32_t> anchor_list, anchor_start;    ///< as page_list, page_start, but of a sequence's own pages: inherited ones come before them
 
   /// Makes pool, index, codebooks and state; pages hold garbage. `anchor_rows` [batch]: rows that the anchor pages of a sequence must have.
   Cache(Memory& memory, Random& random, const reference::Contract& contract, const CacheShape& shape, const std::vector<int32_t>& anchor_rows);

@@ -38,7 +38,7 @@ class Agreement {
 /// The outcome of one check on its way to a record line.
 class Report {
  public:
-  explicit Report(const std::string& op) : op_(op) {}
+  Report(const std::string& op, const Json& request) : op_(op), poison_(request.boolean("poison", true)) {}
   std::vector<std::string> faults;  ///< anything but the differences below; one is enough to fail
   Agreement agreement;
   double ms = 0;
@@ -53,6 +53,7 @@ class Report {
   }
   /// Uploads, launches and downloads twice; both results must be equal bit for bit.
   void run_twice(Memory& memory, const std::function<double()>& launch) {
+    memory.poison = poison_;
     memory.upload();
     ms = launch();
     memory.download(faults);
@@ -76,6 +77,7 @@ class Report {
 
  private:
   std::string op_;
+  bool poison_;
 };
 
 // One check per op: reads the request, returns the record.
@@ -87,11 +89,5 @@ Json check_select(Launcher& launcher, const Json& request);
 Json check_unpack(Launcher& launcher, const Json& request);
 /// The demo's request (attend.cc).
 Json attend(Launcher& launcher, const Json& request);
-
-/// The grid of decode (generator/launch.ts).
-inline Grid decode_grid(const antkv_decode_params& p) {
-  return {p.splits, p.kv_heads * ceil_div(int64_t(p.max_q_len) * (p.q_heads / p.kv_heads), 8), p.batch};
-}
-inline Grid combine_grid(const antkv_combine_params& p, const Kernel& k) { return {p.rows, ceil_div(p.q_heads, k.warps()), 1}; }
 
 }  // namespace runner

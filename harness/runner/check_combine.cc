@@ -54,10 +54,10 @@ Json check_combine(Launcher& launcher, const Json& request) {
     params.bind(&P::ring_scores, *ring);
   }
 
-  Report report("combine");
+  Report report("combine", request);
   report.read_tolerance(request);
   request.refuse_unread();
-  report.run_twice(memory, [&] { return launcher.launch(kernel, combine_grid(p, kernel), params); });
+  report.run_twice(memory, [&] { return launcher.launch(kernel, params); });
   const reference::Attention want = reference::reference_combine(kernel.contract, p);
   std::vector<double> got(d);
   for (int64_t i = 0; i < columns; i++) {

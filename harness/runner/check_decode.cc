@@ -122,6 +122,7 @@ void make_outputs(Decode& x, const Json& shape, int d) {
     x.partial_o = &x.memory.add("partial_o", p.splits * columns * d * 4);
     x.partial_lse = &x.memory.add("partial_lse", p.splits * columns * 4);
     x.partial_o->allow_all(), x.partial_lse->allow_all();
+    x.partial_o->workspace = x.partial_lse->workspace = true;
     x.p.bind(&antkv_decode_params::partial_o, *x.partial_o);
     x.p.bind(&antkv_decode_params::partial_lse, *x.partial_lse);
     x.c.bind(&antkv_combine_params::partial_o, *x.partial_o);
@@ -190,7 +191,7 @@ Json check_decode(Launcher& launcher, const Json& request) {
   if (cache.frozen_anchor_pages) x.p.bind(&antkv_decode_params::frozen_anchor_pages, *cache.frozen_anchor_pages);
   x.p.bind(&antkv_decode_params::coded_len, x.memory.add("coded_len", x.shape.tokens));
   x.p.bind(&antkv_decode_params::kv_len, x.memory.add("kv_len", x.kv_len));
-  p.segments = bounded(shape, "segments", 7, 0, 7);
+  p.segments = bounded(shape, "segments", p.ring_rows > 0 ? 7 : 3, 0, 7);
   if (p.ring_rows > 0) make_ring(x, random, cache, d);
   make_queries(x, random, shape, d);
   make_outputs(x, shape, d);
@@ -198,15 +199,15 @@ Json check_decode(Launcher& launcher, const Json& request) {
 
   const bool splits = p.splits > 1;
   const Kernel combine = splits || request.has("combine") ? Kernel::read(request.at("combine"), "combine") : Kernel{};
-  Report report("decode");
+  Report report("decode", request);
   report.read_tolerance(request);
   request.refuse_unread();
   // With one split combine only turns raw ring scores into mass, from the LSE that decode wrote.
   const bool combines = !combine.name.empty();
   if (combines && !splits && !x.lse) throw RequestError("combine after one split needs \"lse\"");
   report.run_twice(x.memory, [&] {
-    double ms = launcher.launch(kernel, decode_grid(p), x.p);
-    if (combines) ms += launcher.launch(combine, combine_grid(x.c.host, combine), x.c);
+    double ms = launcher.launch(kernel, x.p);
+    if (combines) ms += launcher.launch(combine, x.c);
     return ms;
   });
   compare(x, kernel.contract, combines, report);

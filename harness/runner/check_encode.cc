@@ -206,9 +206,9 @@ Json check_encode(Launcher& launcher, const Json& request) {
   if (cache.anchors) make_kept(x, random, kept);
   allow(x, cache, f);
 
-  Report report("encode");
+  Report report("encode", request);
   request.refuse_unread();
-  report.run_twice(x.memory, [&] { return launcher.launch(kernel, {ceil_div(p.max_tokens, kernel.tokens) + ceil_div(p.max_anchors, ANTKV_ANCHOR_ROWS), p.kv_heads, p.batch}, x.p); });
+  report.run_twice(x.memory, [&] { return launcher.launch(kernel, x.p); });
   const reference::Encoding want = reference::reference_encode(kernel.contract, p);
   const reference::Codebooks kb(f.k, f.head_dim, p.kv_heads, p.k_codebook), vb(f.v, f.head_dim, p.kv_heads, p.v_codebook);
   for (const auto& token : want.tokens) compare_token(x, cache, kb, vb, token);

@@ -115,10 +115,10 @@ Json check_score(Launcher& launcher, const Json& request) {
   for (int row = 0; row < p.batch * p.kv_heads; row++) scores.allow(size_t(row) * p.score_stride * 4, size_t(keys[row / p.kv_heads]) * 4);
   params.bind(&P::scores, scores);
 
-  Report report("score");
+  Report report("score", request);
   const double relative = request.has("tolerance") ? request.at("tolerance").number("relative", 1e-3) : 1e-3;
   request.refuse_unread();
-  report.run_twice(memory, [&] { return launcher.launch(kernel, {ceil_div(p.max_tokens, kernel.tokens), p.kv_heads, p.batch}, params); });
+  report.run_twice(memory, [&] { return launcher.launch(kernel, params); });
   const std::vector<double> want = reference::reference_score(kernel.contract, p);
   reference::Contract column = kernel.contract;
   column.exact_form = false;

@@ -56,9 +56,9 @@ Json check_select(Launcher& launcher, const Json& request) {
   const bool wants_count = shape.boolean("count", true);
   if (wants_count) params.bind(&P::keep_count, count);
 
-  Report report("select");
+  Report report("select", request);
   request.refuse_unread();
-  report.run_twice(memory, [&] { return launcher.launch(kernel, {p.kv_heads, p.batch, 1}, params); });
+  report.run_twice(memory, [&] { return launcher.launch(kernel, params); });
   const reference::Selection want = reference::reference_select(p);
   report.fault_unless(std::equal(want.bitmap.begin(), want.bitmap.end(), bitmap.result_as<uint32_t>()), "keep_bitmap differs");
   report.fault_unless(std::equal(want.indices.begin(), want.indices.end(), indices.result_as<int32_t>()), "keep_indices differ");

@@ -71,11 +71,11 @@ Json check_unpack(Launcher& launcher, const Json& request) {
   params.bind(&P::k, k);
   params.bind(&P::v, v);
 
-  Report report("unpack");
+  Report report("unpack", request);
   report.rel_l2_tolerance = 1e-3;
   report.read_tolerance(request);
   request.refuse_unread();
-  report.run_twice(memory, [&] { return launcher.launch(kernel, {ceil_div(p.max_tokens, kernel.tokens) + p.max_anchor_pages, p.kv_heads, p.batch}, params); });
+  report.run_twice(memory, [&] { return launcher.launch(kernel, params); });
   const reference::Unpacked want = reference::reference_unpack(kernel.contract, p);
   compare(report, "k", k, want.k, cu.back(), p.kv_heads, d, p.k_row_stride, p.k_head_stride);
   compare(report, "v", v, want.v, cu.back(), p.kv_heads, d, p.v_row_stride, p.v_head_stride);

@@ -1,9 +1,9 @@
-// Reading kernel references, loading images, launching.
+// Reading kernel references; loading and launching through the loader that users copy, so that every check is one of the loader too.
+#define ANTKV_LOAD_IMPLEMENTATION
 #include "kernel.h"
 
 #include <chrono>
 #include <fstream>
-#include <iterator>
 
 namespace runner {
 
@@ -18,6 +18,7 @@ Kernel Kernel::read(const Json& json, const std::string& op) {
   k.tokens = int(json.integer("tokens", 0));
   k.shared = size_t(json.at("shared").integer("shared"));
   k.params_bytes = size_t(json.at("params_bytes").integer("params_bytes"));
+  if (const size_t at = k.name.find("__sm"); at != std::string::npos) k.arch = std::atoi(k.name.c_str() + at + 4);
   antkv_format& f = k.contract.format;
   f.head_dim = int32_t(json.integer("head_dim", 0));
   f.k.exact = f.v.exact = 1;
@@ -38,35 +39,81 @@ Kernel Kernel::read(const Json& json, const std::string& op) {
   return k;
 }
 
+antkv_kernel_row Kernel::row() const {
+  antkv_kernel_row row{};
+  while (row.op < int(std::size(antkv_op_names)) && op != antkv_op_names[row.op]) row.op++;
+  if (row.op == int(std::size(antkv_op_names))) throw RequestError("unknown op \"" + op + "\"");
+  row.contract = row.symbol = name.c_str();
+  row.file = image.c_str();
+  row.arch = arch;
+  row.threads = threads;
+  row.tokens = tokens;
+  row.shared_bytes = int32_t(shared);
+  row.params_bytes = int32_t(params_bytes);
+  const antkv_format& f = contract.format;
+  row.head_dim = f.head_dim;
+  row.columns = 8;  // generator/contract.ts has no other yet
+  if (row.op == ANTKV_OP_DECODE || row.op == ANTKV_OP_ENCODE || row.op == ANTKV_OP_UNPACK) {
+    row.unit_bytes = int32_t(antkv_unit_layout(f).bytes);
+    row.coded = !f.k.exact || !f.v.exact;
+    row.needs = (f.k.exact ? 0 : ANTKV_NEEDS_KEYS) | (f.v.exact ? 0 : ANTKV_NEEDS_VALUES) | (contract.pre ? ANTKV_NEEDS_ROPE : 0);
+  }
+  row.needs |= ANTKV_NEEDS_ALWAYS | (contract.exact_form ? ANTKV_NEEDS_EXACT : 0);
+  return row;
+}
+
+Grid Kernel::grid(const void* params, size_t bytes) const {
+  if (bytes != params_bytes)
+    throw RequestError(name + " takes a parameter struct of " + std::to_string(params_bytes) + " B, this runner was built with " + std::to_string(bytes) + "; build both from the same antkv.h");
+  const antkv_kernel_row row = this->row();
+  uint32_t grid[3];
+  char why[1024];
+  if (antkv_check(&row, params, grid, why, sizeof why) != ANTKV_OK) throw RequestError(name + ": " + why);
+  return {grid[0], grid[1], grid[2]};
+}
+
+Launcher::Launcher(const Driver& driver, const std::string& path) : driver(driver), library_{} {
+  // The library takes the context that `driver` made current. No antkv_open: kernels of requests lie in no generated folder.
+  setenv("ANTKV_LIBCUDA", path.c_str(), 1);
+  if (antkv_i_open_driver(&library_) != ANTKV_OK || antkv_i_take_context(&library_) != ANTKV_OK) throw DriverError(antkv_last_error(), true);
+}
+
+void Launcher::fail(bool driver_failed) {
+  std::string message = antkv_last_error();
+  if (!driver_failed) throw RequestError(message);
+  driver.check(driver.cuCtxSynchronize(), message);  // a lost context says so again
+  // The emulator's report may be longer than the loader's text.
+  const char* report = driver.emulated() ? driver.emu_last_report() : "";
+  if (*report) message = message.substr(0, message.find('\n')) + "\n" + report;
+  throw DriverError(message, false);
+}
+
 CUfunction Launcher::load(const Kernel& kernel) {
   const std::string key = kernel.image + "\n" + kernel.name;
   if (const auto found = loaded_.find(key); found != loaded_.end()) return found->second;
-  std::ifstream file(kernel.image, std::ios::binary);
-  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
-  if (!file) throw RequestError("cannot read the image " + kernel.image);
-  CUmodule module = nullptr;
-  CUfunction function = nullptr;
-  driver.check(driver.cuModuleLoadData(&module, bytes.c_str()), "cuModuleLoadData(" + kernel.image + ")");
-  driver.check(driver.cuModuleGetFunction(&function, module, kernel.name.c_str()), "cuModuleGetFunction(" + kernel.name + ")");
-  // Above 48 KiB dynamic shared memory must be asked for (CUDA C++ Programming Guide, shared memory).
-  driver.check(driver.cuFuncSetAttribute(function, kFunctionDynamicShared, int(kernel.shared)), "cuFuncSetAttribute(" + kernel.name + ", dynamic shared memory, " + std::to_string(kernel.shared) + ")");
-  int most = 0;
-  driver.check(driver.cuFuncGetAttribute(&most, kFunctionMaxThreads, function), "cuFuncGetAttribute(" + kernel.name + ")");
-  if (most < kernel.threads) throw RequestError(kernel.name + " runs at most " + std::to_string(most) + " threads, not " + std::to_string(kernel.threads));
-  size_t offset = 0, size = 0;
-  if (driver.cuFuncGetParamInfo && driver.cuFuncGetParamInfo(function, 0, &offset, &size) == 0 && size != kernel.params_bytes)
-    throw RequestError(kernel.name + " takes a parameter struct of " + std::to_string(size) + " B, the request says " + std::to_string(kernel.params_bytes) + "; compile it again");
-  return loaded_[key] = function;
+  if (!std::ifstream(kernel.image)) throw RequestError("cannot read the image " + kernel.image);
+  antkv_kernel_row row = kernel.row();
+  // The loader puts its folder and "/" before the name.
+  const bool absolute = kernel.image[0] == '/';
+  std::strcpy(library_.folder, absolute ? "" : ".");
+  row.file = kernel.image.c_str() + absolute;
+  void *module = nullptr, *function = nullptr;
+  if (antkv_i_load(&library_, &row, &module, &function) != ANTKV_OK) {
+    if (module) driver.cuModuleUnload(static_cast<CUmodule>(module));
+    fail(std::strncmp(antkv_last_error(), "cu", 2) == 0);
+  }
+  return loaded_[key] = static_cast<CUfunction>(function);
 }
 
-double Launcher::launch(const Kernel& kernel, Grid grid, void* params, size_t bytes) {
-  if (bytes != kernel.params_bytes)
-    throw RequestError(kernel.name + " takes a parameter struct of " + std::to_string(kernel.params_bytes) + " B, this runner was built with " + std::to_string(bytes) + "; build both from the same antkv.h");
-  const CUfunction function = load(kernel);
-  void* arguments[] = {params};
+double Launcher::launch(const Kernel& kernel, const void* params, size_t bytes) {
+  kernel.grid(params, bytes);  // refuses what is wrong before anything is loaded
+  const antkv_kernel_row row = kernel.row();
+  antkv_kernel loaded{};
+  loaded.library = &library_;
+  loaded.row = &row;
+  loaded.function = load(kernel);
   const auto start = std::chrono::steady_clock::now();
-  driver.check(driver.cuLaunchKernel(function, unsigned(grid.x), unsigned(grid.y), unsigned(grid.z), unsigned(kernel.threads), 1, 1, unsigned(kernel.shared), nullptr, arguments, nullptr),
-               "cuLaunchKernel(" + kernel.name + ")");
+  if (const int status = antkv_launch(&loaded, params, nullptr); status != ANTKV_OK) fail(status == ANTKV_ERROR_CUDA);
   driver.check(driver.cuCtxSynchronize(), "cuCtxSynchronize after " + kernel.name);
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 }

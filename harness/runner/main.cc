@@ -48,14 +48,14 @@ Json answer(Launcher& launcher, const std::string& driver_path, const Json& requ
   }
   if (command == "check") return check(launcher, request);
   if (command == "attend") return attend(launcher, request);
-  if (command == "ceilings") return ceilings(Gpu(launcher.driver, driver_path), request);
-  if (command == "bench") return bench(Gpu(launcher.driver, driver_path), request);
+  if (command == "ceilings") return ceilings(Gpu(launcher, driver_path), request);
+  if (command == "bench") return bench(Gpu(launcher, driver_path), request);
   throw RequestError("unknown cmd \"" + command + "\"; known: info, check, attend, ceilings, bench");
 }
 
 int serve(const std::string& path) {
   const Driver driver(path);
-  Launcher launcher(driver);
+  Launcher launcher(driver, path);
   for (std::string line; std::getline(std::cin, line);) {
     if (line.empty()) continue;
     Json record = Json::object(), id;

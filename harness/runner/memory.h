@@ -13,13 +13,14 @@ namespace runner {
 constexpr size_t kGuard = 256;
 constexpr uint8_t kPoison = 0xff;
 
-/// One allocation. `host` is what it holds before the launch (and what references read), `result` what the device held after it.
+/// One allocation. `host` is what it holds before the launch (and what references read), `result` what the device held after it, empty for an input.
 struct Buffer {
   std::string name;
   std::vector<uint8_t> host, result;
   CUdeviceptr base = 0;  // of the front guard
   /// host and result where the kernel may write; elsewhere every byte must stay.
   std::vector<bool> writable;
+  bool workspace = false;  // what one kernel leaves for the next
 
   CUdeviceptr device() const { return base + kGuard; }
   template <class T>
@@ -55,9 +56,11 @@ class Memory {
   }
   /// Allocates what is not yet there, and writes `host` and guards to the device.
   void upload();
-  /// Reads every buffer into `result`. Appends a line to `faults` per buffer whose guards or unwritable bytes changed.
+  /// Reads every buffer that may be written into `result`, and holds the inputs against `host` (they may be gigabytes: no second copy). Appends a line to `faults` per buffer whose guards or unwritable bytes changed.
   void download(std::vector<std::string>& faults);
   std::deque<Buffer>& buffers() { return buffers_; }
+  /// False: workspaces stay as they were allocated, and are not read back; compute-sanitizer then sees who reads what no one wrote.
+  bool poison = true;
 
  private:
   const Driver& driver_;

@@ -56,8 +56,11 @@ test('doctor compares GPU, driver and the PTX of the toolkit', async () => {
   assert.match(old.stdout, /^ok +GPU +NVIDIA A100.* runs the machine code of sm80$/m);
   assert.match(old.stdout, /^warn +PTX +PTX of nvcc 13\.0\.88 needs driver 580\.65, this is 550\.54\.15\n +fix: /m);
   const fits = await gen(['doctor'], { PATH: pathWith(H100), ...nvcc('12.4.131') });
-  assert.match(fits.stdout, /^ok +GPU +NVIDIA H100.* runs the PTX of sm80$/m);
+  assert.match(fits.stdout, /^ok +GPU +NVIDIA H100.* runs the PTX of sm80, which the driver compiles when a kernel is loaded$/m);
   assert.match(fits.stdout, /^ok +PTX +driver 550\.54\.15 compiles PTX of nvcc 12\.4\.131$/m);
+  const stuck = await gen(['doctor'], { PATH: pathWith(H100), ...nvcc('13.0.88') });
+  assert.is(stuck.exitCode, 3);
+  assert.match(stuck.stdout, /^fail +GPU +NVIDIA H100.* cannot run the machine code of sm80, and driver 550\.54\.15 cannot compile the PTX of nvcc 13\.0\.88\n +fix: install driver 580\.65/m);
   const wrong = await gen(['doctor', '--arch', 'sm100'], { PATH: pathWith(A100), ...nvcc('12.9.41') });
   assert.is(wrong.exitCode, 3);
   assert.match(wrong.stdout, /^fail +GPU +NVIDIA A100.* is older than sm100$/m);

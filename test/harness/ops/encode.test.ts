@@ -2,7 +2,9 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Runner } from '../../../tuner/runner.ts';
-import type { KernelRef, Shape } from '../../../tuner/problem.ts';
+import { parseKernelName } from '../../../generator/name.ts';
+import type { CheckRecord, KernelRef, Shape } from '../../../tuner/problem.ts';
+import { ENCODE, fit } from '../../../tuner/shapes.ts';
 import { cacheAxes, emulated, emulatedRunner, mustPass } from './lab.ts';
 
 const test = suite('ops/encode');
@@ -24,38 +26,31 @@ test('runner and kernels build', async () => {
 test.after(() => runner?.close());
 
 const passes = (on: string, shape: Shape<'encode'>, more = {}) => mustPass(runner, 'encode', kernels.get(on)!, shape, { emulator: { order: 0, race: 1 }, ...more });
-const LENGTHS = [0, 1, 15, 16, 17, 31, 32, 33, 65, 129];
+/** Every shape of a group on kernel `on`; the last record. */
+async function all(on: string, shapes: readonly Shape<'encode'>[]): Promise<CheckRecord> {
+  const { contract } = parseKernelName(kernels.get(on)!.name);
+  let record: CheckRecord | undefined;
+  for (const shape of shapes) record = await passes(on, fit('encode', shape, contract)!);
+  return record!;
+}
 
 test('every length around unit, tile and page; few codes tie', async () => {
   for (const on of [...CODED, EXACT]) {
-    await passes(on, { end: LENGTHS });
-    const record = await passes(on, { end: LENGTHS.slice(0, 6), kv_heads: 2, page_size: 16, index: 'csr', pad: 16 });
+    const record = await all(on, ENCODE.lengths);
     assert.ok(Number(record['ties']) <= 0.001 * Number(record['codes']), 'ties must be rare, else the checker is too lenient');
   }
 });
 
 test('anchors: none kept, some, all; pages with stale bits and rows', async () => {
-  for (const on of CODED) {
-    for (const anchor_permille of [0, 100, 1000]) await passes(on, { end: [33, 64, 20], kv_heads: 2, anchor_permille });
-    await passes(on, { end: [50, 70], anchor_permille: 200, page_size: 16 });
-  }
+  for (const on of CODED) await all(on, ENCODE.anchors);
 });
 
 test('a later chunk of a prompt leaves the pages before it alone', async () => {
-  for (const on of [...CODED, EXACT]) {
-    const anchors = on === EXACT ? {} : { anchor_permille: 100 };
-    await passes(on, { end: [150, 64, 128], first_token: [128, 64, 0], kv_heads: 2, ...anchors });
-    await passes(on, { end: [70, 90], first_token: [64, 16], page_size: 16, ...anchors });
-  }
+  for (const on of [...CODED, EXACT]) await all(on, ENCODE.chunks);
 });
 
 test('keys before RoPE, far positions, RoPE as data', async () => {
-  for (const on of [ONE_BIT, TWO_SIDES]) {
-    await passes(on, { end: [40], keys_unrotated: true, anchor_permille: 200, first_pos: [12345] });
-    await passes(on, { end: [40, 17], first_pos: [1_000_000, 4_000_000], rope: { theta: 500_000 } });
-    await passes(on, { end: [40], first_pos: [77], rope: { rotary_dim: 32, interleaved: true, factor: 1.3 }, anchor_permille: 100 });
-    await passes(on, { end: [40], first_pos: [77], rope: { rotary_dim: 48, factor: 0.7 }, keys_unrotated: true, anchor_permille: 300 });
-  }
+  for (const on of [ONE_BIT, TWO_SIDES]) await all(on, [...ENCODE.positions, ...ENCODE.unrotated]);
 });
 
 test('other orders of blocks, warps and lanes, and no race in global memory', async () => {

@@ -2,7 +2,9 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Runner } from '../../../tuner/runner.ts';
+import { parseKernelName } from '../../../generator/name.ts';
 import type { KernelRef, Shape } from '../../../tuner/problem.ts';
+import { fit, UNPACK } from '../../../tuner/shapes.ts';
 import { cacheAxes, emulated, emulatedRunner, mustPass } from './lab.ts';
 
 const test = suite('ops/unpack');
@@ -24,13 +26,14 @@ test('runner and kernels build', async () => {
 test.after(() => runner?.close());
 
 const passes = (on: string, shape: Shape<'unpack'>, more = {}) => mustPass(runner, 'unpack', kernels.get(on)!, shape, { emulator: { order: 0, race: 1 }, ...more });
-const LENGTHS = [0, 1, 15, 16, 17, 31, 32, 33, 65, 129];
+/** Every shape of some groups on kernel `on`. */
+async function all(on: string, shapes: readonly Shape<'unpack'>[]): Promise<void> {
+  const { contract } = parseKernelName(kernels.get(on)!.name);
+  for (const shape of shapes) await passes(on, fit('unpack', shape, contract)!);
+}
 
 test('every length around unit, tile and page', async () => {
-  for (const on of [...CODED, EXACT]) {
-    await passes(on, { coded_len: LENGTHS });
-    await passes(on, { coded_len: LENGTHS, kv_heads: 2, page_size: 16, index: 'csr', pad: 16 });
-  }
+  for (const on of [...CODED, EXACT]) await all(on, UNPACK.lengths);
 });
 
 test('exact keys, plain codes and anchors come out bit for bit', async () => {
@@ -43,24 +46,19 @@ test('exact keys, plain codes and anchors come out bit for bit', async () => {
 });
 
 test('anchors: none, some, all; a shared prefix', async () => {
-  for (const on of CODED) {
-    for (const anchor_permille of [0, 100, 1000]) await passes(on, { coded_len: [33, 64, 20], kv_heads: 2, anchor_permille });
-    await passes(on, { coded_len: [128, 64], anchor_permille: 300, frozen_len: [64, 64], frozen_anchor_pages: [1, 2] });
-  }
+  for (const on of CODED) await all(on, [...UNPACK.anchors, ...UNPACK.frozen, ...UNPACK.sharedPrefix]);
 });
 
 test('a range that begins inside a page', async () => {
-  for (const on of [...CODED, EXACT]) {
-    const anchors = on === EXACT ? {} : { anchor_permille: 100 };
-    await passes(on, { coded_len: [150, 64, 100], first_token: [48, 64, 16], kv_heads: 2, ...anchors });
-  }
+  for (const on of [...CODED, EXACT]) await all(on, UNPACK.ranges);
 });
 
 test('far positions, RoPE as data', async () => {
-  for (const on of [ONE_BIT, TWO_SIDES]) {
-    await passes(on, { coded_len: [40, 17], first_pos: [1_000_000, 4_000_000], rope: { theta: 500_000 } });
-    await passes(on, { coded_len: [40], first_pos: [77], rope: { rotary_dim: 32, interleaved: true, factor: 1.3 } });
-  }
+  for (const on of [ONE_BIT, TWO_SIDES]) await all(on, UNPACK.positions);
+});
+
+test('pages far apart in a large pool', async () => {
+  for (const on of [ONE_BIT, EXACT]) await passes(on, { coded_len: [70, 20], kv_heads: 2, pad: 64, spare_pages: 500 });
 });
 
 test('other orders of blocks, warps and lanes, and no race in global memory', async () => {

@@ -87,7 +87,7 @@ test('images that are no images: the driver says so', async () => {
   for (const image of [text, empty]) {
     const error = await refusal(check({ coded_len: [4] }, { kernel: { ...kernel, image } }));
     assert.instance(error, RunnerError);
-    assert.match(error.message, /cuModuleLoadData\(.*\): CUDA_ERROR_/);
+    assert.match(error.message, /cuModuleLoad\(.*fatbin\): CUDA_ERROR_/);
   }
   const renamed = await refusal(check({ coded_len: [4] }, { kernel: { ...kernel, name: 'antkv_other' } }));
   assert.match(renamed.message, /cuModuleGetFunction\(antkv_other\): CUDA_ERROR_NOT_FOUND/);
@@ -95,7 +95,7 @@ test('images that are no images: the driver says so', async () => {
 
 test('more shared memory than the device has is refused by the driver', async () => {
   const error = await refusal(check({ coded_len: [4] }, { kernel: { ...kernel, shared: 1 << 20 } }));
-  assert.match(error.message, /cuFuncSetAttribute\(.*dynamic shared memory, 1048576\): CUDA_ERROR_/);
+  assert.match(error.message, /cuFuncSetAttribute: dynamic shared memory\(antkv_decode_.*\): CUDA_ERROR_/);
 });
 
 test('no driver, or no driver at all in that file: an environment error', async () => {

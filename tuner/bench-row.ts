@@ -1,0 +1,134 @@
+// One measurement with the environment that it was taken in: the record of gen bench, one JSON object a line, and what other files hold is turned into it.
+import { z } from 'zod';
+import { InputError } from '../generator/errors.ts';
+import { parseKernelName } from '../generator/name.ts';
+import { benchRecordSchema, ceilingsRecordSchema, spreadSchema, type BenchRecord, type CeilingsRecord } from './bench-schema.ts';
+
+const rate = z.number().nullable().default(null);
+
+export const environmentSchema = z.looseObject({
+  device: z.string(),
+  /** Compute capability times 10. */
+  cc: z.int(),
+  multiprocessors: z.int(),
+  l2_bytes: z.int(),
+  memory_bytes: z.int(),
+  /** Version of the driver package, `580.95.05`. */
+  driver: z.string().nullable(),
+  /** Compiler of the fatbins. */
+  nvcc: z.string().nullable().default(null),
+  /** Of a peer: what it is made of. */
+  software: z.string().optional(),
+  emulated: z.boolean(),
+  /** What the device can do at most, measured in the same run; null: not measured. */
+  read_gbps: rate,
+  copy_gbps: rate,
+  mma_tflops: rate,
+  /** SM clocks when idle and under load. */
+  idle_mhz: rate,
+  busy_mhz: rate,
+});
+export type Environment = z.infer<typeof environmentSchema>;
+
+export const rowSchema = z.looseObject({
+  record: z.literal('bench'),
+  /** `peer`: somebody else's kernel, for comparison. */
+  source: z.enum(['antkv', 'peer']),
+  op: z.string(),
+  kernel: z.string(),
+  /** Which code ran: "sm_90", "sm_80 through PTX". */
+  code: z.string(),
+  head_dim: z.int().optional(),
+  shape: z.looseObject({ batch: z.int(), tokens: z.int().nullish() }),
+  splits: z.int().optional(),
+  us: spreadSchema,
+  b2b_us: z.number(),
+  samples: z.int(),
+  /** Useful bytes of one step. */
+  bytes: z.int(),
+  gbps: z.number(),
+  ok: z.boolean(),
+  faults: z.array(z.string()),
+  clock_mhz: z.object({ begin: z.number().nullable(), end: z.number().nullable() }),
+  environment: environmentSchema,
+});
+export type Row = z.infer<typeof rowSchema>;
+
+/** Code of `arch` (`sm80`) on a device: machine code runs on the same major version, not older; everything newer compiles the PTX. */
+export function codeLabel(arch: string, cc: number): string {
+  const built = Number(arch.slice(2));
+  const name = `sm_${built}`;
+  return Math.floor(built / 10) === Math.floor(cc / 10) && built <= cc ? name : `${name} through PTX`;
+}
+
+export function environmentOf(ceilings: CeilingsRecord, nvcc: string | null): Environment {
+  const { device, cc, multiprocessors, l2_bytes, memory_bytes, driver, emulated } = ceilings;
+  return {
+    ...{ device, cc, multiprocessors, l2_bytes, memory_bytes, driver, nvcc, emulated },
+    read_gbps: ceilings.read?.gbps ?? null,
+    copy_gbps: ceilings.copy.gbps,
+    mma_tflops: ceilings.mma?.tflops ?? null,
+    idle_mhz: ceilings.clocks_idle?.sm_mhz ?? null,
+    busy_mhz: ceilings.clocks_busy?.sm_mhz ?? null,
+  };
+}
+
+/** The row of a runner's record. */
+export function rowOf(record: BenchRecord, environment: Environment): Row {
+  const { contract, arch } = parseKernelName(record.kernel);
+  const { id: _, ...rest } = record;
+  return rowSchema.parse({ record: 'bench', source: 'antkv', code: codeLabel(arch.name, environment.cc), head_dim: contract.headDim, ...rest, environment });
+}
+
+export interface Records {
+  readonly rows: readonly Row[];
+  /** Requests that failed. */
+  readonly errors: readonly string[];
+  /** Checks before the measurements, and the kernels that failed theirs. */
+  readonly checks: { readonly passed: number; readonly failed: readonly string[] };
+}
+
+const bad = (source: string, line: number, why: string): InputError => new InputError(`${source}, line ${line}: ${why}`, 'give a file written by gen bench --out, or the records.jsonl of a pack');
+
+/** Reads rows, or the records.jsonl of a pack (its runner's records, made rows here). Throws InputError with the line that is neither. */
+export function readRecords(text: string, source: string): Records {
+  const rows: Row[] = [];
+  const errors: string[] = [];
+  const failed: string[] = [];
+  let passed = 0;
+  let nvcc: string | null = null;
+  let environment: Environment | undefined;
+  text.split('\n').forEach((line, i) => {
+    if (line.trim() === '') return;
+    let json: Record<string, unknown>;
+    try {
+      json = JSON.parse(line) as Record<string, unknown>;
+    } catch {
+      throw bad(source, i + 1, 'not JSON');
+    }
+    if (json['record'] === 'pack') return void (nvcc = typeof json['nvcc'] === 'string' ? json['nvcc'] : null);
+    if (json['record'] === 'bench') {
+      const row = rowSchema.safeParse(json);
+      if (!row.success) throw bad(source, i + 1, z.prettifyError(row.error));
+      return void rows.push(row.data);
+    }
+    if (typeof json['error'] === 'string') return void errors.push(`request ${String(json['id'])}: ${json['error']}`);
+    if ('copy' in json) return void (environment = environmentOf(ceilingsRecordSchema.parse(json), nvcc));
+    if ('us' in json) {
+      const record = benchRecordSchema.safeParse(json);
+      if (!record.success || !environment) throw bad(source, i + 1, record.success ? 'a measurement without the ceilings of its device before it' : z.prettifyError(record.error));
+      return void rows.push(rowOf(record.data, environment));
+    }
+    if (typeof json['bit_equal'] === 'boolean') {
+      if (json['ok'] === true) passed++;
+      else failed.push(`request ${String(json['id'])} (${String(json['op'])}): ${(json['faults'] as string[]).join('; ')}`);
+    } else if (!('abi_version' in json)) throw bad(source, i + 1, 'no record that is known here');
+  });
+  return { rows: rows.map((row) => complete(row, environment)), errors, checks: { passed, failed } };
+}
+
+/** A peer measures no ceilings: it takes those of the run that it belongs to. */
+const complete = (row: Row, known: Environment | undefined): Row =>
+  known && row.environment.read_gbps === null && row.environment.device === known.device
+    ? { ...row, environment: { ...known, ...Object.fromEntries(Object.entries(row.environment).filter(([, value]) => value !== null)) } as Environment }
+    : row;

@@ -1,0 +1,102 @@
+// gen bench: ceilings of the device first, then every case of the plan; a row for each time that was taken.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { EnvironmentError } from '../generator/errors.ts';
+import type { Kernel } from '../generator/name.ts';
+import { casesOf, HEADS, kernelsOfCases, requestsOf, type Grid } from './bench-plan.ts';
+import { environmentOf, rowOf, rowSchema, type Environment, type Row } from './bench-row.ts';
+import { benchRecordSchema, ceilingsRecordSchema } from './bench-schema.ts';
+import { compileCeilings } from './ceilings.ts';
+import { loadKernels, type Device, type Loaded } from './images.ts';
+import { findNvcc } from './nvcc.ts';
+
+const BASELINE = fileURLToPath(new URL('../harness/python/baseline.py', import.meta.url));
+/** Shapes that the emulated driver can run in reasonable time. */
+const MOST_EMULATED_TOKENS = 4096;
+
+export interface BenchOptions {
+  /** Of one op. */
+  readonly kernels: readonly Kernel[];
+  readonly grid: Grid;
+  readonly device: Device;
+  readonly samples?: number;
+  /** FP16 rows of PyTorch, if it is there. */
+  readonly baseline: boolean;
+  readonly onRow: (row: Row) => void;
+  /** Why a measurement, or the baseline, is missing. */
+  readonly onMiss: (what: string) => void;
+  readonly onStep: (done: number, total: number, what: string) => void;
+}
+
+/** Measures. Throws EnvironmentError if `auto` finds no GPU, or if the emulated driver was asked for large shapes; CompileError. Single requests that fail are told to `onMiss`. */
+export async function bench(options: BenchOptions): Promise<Environment> {
+  const { kernels, grid, device } = options;
+  if (device === 'emulated' && Math.max(...grid.batch) * Math.max(...grid.tokens) > MOST_EMULATED_TOKENS) {
+    throw new EnvironmentError(`the emulated driver takes at most ${MOST_EMULATED_TOKENS} tokens in all`, 'add --batch 1 --tokens 256');
+  }
+  // All kernels are compiled before the number of multiprocessors is known: it changes splits only.
+  const all = kernelsOfCases(casesOf(kernels, grid, 1));
+  const loaded = await loadKernels(all, device, (what) => options.onStep(0, 0, what), false).catch((error: unknown) => {
+    throw device === 'auto' && error instanceof EnvironmentError ? noGpu(error.message) : error;
+  });
+  try {
+    if (loaded.info.emulated && device !== 'emulated') throw noGpu('the driver is the emulated one');
+    const environment = await measureCeilings(loaded);
+    if (options.baseline && !environment.emulated && kernels[0]?.contract.op === 'decode') await runBaseline(options, environment);
+    await measureCases(loaded, environment, options);
+    return environment;
+  } finally {
+    await loaded.close();
+  }
+}
+
+const noGpu = (why: string): EnvironmentError =>
+  new EnvironmentError(`no GPU to measure on: ${why}`, '"gen pack --measure" makes a folder for a machine with a GPU; --device emulated tries the command, its times mean nothing');
+
+async function measureCeilings({ runner, info }: Loaded): Promise<Environment> {
+  const nvcc = info.emulated ? undefined : await findNvcc();
+  const folder = await mkdtemp(join(tmpdir(), 'antkv-ceilings-'));
+  try {
+    const image = join(folder, 'ceilings.fatbin');
+    if (nvcc) await compileCeilings(nvcc, image);
+    const request = { cmd: 'ceilings', ...(nvcc ? { image } : {}), ...(info.emulated ? { samples: 3 } : {}) };
+    return environmentOf(ceilingsRecordSchema.parse(await runner.request(request)), nvcc?.version ?? null);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function measureCases({ runner, info, kernels }: Loaded, environment: Environment, options: BenchOptions): Promise<void> {
+  const cases = casesOf(options.kernels, options.grid, info.multiprocessors);
+  const samples = options.samples ?? (info.emulated ? 3 : undefined);
+  const requests = cases.flatMap((one) => requestsOf(one, (name) => kernels.get(name)!, samples));
+  for (const [i, request] of requests.entries()) {
+    const { shape } = request;
+    const what = `${request.kernel.name} B${shape.batch} ${shape.tokens} tokens${'splits' in shape ? ` ${shape.splits} splits` : ''}`;
+    options.onStep(i, requests.length, what);
+    try {
+      options.onRow(rowOf(benchRecordSchema.parse(await runner.request(request)), environment));
+    } catch (error) {
+      options.onMiss(`${what}: ${(error as Error).message}`);
+    }
+  }
+}
+
+/** Runs harness/python/baseline.py on the same GPU, while the runner waits. */
+async function runBaseline({ kernels, grid, device, onRow, onMiss }: BenchOptions, environment: Environment): Promise<void> {
+  const python = process.env['PYTHON'] || 'python3';
+  const headDims = [...new Set(kernels.map(({ contract }) => contract.headDim))];
+  for (const headDim of headDims) {
+    const words = [BASELINE, '--batch', grid.batch.join(','), '--tokens', grid.tokens.join(','), '--head-dim', String(headDim), '--q-heads', String(HEADS.q_heads), '--kv-heads', String(HEADS.kv_heads)];
+    const { stdout = '', stderr = '', exitCode } = await execa(python, words, { reject: false, timeout: 600_000, ...(device === 'auto' ? {} : { env: { CUDA_VISIBLE_DEVICES: String(device) } }) });
+    for (const line of stdout.split('\n').filter((text) => text.startsWith('{'))) {
+      const row = rowSchema.parse(JSON.parse(line));
+      const { device: name, ...own } = row.environment;
+      onRow({ ...row, environment: { ...environment, ...Object.fromEntries(Object.entries(own).filter(([, value]) => value !== null)), device: name } as Environment });
+    }
+    if (exitCode !== 0) return onMiss(stderr.trim().split('\n').at(-1) || `no FP16 baseline: ${python} does not run`);
+  }
+}

@@ -1,0 +1,83 @@
+// gen report: rows as a table in Markdown, and as one HTML file. Drawing is report-plot.ts.
+import { cellsOf, environmentWords, figures, HEAD, isExact, linesOf, tokensWord, type Line } from './bench-table.ts';
+import type { Row } from './bench-row.ts';
+import { barsOf, escape, seriesOf, timePlot } from './report-plot.ts';
+
+const HOW =
+  'One step (decode: with its merge of splits) in a CUDA graph of its own; data in as many copies as exceed 3 times the L2 take turns, so that nothing of a step is in L2 when it begins; median, 10th and 90th percentile of the samples, the start of a graph included. ' +
+  'GB/s counts useful bytes: what an ideal kernel reads or writes once. The floor is those bytes at the read bandwidth that the same run measured on the same device. Over FP16: against the fastest FP16 row of the same run and shape. ' +
+  'Of several numbers of splits the fastest is shown. Results were checked in the same run.';
+
+/** Lines by shape: one section each. */
+export function sectionsOf(lines: readonly Line[]): { title: string; lines: Line[] }[] {
+  const sections = new Map<string, Line[]>();
+  for (const line of lines) {
+    const { op, head_dim: d, shape, environment } = line.row;
+    const heads = shape['q_heads'] === undefined ? '' : `, ${String(shape['q_heads'])} query and ${String(shape['kv_heads'])} KV heads`;
+    const title = `${op}, batch ${shape.batch}, ${tokensWord(shape.tokens)} tokens${d === undefined ? '' : `, head dim ${d}`}${heads}, ${environment.device}`;
+    sections.set(title, [...(sections.get(title) ?? []), line]);
+  }
+  return [...sections].map(([title, rows]) => ({ title, lines: rows }));
+}
+
+/** The best speed over FP16 of a coded kernel, in words; undefined if nothing was compared. */
+export function headline(lines: readonly Line[]): string | undefined {
+  const compared = lines.filter(({ row, overFp16 }) => row.source === 'antkv' && row.op === 'decode' && row.ok && overFp16 !== undefined && !isExact(row));
+  const best = compared.toSorted((a, b) => b.overFp16! - a.overFp16!)[0];
+  if (!best) return undefined;
+  const worst = compared.toSorted((a, b) => a.overFp16! - b.overFp16!)[0]!;
+  const words = ({ title, row, overFp16, ofFloor }: Line): string =>
+    `${overFp16!.toFixed(2)}x FP16 with ${title} at batch ${row.shape.batch}, ${tokensWord(row.shape.tokens)} tokens (${figures(row.us.median)} µs${ofFloor === undefined ? '' : `, ${ofFloor.toFixed(0)} % of the floor's speed`})`;
+  return compared.length === 1 ? words(best) : `Best: ${words(best)}. Worst: ${words(worst)}.`;
+}
+
+/** The table of README, with the environment under it. */
+export function markdown(rows: readonly Row[]): string {
+  const cells = linesOf(rows).map(cellsOf);
+  const line = (words: readonly string[]): string => `| ${words.join(' | ')} |`;
+  const right = HEAD.map((_, i) => (i < 3 ? '---' : '---:'));
+  return [line(HEAD), line(right), ...cells.map(line), '', ...[...new Set(rows.map(environmentWords))].map((words) => `${words}.`), '', HOW].join('\n');
+}
+
+const STYLE = `:root{color-scheme:light dark;--ink:#1b1f24;--dim:#5b6570;--line:#d5dae0;--back:#fff;--bar:#dfe4ea}
+@media(prefers-color-scheme:dark){:root{--ink:#e8eaed;--dim:#9aa4af;--line:#3a424b;--back:#14171a;--bar:#2a3138}}
+*{box-sizing:border-box}body{margin:0 auto;max-width:72rem;padding:1rem;background:var(--back);color:var(--ink);font:15px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
+h1{font-size:1.5rem}h2{font-size:1.05rem;margin:2rem 0 .5rem}p{max-width:48rem}.dim{color:var(--dim)}.scroll{overflow-x:auto}
+table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}th,td{padding:.2rem .6rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--dim);font-weight:600}
+th:nth-child(-n+2),td:nth-child(-n+2){text-align:left}svg{display:block;width:100%;height:auto;max-width:44rem}svg text{fill:var(--ink);font:12px system-ui,sans-serif}svg .dim{fill:var(--dim)}.wrong{color:#c0392b}`;
+
+const COLUMNS = ['kernel', 'code', 'splits', 'µs', 'p10', 'p90', 'GB/s', '% of floor', 'x FP16'] as const;
+
+function tableHtml(lines: readonly Line[]): string {
+  const head = COLUMNS.map((name) => `<th>${escape(name)}</th>`).join('');
+  const body = lines.map((line) => {
+    const cells = cellsOf(line);
+    const shown = COLUMNS.map((name) => cells[HEAD.indexOf(name)]!);
+    return `<tr${line.row.ok ? '' : ' class="wrong"'} title="${escape(line.row.raced.map(({ what, us }) => `${what}: ${figures(us)} µs`).join('; '))}">${shown.map((cell) => `<td>${escape(cell)}</td>`).join('')}</tr>`;
+  });
+  return `<div class="scroll"><table><thead><tr>${head}</tr></thead><tbody>${body.join('')}</tbody></table></div>`;
+}
+
+/** One HTML file that needs nothing else. */
+export function html(rows: readonly Row[]): string {
+  const lines = linesOf(rows);
+  const environments = [...new Set(rows.map(environmentWords))];
+  const software = [...new Set(rows.flatMap(({ environment: { software } }) => (software === undefined ? [] : [software])))];
+  const said = headline(lines);
+  const plots = seriesOf(lines).map(({ title, series }) => `<h2>${escape(title)}</h2>${timePlot(title, series)}`);
+  const sections = sectionsOf(lines).map(({ title, lines: own }) => `<section><h2>${escape(title)}</h2>${barsOf(own)}${tableHtml(own)}</section>`);
+  return [
+    '<!doctype html>',
+    '<html lang="en"><head><meta charset="utf-8"/><meta name="viewport" content="width=device-width, initial-scale=1"/><title>antkv: measurements</title>',
+    `<style>${STYLE}</style></head><body>`,
+    '<h1>antkv: measurements</h1>',
+    said === undefined ? '' : `<p><strong>${escape(said)}</strong></p>`,
+    ...environments.map((words) => `<p class="dim">${escape(words)}</p>`),
+    ...software.map((words) => `<p class="dim">FP16 peers: ${escape(words)}</p>`),
+    ...plots,
+    ...sections,
+    `<h2>How it was measured</h2><p>${escape(HOW)}</p>`,
+    '</body></html>',
+    '',
+  ].join('\n');
+}
