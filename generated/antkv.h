@@ -32,7 +32,7 @@ extern "C" {
 #endif
 
 /* K/V rows to coded pages, and the kept rows to anchor pages. A last unit of 16 tokens is filled with code 0 and gain 0; units behind it stay as they were; every bitmap word of a page is written.
-   grid (ceil(max_tokens / tokens) + ceil(max_anchors / 16), kv_heads, batch), block (32 * warps, 1, 1) */
+   grid (ceil(max_tokens / tokens) + max_anchor_pages, kv_heads, batch), block (32 * warps, 1, 1) */
 typedef struct antkv_encode_params {
   uint32_t struct_size;         /* sizeof this struct */
   uint32_t abi_version;         /* ANTKV_ABI_VERSION */
@@ -156,7 +156,7 @@ typedef struct antkv_decode_params {
   const int32_t* state_slot;           /* [batch] row of per-sequence state (ring, anchor_table); null: the batch row */
   const void* ring_k;                  /* [slots, kv_heads, ring_rows, d] exact keys after RoPE, token j in row j mod ring_rows; null: no ring */
   const void* ring_v;                  /* [slots, kv_heads, ring_rows, d] exact values */
-  float* ring_scores;                  /* [rows, q_heads, ring_rows] raw scores (natural units) of ring rows seen, -inf elsewhere; null: not wanted */
+  float* ring_scores;                  /* [rows, q_heads, ring_rows] raw scores (natural units) of ring rows seen, -inf in all others: every entry of a used row is written; null: not wanted */
   float* partial_o;                    /* [splits, rows, q_heads, d] normalised output of each split; null when splits is 1 */
   float* partial_lse;                  /* [splits, rows, q_heads] natural log-sum-exp of each split; null when splits is 1 */
   const int32_t* coded_len;            /* [batch] tokens read from pages; at most kv_len */

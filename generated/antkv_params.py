@@ -151,7 +151,7 @@ class DecodeParams(_Params):
         ("state_slot", ctypes.c_void_p),  # [batch] row of per-sequence state (ring, anchor_table); null: the batch row
         ("ring_k", ctypes.c_void_p),  # [slots, kv_heads, ring_rows, d] exact keys after RoPE, token j in row j mod ring_rows; null: no ring
         ("ring_v", ctypes.c_void_p),  # [slots, kv_heads, ring_rows, d] exact values
-        ("ring_scores", ctypes.c_void_p),  # [rows, q_heads, ring_rows] raw scores (natural units) of ring rows seen, -inf elsewhere; null: not wanted
+        ("ring_scores", ctypes.c_void_p),  # [rows, q_heads, ring_rows] raw scores (natural units) of ring rows seen, -inf in all others: every entry of a used row is written; null: not wanted
         ("partial_o", ctypes.c_void_p),  # [splits, rows, q_heads, d] normalised output of each split; null when splits is 1
         ("partial_lse", ctypes.c_void_p),  # [splits, rows, q_heads] natural log-sum-exp of each split; null when splits is 1
         ("coded_len", ctypes.c_void_p),  # [batch] tokens read from pages; at most kv_len

@@ -256,7 +256,7 @@ pub struct DecodeParams {
     pub ring_k: u64,
     /// `const void*`: \[slots, kv_heads, ring_rows, d\] exact values
     pub ring_v: u64,
-    /// `float*`: \[rows, q_heads, ring_rows\] raw scores (natural units) of ring rows seen, -inf elsewhere; null: not wanted
+    /// `float*`: \[rows, q_heads, ring_rows\] raw scores (natural units) of ring rows seen, -inf in all others: every entry of a used row is written; null: not wanted
     pub ring_scores: u64,
     /// `float*`: \[splits, rows, q_heads, d\] normalised output of each split; null when splits is 1
     pub partial_o: u64,

@@ -246,7 +246,7 @@ export const PARAMS = {
       ring_k: { offset: 112, type: 'ptr' },
       /** [slots, kv_heads, ring_rows, d] exact values */
       ring_v: { offset: 120, type: 'ptr' },
-      /** [rows, q_heads, ring_rows] raw scores (natural units) of ring rows seen, -inf elsewhere; null: not wanted */
+      /** [rows, q_heads, ring_rows] raw scores (natural units) of ring rows seen, -inf in all others: every entry of a used row is written; null: not wanted */
       ring_scores: { offset: 128, type: 'ptr' },
       /** [splits, rows, q_heads, d] normalised output of each split; null when splits is 1 */
       partial_o: { offset: 136, type: 'ptr' },

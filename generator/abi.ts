@@ -76,7 +76,7 @@ const DECODE: readonly Field[] = [
   ...anchorPointers('const '),
   ptr('ring_k', 'const void', '[slots, kv_heads, ring_rows, d] exact keys after RoPE, token j in row j mod ring_rows; null: no ring'),
   ptr('ring_v', 'const void', '[slots, kv_heads, ring_rows, d] exact values'),
-  ptr('ring_scores', 'float', '[rows, q_heads, ring_rows] raw scores (natural units) of ring rows seen, -inf elsewhere; null: not wanted'),
+  ptr('ring_scores', 'float', '[rows, q_heads, ring_rows] raw scores (natural units) of ring rows seen, -inf in all others: every entry of a used row is written; null: not wanted'),
   ptr('partial_o', 'float', '[splits, rows, q_heads, d] normalised output of each split; null when splits is 1'),
   ptr('partial_lse', 'float', '[splits, rows, q_heads] natural log-sum-exp of each split; null when splits is 1'),
   ptr('coded_len', 'const int32_t', '[batch] tokens read from pages; at most kv_len'),

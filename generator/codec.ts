@@ -1,6 +1,6 @@
 // Codecs: how the channels of one head become bytes, as data.
 
-/** A codec of DESIGN-level notation: `8c8b` = 8 channels per code of 8 bits; `q8` = its codebook is stored as int8 with one scale per channel. */
+/** A codec in the notation of CQ (arXiv 2405.03917): `8c8b` = 8 channels per code of 8 bits; `q8` = its codebook is stored as int8 with one scale per channel. */
 export interface VqCodec {
   readonly kind: 'vq';
   readonly name: string;

@@ -3,7 +3,7 @@ import type { Op } from './contract.ts';
 
 /** Grid of each op as C expressions of its parameter struct's fields and of the kernel's `tokens` and `warps`. Threads are 32 * warps, always. */
 export const GRID: Readonly<Partial<Record<Op, readonly [x: string, y: string, z: string]>>> = {
-  encode: ['ceil(max_tokens / tokens) + ceil(max_anchors / 16)', 'kv_heads', 'batch'],
+  encode: ['ceil(max_tokens / tokens) + max_anchor_pages', 'kv_heads', 'batch'],
   decode: ['splits', 'kv_heads * ceil(max_q_len * (q_heads / kv_heads) / 8)', 'batch'],
   combine: ['rows', 'ceil(q_heads / warps)', '1'],
   score: ['ceil(max_tokens / tokens)', 'kv_heads', 'batch'],

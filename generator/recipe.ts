@@ -100,7 +100,7 @@ export function rejectRecipe(recipe: Recipe, headDim = 128, dtype: Dtype = dtype
     if (policy !== 'none' || budget !== 0 || first !== 0) why.push('exact recipes have no anchors: policy "none", budget_permille 0, first_tokens 0');
   }
   if (why.length === 0) {
-    // Directions of DESIGN that have a name and no code yet.
+    // Directions that have a name and no code yet.
     if (recipe.transform !== 'none') why.push(`transform ${recipe.transform}: not built yet`);
     if (recipe.scope !== 'chunk') why.push(`codebook scope ${recipe.scope}: not built yet`);
     if (['key-magnitude', 'saliency', 'first'].includes(policy)) why.push(`policy ${policy}: not built yet`);

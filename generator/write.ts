@@ -64,11 +64,39 @@ function mend(error: unknown, path: string): unknown {
   return error;
 }
 
+/** Creates a folder and those above it. Node 20's own `recursive` never returns below /proc, where creating answers ENOENT for ever. */
+export function makeFolder(dir: string, fs: Pick<Fs, 'mkdirSync'> = nodeFs): void {
+  const make = (): string => {
+    try {
+      fs.mkdirSync(dir);
+      return '';
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST' && codeOf(error) !== 'ENOENT') throw error;
+      return codeOf(error);
+    }
+  };
+  if (make() !== 'ENOENT') return;
+  if (dirname(dir) !== dir) makeFolder(dirname(dir), fs);
+  fs.mkdirSync(dir);
+}
+
+/** Throws EnvironmentError if `path` is a device, a pipe or a socket: renaming a file over it would replace it. */
+export function refuseSpecial(path: string): void {
+  let there: nodeFs.Stats | undefined;
+  try {
+    there = nodeFs.statSync(path, { throwIfNoEntry: false });
+  } catch {
+    return; // whoever writes there hears why
+  }
+  if (there && !there.isFile() && !there.isDirectory()) throw new EnvironmentError(`cannot write ${path}: it is no regular file`, 'choose the path of a file');
+}
+
 /** Writes a file beside its place and renames it there: readers see the old file or the new one. Throws EnvironmentError with the fix if it cannot. */
 export function writeWhole(path: string, data: string | Uint8Array, fs: Fs = nodeFs): void {
+  refuseSpecial(path);
   const temporary = `${path}.${process.pid}.tmp`;
   try {
-    fs.mkdirSync(dirname(path), { recursive: true });
+    makeFolder(dirname(path), fs);
     fs.writeFileSync(temporary, data);
     fs.renameSync(temporary, path);
   } catch (error) {

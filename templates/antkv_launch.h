@@ -122,6 +122,8 @@ static inline int antkv_i_check_decode(const antkv_i_call* call, const antkv_dec
   ANTKV_I_NEED(!(p->segments & 4) || (p->ring_k && p->ring_v), ANTKV_ERROR_NULL, "segments is %d but ring_k or ring_v is null; without a ring clear bit 2", p->segments);
   ANTKV_I_NEED(p->ring_rows > 0 || !(p->segments & 4 || p->ring_scores), ANTKV_ERROR_VALUE, "ring_rows is %d; it is window + flush block + 16", p->ring_rows);
   ANTKV_I_NEED(p->scale > 0, ANTKV_ERROR_VALUE, "scale is %g; it is usually 1 / sqrt(head dim)", (double)p->scale);
+  ANTKV_I_NEED(p->softcap == 0, ANTKV_ERROR_VALUE, "softcap is %g, but %s has none: leave it 0", (double)p->softcap, call->row->contract);
+  ANTKV_I_NEED(!p->sink_logits, ANTKV_ERROR_VALUE, "sink_logits is given, but %s has none: leave it null", call->row->contract);
   return ANTKV_OK;
 }
 
@@ -137,6 +139,7 @@ static inline int antkv_i_check_encode(const antkv_i_call* call, const antkv_enc
   ANTKV_I_NEED(!p->keep_indices || p->max_anchors <= ANTKV_ANCHOR_ROWS * (int64_t)p->max_anchor_pages, ANTKV_ERROR_VALUE, "max_anchors is %d; %d anchor pages hold %lld", p->max_anchors,
                p->max_anchor_pages, (long long)ANTKV_ANCHOR_ROWS * p->max_anchor_pages);
   ANTKV_I_RANGE(keep_words, p->keep_bitmap ? 1 : 0, INT32_MAX, "it is the row stride of keep_bitmap");
+  ANTKV_I_NEED(!p->keep_bitmap || p->keep_words * (int64_t)32 >= p->max_tokens, ANTKV_ERROR_VALUE, "keep_words is %d; its bits do not reach max_tokens, %d", p->keep_words, p->max_tokens);
   return ANTKV_OK;
 }
 
@@ -216,7 +219,7 @@ static inline int antkv_check(const antkv_kernel_row* row, const void* params, u
     break; \
   }
   switch (row->op) { /* generator/launch.ts, and the comments of antkv.h */
-    ANTKV_I_OP(ENCODE, encode, antkv_i_ceil(p->max_tokens, row->tokens) + antkv_i_ceil(p->max_anchors, ANTKV_ANCHOR_ROWS), p->kv_heads, p->batch)
+    ANTKV_I_OP(ENCODE, encode, antkv_i_ceil(p->max_tokens, row->tokens) + p->max_anchor_pages, p->kv_heads, p->batch)
     ANTKV_I_OP(DECODE, decode, p->splits, (int64_t)p->kv_heads * antkv_i_ceil((int64_t)p->max_q_len * (p->q_heads / p->kv_heads), row->columns), p->batch)
     ANTKV_I_OP(COMBINE, combine, p->rows, antkv_i_ceil(p->q_heads, row->threads / 32), 1)
     ANTKV_I_OP(SCORE, score, antkv_i_ceil(p->max_tokens, row->tokens), p->kv_heads, p->batch)

@@ -84,6 +84,17 @@ __device__ __forceinline__ float merge_warps(const warp_result<K>* results, int 
   return total > 0 ? sum / total : 0.0f;
 }
 
+/// Writes -inf where the ring holds no token of the sequence: what the buffer held before would come out of combine as attention mass.
+template <class K, class P, class F>
+__device__ __forceinline__ void clear_ring_scores(const P& p, const decode_view& s, const F& column_at) {
+  const int held = p.segments & 4 ? s.kv_len - s.coded_len : 0;
+  for (int i = thread_index(); i < 8 * p.ring_rows; i += K::kWarps * 32) {
+    const int row = i % p.ring_rows, after_coded = (row - s.coded_len % p.ring_rows + p.ring_rows) % p.ring_rows;
+    const column c = column_at(i / p.ring_rows);
+    if (c.valid && after_coded >= held) store_global(p.ring_scores + (int64_t(c.row) * p.q_heads + c.head) * p.ring_rows + row, minus_infinity());
+  }
+}
+
 template <class K, class P>
 __device__ __forceinline__ void decode(const P& p) {
   static_assert(K::kWarps * sizeof(warp_memory<K>) <= K::kSharedBytes && K::kWarps * sizeof(warp_result<K>) <= K::kSharedBytes, "generator/shared.ts is wrong");
@@ -183,6 +194,7 @@ __device__ __forceinline__ void decode(const P& p) {
   warp_result<K>* results = reinterpret_cast<warp_result<K>*>(shared_memory());
   store_result(results[warp], state);
   block_barrier();
+  if (p.ring_scores && block.x == 0) clear_ring_scores<K>(p, s, column_at);
   for (int i = thread_index(); i < 8 * K::kHeadDim; i += K::kWarps * 32) {
     const int channel = i % K::kHeadDim;
     const column c = column_at(i / K::kHeadDim);

@@ -83,7 +83,7 @@ __device__ __forceinline__ float gain_of(const encode_memory<K>& mem, int token,
     norm += load_shared(mem.norm + token * K::kMaxChunks + chunk);
     estimate += load_shared(mem.estimate + token * K::kMaxChunks + chunk);
   }
-  return estimate > 0 ? square_root(norm / estimate) : 1.0f;
+  return estimate > 0 ? fminf(square_root(norm / estimate), 65504.0f) : 1.0f;  // finite in f16: inf * 0 is NaN
 }
 
 /// Writes one side of the tile's units: codes, or the exact rows.

@@ -1,6 +1,4 @@
 // gen bench: ceilings of the device first, then every case of the plan; a row for each time that was taken.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
@@ -12,6 +10,7 @@ import { benchRecordSchema, ceilingsRecordSchema } from './bench-schema.ts';
 import { compileCeilings } from './ceilings.ts';
 import { loadKernels, type Device, type Loaded } from './images.ts';
 import { findNvcc } from './nvcc.ts';
+import { removeTemporary, temporaryFolder } from './temporary.ts';
 
 const BASELINE = fileURLToPath(new URL('../harness/python/baseline.py', import.meta.url));
 /** Shapes that the emulated driver can run in reasonable time. */
@@ -58,14 +57,14 @@ const noGpu = (why: string): EnvironmentError =>
 
 async function measureCeilings({ runner, info }: Loaded): Promise<Environment> {
   const nvcc = info.emulated ? undefined : await findNvcc();
-  const folder = await mkdtemp(join(tmpdir(), 'antkv-ceilings-'));
+  const folder = temporaryFolder('antkv-ceilings-');
   try {
     const image = join(folder, 'ceilings.fatbin');
     if (nvcc) await compileCeilings(nvcc, image);
     const request = { cmd: 'ceilings', ...(nvcc ? { image } : {}), ...(info.emulated ? { samples: 3 } : {}) };
     return environmentOf(ceilingsRecordSchema.parse(await runner.request(request)), nvcc?.version ?? null);
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    removeTemporary(folder);
   }
 }
 

@@ -1,10 +1,11 @@
 // Content-addressed build cache: a folder per key, made whole or not at all, safe with several processes at once.
 import { createHash } from 'node:crypto';
 import { rmSync } from 'node:fs';
-import { access, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { access, mkdtemp, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { EnvironmentError } from '../generator/errors.ts';
+import { makeFolder } from '../generator/write.ts';
 
 /** $ANTKV_CACHE, else $XDG_CACHE_HOME/antkv, else ~/.cache/antkv. */
 export function cacheDir(env: NodeJS.ProcessEnv = process.env): string {
@@ -58,7 +59,7 @@ async function make(final: string, build: (dir: string) => Promise<void>): Promi
   const parent = dirname(final);
   let temporary: string;
   try {
-    await mkdir(parent, { recursive: true });
+    makeFolder(parent);
     temporary = await mkdtemp(`${final}.tmp-`);
   } catch (error) {
     throw mend(error as NodeJS.ErrnoException, parent);

@@ -1,6 +1,5 @@
 // The whole algorithm on real keys and values: calibrate, score, select, encode, decode, each recipe against exact attention.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { footprint, USUAL_TOKENS } from '../generator/bits.ts';
 import { findArch } from '../generator/arch.ts';
@@ -17,6 +16,7 @@ import { openDump, type DumpFile } from './calibrate/file.ts';
 import { createPool, type Pool } from './calibrate/pool.ts';
 import { loadKernels, type Device, type Loaded } from './images.ts';
 import type { AttendRecord, AttendRequest } from './problem.ts';
+import { removeTemporary, temporaryFolder } from './temporary.ts';
 
 /** A recipe with the words that name it in the output. */
 export interface Variant {
@@ -116,7 +116,7 @@ export function mustAgree(rows: readonly Pick<DemoRow, 'recipe' | 'window' | 'fa
 export async function demo(options: DemoOptions): Promise<DemoRecord> {
   const evaluation = openDump(options.evaluation);
   const calibration = openDump(options.calibration);
-  const folder = mkdtempSync(join(tmpdir(), 'antkv-demo-'));
+  const folder = temporaryFolder('antkv-demo-');
   let loaded: Loaded | undefined;
   try {
     checkDumps(evaluation.dump, calibration.dump);
@@ -150,7 +150,7 @@ export async function demo(options: DemoOptions): Promise<DemoRecord> {
     await loaded?.close();
     evaluation.close();
     calibration.close();
-    rmSync(folder, { recursive: true, force: true });
+    removeTemporary(folder);
   }
 }
 

@@ -1,7 +1,6 @@
 // A runner with the kernels that it can load: on a GPU with fatbins, or emulated with g++ builds of the same sources.
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import PQueue from 'p-queue';
@@ -15,6 +14,7 @@ import { buildEmulatedKernel, buildEmulator, buildRunner } from './host.ts';
 import { findNvcc, NVCC_FIX } from './nvcc.ts';
 import { kernelRef, type InfoRecord, type KernelRef } from './problem.ts';
 import { Runner } from './runner.ts';
+import { removeTemporary, temporaryFolder } from './temporary.ts';
 
 /** `auto`: the first GPU if there is one and fatbins can be had, else emulated; a number: that GPU or an error. */
 export type Device = 'auto' | 'emulated' | number;
@@ -75,7 +75,7 @@ async function loadOnGpu(binary: string, kernels: readonly Kernel[], device: 'au
   let folder: string | undefined;
   const close = async (): Promise<void> => {
     await runner.close();
-    if (folder) await rm(folder, { recursive: true, force: true });
+    if (folder) removeTemporary(folder);
   };
   try {
     const info = await runner.info();
@@ -83,7 +83,7 @@ async function loadOnGpu(binary: string, kernels: readonly Kernel[], device: 'au
     if (info.cc < capability) throw new EnvironmentError(`${info.device} has compute capability ${info.cc / 10}, the kernels need ${capability / 10}`, 'use --device emulated');
     onStep(info.device);
     if (!(await findNvcc())) return { runner, ...started, info, kernels: await builtFatbins(kernels, onStep), close };
-    folder = await mkdtemp(join(tmpdir(), 'antkv-images-'));
+    folder = temporaryFolder('antkv-images-');
     return { runner, ...started, info, kernels: await compileFatbins(kernels, folder, onStep), close };
   } catch (error) {
     await close();

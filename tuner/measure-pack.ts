@@ -1,6 +1,5 @@
 // gen pack --measure: a folder with which a machine without Node, network or nvcc measures the kernels; harness/bench/measure.sh runs it there.
-import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
@@ -15,6 +14,7 @@ import { buildEmulatedKernel, runnerSources } from './host.ts';
 import { compileFatbins } from './images.ts';
 import { findNvcc, NVCC_FIX } from './nvcc.ts';
 import { kernelRef } from './problem.ts';
+import { removeTemporary, temporaryFolder } from './temporary.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 
@@ -41,7 +41,7 @@ export interface PackLine {
 /** Compiles `kernels` into `dir`/images; the name of each with its path below `dir`. */
 async function writeImages(kernels: readonly Kernel[], dir: string, emulated: boolean, onStep: (what: string) => void): Promise<Map<string, string>> {
   const paths = new Map(kernels.map((kernel) => [kernelName(kernel), `images/${kernelName(kernel)}.${emulated ? 'so' : 'fatbin'}`]));
-  const scratch = await mkdtemp(join(tmpdir(), 'antkv-pack-'));
+  const scratch = temporaryFolder('antkv-pack-');
   try {
     const built = emulated ? undefined : await compileFatbins(kernels, scratch, onStep);
     for (const kernel of kernels) {
@@ -51,7 +51,7 @@ async function writeImages(kernels: readonly Kernel[], dir: string, emulated: bo
       if (emulated) onStep(name);
     }
   } finally {
-    await rm(scratch, { recursive: true, force: true });
+    removeTemporary(scratch);
   }
   return paths;
 }
@@ -90,7 +90,7 @@ export async function writeMeasurePack(dir: string, options: MeasurePackOptions)
 export async function packMeasure(out: string, options: MeasurePackOptions): Promise<PackLine> {
   const target = resolve(out);
   const archive = /\.t(ar\.)?gz$/.test(target);
-  const scratch = await mkdtemp(join(tmpdir(), 'antkv-pack-'));
+  const scratch = temporaryFolder('antkv-pack-');
   try {
     const folder = join(scratch, archive ? basename(target).replace(/\.t(ar\.)?gz$/, '') : 'measure');
     await mkdir(folder);
@@ -100,7 +100,7 @@ export async function packMeasure(out: string, options: MeasurePackOptions): Pro
     else await replaceFolder(folder, target);
     return line;
   } finally {
-    await rm(scratch, { recursive: true, force: true });
+    removeTemporary(scratch);
   }
 }
 

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode.cu.hbs
 //   kernel    antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm80_w4_t64_s2
-//   inputs    70907236b9af8541
+//   inputs    d0adb61e22d342f0
 //   remake    npx gen --only antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm80_w4_t64_s2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -84,7 +84,7 @@ __device__ __forceinline__ bool is_anchor(int token, int entry, int end, int fro
 // Rotary position embedding, in fp32, from data: frequencies, pairing, rotated channels, factor on cos and sin.
 
 /// sin and cos of position * inv_freq, good to about 1e-6 for 0 <= position < 2^23 and inv_freq <= 1.
-/// The product keeps its rounding error, and 2 pi is subtracted in three parts (Cody and Waite), because at position
+/// The product keeps its rounding error, and 2 pi is subtracted in two parts (Cody and Waite), because at position
 /// 10^6 an fp32 angle alone is off by 0.06 radians.
 __device__ __forceinline__ void rope_angle(int position, float inv_freq, float& sine, float& cosine) {
   const float angle = float(position) * inv_freq;
@@ -113,7 +113,7 @@ __device__ __forceinline__ void rotate_rows(const P& p, f16* rows, int row_strid
     const rope_pair pair = rope_channels(p, i);
     const float first_factor = p.attention_factor * (scale ? load_global(scale + pair.first) : 1.0f);
     const float second_factor = p.attention_factor * (scale ? load_global(scale + pair.second) : 1.0f);
-    // The angle is taken exactly once per call; from row to row it grows by inv_freq, a rotation of its own. 16 steps lose about 1e-6.
+    // The angle is taken exactly once per call; from row to row it grows by inv_freq, a rotation of its own. 15 steps lose less than 1e-5.
     float sine, cosine, step_sine, step_cosine;
     rope_angle(position, inv_freq, sine, cosine);
     rope_angle(1, inv_freq, step_sine, step_cosine);
@@ -612,6 +612,17 @@ __device__ __forceinline__ float merge_warps(const warp_result<K>* results, int 
   return total > 0 ? sum / total : 0.0f;
 }
 
+/// Writes -inf where the ring holds no token of the sequence: what the buffer held before would come out of combine as attention mass.
+template <class K, class P, class F>
+__device__ __forceinline__ void clear_ring_scores(const P& p, const decode_view& s, const F& column_at) {
+  const int held = p.segments & 4 ? s.kv_len - s.coded_len : 0;
+  for (int i = thread_index(); i < 8 * p.ring_rows; i += K::kWarps * 32) {
+    const int row = i % p.ring_rows, after_coded = (row - s.coded_len % p.ring_rows + p.ring_rows) % p.ring_rows;
+    const column c = column_at(i / p.ring_rows);
+    if (c.valid && after_coded >= held) store_global(p.ring_scores + (int64_t(c.row) * p.q_heads + c.head) * p.ring_rows + row, minus_infinity());
+  }
+}
+
 template <class K, class P>
 __device__ __forceinline__ void decode(const P& p) {
   static_assert(K::kWarps * sizeof(warp_memory<K>) <= K::kSharedBytes && K::kWarps * sizeof(warp_result<K>) <= K::kSharedBytes, "generator/shared.ts is wrong");
@@ -711,6 +722,7 @@ __device__ __forceinline__ void decode(const P& p) {
   warp_result<K>* results = reinterpret_cast<warp_result<K>*>(shared_memory());
   store_result(results[warp], state);
   block_barrier();
+  if (p.ring_scores && block.x == 0) clear_ring_scores<K>(p, s, column_at);
   for (int i = thread_index(); i < 8 * K::kHeadDim; i += K::kWarps * 32) {
     const int channel = i % K::kHeadDim;
     const column c = column_at(i / K::kHeadDim);

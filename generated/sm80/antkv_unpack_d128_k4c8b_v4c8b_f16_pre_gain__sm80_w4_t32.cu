@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/unpack.cu.hbs
 //   kernel    antkv_unpack_d128_k4c8b_v4c8b_f16_pre_gain__sm80_w4_t32
-//   inputs    a2aa958b498cea70
+//   inputs    2aa9a9c11251773e
 //   remake    npx gen --only antkv_unpack_d128_k4c8b_v4c8b_f16_pre_gain__sm80_w4_t32
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -82,7 +82,7 @@ __device__ __forceinline__ bool is_anchor(int token, int entry, int end, int fro
 // Rotary position embedding, in fp32, from data: frequencies, pairing, rotated channels, factor on cos and sin.
 
 /// sin and cos of position * inv_freq, good to about 1e-6 for 0 <= position < 2^23 and inv_freq <= 1.
-/// The product keeps its rounding error, and 2 pi is subtracted in three parts (Cody and Waite), because at position
+/// The product keeps its rounding error, and 2 pi is subtracted in two parts (Cody and Waite), because at position
 /// 10^6 an fp32 angle alone is off by 0.06 radians.
 __device__ __forceinline__ void rope_angle(int position, float inv_freq, float& sine, float& cosine) {
   const float angle = float(position) * inv_freq;
@@ -111,7 +111,7 @@ __device__ __forceinline__ void rotate_rows(const P& p, f16* rows, int row_strid
     const rope_pair pair = rope_channels(p, i);
     const float first_factor = p.attention_factor * (scale ? load_global(scale + pair.first) : 1.0f);
     const float second_factor = p.attention_factor * (scale ? load_global(scale + pair.second) : 1.0f);
-    // The angle is taken exactly once per call; from row to row it grows by inv_freq, a rotation of its own. 16 steps lose about 1e-6.
+    // The angle is taken exactly once per call; from row to row it grows by inv_freq, a rotation of its own. 15 steps lose less than 1e-5.
     float sine, cosine, step_sine, step_cosine;
     rope_angle(position, inv_freq, sine, cosine);
     rope_angle(1, inv_freq, step_sine, step_cosine);

@@ -8,6 +8,7 @@ import { writeWhole } from '../write.ts';
 import type { Global } from './commands.ts';
 import { note, out, outJson, progress, table } from './print.ts';
 import { recipeOptions, recipesOf } from './select.ts';
+import { whole } from './whole.ts';
 import type { Calibrated } from '../../tuner/calibrate/calibrate.ts';
 
 const options = <T>(y: Argv<T>) =>
@@ -23,10 +24,6 @@ const options = <T>(y: Argv<T>) =>
     .option('tokens', { type: 'number', requiresArg: true, describe: 'use the first tokens of the dump only' });
 
 export type CalibrateArguments = Global & Awaited<ReturnType<typeof options>['argv']>;
-
-const whole = (name: string, value: number | undefined, least: number): void => {
-  if (value !== undefined && !(Number.isInteger(value) && value >= least && value < 2 ** 31)) throw new UsageError(`--${name} takes a whole number from ${least}, not ${value}`, `leave --${name} out for the default`);
-};
 
 function checkNumbers(argv: CalibrateArguments): void {
   whole('seed', argv.seed, 0);

@@ -5,7 +5,7 @@ import { ARCHS } from '../arch.ts';
 import { footprint, USUAL_TOKENS } from '../bits.ts';
 import { isCacheContract, type Contract } from '../contract.ts';
 import type { Files } from '../emit.ts';
-import { EXIT, unknownName } from '../errors.ts';
+import { EXIT, unknownName, UsageError } from '../errors.ts';
 import { contractName, kernelName, sourcePath } from '../name.ts';
 import { contractsOf, type Recipe } from '../recipe.ts';
 import { sharedBytes } from '../shared.ts';
@@ -14,6 +14,7 @@ import { COMMANDS, type Global } from './commands.ts';
 import { readConfig } from './config.ts';
 import { colour, detail, note, out, outJson, progress, table } from './print.ts';
 import { kernelOptions, selectKernels, type Selection } from './select.ts';
+import { whole } from './whole.ts';
 import type { Compiled } from '../../tuner/build.ts';
 
 const options = <T>(y: Argv<T>) =>
@@ -89,11 +90,13 @@ async function compileSelection({ kernels, family, out: dir }: Selection, files:
 }
 
 async function run(argv: GenOptions): Promise<void> {
+  whole('jobs', argv.jobs, 1);
+  if (!(argv.timeout > 0)) throw new UsageError(`--timeout takes seconds, not ${argv.timeout}`, 'leave --timeout out for the default');
   const selection = await selectKernels(argv);
   const files = await filesOf(selection);
-  const whole = selection.kernels.length === selection.family.length;
+  const everything = selection.kernels.length === selection.family.length;
   const dir = selection.out;
-  const planned = plan(files, dir, whole ? ARCHS.map(({ name }) => name) : []);
+  const planned = plan(files, dir, everything ? ARCHS.map(({ name }) => name) : []);
   const shown = relative(process.cwd(), dir) || '.';
   if (argv.check || argv.dryRun) {
     const clean = isClean(planned);

@@ -89,13 +89,16 @@ export async function main(words: readonly string[]): Promise<number> {
   process.once('SIGTERM', () => process.exit(143));
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(EXIT.ok);
-    throw error;
+    process.stderr.write(`gen: cannot write the output (${error.code})\n  fix: free some space, or send the output elsewhere\n`);
+    process.exit(EXIT.environment);
   });
   try {
     await parser(words).parseAsync();
     return Number(process.exitCode ?? EXIT.ok);
   } catch (error) {
     if (error instanceof Printed) return EXIT.ok;
+    // yargs throws its own kind for an option without its value.
+    if (error instanceof Error && error.name === 'YError') return report(new UsageError(error.message, 'see "gen --help"'), words.includes('--json'));
     return report(error, words.includes('--json'));
   }
 }

@@ -117,6 +117,7 @@ export async function selectKernels(options: RecipeOptions & { arch: string; onl
   }
 
   const recipes = chosen.length > 0 ? chosen.map(({ recipe }) => recipe) : [...PRESETS.values()];
+  if (options.out === '') throw new UsageError('--out is empty', 'name a folder');
   if (options.out !== undefined) return { kernels, recipes, out: resolve(options.out), family: kernels };
   const foreign = kernels.find(({ contract, arch }) => !SHIPPED_ARCHS.includes(arch.name) || !shipped.has(contractName(contract)));
   if (foreign) throw new UsageError(`${kernelName(foreign)} is not one of the committed kernels (generator/ship.ts)`, 'add --out DIR to write it elsewhere');

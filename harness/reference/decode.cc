@@ -112,7 +112,7 @@ Attention reference_decode(const Contract& c, const antkv_decode_params& p) {
   Attention result;
   result.out.assign(int64_t(p.rows) * p.q_heads * problem.d, 0);
   result.lse.assign(int64_t(p.rows) * p.q_heads, -std::numeric_limits<double>::infinity());
-  result.ring_scores.assign(int64_t(p.rows) * p.q_heads * p.ring_rows, std::nan(""));
+  result.ring_scores.assign(int64_t(p.rows) * p.q_heads * p.ring_rows, -std::numeric_limits<double>::infinity());
   // Sequences and KV heads write to different rows or columns: any thread may take any of them. Small problems are done before threads are up.
   int64_t tokens = 0;
   for (int b = 0; b < p.batch; b++) tokens += p.kv_len[b];

@@ -59,7 +59,10 @@ Encoding reference_encode(const Contract& c, const antkv_encode_params& p) {
         if (p.keep_bitmap) t.kept = p.keep_bitmap[(int64_t(b) * p.kv_heads + head) * p.keep_words + token / 32] >> token % 32 & 1;
         result.tokens.push_back(std::move(t));
       }
-      const int anchor_rows = (p.max_anchors + ANTKV_ANCHOR_ROWS - 1) / ANTKV_ANCHOR_ROWS * ANTKV_ANCHOR_ROWS;  // whole pages: the rest of the last one is emptied
+      // Every row of every page in the sequence's list is settled: a page that was another's must not keep its rows.
+      int anchor_rows = 0;
+      const int32_t* list = p.anchor_table ? p.anchor_table + int64_t(value_or(p.state_slot, b, b)) * p.max_anchor_pages : nullptr;
+      while (list && anchor_rows < p.max_anchor_pages * ANTKV_ANCHOR_ROWS && list[anchor_rows / ANTKV_ANCHOR_ROWS] >= 0) anchor_rows += ANTKV_ANCHOR_ROWS;
       for (int row = 0; p.keep_indices && row < anchor_rows; row++) {
         AnchorRow a{b, head, row, -1, {}, {}};
         if (row < p.max_anchors) a.token = p.keep_indices[(int64_t(b) * p.kv_heads + head) * p.max_anchors + row];

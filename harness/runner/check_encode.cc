@@ -65,6 +65,17 @@ void make_kept(Encode& x, Random& random, const std::vector<std::vector<bool>>& 
   x.p.bind(&P::keep_indices, x.memory.add("keep_indices", indices));
 }
 
+/// Anchor pages that were another sequence's: every row claims a token.
+void make_stale(const Encode& x, Cache& cache) {
+  for (int b = 0; b < x.shape.batch; b++)
+    for (int head = 0; head < x.shape.kv_heads; head++)
+      for (int i = 0; i < cache.anchor_start[b + 1] - cache.anchor_start[b]; i++) {
+        uint8_t* block = cache.anchors->host.data() + (cache.anchor_block(b, head, i) - cache.anchors->host.data());
+        const int32_t token = 5;
+        for (int row = 0; row < ANTKV_ANCHOR_ROWS; row++) std::memcpy(block + antkv_anchor_index_offset(cache.contract.format.head_dim) + 4 * row, &token, 4);
+      }
+}
+
 /// The bytes that encode may write: the used units and the bitmaps of its pages, and the anchor rows.
 void allow(Encode& x, Cache& cache, const antkv_format& f) {
   const antkv_unit u = antkv_unit_layout(f);
@@ -187,7 +198,10 @@ Json check_encode(Launcher& launcher, const Json& request) {
   x.shape = CacheShape::read(shape, kernel.contract, "end");
   x.first = per_sequence(shape, "first_token", x.shape.batch);
   const auto kept = choose_anchors(random, x.shape);
-  Cache cache(x.memory, random, kernel.contract, x.shape, anchor_rows_of(x.shape, kept));
+  // One page more than the rows need, as a list that grows ahead has.
+  std::vector<int32_t> rows = anchor_rows_of(x.shape, kept);
+  for (int32_t& n : rows) n += ANTKV_ANCHOR_ROWS;
+  Cache cache(x.memory, random, kernel.contract, x.shape, rows);
   bind_cache(x.p, cache);
   P& p = x.p.host;
   x.cu.assign(1, 0);
@@ -203,7 +217,7 @@ Json check_encode(Launcher& launcher, const Json& request) {
   p.keys_unrotated = shape.boolean("keys_unrotated", false);
   if (p.keys_unrotated && !kernel.contract.pre) throw RequestError("keys_unrotated needs a \"pre\" contract");
   make_input(x, random, f.head_dim);
-  if (cache.anchors) make_kept(x, random, kept);
+  if (cache.anchors) make_kept(x, random, kept), make_stale(x, cache);
   allow(x, cache, f);
 
   Report report("encode", request);

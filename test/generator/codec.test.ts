@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { bitsPerChannel, chunksOf, CODECS, codecOf, entriesOf, findCodec, rowBytes } from '../../generator/codec.ts';
 import { AXES } from '../../generator/contract.ts';
 
-test('the rates are those of DESIGN section 2', () => {
+test('the rates are bits over channels', () => {
   const rates = { '2c8b': 4, '4c8b': 2, '8c10b': 1.25, '8c8b': 1, '16c12b': 0.75, '16c8b': 0.5, '32c12b': 0.375, f16: 16, bf16: 16 };
   for (const [name, rate] of Object.entries(rates)) assert.is(bitsPerChannel(codecOf(name)), rate, name);
 });

@@ -1,4 +1,4 @@
-// How much the error of each token matters: sums over the attention of the dump itself (DESIGN.md section 4).
+// How much the error of each token matters: sums over the attention of the dump itself (the forms of templates/score.cuh).
 
 /** One KV head of a dump, fp32: keys and queries after RoPE. */
 export interface AttentionInput {

@@ -1,4 +1,4 @@
-// Tests tuner/calibrate/weights.ts against the definitions of DESIGN.md section 4, written out for small cases.
+// Tests tuner/calibrate/weights.ts against the definitions, written out for small cases.
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import { test } from 'uvu';
