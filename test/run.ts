@@ -42,14 +42,14 @@ async function runFile(file: string): Promise<void> {
   });
   const [total, passed, skipped] = [count(all, 'Total'), count(all, 'Passed'), count(all, 'Skipped')];
   // A file that fails before its first test, or without a word, still counts as a failure.
-  const failed = Math.max(total - passed, exitCode === 0 && total > 0 ? 0 : 1);
+  const failed = Math.max(total - passed, exitCode === 0 && total + skipped > 0 ? 0 : 1);
   tally.passed += passed;
   tally.skipped += skipped;
   tally.failed += failed;
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   console.log(`${failed > 0 ? 'FAIL' : 'ok  '} ${relative(ROOT, join(ROOT, file))}  ${passed}/${total}${skipped > 0 ? `, ${skipped} skipped` : ''}  ${seconds} s`);
   if (timedOut) console.log(`  no end after ${TIMEOUT_MINUTES} minutes`);
-  const said = all.split('\n').filter((line) => /^(skipped|note):/i.test(line));
+  const said = all.split('\n').filter((line) => /^(# |skipped:|note:)/i.test(line));
   if (failed > 0) console.log(all.replace(/^/gm, '  '));
   else if (said.length > 0) console.log(said.map((line) => `  ${basename(file)}: ${line}`).join('\n'));
 }
