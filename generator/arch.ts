@@ -5,6 +5,24 @@ import { EnvironmentError, unknownName, UsageError } from './errors.ts';
 export const INSTRUCTIONS = ['cpAsync', 'ldmatrix', 'movmatrix', 'mmaM16n8k16', 'redux', 'e4m3', 'stmatrix', 'tma', 'cluster', 'wgmma', 'tcgen05'] as const;
 export type Instruction = (typeof INSTRUCTIONS)[number];
 
+/** What the analytic cost model (cost.ts) knows of a device. Rates are per SM and clock. */
+export interface Machine {
+  readonly name: string;
+  readonly sms: number;
+  readonly ghz: number;
+  /** GB/s that reading kernels reach, not the number on the box. */
+  readonly memory: number;
+  /** Bytes from L2 when all SMs read. */
+  readonly l2: number;
+  /** Warp instructions on two halves at once, and on fp32. All others: cost.ts. */
+  readonly half: number;
+  readonly float: number;
+  /** Clocks that one mma.m16n8k16 f16 or m16n8k32 s8 holds the matrix unit of a quarter of an SM. */
+  readonly matrix: number;
+  /** False: from documents alone; what follows from it is printed as modelled. */
+  readonly measured: boolean;
+}
+
 export interface Arch {
   /** `sm80`, as in kernel names and folders. */
   readonly name: string;
@@ -26,6 +44,8 @@ export interface Arch {
   /** Oldest driver that can run binaries of it: the one that came with the first toolkit that knew it. PTX also needs {@link driverForToolkit}. */
   readonly minDriver: string;
   readonly instructions: readonly Instruction[];
+  /** What `gen show --cost` computes times for; absent where nobody wrote it down. */
+  readonly machine?: Machine;
 }
 
 const KB = 1024;
@@ -53,16 +73,23 @@ const HOPPER_ON: readonly Instruction[] = [...ADA, 'stmatrix', 'tma', 'cluster']
 // movmatrix needs PTX ISA 7.8, that is CUDA 11.8, and is the newest thing in our sources (__grid_constant__ is of 11.7).
 const SOURCES_NEED = '11.8';
 
+// A100 whitepaper: 108 SMs, 1410 MHz, 1555 to 2039 GB/s by part (here what an 80 GB part reads), 5120 B of L2 per clock of which two thirds are taken as reached,
+// mma f16 1024 FMA per SM and clock (int8 twice that). CUDA programming guide, "Throughput of native arithmetic instructions": halves, fp32.
+const A100: Machine = { name: 'A100', sms: 108, ghz: 1.41, memory: 1900, l2: 32, half: 4, float: 2, matrix: 8, measured: false };
+// Measured on one H200 (harness/bench/NOTES.md): 4580 GB/s read by the best FP16 attention; 6.1 clocks per mma.sync, f16 and int8 alike; halves only on the
+// heavy one of the two FMA pipes; L2 from the 5.0 to 5.2 k clocks in which a CTA reads 96 KB of codebooks before its first tile.
+const H200: Machine = { name: 'H200', sms: 132, ghz: 1.98, memory: 4580, l2: 25, half: 2, float: 4, matrix: 6.1, measured: true };
+
 /**
  * Toolkits that first knew each architecture: CUDA release notes, "New features" (PTX ISA release history: 7.0, 7.1, 7.4, 7.8, 7.8, 8.6, 8.8, 8.7).
  * Parts: whitepapers of A100, GA102 (A40), Jetson AGX Orin, Ada (L40S), H100, RTX Blackwell (RTX 5090); B200: 2 x 74 SMs and 126 MB as cudaDeviceProp reports.
  */
 export const ARCHS: readonly Arch[] = [
-  { name: 'sm80', capability: '8.0', ...limits(2048, 32, 164), part: { name: 'A100', sms: 108, l2Bytes: 40 * MB }, minNvcc: SOURCES_NEED, minDriver: '450.36', instructions: AMPERE },
+  { name: 'sm80', capability: '8.0', ...limits(2048, 32, 164), part: { name: 'A100', sms: 108, l2Bytes: 40 * MB }, minNvcc: SOURCES_NEED, minDriver: '450.36', instructions: AMPERE, machine: A100 },
   { name: 'sm86', capability: '8.6', ...limits(1536, 16, 100), part: { name: 'A40', sms: 84, l2Bytes: 6 * MB }, minNvcc: SOURCES_NEED, minDriver: '455.23', instructions: AMPERE },
   { name: 'sm87', capability: '8.7', ...limits(1536, 16, 164), part: { name: 'Jetson AGX Orin', sms: 16, l2Bytes: 4 * MB }, minNvcc: SOURCES_NEED, minDriver: '470.42', instructions: AMPERE },
   { name: 'sm89', capability: '8.9', ...limits(1536, 24, 100), part: { name: 'L40S', sms: 142, l2Bytes: 96 * MB }, minNvcc: '11.8', minDriver: '520.61', instructions: ADA },
-  { name: 'sm90', capability: '9.0', ...limits(2048, 32, 228), part: { name: 'H100 SXM', sms: 132, l2Bytes: 50 * MB }, minNvcc: '11.8', minDriver: '520.61', instructions: [...HOPPER_ON, 'wgmma'] },
+  { name: 'sm90', capability: '9.0', ...limits(2048, 32, 228), part: { name: 'H100 SXM', sms: 132, l2Bytes: 50 * MB }, minNvcc: '11.8', minDriver: '520.61', instructions: [...HOPPER_ON, 'wgmma'], machine: H200 },
   { name: 'sm100', capability: '10.0', ...limits(2048, 32, 228), part: { name: 'B200', sms: 148, l2Bytes: 126 * MB }, minNvcc: '12.8', minDriver: '570.26', instructions: [...HOPPER_ON, 'tcgen05'] },
   { name: 'sm103', capability: '10.3', ...limits(2048, 32, 228), part: undefined, minNvcc: '12.9', minDriver: '575.51', instructions: [...HOPPER_ON, 'tcgen05'] },
   { name: 'sm120', capability: '12.0', ...limits(1536, 24, 100), part: { name: 'RTX 5090', sms: 170, l2Bytes: 96 * MB }, minNvcc: '12.8', minDriver: '570.26', instructions: HOPPER_ON },

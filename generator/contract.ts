@@ -17,7 +17,7 @@ export const AXES = {
   /** One fp16 factor per token and KV head: on K it scales the score, on V the weight. */
   gain: ['none', 'k', 'v', 'kv'],
   /** Query rows x query heads per KV head that one CTA holds on the N side of the matrix unit. */
-  columns: [8, 16, 32],
+  columns: [4, 8, 16, 32],
   /** Which sensitivity `score` sums; CACHE.md and the README define each. */
   form: ['column', 'mass', 'massq', 'exact'],
   softcap: [false, true],
@@ -74,10 +74,10 @@ export const isCoded = (c: Pick<CacheContract, 'k' | 'v'>): boolean =>
 const BUILT = {
   op: ['encode', 'decode', 'combine', 'score', 'select', 'unpack'],
   headDim: [64, 128],
-  codec: ['8c8b', '8c8bq8', '4c8b', 'f16'],
+  codec: ['2c8b', '2c8bq8', '4c8b', '4c8bq8', '8c8b', '8c8bq8', '16c8b', '16c8bq8', 'f16'],
   dtype: ['f16'],
   gain: ['none', 'k'],
-  columns: [8],
+  columns: [4, 8],
   form: ['column', 'exact'],
   softcap: [false],
   sink: [false],

@@ -1,10 +1,10 @@
 // Launch geometry of every op: what a runtime puts into grid x, y, z. Printed into manifest and header.
-import type { Op } from './contract.ts';
+import type { Contract, Op } from './contract.ts';
 
-/** Grid of each op as C expressions of its parameter struct's fields and of the kernel's `tokens` and `warps`. Threads are 32 * warps, always. */
+/** Grid of each op as C expressions of its parameter struct's fields, of the contract's `columns`, and of the kernel's `tokens` and `warps`. Threads are 32 * warps, always. */
 export const GRID: Readonly<Partial<Record<Op, readonly [x: string, y: string, z: string]>>> = {
   encode: ['ceil(max_tokens / tokens) + max_anchor_pages', 'kv_heads', 'batch'],
-  decode: ['splits', 'kv_heads * ceil(max_q_len * (q_heads / kv_heads) / 8)', 'batch'],
+  decode: ['splits', 'kv_heads * ceil(max_q_len * (q_heads / kv_heads) / columns)', 'spread ? 1 : batch'],
   combine: ['rows', 'ceil(q_heads / warps)', '1'],
   score: ['ceil(max_tokens / tokens)', 'kv_heads', 'batch'],
   select: ['kv_heads', 'batch', '1'],
@@ -18,6 +18,12 @@ export function gridOf(op: Op): readonly [x: string, y: string, z: string] {
   return grid;
 }
 
-/** The grid with the kernel's own numbers filled in. */
-export const gridOfTile = (op: Op, tile: { readonly warps: number; readonly tokens?: number }): string[] =>
-  gridOf(op).map((part) => part.replace(/\btokens\b/g, String(tile.tokens ?? 1)).replace(/\bwarps\b/g, String(tile.warps)));
+/** The grid with the numbers of contract and tile filled in. */
+export function gridOfTile({ op, columns }: Contract, tile: { readonly warps: number; readonly tokens?: number | undefined }): string[] {
+  const numbers: Readonly<Record<string, number | undefined>> = { columns, tokens: tile.tokens, warps: tile.warps };
+  return gridOf(op).map((part) => part.replace(/\b(columns|tokens|warps)\b/g, (name) => {
+    const value = numbers[name];
+    if (value === undefined) throw new Error(`the grid of ${op} needs ${name}, which this kernel does not have`);
+    return String(value);
+  }));
+}

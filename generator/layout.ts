@@ -10,13 +10,20 @@ export const ANCHOR_ROWS = 16;
 export const DRAFT_ROWS = 16;
 export const PAGE_SIZES = [16, 32, 64, 128, 256] as const;
 
+/** What the sizes of a page depend on; the order of codes depends on the key position too ({@link PageFormat}). */
 type Format = Pick<CacheContract, 'headDim' | 'k' | 'v' | 'gain'>;
+/** What names a page format: whoever reads a page must know all of it. */
+export type PageFormat = Pick<CacheContract, 'headDim' | 'k' | 'v' | 'gain' | 'key'>;
+/** A side of the cache: keys or values. */
+export type Side = 'k' | 'v';
 
 const align16 = (bytes: number): number => Math.ceil(bytes / 16) * 16;
 
-/** Offsets in bytes inside one unit of 16 tokens: K rows, then V rows, then the gains (fp16), each token-major. */
+/** Offsets in bytes inside one unit of 16 tokens: the keys, then the values, then the gains (fp16) of each side that has them. */
 export interface UnitLayout {
+  /** Bytes of one token's key: exact, or all its codes. Where they lie: {@link codeOffset}. */
   readonly kRow: number;
+  /** The same of its value. */
   readonly vRow: number;
   readonly v: number;
   readonly kGain: number;
@@ -33,6 +40,65 @@ export function unitLayout(c: Format): UnitLayout {
   const vGain = kGain + (c.gain === 'k' || c.gain === 'kv' ? UNIT_TOKENS * 2 : 0);
   const bytes = align16(vGain + (c.gain === 'v' || c.gain === 'kv' ? UNIT_TOKENS * 2 : 0));
   return { kRow, vRow, v, kGain, vGain, bytes };
+}
+
+/** How the codes of one side of a unit are ordered; kernels get these numbers as constants. CACHE.md, "Order of codes", says why. */
+export interface CodeOrder {
+  /** True: by the lanes of a warp. False: rows, token by token, as exact sides have them: codes not of 8 bits, or chunks not a power of two of 8 or more. */
+  readonly byLane: boolean;
+  readonly chunks: number;
+  /** Bytes of one lane that lie together: what it loads at once. */
+  readonly piece: number;
+  /** Keys: the turn of row r is `(r & 1) * turnHigh | (r >> turnShift & turnMask)`. */
+  readonly turnHigh: number;
+  readonly turnShift: number;
+  readonly turnMask: number;
+  /** Values: consecutive chunks lie in this many consecutive rows of lanes. */
+  readonly rowSpan: number;
+}
+
+/** The order of one side of a page format. */
+export function codeOrder(side: Side, f: PageFormat): CodeOrder {
+  const codec = codecOf(f[side]);
+  const chunks = chunksOf(codec, f.headDim);
+  const rows = { byLane: false, chunks, piece: 0, turnHigh: 0, turnShift: 0, turnMask: 0, rowSpan: 0 };
+  if (codec.kind === 'exact' || codec.bits !== 8 || chunks < 8 || (chunks & (chunks - 1)) !== 0) return rows;
+  const byLane = { ...rows, byLane: true, piece: Math.min(16, chunks / 2) };
+  if (side === 'v') return { ...byLane, rowSpan: Math.min(8, 32 / codec.channels) };
+  if (f.key === 'post') return { ...byLane, turnMask: Math.min(chunks / 4 - 1, 3) };
+  // Keys that the kernel rotates: chunk c is paired with c + chunks / 2, so the highest bit of the group turns by itself.
+  return { ...byLane, turnHigh: chunks / 8, turnShift: 1, turnMask: Math.max(2, Math.min(8, 16 / codec.channels)) / 2 - 1 };
+}
+
+/**
+ * The byte, from the start of its side of a unit, in which the code of `chunk` of the unit's token `token` (0 ... 15) begins.
+ * C twin: antkv_code_offset in templates/antkv_format.h; on the device: templates/order.cuh.
+ */
+export function codeOffset(side: Side, f: PageFormat, token: number, chunk: number): number {
+  const codec = codecOf(f[side]);
+  if (codec.kind === 'exact') throw new Error(`side ${side} is exact: it has rows of ${codec.name}, no codes`);
+  const { byLane, chunks, piece, turnHigh, turnShift, turnMask, rowSpan } = codeOrder(side, f);
+  if (!byLane) return token * rowBytes(codec, f.headDim) + Math.floor((chunk * codec.bits) / 8);
+  let lane: number;
+  let position: number; // among the lane's bytes
+  if (side === 'k') {
+    const row = token % 8;
+    const turn = ((row & 1) * turnHigh) | ((row >> turnShift) & turnMask);
+    lane = row * 4 + (chunk % 4);
+    position = Math.floor(token / 8) * (chunks / 4) + (Math.floor(chunk / 4) ^ turn);
+  } else {
+    const span = Math.floor(chunk / rowSpan); // of rowSpan chunks
+    const row = Math.floor(span / (chunks / 8)) * rowSpan + (chunk % rowSpan);
+    lane = row * 4 + Math.floor((token % 8) / 2);
+    position = (Math.floor(token / 8) * 2 + (token % 2)) * (chunks / 8) + (span % (chunks / 8));
+  }
+  return Math.floor(position / piece) * 32 * piece + lane * piece + (position % piece);
+}
+
+/** The byte of the unit at which the gain (fp16) of its token `token` lies: tokens n and n + 8 side by side, as the lanes of a warp hold them. */
+export function gainOffset(side: Side, f: Format, token: number): number {
+  if (!f.gain.includes(side) || f.gain === 'none') throw new Error(`gain "${f.gain}": side ${side} has none`);
+  return unitLayout(f)[side === 'k' ? 'kGain' : 'vGain'] + 2 * (2 * (token % 8) + Math.floor(token / 8));
 }
 
 /** Offset of the anchor bitmap in a page of `pageSize` tokens: behind the last unit. */

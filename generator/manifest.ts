@@ -7,22 +7,26 @@ import { footprint, USUAL_TOKENS } from './bits.ts';
 import { codecOf } from './codec.ts';
 import { isCacheContract, isCoded, type CacheContract, type Contract } from './contract.ts';
 import { gridOf } from './launch.ts';
-import { anchorPageBytes, codebookLayout, PAGE_SIZES, pageBytes, unitLayout } from './layout.ts';
+import { anchorPageBytes, codebookLayout, codeOrder, PAGE_SIZES, pageBytes, unitLayout } from './layout.ts';
 import { contractName, kernelName, type Kernel } from './name.ts';
 import { PRESETS } from './presets.ts';
 import { contractsOf, dtypeOf, recipeHash, rejectRecipe } from './recipe.ts';
 import { sharedBytes } from './shared.ts';
 import { stampedInputs } from './stamp.ts';
-import { threadsOf } from './tile.ts';
+import { algorithmOf, threadsOf } from './tile.ts';
 import { VERSIONS } from './versions.ts';
 
 const bytes = z.int().min(0).describe('bytes');
 const byName = <T extends z.ZodType>(value: T) => z.record(z.string(), value);
 
+const Order = z.object({ byLane: z.boolean(), chunks: z.int(), piece: bytes, turnHigh: z.int(), turnShift: z.int(), turnMask: z.int(), rowSpan: z.int() });
 const Layout = z.object({
   pageFormat: z.string().describe('Contracts with the same page format read each other\'s pages'),
   unitTokens: z.literal(16),
-  unit: z.object({ kRow: bytes, vRow: bytes, v: bytes, kGain: bytes, vGain: bytes, bytes }).describe('Offsets inside a unit of 16 tokens; kRow and vRow are strides'),
+  unit: z
+    .object({ kRow: bytes, vRow: bytes, v: bytes, kGain: bytes, vGain: bytes, bytes })
+    .describe('Offsets inside a unit of 16 tokens; kRow and vRow are bytes of one token: its exact row, or all its codes, which lie as `order` says; the gain of token n has index 2 * (n % 8) + n / 8'),
+  order: z.object({ k: Order.optional(), v: Order.optional() }).describe('How the codes of each coded side of a unit are ordered: codeOffset in generator/layout.ts, antkv_code_offset in antkv_format.h'),
   pageBytes: byName(bytes).describe('Bytes of a coded page of one KV head, by page size'),
   anchorPageBytes: bytes.describe('Bytes of an anchor page (16 rows) of one KV head; 0 for exact recipes'),
   ringRowBytes: bytes.describe('Bytes of one ring row of one KV head, K and V; 0 for exact recipes'),
@@ -60,6 +64,7 @@ export const Manifest = z.object({
       source: z.string().describe('Relative to this file'),
       fatbin: z.string().describe('Relative to this file; made by `gen` where nvcc is there'),
       symbol: z.string(),
+      algorithm: z.enum(['rows', 'lookup']).optional().describe('Of decode: what the tile divides'),
       tile: byName(z.int()),
       threads: z.int(),
       dynamicShared: bytes.describe('Dynamic shared memory; beyond 48 KB it must be requested'),
@@ -85,13 +90,14 @@ export const manifestSchema = (): unknown => ({ title: 'antkv manifest', ...z.to
 export const printJson = (value: unknown): string => `${stringify(value, null, 2)}\n`;
 
 /** The page format of a contract: what its coded pages depend on (CACHE.md, "Coded page"). */
-export const pageFormat = (c: CacheContract): string => `d${c.headDim}_k${c.k}_v${c.v}${c.gain === 'none' ? '' : `_gain${c.gain}`}`;
+export const pageFormat = (c: CacheContract): string => `d${c.headDim}_k${c.k}_v${c.v}${c.key === 'pre' ? '_pre' : ''}${c.gain === 'none' ? '' : `_gain${c.gain}`}`;
 
 /** The bytes of a contract's cache. */
 export const layoutOf = (c: CacheContract): z.infer<typeof Layout> => ({
   pageFormat: pageFormat(c),
   unitTokens: 16,
   unit: { ...unitLayout(c) },
+  order: Object.fromEntries((['k', 'v'] as const).filter((side) => codecOf(c[side]).kind === 'vq').map((side) => [side, codeOrder(side, c)])),
   pageBytes: Object.fromEntries(PAGE_SIZES.map((size) => [String(size), pageBytes(c, size)])),
   anchorPageBytes: isCoded(c) ? anchorPageBytes(c.headDim) : 0,
   ringRowBytes: isCoded(c) ? c.headDim * 4 : 0,
@@ -145,6 +151,7 @@ export function buildManifest(sources: readonly { readonly kernel: Kernel; reado
       sources.map(({ kernel, text }) => {
         const name = kernelName(kernel);
         const base = `${kernel.arch.name}/${name}`;
+        const { algorithm: _, ...numbers } = kernel.tile;
         return [
           name,
           {
@@ -153,7 +160,8 @@ export function buildManifest(sources: readonly { readonly kernel: Kernel; reado
             source: `${base}.cu`,
             fatbin: `${base}.fatbin`,
             symbol: name,
-            tile: { ...kernel.tile } as Record<string, number>,
+            ...(kernel.contract.op === 'decode' ? { algorithm: algorithmOf(kernel.tile) } : {}),
+            tile: { ...numbers } as Record<string, number>,
             threads: threadsOf(kernel.tile),
             dynamicShared: sharedBytes(kernel.contract, kernel.tile),
             inputs: stampedInputs(text) ?? '',

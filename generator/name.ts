@@ -1,7 +1,7 @@
 // Names of contracts and kernels, and their inverse. Left of `__` what is computed, right of it how.
 import { ARCHS, findArch, type Arch } from './arch.ts';
 import { AXES, AXES_OF, AXIS_DEFAULTS, OPS, type Axis, type Contract, type Op } from './contract.ts';
-import { TILE_FIELDS, TILE_LETTERS, type Tile } from './tile.ts';
+import { ALGORITHMS, TILE_LETTERS, tileFields, type Tile } from './tile.ts';
 
 /** Contract + tile + arch: one source file, one symbol. */
 export interface Kernel {
@@ -37,8 +37,8 @@ export function contractName(c: Contract): string {
 
 /** The name of a kernel: file, symbol, manifest key and table value. */
 export function kernelName({ contract, arch, tile }: Kernel): string {
-  const fields = TILE_FIELDS[contract.op].map((field) => `_${TILE_LETTERS[field]}${tile[field]}`);
-  return `${contractName(contract)}__${arch.name}${fields.join('')}`;
+  const fields = tileFields(contract.op, tile.algorithm).map((field) => `${TILE_LETTERS[field]}${tile[field]}`);
+  return `${contractName(contract)}__${[arch.name, ...(tile.algorithm ? [tile.algorithm] : []), ...fields].join('_')}`;
 }
 
 /** The path of a kernel's source below the output folder. */
@@ -73,8 +73,10 @@ export function parseKernelName(name: string): Kernel {
   const [archName, ...words] = right.split('_');
   const arch = findArch(archName ?? '');
   if (!arch) throw fail(`"${archName}" is not an architecture (${ARCHS.map((a) => a.name).join(', ')})`);
-  const tile: Record<string, number> = {};
-  for (const field of TILE_FIELDS[contract.op]) {
+  const tile: Record<string, number | string> = {};
+  const algorithm = ALGORITHMS[contract.op]?.find((word) => word === words[0]);
+  if (algorithm !== undefined) tile['algorithm'] = words.shift()!;
+  for (const field of tileFields(contract.op, algorithm)) {
     const digits = new RegExp(`^${TILE_LETTERS[field]}([1-9][0-9]{0,4})$`).exec(words.shift() ?? '')?.[1];
     if (digits === undefined) throw fail(`${field} is written ${TILE_LETTERS[field]}<number>`);
     tile[field] = Number(digits);

@@ -6,6 +6,7 @@ import { codecOf, type ExactCodec } from './codec.ts';
 import { AXES, contractOf, isCoded, reject, type Contract } from './contract.ts';
 import { InputError, nearest, UsageError } from './errors.ts';
 import { PAGE_SIZES } from './layout.ts';
+import { lookupMisfit } from './lookup.ts';
 
 const count = z.int().min(0);
 
@@ -79,6 +80,9 @@ const formOf = (policy: Recipe['policy']): Contract['form'] => AXES.form.find((f
 export function contractsOf(recipe: Recipe, headDim: number, dtype: Dtype = dtypeOf(recipe)): Contract[] {
   const axes = { headDim: headDim as NonNullable<Contract['headDim']>, k: recipe.k, v: recipe.v, dtype, key: recipe.key, gain: recipe.gain };
   const cache = (['encode', 'decode', 'unpack'] as const).map((op) => contractOf(op, axes));
+  // Four columns are what one query of up to four heads per KV head fills; only look-ups are faster for it.
+  const narrow = contractOf('decode', { ...axes, columns: 4 });
+  if (lookupMisfit(narrow).length === 0) cache.push(narrow);
   const combine = contractOf('combine', axes);
   const form = formOf(recipe.policy);
   if (!isCoded(recipe) || form === undefined) return [...cache, combine];

@@ -1,21 +1,54 @@
 // Dynamic shared memory of each kernel, in bytes: the twins of the structs in templates/*.cuh, which assert that they fit.
 import { chunksOf, codecOf, rowBytes } from './codec.ts';
-import { isCacheContract, type Contract } from './contract.ts';
+import { isCacheContract, type CacheContract, type Contract } from './contract.ts';
 import { UNIT_TOKENS, unitLayout } from './layout.ts';
+import { keyMethod } from './lookup.ts';
 import type { Tile } from './tile.ts';
 
 /** `unit_rows` (rows.cuh): 16 rows of keys and of values, each padded by 16 bytes. */
 const unitRows = (headDim: number): number => 2 * UNIT_TOKENS * (headDim + 8) * 2;
 
-/** `warp_memory` and `warp_result` (decode.cuh). */
+/** `rows_memory` (decode.cuh): `warp_memory` or `warp_result` of each warp, then `work_memory` (work.cuh) and a flag. */
 function decodeBytes(c: Contract, t: Tile): number {
   if (!isCacheContract(c)) throw new Error('decode without a page format');
   const warpUnits = (t.tokens ?? 0) / UNIT_TOKENS / t.warps;
   const rows = unitRows(c.headDim);
   const inPlace = codecOf(c.k).kind === 'exact' && codecOf(c.v).kind === 'exact';
   const loop = warpUnits * (inPlace ? (t.stages ?? 1) * rows : (t.stages ?? 1) * unitLayout(c).bytes + rows);
-  const result = (8 * (c.headDim + 4) + 16) * 4;
-  return t.warps * Math.max(loop, result);
+  return t.warps * Math.max(loop, resultBytes(c)) + 64;
+}
+
+/** `warp_result` (result.cuh): what a warp leaves for the merge, `[columns, d + 4]` sums, then maxima and weights, fp32. */
+const resultBytes = (c: CacheContract): number => {
+  const columns = c.columns ?? 8;
+  return (columns * (c.headDim + 4) + 2 * columns) * 4;
+};
+
+/** The tables of a `lookup` kernel (lookup.cuh), each entry-major in rows of 128 bytes, one bank line. */
+export interface LookupTables {
+  /** Keys. `sum`: [256, chunks, columns] f16, copied to fill the row; `turn`: the f16 codebook [256, d]; `dot`: two copies of the int8 codebook [256, d]. */
+  readonly k: number;
+  /** Values: the int8 codebook, `copies` times; 256 d bytes each. */
+  readonly v: number;
+}
+
+/** Bytes of the tables. Throws for a contract that has no key method: `misfit` refuses those first. */
+export function lookupTables(c: Contract, t: Tile): LookupTables {
+  const method = keyMethod(c);
+  if (!isCacheContract(c) || !method) throw new Error(`${c.op} of k ${c.k} has no look-up tables`);
+  const { headDim, columns = 8 } = c;
+  const rows = { sum: Math.max(128, chunksOf(codecOf(c.k), headDim) * columns * 2), turn: headDim * 2, dot: headDim * 2 };
+  return { k: 256 * rows[method], v: 256 * headDim * (t.copies ?? 4) };
+}
+
+/** `lookup_memory` (lookup.cuh): tables, the warps' results, flags. */
+function lookupBytes(c: Contract, t: Tile): number {
+  if (!isCacheContract(c)) throw new Error('decode without a page format');
+  const { k, v } = lookupTables(c, t);
+  // `turn_keys`: cos and sin of a tile's two units, 16 bytes for 2 channel pairs, and 64 bytes between the units.
+  // `sum_keys`: the largest dot product of each column.
+  const perWarp = { turn: 2 * ((c.headDim / 32) * 64 + 64), sum: (c.columns ?? 8) * 4, dot: 0 }[keyMethod(c)!];
+  return k + v + t.warps * (resultBytes(c) + perWarp) + 128;
 }
 
 /** `encode_memory` (encode.cuh). */
@@ -42,7 +75,7 @@ export function encodeLimits(c: Pick<Contract, 'k' | 'v' | 'headDim'>): { maxChu
 export function sharedBytes(c: Contract, t: Tile): number {
   switch (c.op) {
     case 'decode':
-      return decodeBytes(c, t);
+      return t.algorithm === 'lookup' ? lookupBytes(c, t) : decodeBytes(c, t);
     case 'encode':
       return encodeBytes(c, t);
     case 'unpack':

@@ -1,13 +1,16 @@
 // What is committed under generated/: one line and one reason each. Everything else that is offered is written on demand with `gen --out DIR`.
 import { ARCHS, type Arch } from './arch.ts';
 import { contractOf, type Contract } from './contract.ts';
-import { contractName, type Kernel } from './name.ts';
+import { contractName, kernelName, type Kernel } from './name.ts';
 import { presetOf } from './presets.ts';
 import { contractsOf } from './recipe.ts';
 import { defaultTile } from './tile.ts';
 
-/** Architectures whose kernels are committed. A100 is what the project aims at; its PTX serves everything newer. */
-export const SHIPPED_ARCHS: readonly string[] = ['sm80'];
+/**
+ * Architectures whose kernels are committed, oldest first. The PTX of A100's serves everything newer, so that of a later one only those contracts are committed whose
+ * tile is another there: H100 and H200 have the shared memory for all copies of the tables.
+ */
+export const SHIPPED_ARCHS: readonly string[] = ['sm80', 'sm90'];
 
 const preset = (name: string, headDim: 64 | 128): Contract[] => contractsOf(presetOf(name), headDim);
 
@@ -15,6 +18,8 @@ const SHIPPED: readonly (readonly [why: string, contracts: readonly Contract[]])
   ['1 bit, the recipe to start from, at the head dim of Llama, Qwen and Mistral', preset('antkv-1', 128)],
   ['1 bit where rotating keys in the decode kernel costs too much', preset('antkv-1-fast', 128)],
   ['2 bits, for models that 1 bit hurts', preset('antkv-2', 128)],
+  ['4 bits, for models that 2 bits hurt', preset('antkv-4', 128)],
+  ['half a bit, for contexts that fit no other way', preset('antkv-0.5', 128)],
   ['the baseline, and the recipe of layers that stay exact', preset('f16', 128)],
   ['1 bit at the head dim of small models (Llama 3.2 1B, Qwen 2.5 0.5B)', preset('antkv-1', 64)],
   ['the closest score, to check the default policy against', [contractOf('score', { headDim: 128, dtype: 'f16', form: 'exact' }), contractOf('score', { headDim: 64, dtype: 'f16', form: 'exact' })]],
@@ -34,10 +39,18 @@ export function shippedContracts(): Map<string, { contract: Contract; why: strin
   return new Map([...shipped].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** The kernel of each contract on each arch: today its default tile. */
+/** The kernel of each contract on each arch: its default tile. */
 export const kernelsOf = (contracts: readonly Contract[], archs: readonly Arch[]): Kernel[] =>
-  archs.flatMap((arch) => contracts.map((contract) => ({ contract, arch, tile: defaultTile(contract.op) })));
+  archs.flatMap((arch) => contracts.map((contract) => ({ contract, arch, tile: defaultTile(contract, arch) })));
+
+/** The kernels of `contracts` on all {@link SHIPPED_ARCHS}, without those whose tile an older one of them has for the contract too. */
+export function kernelsToShip(contracts: readonly Contract[]): Kernel[] {
+  const seen = new Set<string>();
+  return kernelsOf(contracts, ARCHS.filter((arch) => SHIPPED_ARCHS.includes(arch.name))).filter((kernel) => {
+    const inAnyArch = kernelName({ ...kernel, arch: ARCHS[0]! });
+    return !seen.has(inAnyArch) && seen.add(inAnyArch);
+  });
+}
 
 /** Every shipped kernel. */
-export const shippedKernels = (): Kernel[] =>
-  kernelsOf([...shippedContracts().values()].map(({ contract }) => contract), ARCHS.filter((arch) => SHIPPED_ARCHS.includes(arch.name)));
+export const shippedKernels = (): Kernel[] => kernelsToShip([...shippedContracts().values()].map(({ contract }) => contract));

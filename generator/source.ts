@@ -2,15 +2,16 @@
 import { kernelName, type Kernel } from './name.ts';
 import { holesOf, readTemplate, renderTemplate } from './render.ts';
 import { digest, stamp } from './stamp.ts';
-import { viewOf } from './view.ts';
+import { shellOf, viewOf } from './view.ts';
 
 /** The command that makes a file again; what is not committed needs `--out DIR` too. */
-export const remake = (kernel?: Kernel): string => (kernel ? `npx gen --only ${kernelName(kernel)}` : 'npx gen --arch sm80');
+export const remake = (kernel?: Kernel): string => (kernel ? `npx gen --only ${kernelName(kernel)}` : 'npx gen');
 
 /** The source of one kernel. Throws if its shell and its view have drifted apart. */
 export function renderKernel(kernel: Kernel): string {
-  const file = `templates/${kernel.contract.op}.cu.hbs`;
-  const shell = readTemplate(`${kernel.contract.op}.cu.hbs`);
+  const name = `${shellOf(kernel)}.cu.hbs`;
+  const file = `templates/${name}`;
+  const shell = readTemplate(name);
   const { names, files } = holesOf(shell, file);
   const view = viewOf(kernel, names.keys());
   const text = renderTemplate(shell, file, view);

@@ -1,24 +1,35 @@
 // How a kernel divides its work. A tile changes speed, and rounding within the contract's numerics class; never results. The one pruner of tiles.
 import type { Arch } from './arch.ts';
-import type { Contract, Op } from './contract.ts';
+import { chunksOf, codecOf } from './codec.ts';
+import { isCacheContract, type Contract, type Op } from './contract.ts';
+import { keyMethod, lookupMisfit } from './lookup.ts';
 import { sharedBytes } from './shared.ts';
 
+/**
+ * The algorithms of decode. `rows` expands codes to f16 rows in shared memory and multiplies those: it is right for every contract. `lookup` keeps tables in shared
+ * memory whose entries are matrix operands: fast where it fits.
+ */
+export type Algorithm = 'rows' | 'lookup';
+
 export interface Tile {
+  /** Only where it is not the op's first one, so that a kernel has one name; {@link algorithmOf} tells it. */
+  readonly algorithm?: 'lookup';
   /** Warps per CTA. */
   readonly warps: number;
   /** Tokens per step of a CTA. */
   readonly tokens?: number;
-  /** Tiles whose copies are under way at once (cp.async groups). */
+  /** Tiles whose copies are under way at once: cp.async groups of a CTA, at `lookup` tiles of 32 tokens whose codes are under way to a warp's registers. */
   readonly stages?: number;
+  /** Copies of the table of values in shared memory: 4 are free of bank conflicts, 2 and 1 take 2 and 4 times as long and a half and a quarter of the bytes. */
+  readonly copies?: number;
 }
 
-export type TileField = keyof Tile;
+export type TileField = Exclude<keyof Tile, 'algorithm'>;
 
 /** The letter of each field in a kernel's name; the order here is the order there. */
-export const TILE_LETTERS: Readonly<Record<TileField, string>> = { warps: 'w', tokens: 't', stages: 's' };
+export const TILE_LETTERS: Readonly<Record<TileField, string>> = { warps: 'w', tokens: 't', stages: 's', copies: 'c' };
 
-/** The fields that each op's tile has. */
-export const TILE_FIELDS: Readonly<Record<Op, readonly TileField[]>> = {
+const FIELDS: Readonly<Record<Op, readonly TileField[]>> = {
   encode: ['warps', 'tokens'],
   append: ['warps', 'tokens'],
   unpack: ['warps', 'tokens'],
@@ -28,6 +39,15 @@ export const TILE_FIELDS: Readonly<Record<Op, readonly TileField[]>> = {
   select: ['warps'],
   kmeans: ['warps', 'tokens'],
 };
+
+/** The algorithms that each op's tiles can name besides the first. */
+export const ALGORITHMS: Readonly<Partial<Record<Op, readonly NonNullable<Tile['algorithm']>[]>>> = { decode: ['lookup'] };
+
+/** The fields that an op's tile has under an algorithm. */
+export const tileFields = (op: Op, algorithm?: Tile['algorithm']): readonly TileField[] => (algorithm === 'lookup' ? ['warps', 'stages', 'copies'] : FIELDS[op]);
+
+/** The algorithm of a decode tile. */
+export const algorithmOf = (tile: Tile): Algorithm => tile.algorithm ?? 'rows';
 
 const DEFAULTS: Readonly<Record<Op, Tile>> = {
   encode: { warps: 4, tokens: 32 },
@@ -40,32 +60,61 @@ const DEFAULTS: Readonly<Record<Op, Tile>> = {
   kmeans: { warps: 4, tokens: 32 },
 };
 
-/** The tile of an op before anything was measured: the first that is right everywhere, not the fastest. */
-export const defaultTile = (op: Op): Tile => DEFAULTS[op];
+/** False until the look-up kernel passes its tests; then contracts that it fits get it by default. */
+export const LOOKUP_READY = false;
+
+/** The best `lookup` tile that fits, or undefined. As many warps as registers allow hide latency; copies of the table of values come next. */
+export function lookupTile(contract: Contract, arch: Arch): Tile | undefined {
+  if (lookupMisfit(contract).length > 0 || !isCacheContract(contract)) return undefined;
+  // Eight columns double the accumulators, and rotating keys holds sines and cosines: more than 128 registers, so fewer than 16 warps.
+  const warps = contract.columns === 8 ? [8] : keyMethod(contract) === 'turn' ? [12, 8] : [16, 12, 8];
+  // A lane holds one byte per chunk of K and V for each tile under way: at most 32 registers of them.
+  const chunks = chunksOf(codecOf(contract.k), contract.headDim) + chunksOf(codecOf(contract.v), contract.headDim);
+  const stages = Math.max(1, Math.min(2, Math.floor(128 / chunks)));
+  const tiles = warps.flatMap((w) => [4, 2].map((copies): Tile => ({ algorithm: 'lookup', warps: w, stages, copies })));
+  return tiles.find((tile) => misfit(contract, tile, arch).length === 0);
+}
+
+/** The tile of a contract before anything was measured on `arch`: `lookup` where it fits, else the first that is right everywhere. */
+export const defaultTile = (contract: Contract, arch: Arch): Tile => (LOOKUP_READY ? lookupTile(contract, arch) : undefined) ?? DEFAULTS[contract.op];
 
 /** Threads of a CTA. */
 export const threadsOf = (tile: Tile): number => 32 * tile.warps;
 
 const isPowerOfTwo = (n: number): boolean => Number.isInteger(n) && n > 0 && (n & (n - 1)) === 0;
 
-/** Every reason why `tile` cannot run `contract` on `arch`; empty if it can. Decided before nvcc is started; nothing else prunes tiles. */
-export function misfit(contract: Contract, tile: Tile, arch: Arch): string[] {
-  const { op } = contract;
-  const fields = TILE_FIELDS[op];
+function rowsMisfit(op: Op, { warps, tokens = 16, stages = 1 }: Tile): string[] {
   const why: string[] = [];
-  for (const field of Object.keys(TILE_LETTERS) as TileField[]) {
-    if (fields.includes(field) !== (tile[field] !== undefined)) why.push(`a tile of ${op} has ${fields.join(', ')}, not ${Object.keys(tile).join(', ')}`);
-  }
-  if (why.length > 0) return why.slice(0, 1);
-
-  const { warps, tokens = 16, stages = 1 } = tile;
   if (!isPowerOfTwo(warps) || warps > 16) why.push(`${warps} warps is not a power of two from 1 to 16`);
-  if (threadsOf(tile) > arch.threadsPerBlock) why.push(`${threadsOf(tile)} threads, ${arch.name} has ${arch.threadsPerBlock} per block`);
   if (!Number.isInteger(tokens) || tokens < 16 || tokens % 16 !== 0) why.push(`${tokens} tokens is not a multiple of 16, the rows of a matrix instruction`);
   else if (op === 'decode' || op === 'score') {
     if (tokens % (16 * warps) !== 0) why.push(`${tokens} tokens do not split into 16 rows for each of ${warps} warps`);
   } else if (tokens > 128) why.push(`${tokens} tokens; ${op} takes at most 128 per step`);
   if (!Number.isInteger(stages) || stages < 1 || stages > 4) why.push(`${stages} stages is not 1 to 4`);
+  return why;
+}
+
+function lookupTileMisfit({ warps, stages = 1, copies = 4 }: Tile): string[] {
+  const why: string[] = [];
+  if (![4, 8, 12, 16].includes(warps)) why.push(`${warps} warps is not 4, 8, 12 or 16: each of the SM's four schedulers gets the same number`);
+  if (![1, 2, 3].includes(stages)) why.push(`${stages} stages is not 1 to 3`);
+  if (![1, 2, 4].includes(copies)) why.push(`${copies} copies is not 1, 2 or 4`);
+  return why;
+}
+
+/** Every reason why `tile` cannot run `contract` on `arch`; empty if it can. Decided before nvcc is started; nothing else prunes tiles. */
+export function misfit(contract: Contract, tile: Tile, arch: Arch): string[] {
+  const { op } = contract;
+  if (tile.algorithm === 'lookup') {
+    const cannot = lookupMisfit(contract);
+    if (cannot.length > 0) return cannot;
+  }
+  const fields = tileFields(op, tile.algorithm);
+  for (const field of Object.keys(TILE_LETTERS) as TileField[]) {
+    if (fields.includes(field) !== (tile[field] !== undefined)) return [`a tile of ${op} has ${fields.join(', ')}, not ${Object.keys(tile).join(', ')}`];
+  }
+  const why = tile.algorithm === 'lookup' ? lookupTileMisfit(tile) : rowsMisfit(op, tile);
+  if (threadsOf(tile) > arch.threadsPerBlock) why.push(`${threadsOf(tile)} threads, ${arch.name} has ${arch.threadsPerBlock} per block`);
   // Shared memory is a function of a sound tile only.
   if (why.length > 0) return why;
 

@@ -1,9 +1,9 @@
 // The one list of integers that version what others depend on.
 export const VERSIONS = {
   /** Parameter structs of antkv.h: rises when a field moves, changes or goes. */
-  abi: 1,
+  abi: 2,
   /** Coded pages, anchor pages, ring and packed codebooks: rises when a byte moves. */
-  layout: 1,
+  layout: 2,
   /** Schema of generated/manifest.json. */
   manifest: 1,
   /** Schema of the tuning table. */

@@ -1,9 +1,10 @@
 // The flat scalars that a shell's holes are filled with, from contract, tile and arch. Templates never compute.
 import { chunksOf, codecOf, entriesOf, type Codec } from './codec.ts';
-import { isCacheContract, isCoded, type CacheContract, type Op } from './contract.ts';
-import { codebookLayout, UNIT_TOKENS, unitLayout } from './layout.ts';
+import { isCacheContract, isCoded, type CacheContract } from './contract.ts';
+import { codebookLayout, codeOrder, UNIT_TOKENS, unitLayout } from './layout.ts';
+import { keyMethod } from './lookup.ts';
 import { kernelName, type Kernel } from './name.ts';
-import { encodeLimits, sharedBytes } from './shared.ts';
+import { encodeLimits, lookupTables, sharedBytes } from './shared.ts';
 import { threadsOf } from './tile.ts';
 
 export type Hole = string | number | boolean;
@@ -41,6 +42,8 @@ const sideHoles = (which: 'k' | 'v'): Record<string, (kernel: Kernel) => Hole> =
   [`${which}CodebookBytes`]: (kernel) => book(kernel, which).bytes,
   [`${which}ScaleOffset`]: (kernel) => book(kernel, which).scale,
   [`${which}HalfNormOffset`]: (kernel) => book(kernel, which).halfNorm,
+  [`${which}ByLane`]: (kernel) => codeOrder(which, cache(kernel)).byLane,
+  [`${which}Piece`]: (kernel) => codeOrder(which, cache(kernel)).piece,
 });
 
 /** Every hole that a shell may have. */
@@ -62,10 +65,20 @@ export const HOLES: Readonly<Record<string, (kernel: Kernel) => Hole>> = {
   vGainOffset: (kernel) => unit(kernel).vGain,
   ...sideHoles('k'),
   ...sideHoles('v'),
+  kTurnHigh: (kernel) => codeOrder('k', cache(kernel)).turnHigh,
+  kTurnShift: (kernel) => codeOrder('k', cache(kernel)).turnShift,
+  kTurnMask: (kernel) => codeOrder('k', cache(kernel)).turnMask,
+  vRowSpan: (kernel) => codeOrder('v', cache(kernel)).rowSpan,
   pre: (kernel) => cache(kernel).key === 'pre',
   kGain: (kernel) => cache(kernel).gain.includes('k'),
   vGain: (kernel) => cache(kernel).gain.includes('v'),
   columns: ({ contract }) => present(contract.columns, 'columns'),
+  copies: ({ tile }) => present(tile.copies, 'copies'),
+  keySum: ({ contract }) => keyMethod(contract) === 'sum',
+  keyTurn: ({ contract }) => keyMethod(contract) === 'turn',
+  keyDot: ({ contract }) => keyMethod(contract) === 'dot',
+  kTableBytes: ({ contract, tile }) => lookupTables(contract, tile).k,
+  vTableBytes: ({ contract, tile }) => lookupTables(contract, tile).v,
   maxChunks: ({ contract }) => encodeLimits(contract).maxChunks,
   maxRowBytes: ({ contract }) => encodeLimits(contract).maxRowBytes,
   exactForm: ({ contract }) => present(contract.form, 'form') === 'exact',
@@ -74,22 +87,28 @@ export const HOLES: Readonly<Record<string, (kernel: Kernel) => Hole>> = {
 const CODED = [
   'name', 'threads', 'warps', 'sharedBytes', 'headDim', 'coded', 'unitBytes', 'vOffset', 'kGainOffset', 'pre', 'kGain',
   'kExact', 'kRowBytes', 'kCodebookBytes', 'kChannels', 'kBits', 'kEntries', 'kQ8', 'kScaleOffset', 'kHalfNormOffset',
+  'kByLane', 'kChunks', 'kPiece', 'kTurnHigh', 'kTurnShift', 'kTurnMask',
   'vExact', 'vRowBytes', 'vCodebookBytes', 'vChannels', 'vBits', 'vEntries', 'vQ8', 'vScaleOffset', 'vHalfNormOffset',
+  'vByLane', 'vChunks', 'vPiece', 'vRowSpan',
 ];
 
-/** The holes that each op's shell reads; a test compares the lists with templates/*.cu.hbs. */
-export const HOLES_OF: Readonly<Partial<Record<Op, readonly string[]>>> = {
+/** The shell of a kernel: templates/<shell>.cu.hbs. */
+export const shellOf = ({ contract, tile }: Pick<Kernel, 'contract' | 'tile'>): string => (tile.algorithm ? `${contract.op}_${tile.algorithm}` : contract.op);
+
+/** The holes that each shell reads; a test compares the lists with templates/*.cu.hbs. */
+export const HOLES_OF: Readonly<Record<string, readonly string[] | undefined>> = {
   encode: [...CODED, 'tokens', 'maxChunks', 'maxRowBytes'],
-  decode: [...CODED, 'stages', 'warpUnits'],
+  decode: [...CODED, 'columns', 'stages', 'warpUnits'],
+  decode_lookup: [...CODED, 'columns', 'stages', 'copies', 'keySum', 'keyTurn', 'keyDot', 'kTableBytes', 'vTableBytes'],
   unpack: [...CODED, 'tokens'],
   combine: ['name', 'threads', 'warps', 'headDim'],
   score: ['name', 'threads', 'warps', 'tokens', 'sharedBytes', 'headDim', 'exactForm'],
   select: ['name', 'threads', 'warps', 'sharedBytes'],
 };
 
-/** The view of a kernel: the holes of its op, and those of `also` that the table has (what a shell reads beyond its list). */
+/** The view of a kernel: the holes of its shell, and those of `also` that the table has (what a shell reads beyond its list). */
 export function viewOf(kernel: Kernel, also: Iterable<string> = []): View {
-  const names = HOLES_OF[kernel.contract.op];
+  const names = HOLES_OF[shellOf(kernel)];
   if (!names) throw new Error(`op ${kernel.contract.op} has no shell yet`);
   const known = [...new Set([...names, ...also])].filter((name) => Object.hasOwn(HOLES, name));
   return Object.fromEntries(known.map((name) => [name, HOLES[name]!(kernel)]));

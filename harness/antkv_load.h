@@ -8,25 +8,27 @@
    One decode step (every call returns a status; 0 is success, else antkv_last_error() says what to change):
 
      antkv_library lib;
-     antkv_kernel decode, combine;
+     antkv_kernel decode;
      antkv_shape shape = {0};
-     size_t o_bytes, lse_bytes;
+     size_t o_bytes, lse_bytes, counter_bytes;
      antkv_open(&lib, "generated", 0);                        // the folder, and a CUDA device
      shape.batch = 16, shape.q_heads = 32, shape.kv_heads = 8;
      shape.max_tokens = 131072;                               // bounds, fixed when a graph is captured
      antkv_get(&lib, "antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain", &shape, &decode);
-     antkv_get(&lib, "antkv_combine_d128_f16", NULL, &combine);
-     antkv_workspace(&decode, &o_bytes, &lse_bytes);          // allocate once, one per concurrent stream
+     shape.spread = 1;                                        // lengths differ; 0: a sequence's bits never depend on the others
+     antkv_workspace(&decode, &o_bytes, &lse_bytes, &counter_bytes);  // allocate once, one per concurrent stream; fill the counters with 0
      antkv_decode_params p;
      ANTKV_INIT(p);                                           // clears it, sets struct_size and abi_version
-     p.splits = decode.splits;
-     p.partial_o = ..., p.q = ..., p.pages = ...;             // every field that antkv.h does not call optional
+     p.splits = decode.splits, p.spread = decode.shape.spread;
+     p.counters = ..., p.q = ..., p.pages = ...;              // every field that antkv.h does not call optional
      antkv_launch(&decode, &p, stream);
-     if (decode.splits > 1) {
-       antkv_combine_params c = antkv_merge(&p);
-       antkv_launch(&combine, &c, stream);
-     }
      antkv_close(&lib);
+
+   Without counters, decode with splits > 1 leaves its parts to a second launch, which merges them:
+
+     antkv_get(&lib, "antkv_combine_d128_f16", NULL, &combine);
+     antkv_combine_params c = antkv_merge(&p);                // with counters: only what is left to do, ring scores
+     antkv_launch(&combine, &c, stream);
 
    antkv_get reads files, loads code and may compile PTX: call it before the first token and outside of graph capture; equal requests
    are answered from what is loaded. antkv_launch checks the struct, then makes one driver call: no allocation, no synchronisation,
@@ -57,7 +59,8 @@ typedef struct antkv_shape {
   int32_t max_tokens; /* largest kv_len that the launches will see */
   int32_t max_q_len;  /* query rows per sequence [1] */
   int32_t rows;       /* query rows of all sequences [batch * max_q_len] */
-  int32_t splits;     /* CTAs that share a sequence and KV head [chosen to fill the device] */
+  int32_t splits;     /* CTAs that share a sequence and KV head, with spread all sequences of a KV head [chosen to fill the device] */
+  int32_t spread;     /* 1: sequences of different lengths are cut into equal shares of work; 0: each by its own length alone */
 } antkv_shape;
 
 /* The driver calls that are made (CUDA Driver API reference). The last one is of CUDA 12.4 and may be missing. */
@@ -102,7 +105,7 @@ typedef struct antkv_kernel {
   const antkv_kernel_row* row;
   void* function; /* CUfunction */
   antkv_shape shape;
-  int32_t splits; /* for antkv_decode_params.splits; 1: no combine needed */
+  int32_t splits; /* for antkv_decode_params.splits; 1: nothing to merge */
 } antkv_kernel;
 
 /* Clears a params struct and sets struct_size and abi_version. */
@@ -112,11 +115,12 @@ typedef struct antkv_kernel {
 int antkv_open(antkv_library* lib, const char* folder, int device);
 /* The best kernel of `contract` for the device, loaded, and for decode the number of splits for `shape` (null is allowed for other ops). */
 int antkv_get(antkv_library* lib, const char* contract, const antkv_shape* shape, antkv_kernel* kernel);
-/* Bytes of partial_o and partial_lse for decode's splits; both 0 when nothing is split. Both are multiples of 256: one buffer can hold the two. */
-int antkv_workspace(const antkv_kernel* kernel, size_t* partial_o_bytes, size_t* partial_lse_bytes);
+/* Bytes of partial_o, partial_lse and counters for decode's splits; 0 when nothing is split. All are multiples of 256: one buffer can hold the three.
+   The counters are zero before the first launch; every launch leaves them so. */
+int antkv_workspace(const antkv_kernel* kernel, size_t* partial_o_bytes, size_t* partial_lse_bytes, size_t* counter_bytes);
 /* Checks `params` (the op's struct) and launches on `stream` (a CUstream or cudaStream_t; null: the default stream). */
 int antkv_launch(const antkv_kernel* kernel, const void* params, void* stream);
-/* The params of combine that finish what `decode` leaves in its workspace. */
+/* The params of combine that finish what `decode` leaves: parts in its workspace, and raw ring scores. */
 antkv_combine_params antkv_merge(const antkv_decode_params* decode);
 /* The grid that antkv_launch uses, for those who build graphs themselves. */
 int antkv_grid(const antkv_kernel* kernel, const void* params, uint32_t grid[3]);
@@ -324,15 +328,26 @@ static int antkv_i_load(antkv_library* lib, const antkv_kernel_row* row, void** 
   return threads >= row->threads ? ANTKV_OK : antkv_i_fail(ANTKV_ERROR_IMAGE, "%s runs at most %d threads per block here, not %d", row->symbol, threads, row->threads);
 }
 
+/* Groups of query columns times KV heads: grid.y. */
+static int64_t antkv_i_lines(const antkv_kernel* k) {
+  const antkv_shape* s = &k->shape;
+  return s->kv_heads * antkv_i_ceil((int64_t)s->max_q_len * (s->q_heads / s->kv_heads), k->row->columns);
+}
+
 /* Splits that cost least by a simple rule, until a tuning table says better: within 8 % of the best that was measured on an H200 (batch 1 to 16,
    1024 to 65,536 tokens, coded and exact). The cost counts sixteenths of the time of a block that has its SM to itself and takes one step: a split
    takes its steps and one more to start; r blocks on an SM slow each other down to (1 + r) / 2; a merge costs one step and 1/16 per split. */
 static int32_t antkv_i_choose_splits(const antkv_kernel* k, int64_t resident) {
   const antkv_shape* s = &k->shape;
-  const int64_t sms = k->library->multiprocessors, columns = (int64_t)s->max_q_len * (s->q_heads / s->kv_heads);
-  const int64_t blocks = (int64_t)s->batch * s->kv_heads * antkv_i_ceil(columns, k->row->columns), steps = antkv_i_ceil(s->max_tokens, k->row->tokens);
+  const int64_t sms = k->library->multiprocessors, lines = antkv_i_lines(k), blocks = s->batch * lines;
+  const int64_t steps = antkv_i_ceil(s->max_tokens, k->row->tokens ? k->row->tokens : k->row->threads); /* "lookup": each warp takes 32 tokens */
   int64_t splits, best = 1, best_cost = INT64_MAX;
   if (resident < 1) resident = 1;
+  if (s->spread) { /* one wave: all shares are equal; a share of fewer than 256 tokens is not worth its start */
+    const int64_t most = s->batch * antkv_i_ceil(s->max_tokens, 256);
+    splits = sms * resident / lines;
+    return (int32_t)(splits < 1 ? 1 : splits < most ? splits : most);
+  }
   for (splits = 1; splits <= steps && splits <= 256; splits++) {
     const int64_t waves = blocks * splits / (sms * resident), rest = antkv_i_ceil(blocks * splits % (sms * resident), sms);
     const int64_t slowness = waves * (1 + resident) + (rest ? 1 + rest : 0);
@@ -351,6 +366,7 @@ static int antkv_i_check_shape(antkv_shape* s) {
     return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: q_heads %d is not 1 to 16 times kv_heads %d", s->q_heads, s->kv_heads);
   if (s->max_q_len < 1 || s->max_q_len > 16) return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: max_q_len %d is not 1 to 16; longer queries go through unpack", s->max_q_len);
   if (s->rows < 1 || s->splits < 0) return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: rows %d or splits %d is negative", s->rows, s->splits);
+  if (s->spread != 0 && s->spread != 1) return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: spread is %d, not 0 or 1; clear the struct before you fill it", s->spread);
   return ANTKV_OK;
 }
 
@@ -391,20 +407,22 @@ int antkv_get(antkv_library* lib, const char* contract, const antkv_shape* shape
   return status;
 }
 
-int antkv_workspace(const antkv_kernel* kernel, size_t* partial_o_bytes, size_t* partial_lse_bytes) {
+int antkv_workspace(const antkv_kernel* kernel, size_t* partial_o_bytes, size_t* partial_lse_bytes, size_t* counter_bytes) {
   const antkv_shape* s = &kernel->shape;
   const size_t columns = kernel->splits > 1 ? (size_t)kernel->splits * (size_t)s->rows * (size_t)s->q_heads : 0;
-  *partial_o_bytes = *partial_lse_bytes = 0;
+  *partial_o_bytes = *partial_lse_bytes = *counter_bytes = 0;
   if (!kernel->row || kernel->row->op != ANTKV_OP_DECODE) return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_workspace: not a decode kernel from antkv_get");
   *partial_o_bytes = (columns * (size_t)kernel->row->head_dim * 4 + 255) / 256 * 256;
   *partial_lse_bytes = (columns * 4 + 255) / 256 * 256;
+  if (columns) *counter_bytes = ((size_t)s->batch * (size_t)antkv_i_lines(kernel) * 4 + 255) / 256 * 256;
   return ANTKV_OK;
 }
 
 antkv_combine_params antkv_merge(const antkv_decode_params* decode) {
   antkv_combine_params p;
   ANTKV_INIT(p);
-  p.out = decode->out, p.lse = decode->lse, p.partial_o = decode->partial_o, p.partial_lse = decode->partial_lse, p.ring_scores = decode->ring_scores;
+  p.out = decode->out, p.lse = decode->lse, p.ring_scores = decode->ring_scores;
+  if (!decode->counters) p.partial_o = decode->partial_o, p.partial_lse = decode->partial_lse;
   p.out_row_stride = decode->out_row_stride, p.out_head_stride = decode->out_head_stride;
   p.rows = decode->rows, p.q_heads = decode->q_heads, p.splits = decode->splits, p.ring_rows = decode->ring_rows;
   return p;

@@ -1,27 +1,29 @@
 // From codes to channels: one codebook entry becomes the f16 channels of one chunk. C is the traits struct of one side.
 
-/// The code of `chunk` in a token's row of codes.
+/// The code of `chunk` of token `token` (0 ... 15); `codes` is one side of a unit in shared memory.
 template <class C>
-__device__ __forceinline__ int code_at(const unsigned char* row, int chunk) {
-  static_assert(C::kBits == 8, "codes of whole bytes");
-  return load_shared(row + chunk);
+__device__ __forceinline__ int code_at(const unsigned char* codes, int token, int chunk) {
+  return load_shared(codes + code_offset<C>(token, chunk));
 }
 
-/// Bytes of one codebook entry, and how many of them move at once.
+/// Bytes of one codebook entry, how many of them move at once, and the 32-bit words that hold them.
 template <class C>
 struct entry_bytes {
   static constexpr int kAll = C::kChannels * (C::kQ8 ? 1 : 2);
   static constexpr int kPiece = kAll < 16 ? kAll : 16;
   static constexpr int kPieces = kAll / kPiece;
+  static constexpr int kWords = (kAll + 3) / 4;
 };
 
 /// Loads the entry at `entry` (global) as 32-bit words.
 template <class C>
-__device__ __forceinline__ void load_entry(uint32_t (&words)[entry_bytes<C>::kAll / 4], const unsigned char* entry) {
+__device__ __forceinline__ void load_entry(uint32_t (&words)[entry_bytes<C>::kWords], const unsigned char* entry) {
   using E = entry_bytes<C>;
 #pragma unroll
   for (int i = 0; i < E::kPieces; ++i) {
-    if constexpr (E::kPiece == 4) {
+    if constexpr (E::kPiece == 2) {  // 2 channels of 8 bits
+      words[i] = load_global(reinterpret_cast<const uint16_t*>(entry));
+    } else if constexpr (E::kPiece == 4) {
       words[i] = load_global(reinterpret_cast<const uint32_t*>(entry) + i);
     } else if constexpr (E::kPiece == 8) {
       const bytes8 piece = load_global(reinterpret_cast<const bytes8*>(entry) + i);
@@ -36,7 +38,7 @@ __device__ __forceinline__ void load_entry(uint32_t (&words)[entry_bytes<C>::kAl
 
 /// Channel `i` of a loaded entry as stored: the f16 centroid, or the int8 step count.
 template <class C>
-__device__ __forceinline__ float entry_channel(const uint32_t (&words)[entry_bytes<C>::kAll / 4], int i) {
+__device__ __forceinline__ float entry_channel(const uint32_t (&words)[entry_bytes<C>::kWords], int i) {
   if constexpr (C::kQ8) return float(int8_t(words[i / 4] >> (8 * (i % 4)) & 0xff));
   return to_float(f16{uint16_t(words[i / 2] >> (16 * (i % 2)))});
 }
@@ -62,7 +64,7 @@ __device__ __forceinline__ const float* channel_scales(const unsigned char* code
 }
 
 /// Expands 16 rows of codes in shared memory to 16 rows of f16 in shared memory, one warp.
-/// `codebook` is the packed codebook of this KV head (global). Without kScaled an int8 codebook's rows keep their whole
+/// `codes` is one side of a unit, `codebook` the packed codebook of this KV head (global). Without kScaled an int8 codebook's rows keep their whole
 /// numbers, exact in f16, and whoever reads them next applies channel_scales: one rounding instead of two.
 template <class C, int kHeadDim, bool kScaled>
 __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const unsigned char* codes, const unsigned char* codebook) {
@@ -80,8 +82,8 @@ __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const uns
     }
 #pragma unroll
     for (int row = first_row; row < 16; row += kRowsAtOnce) {
-      uint32_t words[entry_bytes<C>::kAll / 4];
-      load_entry<C>(words, entries + code_at<C>(codes + row * C::kRowBytes, chunk) * entry_bytes<C>::kAll);
+      uint32_t words[entry_bytes<C>::kWords];
+      load_entry<C>(words, entries + code_at<C>(codes, row, chunk) * entry_bytes<C>::kAll);
       uint32_t channels[C::kChannels / 2];
 #pragma unroll
       for (int i = 0; i < C::kChannels; i += 2) {

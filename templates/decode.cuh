@@ -1,9 +1,6 @@
-// Attention of one KV head's query columns over coded pages, anchor pages and ring.
-// grid (splits, column groups * kv_heads, batch). The three segments are one list of units of 16 tokens; a CTA owns a run of
-// it, its warps take turns, and each warp keeps its own softmax state until the end. No block barrier in the loop.
-
-constexpr float kLog2e = 1.44269504f;
-constexpr float kLn2 = 0.693147181f;
+// Algorithm "rows": codes become f16 rows in shared memory, and the matrix unit does the rest. Right for every contract, fast for exact rows.
+// Attention of one KV head's query columns over coded pages, anchor pages and ring: one list of units of 16 tokens per sequence. A CTA owns a run
+// of it (work.cuh), its warps take turns, and each warp keeps its own softmax state until the end. No block barrier in the loop.
 
 /// Running softmax of a warp: lane 4g + t holds columns 2t and 2t + 1; channels 16 i + g and 16 i + g + 8 of o[i].
 template <class K>
@@ -39,15 +36,7 @@ struct softmax_state {
   }
 };
 
-/// What a warp leaves for the merge: [8 columns, d] weighted sums, maxima (log2 units) and weights.
-template <class K>
-struct warp_result {
-  static constexpr int kStride = K::kHeadDim + 4;  // lanes of one store hit 32 banks: 4 columns apart by 8, channels by 1
-  float o[8 * kStride];
-  float maximum[8];
-  float weight[8];
-};
-
+/// Leaves a warp's state for the merge. Columns beyond kColumns are padding of the matrix instruction.
 template <class K>
 __device__ __forceinline__ void store_result(warp_result<K>& r, softmax_state<K>& state) {
   const int g = lane_index() / 4, t = lane_index() % 4;
@@ -56,6 +45,7 @@ __device__ __forceinline__ void store_result(warp_result<K>& r, softmax_state<K>
     float weight = state.weight[c];
 #pragma unroll
     for (int mask = 4; mask < 32; mask *= 2) weight += shuffle_xor(weight, mask);
+    if (2 * t >= K::kColumns) continue;
     if (g == 0) {
       store_shared(r.maximum + 2 * t + c, state.maximum[c]);
       store_shared(r.weight + 2 * t + c, weight);
@@ -68,48 +58,31 @@ __device__ __forceinline__ void store_result(warp_result<K>& r, softmax_state<K>
   }
 }
 
-/// One channel of one column, the warps merged in order; `lse` in natural units.
+/// Shared memory: the warps' units while the loop runs, then what it leaves.
 template <class K>
-__device__ __forceinline__ float merge_warps(const warp_result<K>* results, int column, int channel, float& lse) {
-  float top = minus_infinity();
-  for (int w = 0; w < K::kWarps; ++w) top = fmaxf(top, load_shared(results[w].maximum + column));
-  float sum = 0, total = 0;
-  for (int w = 0; w < K::kWarps; ++w) {
-    const float maximum = load_shared(results[w].maximum + column);
-    const float shrink = maximum == minus_infinity() ? 0.0f : exp2_fast(maximum - top);
-    sum += shrink * load_shared(results[w].o + column * warp_result<K>::kStride + channel);
-    total += shrink * load_shared(results[w].weight + column);
-  }
-  lse = total > 0 ? (top + log2_fast(total)) * kLn2 : minus_infinity();
-  return total > 0 ? sum / total : 0.0f;
-}
+struct rows_memory {
+  union {
+    warp_memory<K> warps[K::kWarps];
+    warp_result<K> results[K::kWarps];
+  };
+  work_memory work;
+  uint32_t flag;
+};
 
-/// Writes -inf where the ring holds no token of the sequence: what the buffer held before would come out of combine as attention mass.
-template <class K, class P, class F>
-__device__ __forceinline__ void clear_ring_scores(const P& p, const decode_view& s, const F& column_at) {
-  const int held = p.segments & 4 ? s.kv_len - s.coded_len : 0;
-  for (int i = thread_index(); i < 8 * p.ring_rows; i += K::kWarps * 32) {
-    const int row = i % p.ring_rows, after_coded = (row - s.coded_len % p.ring_rows + p.ring_rows) % p.ring_rows;
-    const column c = column_at(i / p.ring_rows);
-    if (c.valid && after_coded >= held) store_global(p.ring_scores + (int64_t(c.row) * p.q_heads + c.head) * p.ring_rows + row, minus_infinity());
-  }
-}
-
+/// The piece `w` of a sequence: its run of units, merged and written.
 template <class K, class P>
-__device__ __forceinline__ void decode(const P& p) {
-  static_assert(K::kWarps * sizeof(warp_memory<K>) <= K::kSharedBytes && K::kWarps * sizeof(warp_result<K>) <= K::kSharedBytes, "generator/shared.ts is wrong");
+__device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
   constexpr int kStride = unit_rows<K::kHeadDim>::kStride;
   constexpr int kStepUnits = K::kWarps * K::kWarpUnits;
 
-  const index3 block = block_index();
   const int warp = warp_index(), g = lane_index() / 4, t = lane_index() % 4;
-  const int b = block.z, kv_head = block.y % p.kv_heads, group = block.y / p.kv_heads;
-  const int first_row = p.cu_q ? load_global(p.cu_q + b) : b;
-  const int q_len = p.cu_q ? load_global(p.cu_q + b + 1) - first_row : 1;
-  if (group * 8 >= q_len * (p.q_heads / p.kv_heads)) return;  // a shorter sequence than the host's bound
-
-  const decode_view s = view_of(p, b, q_len);
-  const auto column_at = [&](int c) { return column_of(p, s, b, first_row, q_len, kv_head, group * 8 + c); };
+  const int b = w.b, kv_head = block_index().y % p.kv_heads, group = block_index().y / p.kv_heads;
+  const query_rows rows_of_b = query_rows_of(p, b);
+  const decode_view s = view_of(p, b, rows_of_b.count);
+  const auto column_at = [&](int c) {
+    const int beyond = rows_of_b.count * (p.q_heads / p.kv_heads);
+    return column_of(p, s, b, rows_of_b.first, rows_of_b.count, kv_head, c < K::kColumns ? group * K::kColumns + c : beyond);
+  };
   const column mine[2] = {column_at(2 * t), column_at(2 * t + 1)};
   uint32_t q[K::kHeadDim / 16][2];
   {
@@ -119,13 +92,13 @@ __device__ __forceinline__ void decode(const P& p) {
   const unsigned char* k_codebook = byte_pointer(p.k_codebook) + int64_t(kv_head) * K::Key::kCodebookBytes;
   const unsigned char* v_codebook = byte_pointer(p.v_codebook) + int64_t(kv_head) * K::Value::kCodebookBytes;
 
-  // This CTA's run of units; a warp's step covers kWarpUnits of them.
-  const int share = (s.units + p.splits - 1) / p.splits;
-  const int begin = block.x * share, end = begin + share < s.units ? begin + share : s.units;
+  // A warp's step covers kWarpUnits units.
+  int begin, end;
+  cut(w, s.units, begin, end);
   const int first = begin + warp * K::kWarpUnits;
   const int steps = end > first ? (end - first + kStepUnits - 1) / kStepUnits : 0;
 
-  warp_memory<K>& mem = reinterpret_cast<warp_memory<K>*>(shared_memory())[warp];
+  warp_memory<K>& mem = reinterpret_cast<rows_memory<K>*>(shared_memory())->warps[warp];
   const auto prefetch = [&](int step) {
     if (step < steps) {
 #pragma unroll
@@ -191,24 +164,15 @@ __device__ __forceinline__ void decode(const P& p) {
   copy_async_wait<0>();
 
   block_barrier();
-  warp_result<K>* results = reinterpret_cast<warp_result<K>*>(shared_memory());
-  store_result(results[warp], state);
+  rows_memory<K>& memory = *reinterpret_cast<rows_memory<K>*>(shared_memory());
+  store_result(memory.results[warp], state);
   block_barrier();
-  if (p.ring_scores && block.x == 0) clear_ring_scores<K>(p, s, column_at);
-  for (int i = thread_index(); i < 8 * K::kHeadDim; i += K::kWarps * 32) {
-    const int channel = i % K::kHeadDim;
-    const column c = column_at(i / K::kHeadDim);
-    if (!c.valid) continue;
-    float lse;
-    const float value = merge_warps(results, i / K::kHeadDim, channel, lse);
-    if (p.splits == 1) {
-      f16* out = reinterpret_cast<f16*>(byte_pointer(p.out) + c.row * p.out_row_stride + c.head * p.out_head_stride);
-      store_global(out + channel, to_f16(value));
-      if (p.lse && channel == 0) store_global(p.lse + int64_t(c.row) * p.q_heads + c.head, lse);
-    } else {
-      const int64_t at = (int64_t(block.x) * p.rows + c.row) * p.q_heads + c.head;
-      store_global(p.partial_o + at * K::kHeadDim + channel, value);
-      if (channel == 0) store_global(p.partial_lse + at, lse);
-    }
-  }
+  finish_piece<K>(p, w, s, column_at, memory.results, K::kWarps, &memory.flag);
+}
+
+template <class K, class P>
+__device__ __forceinline__ void decode(const P& p) {
+  static_assert(sizeof(rows_memory<K>) <= K::kSharedBytes, "generator/shared.ts is wrong");
+  work_memory* work = &reinterpret_cast<rows_memory<K>*>(shared_memory())->work;
+  for_each_piece<K, rows_cost>(p, work, [&](const piece& w) { decode_piece<K>(p, w); });
 }

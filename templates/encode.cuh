@@ -10,7 +10,7 @@ struct encode_memory {
   float rows[K::kTokens * kStride];
   float norm[K::kTokens * kMaxChunks];      // |x|^2 of each chunk
   float estimate[K::kTokens * kMaxChunks];  // |c|^2 of the centroid chosen for it
-  alignas(16) unsigned char codes[K::kTokens * K::kMaxRowBytes];
+  alignas(16) unsigned char codes[K::kTokens * K::kMaxRowBytes];  // units as their pages have them
 };
 
 /// Rotates one row of fp32 channels in place, forwards (+1) or backwards (-1), by the threads of one warp.
@@ -43,7 +43,6 @@ __device__ __forceinline__ void load_tile(float* rows, const unsigned char* from
 /// Finds the nearest centroid of every chunk of the tile: the largest x.c - |c|^2/2, the lower entry on a tie.
 template <class K, class C>
 __device__ __forceinline__ void find_codes(encode_memory<K>& mem, const unsigned char* codebook, int count) {
-  static_assert(C::kBits == 8, "codes of whole bytes");
   constexpr int kChunks = K::kHeadDim / C::kChannels;
   const float* half_norms = reinterpret_cast<const float*>(codebook + C::kHalfNormOffset);
   for (int task = thread_index(); task < K::kTokens * kChunks; task += K::kWarps * 32) {
@@ -60,7 +59,7 @@ __device__ __forceinline__ void find_codes(encode_memory<K>& mem, const unsigned
     float best = minus_infinity();
     int code = 0;
     for (int entry = 0; entry < C::kEntries; ++entry) {
-      uint32_t words[entry_bytes<C>::kAll / 4];
+      uint32_t words[entry_bytes<C>::kWords];
       load_entry<C>(words, codebook + (int64_t(chunk) * C::kEntries + entry) * entry_bytes<C>::kAll);
       float closeness = -load_global(half_norms + chunk * C::kEntries + entry);
 #pragma unroll
@@ -68,7 +67,7 @@ __device__ __forceinline__ void find_codes(encode_memory<K>& mem, const unsigned
       if (closeness > best) best = closeness, code = entry;
     }
     if (token >= count) code = 0;
-    store_shared(mem.codes + token * C::kRowBytes + chunk, (unsigned char)code);
+    store_shared(mem.codes + token / 16 * 16 * C::kRowBytes + code_offset<C>(token % 16, chunk), (unsigned char)code);
     store_shared(mem.norm + token * K::kMaxChunks + chunk, norm);
     store_shared(mem.estimate + token * K::kMaxChunks + chunk, 2.0f * load_global(half_norms + chunk * C::kEntries + code));
   }
@@ -194,7 +193,7 @@ __device__ __forceinline__ void encode(const P& p) {
     for (int token = thread_index(); token < (mine + 15) / 16 * 16; token += K::kWarps * 32) {
       const int logical = first + tile + token;
       unsigned char* unit = page_block(p, b, head, logical) + logical % p.page_size / 16 * K::kUnitBytes;
-      store_global(reinterpret_cast<f16*>(unit + K::kKeyGainOffset) + logical % 16, to_f16(gain_of<K, K::kHeadDim / K::Key::kChannels>(mem, token, mine)));
+      store_global(reinterpret_cast<f16*>(unit + K::kKeyGainOffset) + gain_index(logical % 16), to_f16(gain_of<K, K::kHeadDim / K::Key::kChannels>(mem, token, mine)));
     }
   }
   block_barrier();

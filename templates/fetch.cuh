@@ -63,13 +63,15 @@ __device__ __forceinline__ fetched fetch_coded(const P& p, const decode_view& s,
     const int in_page = unit * 16 % p.page_size;
     anchored = load_global(bitmap + in_page / 32) >> in_page % 32;
   }
+  uint32_t gains = 0;  // of rows g and g + 8
+  if constexpr (K::kKeyGain) gains = load_shared(reinterpret_cast<const uint32_t*>(stage + K::kKeyGainOffset) + lane_index() / 4);
   fetched f;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int row = lane_index() / 4 + 8 * half, token = unit * 16 + row;
     f.token[half] = token < s.coded_len && !(anchored >> row & 1) ? token : -1;
     f.factor[half] = p.scale;
-    if constexpr (K::kKeyGain) f.factor[half] *= to_float(load_shared(reinterpret_cast<const f16*>(stage + K::kKeyGainOffset) + row));
+    if constexpr (K::kKeyGain) f.factor[half] *= to_float(f16{uint16_t(gains >> (16 * half))});
   }
   mem.expand(p, slot, u, k_codebook, v_codebook, s.coded_len - unit * 16, s.first_pos + unit * 16);
   return f;

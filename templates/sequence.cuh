@@ -9,8 +9,9 @@ struct decode_view {
   int slot;
 };
 
+/// The sequence without its anchors, whose list takes time to count.
 template <class P>
-__device__ __forceinline__ decode_view view_of(const P& p, int b, int q_len) {
+__device__ __forceinline__ decode_view lengths_of(const P& p, int b, int q_len) {
   decode_view s;
   s.coded_len = load_global(p.coded_len + b);
   s.kv_len = load_global(p.kv_len + b);
@@ -22,12 +23,17 @@ __device__ __forceinline__ decode_view view_of(const P& p, int b, int q_len) {
   s.coded_units = p.segments & 1 ? (s.coded_len + 15) / 16 : 0;
   s.anchors = nullptr;
   s.anchor_units = 0;
+  s.units = s.coded_units + (p.segments & 4 ? (s.kv_len - s.coded_len + 15) / 16 : 0);
+  return s;
+}
+template <class P>
+__device__ __forceinline__ decode_view view_of(const P& p, int b, int q_len) {
+  decode_view s = lengths_of(p, b, q_len);
   if (p.segments & 2 && p.anchor_table) {
     s.anchors = anchor_pages(p, b);
     s.anchor_units = count_anchor_pages(s.anchors, p.max_anchor_pages);
+    s.units += s.anchor_units;
   }
-  const int ring_units = p.segments & 4 ? (s.kv_len - s.coded_len + 15) / 16 : 0;
-  s.units = s.coded_units + s.anchor_units + ring_units;
   return s;
 }
 

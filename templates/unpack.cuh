@@ -64,7 +64,7 @@ __device__ __forceinline__ void unpack(const P& p) {
     if constexpr (K::kPre) warp_barrier();
     if constexpr (K::kKeyGain) {
       for (int i = lane; i < 16 * K::kHeadDim; i += 32) {
-        const float gain = to_float(load_shared(reinterpret_cast<const f16*>(mem.stage + K::kKeyGainOffset) + i / K::kHeadDim));
+        const float gain = to_float(load_shared(reinterpret_cast<const f16*>(mem.stage + K::kKeyGainOffset) + gain_index(i / K::kHeadDim)));
         f16* at = mem.rows.k + i / K::kHeadDim * kStride + i % K::kHeadDim;
         store_shared(at, to_f16(gain * to_float(load_shared(at))));
       }

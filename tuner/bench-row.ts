@@ -20,6 +20,8 @@ export const environmentSchema = z.looseObject({
   /** Of a peer: what it is made of. */
   software: z.string().optional(),
   emulated: z.boolean(),
+  /** Which run of several that files hold: only rows of one run are compared with each other. */
+  run: z.string().optional(),
   /** What the device can do at most, measured in the same run; null: not measured. */
   read_gbps: rate,
   copy_gbps: rate,
@@ -39,7 +41,7 @@ export const rowSchema = z.looseObject({
   /** Which code ran: "sm_90", "sm_80 through PTX". */
   code: z.string(),
   head_dim: z.int().optional(),
-  shape: z.looseObject({ batch: z.int(), tokens: z.int().nullish() }),
+  shape: z.looseObject({ batch: z.int(), tokens: z.int().nullish(), lens: z.array(z.int()).optional(), spread: z.boolean().optional() }),
   splits: z.int().optional(),
   us: spreadSchema,
   b2b_us: z.number(),
@@ -98,6 +100,7 @@ export function readRecords(text: string, source: string): Records {
   let passed = 0;
   let nvcc: string | null = null;
   let environment: Environment | undefined;
+  let runs = 0;
   text.split('\n').forEach((line, i) => {
     if (line.trim() === '') return;
     let json: Record<string, unknown>;
@@ -110,10 +113,11 @@ export function readRecords(text: string, source: string): Records {
     if (json['record'] === 'bench') {
       const row = rowSchema.safeParse(json);
       if (!row.success) throw bad(source, i + 1, z.prettifyError(row.error));
-      return void rows.push(row.data);
+      return void rows.push(row.data.source === 'peer' ? complete(row.data, environment) : row.data);
     }
     if (typeof json['error'] === 'string') return void errors.push(`request ${String(json['id'])}: ${json['error']}`);
-    if ('copy' in json) return void (environment = environmentOf(ceilingsRecordSchema.parse(json), nvcc));
+    // A pack that is taken up again measures ceilings and baseline again: it may be on another card.
+    if ('copy' in json) return void (environment = { ...environmentOf(ceilingsRecordSchema.parse(json), nvcc), run: `${source} ${++runs}` });
     if ('us' in json) {
       const record = benchRecordSchema.safeParse(json);
       if (!record.success || !environment) throw bad(source, i + 1, record.success ? 'a measurement without the ceilings of its device before it' : z.prettifyError(record.error));
@@ -124,7 +128,7 @@ export function readRecords(text: string, source: string): Records {
       else failed.push(`request ${String(json['id'])} (${String(json['op'])}): ${(json['faults'] as string[]).join('; ')}`);
     } else if (!('abi_version' in json)) throw bad(source, i + 1, 'no record that is known here');
   });
-  return { rows: rows.map((row) => complete(row, environment)), errors, checks: { passed, failed } };
+  return { rows, errors, checks: { passed, failed } };
 }
 
 /** A peer measures no ceilings: it takes those of the run that it belongs to. */

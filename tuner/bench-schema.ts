@@ -14,8 +14,8 @@ const plainFields = {
   batch: positive.optional(),
   /** Tokens of every sequence; absent only with `lens`. */
   tokens: positive.optional(),
-  /** Tokens of each sequence, instead of `tokens`. */
-  lens: z.array(positive).optional(),
+  /** Tokens of each sequence, instead of `tokens`; 0: none (decode only). */
+  lens: z.array(count).optional(),
   q_heads: positive.optional(),
   kv_heads: positive.optional(),
 };
@@ -28,7 +28,7 @@ const cacheFields = {
 
 /** The shape of a measurement of each op; README.md says what each field means and its default. */
 export const BENCH_SHAPES = {
-  decode: z.strictObject({ ...cacheFields, window: count.optional(), q_len: positive.max(16).optional(), splits: positive.optional() }),
+  decode: z.strictObject({ ...cacheFields, window: count.optional(), q_len: positive.max(16).optional(), splits: positive.optional(), spread: z.boolean().optional(), merge: z.enum(['last', 'combine']).optional() }),
   encode: z.strictObject(cacheFields),
   unpack: z.strictObject(cacheFields),
   /** `rows`: query rows of each sequence, its newest. */
@@ -43,7 +43,7 @@ const benchRequest = <Op extends BenchOp>(op: Op) =>
     cmd: z.literal('bench'),
     op: z.literal(op),
     kernel: kernelRefSchema,
-    /** decode only; needed with more than one split, else ignored. */
+    /** decode only; needed with more than one split unless the last CTA merges, else ignored. */
     combine: kernelRefSchema.nullish(),
     shape: BENCH_SHAPES[op],
     samples: positive.max(10_000).optional(),

@@ -1,24 +1,57 @@
-// What rows say: the best of each race, the floor, the speed over FP16, a table. Pure.
+// What rows say: the best of each race, the floor, the speed over FP16, a table. Pure. bench-views.ts puts rows beside what they are held to.
 import { AXES } from '../generator/contract.ts';
 import { contractName, parseKernelName } from '../generator/name.ts';
 import { PRESETS } from '../generator/presets.ts';
 import { contractsOf, rejectRecipe } from '../generator/recipe.ts';
+import { launchWord } from './bench-launch.ts';
 import type { Row } from './bench-row.ts';
 
 /** Microseconds that the useful bytes take at the read bandwidth that the device showed in the same run; undefined if it was not measured. */
 export const floorUs = ({ bytes, environment: { read_gbps: rate } }: Pick<Row, 'bytes' | 'environment'>): number | undefined => (rate === null ? undefined : (1e-3 * bytes) / rate);
 
-const shapeKey = ({ op, head_dim: d, shape, environment: { device } }: Row): string => JSON.stringify([device, op, d, shape.batch, shape.tokens, shape['q_heads'], shape['kv_heads'], shape['q_len'] ?? 1]);
+const number = (value: unknown, otherwise: number): number => (typeof value === 'number' ? value : otherwise);
+const total = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0);
 
-/** Whose rows compete for one line: a kernel's, whatever its splits; all backends of a peer. */
-const raceKey = (row: Row): string => `${shapeKey(row)} ${row.source === 'peer' ? row.kernel.replace(/_[a-z]+$/, '') : row.kernel} ${row.code}`;
+/** What a decode row's shape has; defaults as the runner's. Peers know neither pages nor codes. */
+export function featuresOf({ shape, source }: Pick<Row, 'shape' | 'source'>) {
+  const kvHeads = number(shape['kv_heads'], 8);
+  return {
+    lens: shape.lens,
+    /** Of all sequences. */
+    total: shape.lens ? total(shape.lens) : shape.batch * (shape.tokens ?? 0),
+    kvHeads,
+    ratio: number(shape['q_heads'], 4 * kvHeads) / kvHeads,
+    qLen: number(shape['q_len'], 1),
+    pageSize: number(shape['page_size'], 64),
+    codes: source === 'peer' ? 'uniform' : String(shape['codes'] ?? 'uniform'),
+  };
+}
+
+/** What must be equal for two rows to be compared: run, device and shape, but for what FP16 peers know nothing of. */
+export const shapeKey = (row: Row): string => {
+  const { lens, kvHeads, ratio, qLen } = featuresOf(row);
+  return JSON.stringify([row.environment.device, row.environment.run, row.op, row.head_dim, row.shape.batch, lens ?? row.shape.tokens, kvHeads, ratio, qLen]);
+};
+
+/** Whose rows compete for one line: a kernel's, whatever its launch; all contenders of a peer. */
+const raceKey = (row: Row): string => {
+  const { pageSize, codes } = featuresOf(row);
+  const cache = [pageSize, codes, row.shape['anchor_permille'], row.shape['window']];
+  return row.source === 'peer' ? `${shapeKey(row)} ${row.kernel.split('_').slice(0, 2).join('_')} ${row.code}` : `${shapeKey(row)} ${JSON.stringify(cache)} ${row.kernel} ${row.code}`;
+};
+
+/** How a row was launched, as `--splits` has it; undefined for ops that have no splits. */
+export function launchOf({ splits, shape: { spread = false }, combine }: Row): string | undefined {
+  if (splits === undefined) return undefined;
+  return launchWord({ splits, spread, merge: typeof combine === 'string' ? 'combine' : splits > 1 || spread ? 'last' : 'none' });
+}
 
 export interface Raced extends Row {
   /** Every contender of the race that gave right results, by what was raced, microseconds. */
   readonly raced: readonly { readonly what: string; readonly us: number }[];
 }
 
-const what = (row: Row): string => (row.source === 'peer' ? row.kernel.replace(/^.*_/, '') : row.splits === undefined ? row.kernel : `${row.splits} splits`);
+const what = (row: Row): string => (row.source === 'peer' ? row.kernel.replace(/^torch_sdpa_/, '') : row.splits === undefined ? row.kernel : `${launchOf(row)} splits`);
 
 /** The fastest row of every race, in the order in which the races began. Rows with wrong results stay only where there is no right one. */
 export function bestOf(rows: readonly Row[]): Raced[] {
@@ -59,7 +92,7 @@ function presetName(kernel: string): string {
 
 /** What readers call the row's kernel: its preset, with the tile where that is not the only one. */
 export function titleOf(row: Row, rows: readonly Row[]): string {
-  if (row.source === 'peer') return row.kernel.replace(/^torch_sdpa_/, 'PyTorch SDPA ');
+  if (row.source === 'peer') return row.kernel.replace(/^torch_sdpa_/, 'PyTorch SDPA ').replace(/_/g, ' ');
   const preset = presetName(row.kernel);
   const tiles = new Set(rows.filter((other) => other.source === 'antkv' && presetName(other.kernel) === preset && other.code === row.code && other.head_dim === row.head_dim).map(({ kernel }) => kernel));
   return tiles.size > 1 ? `${preset} ${row.kernel.replace(/^.*__[a-z0-9]+_/, '')}` : preset;
@@ -76,7 +109,7 @@ export interface Line {
 /** One line per race, shapes from small to large, fastest first within a shape. */
 export function linesOf(rows: readonly Row[]): Line[] {
   const best = bestOf(rows);
-  const size = ({ shape }: Row): number => shape.batch * (shape.tokens ?? 0);
+  const size = (row: Row): number => featuresOf(row).total;
   return best
     .map((row) => {
       const floor = floorUs(row);
@@ -89,16 +122,26 @@ export function linesOf(rows: readonly Row[]): Line[] {
 /** 4096 as 4K. */
 export const tokensWord = (tokens: number | null | undefined): string => (tokens == null ? 'mixed' : tokens % 1024 === 0 ? `${tokens / 1024}K` : String(tokens));
 
+/** Tokens of a row's sequences. */
+export const lengthWord = ({ shape }: Row): string => (shape.lens ? 'ragged' : tokensWord(shape.tokens));
+
+/** What is unusual in a row's shape, in words. */
+export function shapeWords(row: Row): string {
+  const { ratio, qLen, pageSize, codes } = featuresOf(row);
+  const words = [ratio === 4 ? '' : `GQA ${ratio}`, qLen === 1 ? '' : `${qLen} rows`, pageSize === 64 ? '' : `page ${pageSize}`, codes === 'uniform' ? '' : `codes ${codes}`];
+  return row.op === 'decode' ? words.filter((word) => word !== '').join(', ') : '';
+}
+
 /** Three figures, without a power of ten. */
 export const figures = (value: number): string => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
 
-export const HEAD = ['op', 'kernel', 'code', 'd', 'B', 'tokens', 'splits', 'µs', 'p10', 'p90', 'GB/s', '% of floor', 'x FP16'] as const;
+export const HEAD = ['op', 'kernel', 'code', 'd', 'B', 'tokens', 'shape', 'splits', 'µs', 'p10', 'p90', 'GB/s', '% of floor', 'x FP16'] as const;
 
 /** The cells of a line under {@link HEAD}; `-` for what is not known. */
 export function cellsOf({ title, row, ofFloor, overFp16 }: Line): string[] {
-  const { op, code, head_dim: d, shape, splits, us, gbps, ok } = row;
+  const { op, code, head_dim: d, shape, us, gbps, ok } = row;
   return [
-    ...[op, ok ? title : `${title} (WRONG)`, code, String(d ?? '-'), String(shape.batch), tokensWord(shape.tokens), String(splits ?? '-')],
+    ...[op, ok ? title : `${title} (WRONG)`, code, String(d ?? '-'), String(shape.batch), lengthWord(row), shapeWords(row), launchOf(row) ?? '-'],
     ...[us.median, us.p10, us.p90].map(figures),
     gbps.toFixed(0),
     ofFloor === undefined ? '-' : ofFloor.toFixed(0),

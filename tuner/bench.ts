@@ -1,12 +1,13 @@
-// gen bench: ceilings of the device first, then every case of the plan; a row for each time that was taken.
+// gen bench: ceilings of the device first, the FP16 baseline, then every case of the plan; a row for each time that was taken.
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { EnvironmentError } from '../generator/errors.ts';
-import type { Kernel } from '../generator/name.ts';
-import { casesOf, HEADS, kernelsOfCases, requestsOf, type Grid } from './bench-plan.ts';
+import { kernelName } from '../generator/name.ts';
+import { launchWord, type Launch } from './bench-launch.ts';
+import { baselineShapes, kernelsOfCases, roundsOf, totalTokens, USUAL_SMS, type BaselineShape, type Case } from './bench-plan.ts';
 import { environmentOf, rowOf, rowSchema, type Environment, type Row } from './bench-row.ts';
-import { benchRecordSchema, ceilingsRecordSchema } from './bench-schema.ts';
+import { benchRecordSchema, ceilingsRecordSchema, type BenchRequest } from './bench-schema.ts';
 import { compileCeilings } from './ceilings.ts';
 import { loadKernels, type Device, type Loaded } from './images.ts';
 import { findNvcc } from './nvcc.ts';
@@ -17,9 +18,8 @@ const BASELINE = fileURLToPath(new URL('../harness/python/baseline.py', import.m
 const MOST_EMULATED_TOKENS = 4096;
 
 export interface BenchOptions {
-  /** Of one op. */
-  readonly kernels: readonly Kernel[];
-  readonly grid: Grid;
+  /** What to measure on a device of so many multiprocessors, in groups; the number changes launches, never kernels. */
+  readonly plan: (sms: number) => readonly (readonly Case[])[];
   readonly device: Device;
   readonly samples?: number;
   /** FP16 rows of PyTorch, if it is there. */
@@ -32,19 +32,22 @@ export interface BenchOptions {
 
 /** Measures. Throws EnvironmentError if `auto` finds no GPU, or if the emulated driver was asked for large shapes; CompileError. Single requests that fail are told to `onMiss`. */
 export async function bench(options: BenchOptions): Promise<Environment> {
-  const { kernels, grid, device } = options;
-  if (device === 'emulated' && Math.max(...grid.batch) * Math.max(...grid.tokens) > MOST_EMULATED_TOKENS) {
+  const { plan, device } = options;
+  const usual = plan(USUAL_SMS).flat();
+  if (device === 'emulated' && Math.max(...usual.map(({ shape }) => totalTokens(shape))) > MOST_EMULATED_TOKENS) {
     throw new EnvironmentError(`the emulated driver takes at most ${MOST_EMULATED_TOKENS} tokens in all`, 'add --batch 1 --tokens 256');
   }
-  // All kernels are compiled before the number of multiprocessors is known: it changes splits only.
-  const all = kernelsOfCases(casesOf(kernels, grid, 1));
+  // All kernels are compiled before the number of multiprocessors is known. With another one combine may be wanted where it was not.
+  const merges = usual.flatMap(({ combine }) => combine ?? []);
+  const all = [...new Map([...kernelsOfCases(usual), ...merges].map((kernel) => [kernelName(kernel), kernel])).values()];
   const loaded = await loadKernels(all, device, (what) => options.onStep(0, 0, what), false).catch((error: unknown) => {
     throw device === 'auto' && error instanceof EnvironmentError ? noGpu(error.message) : error;
   });
   try {
     if (loaded.info.emulated && device !== 'emulated') throw noGpu('the driver is the emulated one');
     const environment = await measureCeilings(loaded);
-    if (options.baseline && !environment.emulated && kernels[0]?.contract.op === 'decode') await runBaseline(options, environment);
+    const shapes = baselineShapes(usual);
+    if (options.baseline && !environment.emulated && shapes.length > 0) await runBaseline(options, shapes, environment);
     await measureCases(loaded, environment, options);
     return environment;
   } finally {
@@ -68,13 +71,17 @@ async function measureCeilings({ runner, info }: Loaded): Promise<Environment> {
   }
 }
 
+/** A request in words, for people who wait. */
+export function requestWords({ kernel, shape }: BenchRequest): string {
+  const launch = 'splits' in shape ? [launchWord({ splits: shape.splits ?? 1, spread: shape.spread === true, merge: (shape.merge ?? 'none') as Launch['merge'] })] : [];
+  return [kernel.name, `B${shape.batch ?? 1}`, shape.lens ? 'ragged' : `${shape.tokens} tokens`, ...launch].join(' ');
+}
+
 async function measureCases({ runner, info, kernels }: Loaded, environment: Environment, options: BenchOptions): Promise<void> {
-  const cases = casesOf(options.kernels, options.grid, info.multiprocessors);
   const samples = options.samples ?? (info.emulated ? 3 : undefined);
-  const requests = cases.flatMap((one) => requestsOf(one, (name) => kernels.get(name)!, samples));
+  const requests = roundsOf(options.plan(info.multiprocessors), (name) => kernels.get(name)!, samples);
   for (const [i, request] of requests.entries()) {
-    const { shape } = request;
-    const what = `${request.kernel.name} B${shape.batch} ${shape.tokens} tokens${'splits' in shape ? ` ${shape.splits} splits` : ''}`;
+    const what = requestWords(request);
     options.onStep(i, requests.length, what);
     try {
       options.onRow(rowOf(benchRecordSchema.parse(await runner.request(request)), environment));
@@ -85,17 +92,14 @@ async function measureCases({ runner, info, kernels }: Loaded, environment: Envi
 }
 
 /** Runs harness/python/baseline.py on the same GPU, while the runner waits. */
-async function runBaseline({ kernels, grid, device, onRow, onMiss }: BenchOptions, environment: Environment): Promise<void> {
+async function runBaseline({ device, samples, onRow, onMiss }: BenchOptions, shapes: readonly BaselineShape[], environment: Environment): Promise<void> {
   const python = process.env['PYTHON'] || 'python3';
-  const headDims = [...new Set(kernels.map(({ contract }) => contract.headDim))];
-  for (const headDim of headDims) {
-    const words = [BASELINE, '--batch', grid.batch.join(','), '--tokens', grid.tokens.join(','), '--head-dim', String(headDim), '--q-heads', String(HEADS.q_heads), '--kv-heads', String(HEADS.kv_heads)];
-    const { stdout = '', stderr = '', exitCode } = await execa(python, words, { reject: false, timeout: 600_000, ...(device === 'auto' ? {} : { env: { CUDA_VISIBLE_DEVICES: String(device) } }) });
-    for (const line of stdout.split('\n').filter((text) => text.startsWith('{'))) {
-      const row = rowSchema.parse(JSON.parse(line));
-      const { device: name, ...own } = row.environment;
-      onRow({ ...row, environment: { ...environment, ...Object.fromEntries(Object.entries(own).filter(([, value]) => value !== null)), device: name } as Environment });
-    }
-    if (exitCode !== 0) return onMiss(stderr.trim().split('\n').at(-1) || `no FP16 baseline: ${python} does not run`);
+  const words = [BASELINE, '--shapes', JSON.stringify(shapes), ...(samples === undefined ? [] : ['--samples', String(samples)])];
+  const { stdout = '', stderr = '', exitCode } = await execa(python, words, { reject: false, timeout: 600_000, ...(device === 'auto' ? {} : { env: { CUDA_VISIBLE_DEVICES: String(device) } }) });
+  for (const line of stdout.split('\n').filter((text) => text.startsWith('{'))) {
+    const row = rowSchema.parse(JSON.parse(line));
+    const { device: name, ...own } = row.environment;
+    onRow({ ...row, environment: { ...environment, ...Object.fromEntries(Object.entries(own).filter(([, value]) => value !== null)), device: name } as Environment });
   }
+  if (exitCode !== 0) onMiss(stderr.trim().split('\n').at(-1) || `no FP16 baseline: ${python} does not run`);
 }

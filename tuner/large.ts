@@ -49,6 +49,11 @@ function decode(contract: CacheContract): Large[] {
     row('long, one split, far positions', { ...lengths([LONG], 130), kv_heads: 1, q_heads: 4, first_pos: [8_257_000], rope: { theta: 500_000 }, ...anchors }),
     row('long, 16 rows', { ...lengths([LONG], 16), q_len: [16], kv_heads: 2, q_heads: 8, splits: 8, ...(coded ? { ring_scores: true } : {}), page_size: 16, ...anchors }),
     row('batch 16', { ...lengths(BATCH, 20), q_len: BATCH.map((_, i) => i % 5), kv_heads: 4, q_heads: 16, splits: 4, index: 'csr', ...anchors }),
+    row('batch 16, work spread', { ...lengths(BATCH, 20), q_len: BATCH.map((_, i) => (i === 2 ? 0 : 1 + (i % 2))), kv_heads: 4, q_heads: 16, splits: 33, spread: true, merge: 'last', ...anchors }),
+    row('long, scores of standard deviation 8', { ...lengths([LONG], 130), kv_heads: 2, q_heads: 8, splits: 16, merge: 'last', score_std: 8, ...anchors }),
+    row('long, one score 60 above the rest', { ...lengths([LONG], 130), kv_heads: 2, q_heads: 8, splits: 16, merge: 'last', peak: true, ...anchors }),
+    // e^12 = 1.6e5: the others together have about half of the weight.
+    row('long, one score 12 above flat ones', { ...lengths([LONG], 130), kv_heads: 2, q_heads: 8, splits: 5, merge: 'last', score_std: 0.05, sink: 12, ...anchors }),
     row('shared prefix', { ...lengths(BATCH.map((_, i) => 65_536 + 61 * i), 9), kv_heads: 2, q_heads: 8, splits: 4, shared_prefix: 65_536, ...anchors }),
     coded
       ? row('beyond 2^31 bytes', { ...lengths([3000, 17, 800], 10), q_heads: 8, splits: 2, ...wide(contract), ...anchors })

@@ -1,4 +1,5 @@
 // gen pack --measure: a folder with which a machine without Node, network or nvcc measures the kernels; harness/bench/measure.sh runs it there.
+import { createHash } from 'node:crypto';
 import { chmod, cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,9 +8,9 @@ import { EnvironmentError, InputError } from '../generator/errors.ts';
 import { kernelName, type Kernel } from '../generator/name.ts';
 import { renderKernel } from '../generator/source.ts';
 import packageJson from '../package.json' with { type: 'json' };
-import { casesOf, kernelsOfCases, requestsOf, USUAL_SMS, type Grid } from './bench-plan.ts';
+import { baselineShapes, kernelsOfCases, roundsOf, type Case } from './bench-plan.ts';
 import { compileCeilings } from './ceilings.ts';
-import { checksOf } from './check-plan.ts';
+import { checkRequest, checksOf } from './check-plan.ts';
 import { buildEmulatedKernel, runnerSources } from './host.ts';
 import { compileFatbins } from './images.ts';
 import { findNvcc, NVCC_FIX } from './nvcc.ts';
@@ -19,10 +20,8 @@ import { removeTemporary, temporaryFolder } from './temporary.ts';
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 
 export interface MeasurePackOptions {
-  readonly kernels: readonly Kernel[];
-  readonly grid: Grid;
-  /** Multiprocessors that splits are planned for; {@link USUAL_SMS} unless given. */
-  readonly sms?: number;
+  /** What to measure, in groups, most important first. */
+  readonly groups: readonly (readonly Case[])[];
   readonly samples?: number;
   /** Kernels compiled for the emulated driver instead of fatbins, and no ceilings: for tests of the pack itself. */
   readonly emulated?: boolean;
@@ -36,6 +35,8 @@ export interface PackLine {
   /** Of the fatbins; null if emulated. */
   readonly nvcc: string | null;
   readonly requests: number;
+  /** Of kernels and requests: records of another pack are not gone on with. */
+  readonly digest: string;
 }
 
 /** Compiles `kernels` into `dir`/images; the name of each with its path below `dir`. */
@@ -56,6 +57,12 @@ async function writeImages(kernels: readonly Kernel[], dir: string, emulated: bo
   return paths;
 }
 
+async function digestOf(dir: string, paths: readonly string[]): Promise<string> {
+  const hash = createHash('sha256');
+  for (const path of paths) hash.update(await readFile(join(dir, path)));
+  return hash.digest('hex').slice(0, 16);
+}
+
 /** Fills the new or empty folder `dir`. Throws EnvironmentError without nvcc (unless emulated), CompileError, InputError if the folder has files. */
 export async function writeMeasurePack(dir: string, options: MeasurePackOptions): Promise<PackLine> {
   const { emulated = false, onStep = () => {}, samples } = options;
@@ -70,18 +77,17 @@ export async function writeMeasurePack(dir: string, options: MeasurePackOptions)
   for (const path of ['harness/bench/measure.sh', 'harness/python/baseline.py']) await put(basename(path), await readFile(join(ROOT, path), 'utf8'));
   await chmod(join(dir, 'measure.sh'), 0o755);
 
-  const ops = [...new Set(options.kernels.map(({ contract }) => contract.op))];
-  const cases = ops.flatMap((op) => casesOf(options.kernels.filter(({ contract }) => contract.op === op), options.grid, options.sms ?? USUAL_SMS));
-  const paths = await writeImages(kernelsOfCases(cases), dir, emulated, onStep);
+  const cases = options.groups.flat();
+  const checked = checksOf(kernelsOfCases(cases));
+  const kernels = [...new Map([...kernelsOfCases(cases), ...checked.flatMap(({ combine }) => combine ?? [])].map((kernel) => [kernelName(kernel), kernel])).values()];
+  const paths = await writeImages(kernels, dir, emulated, onStep);
   if (nvcc) await compileCeilings(nvcc, join(dir, 'images/ceilings.fatbin'));
   const ref = (name: string) => kernelRef(name, paths.get(name)!);
-
-  // The likeliest split of every case first, so that a run that is cut off has one time of each.
-  const raced = cases.map((one) => requestsOf(one, ref, samples));
-  const rounds = Array.from({ length: Math.max(...raced.map((requests) => requests.length)) }, (_, i) => raced.flatMap((requests) => requests[i] ?? []));
-  const requests = [{ cmd: 'info' }, { cmd: 'ceilings', ...(emulated ? { samples: 3 } : { image: 'images/ceilings.fatbin' }) }, ...checksOf(options.kernels, ref), ...rounds.flat()];
+  const head = [{ cmd: 'info' }, { cmd: 'ceilings', ...(emulated ? { samples: 3 } : { image: 'images/ceilings.fatbin' }) }];
+  const requests = [...head, ...checked.map((check) => checkRequest(check, ref)), ...roundsOf(options.groups, ref, samples)];
   await put('requests.jsonl', requests.map((request, i) => `${JSON.stringify({ id: i + 1, ...request })}\n`).join(''));
-  const line: PackLine = { record: 'pack', antkv: packageJson.version, nvcc: nvcc?.version ?? null, requests: requests.length };
+  await put('baseline.json', `${JSON.stringify(baselineShapes(cases))}\n`);
+  const line: PackLine = { record: 'pack', antkv: packageJson.version, nvcc: nvcc?.version ?? null, requests: requests.length, digest: await digestOf(dir, ['requests.jsonl', ...paths.values()]) };
   await put('pack.json', `${JSON.stringify(line)}\n`);
   return line;
 }

@@ -1,4 +1,4 @@
-// What the runner is asked and what it answers, as schemas. harness/runner/README.md is the same in words.
+// What the runner is asked and what it answers, as schemas; attend-schema.ts and bench-schema.ts have the rest. harness/runner/README.md is the same in words.
 import { z } from 'zod';
 import { paramStruct, structLayout } from '../generator/abi.ts';
 import { parseKernelName } from '../generator/name.ts';
@@ -27,20 +27,22 @@ export const kernelRefSchema = z.strictObject({
   key: z.string().optional(),
   gain: z.string().optional(),
   form: z.string().optional(),
+  /** Query columns of a CTA; decode only. */
+  columns: count.optional(),
 });
 export type KernelRef = z.infer<typeof kernelRefSchema>;
 
 /** The reference of kernel `name`, whose image lies at `image`. Throws on a name that is not a kernel's. */
 export function kernelRef(name: string, image: string): KernelRef {
   const { contract, tile } = parseKernelName(name);
-  const { op, headDim, k, v, dtype, key, gain, form } = contract;
-  const axes = { head_dim: headDim, k, v, dtype, key, gain, form };
+  const { op, headDim, k, v, dtype, key, gain, form, columns } = contract;
+  const axes = { head_dim: headDim, k, v, dtype, key, gain, form, columns };
   const present = Object.fromEntries(Object.entries(axes).filter(([, value]) => value !== undefined));
   const { bytes } = structLayout(paramStruct(op));
   return kernelRefSchema.parse({ name, image, op, threads: threadsOf(tile), tokens: tile.tokens ?? 0, shared: sharedBytes(contract, tile), params_bytes: bytes, ...present });
 }
 
-const ropeSchema = z.strictObject({ theta: z.number(), rotary_dim: count, interleaved: z.boolean(), factor: z.number() }).partial();
+export const ropeSchema = z.strictObject({ theta: z.number(), rotary_dim: count, interleaved: z.boolean(), factor: z.number() }).partial();
 
 const cacheFields = {
   kv_heads: count.optional(),
@@ -72,6 +74,10 @@ export const SHAPES = {
     ring_rows: count.optional(),
     max_q_len: count.optional(),
     splits: count.optional(),
+    /** All sequences are one line of work, cut into `splits` shares. */
+    spread: z.boolean().optional(),
+    /** Who merges the splits: the CTA that arrives last, or `combine`. */
+    merge: z.enum(['last', 'combine']).optional(),
     segments: count.optional(),
     cu_q: z.boolean().optional(),
     tree_mask: z.boolean().optional(),
@@ -79,6 +85,7 @@ export const SHAPES = {
     lse: z.boolean().optional(),
     score_std: z.number().optional(),
     peak: z.boolean().optional(),
+    sink: z.number().positive().optional(),
   }),
   combine: z.strictObject({ rows: count, q_heads: count, splits: count, ring_rows: count, empty_permille: count, lse_std: z.number(), lse: z.boolean(), pad: count }).partial(),
   encode: z.strictObject({ ...cacheFields, end: perSequence, first_token: perSequence.optional(), keys_unrotated: z.boolean().optional() }),
@@ -115,7 +122,7 @@ export interface CheckRequest<Op extends CheckOp = CheckOp> {
   readonly cmd: 'check';
   readonly op: Op;
   readonly kernel: KernelRef;
-  /** decode with splits only. */
+  /** decode only: merges the splits unless the last CTA does, and turns ring scores into mass. */
   readonly combine?: KernelRef;
   readonly shape: Shape<Op>;
   readonly seed?: number;
@@ -125,8 +132,8 @@ export interface CheckRequest<Op extends CheckOp = CheckOp> {
   readonly poison?: boolean;
 }
 
-// Numbers that may be infinite or NaN come as null.
-const measure = z.number().nullable();
+/** Numbers that may be infinite or NaN come as null. */
+export const measure = z.number().nullable();
 
 export const checkRecordSchema = z.looseObject({
   ok: z.boolean(),
@@ -192,58 +199,3 @@ export const infoRecordSchema = z.looseObject({
   abi_version: z.int(),
 });
 export type InfoRecord = z.infer<typeof infoRecordSchema>;
-
-/** Real data through score, select, encode and decode. */
-export const attendRequestSchema = z.strictObject({
-  cmd: z.literal('attend'),
-  /** score and select may be absent with policy "none", combine with one split. */
-  kernels: z.strictObject({ score: kernelRefSchema.optional(), select: kernelRefSchema.optional(), encode: kernelRefSchema, decode: kernelRefSchema, combine: kernelRefSchema.nullish() }),
-  data: z.strictObject({ file: z.string(), prefix: z.string().optional(), first_pos: count.optional() }),
-  /** Paths of packed codebooks; absent for an exact side. */
-  codebook: z.strictObject({ k: z.string().optional(), v: z.string().optional() }),
-  recipe: z.strictObject({
-    policy: z.enum(['column', 'exact', 'none']).optional(),
-    budget_permille: count.optional(),
-    first_tokens: count.optional(),
-    window: count.optional(),
-    flush_block: count.optional(),
-  }),
-  rope: ropeSchema,
-  queries: z.strictObject({ count: count.optional() }),
-  page_size: count.optional(),
-  splits: count.optional(),
-  emulator: emulatorSchema.optional(),
-});
-export type AttendRequest = z.infer<typeof attendRequestSchema>;
-
-/** Distance of attention outputs from exact attention, over all query rows and heads: relative L2 error, mean cosine, mean absolute LSE error. */
-const distanceSchema = z.object({ rel_l2: measure, cosine: measure, lse_err: measure });
-export const attendRecordSchema = z.looseObject({
-  ok: z.boolean(),
-  faults: z.array(z.string()),
-  tokens: z.int(),
-  kv_heads: z.int(),
-  q_heads: z.int(),
-  queries: z.int(),
-  /** Anchors of all KV heads. */
-  kept: z.int(),
-  /** Bytes of one coded page of one KV head, and the number of such pages. */
-  page_bytes: z.int(),
-  pages: z.int(),
-  anchors_off: distanceSchema,
-  anchors_on: distanceSchema.nullable(),
-  /** Kernel against reference on the same inputs. */
-  agreement: z.object({
-    score_rel_l2: measure.optional(),
-    kept_equal: z.boolean().optional(),
-    codes_equal: z.number(),
-    decode_rel_l2: z.number(),
-    decode_lse_err: z.number(),
-    decode_anchors_rel_l2: z.number().optional(),
-    decode_anchors_lse_err: z.number().optional(),
-  }),
-  /** Wall time per step. */
-  ms: z.record(z.string(), z.number()),
-  emulated: z.boolean(),
-});
-export type AttendRecord = z.infer<typeof attendRecordSchema>;

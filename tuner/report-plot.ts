@@ -1,5 +1,5 @@
 // The drawings of gen report, as SVG text: times over tokens on logarithmic axes, and bars of the speed over FP16.
-import { figures, tokensWord, type Line } from './bench-table.ts';
+import { figures, shapeWords, tokensWord, type Line } from './bench-table.ts';
 
 /** Text for HTML and SVG. */
 export const escape = (text: string): string => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
@@ -12,14 +12,15 @@ export interface Series {
   readonly points: readonly { readonly tokens: number; readonly us: number }[];
 }
 
-const labelOf = ({ title, row }: Line): string => (row.source === 'peer' ? title.replace(/ \w+$/, '') : `${title}, ${row.code}`);
+const labelOf = ({ title, row }: Line): string => (row.source === 'peer' ? title.split(' ').slice(0, 2).join(' ') : `${title}, ${row.code}`);
 
 /** Times over tokens: one plot for each op, batch and head dim that has two lengths or more; one series per kernel. */
 export function seriesOf(lines: readonly Line[]): { title: string; series: Series[] }[] {
   const plots = new Map<string, Map<string, { tokens: number; us: number }[]>>();
   for (const line of lines) {
     const { op, head_dim: d, shape, us, ok, environment } = line.row;
-    if (!ok || shape.tokens == null) continue;
+    // Unusual shapes are in tables; a plot is of the usual ones.
+    if (!ok || shape.tokens == null || shape.lens || shapeWords(line.row) !== '') continue;
     const title = `${op}, batch ${shape.batch}${d === undefined ? '' : `, head dim ${d}`}, ${environment.device}: µs over tokens`;
     const plot = plots.get(title) ?? new Map<string, { tokens: number; us: number }[]>();
     plots.set(title, plot);

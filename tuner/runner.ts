@@ -3,7 +3,8 @@ import { createInterface } from 'node:readline';
 import { execa } from 'execa';
 import { z } from 'zod';
 import { AntkvError, EnvironmentError, EXIT, InputError } from '../generator/errors.ts';
-import { attendRecordSchema, checkRecordSchema, infoRecordSchema, type AttendRecord, type AttendRequest, type CheckRecord, type CheckRequest, type InfoRecord } from './problem.ts';
+import { attendRecordSchema, type AttendRecord, type AttendRequest } from './attend-schema.ts';
+import { checkRecordSchema, infoRecordSchema, type CheckRecord, type CheckRequest, type InfoRecord } from './problem.ts';
 
 export interface RunnerOptions {
   /** Path of the binary, from `buildRunner`. */

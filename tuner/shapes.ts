@@ -8,6 +8,13 @@ type Lists<Op extends CheckOp> = Readonly<Record<string, readonly Shape<Op>[]>>;
 const LENGTHS = [0, 1, 15, 16, 17, 63, 64, 65, 127, 129];
 const ROWS = [0, 1, 15, 16, 17, 31, 32, 33, 65, 129];
 const RING_SCORES: Shape<'decode'> = { coded_len: [64, 0, 16], kv_len: [90, 7, 16], q_len: [4, 2, 1], ring_rows: 32, q_heads: 4, kv_heads: 2, anchor_permille: 60, ring_scores: true };
+/** Long ones, short ones, and such without tokens, without query rows, without either. */
+export const RAGGED: Shape<'decode'> = {
+  coded_len: [129, 0, 64, 0, 1, 300, 0, 0, 17, 0], kv_len: [140, 0, 70, 5, 1, 300, 0, 0, 40, 0], q_len: [1, 1, 4, 1, 2, 1, 0, 1, 3, 0], ring_rows: 40, q_heads: 8, kv_heads: 2, anchor_permille: 60, pad: 16, ring_scores: true,
+};
+const MANY_LENGTHS = Array.from({ length: 70 }, (_, i) => (i % 3 === 1 ? 0 : i === 33 ? 200 : (i * 7) % 40));
+/** More sequences than lanes, most of them short, many empty. */
+export const MANY: Shape<'decode'> = { coded_len: MANY_LENGTHS, kv_len: MANY_LENGTHS.map((n, i) => n + (i % 4)), q_heads: 2, kv_heads: 1, ring_rows: 16, page_size: 16, anchor_permille: 30 };
 
 export const DECODE = {
   /** Around unit, tile and page, with and without splits. */
@@ -56,10 +63,30 @@ export const DECODE = {
     { coded_len: [70], first_pos: [1000], rope: { rotary_dim: 32, factor: 1.2 } },
     { coded_len: [70], first_pos: [1000], rope: { rotary_dim: 48, interleaved: true, factor: 0.8 } },
   ],
-  /** Standard deviation 4, and one score 60 above the rest. */
-  scores: [{ coded_len: [129], score_std: 4, splits: 3 }, { coded_len: [129, 65], q_heads: 4, peak: true }],
+  /** Standard deviation 4 and 8, and one score 60 above the rest: alone, and among splits that have it or not. */
+  scores: [
+    { coded_len: [129], score_std: 4, splits: 3 },
+    { coded_len: [129, 65], q_heads: 4, peak: true },
+    { coded_len: [129, 300], q_heads: 4, score_std: 8, anchor_permille: 50 },
+    { coded_len: [300], q_heads: 4, score_std: 8, peak: true, splits: 3 },
+  ],
+  /** One score 8 above many that are about equal: they have a quarter to a half of the weight, each so little that a weight of few bits loses it. */
+  sink: [{ coded_len: [1100], score_std: 0.05, sink: 8, splits: 3 }, { coded_len: [4097], q_heads: 4, score_std: 0.05, sink: 8 }],
   ringScores: [RING_SCORES, { ...RING_SCORES, tree_mask: true }, { ...RING_SCORES, splits: 3 }, { ...RING_SCORES, splits: 3, q_pos: [70, 0, 0] }],
-  noLse: [{ coded_len: [40], lse: false }, { coded_len: [40], lse: false, splits: 2 }],
+  noLse: [{ coded_len: [40], lse: false }, { coded_len: [40], lse: false, splits: 2 }, { coded_len: [40], lse: false, splits: 2, merge: 'last' }],
+  /** The last CTA merges: fewer units than CTAs, more parts than one thread has under way. */
+  merged: [
+    { ...RAGGED, splits: 3, merge: 'last' },
+    { coded_len: LENGTHS, q_heads: 2, kv_heads: 2, splits: 5, merge: 'last' },
+    { ...RING_SCORES, splits: 40, merge: 'last' },
+  ],
+  /** One line of work: one CTA, a few, more than sequences, more than there is work; the last CTA merges, or combine does. */
+  spread: ([[1, 'last'], [1, 'combine'], [3, 'last'], [3, 'combine'], [17, 'last'], [17, 'combine'], [500, 'last']] as const).map(([splits, merge]) => ({ ...RAGGED, spread: true, splits, merge })),
+  spreadMany: [
+    { ...MANY, splits: 17, spread: true, merge: 'last' },
+    { ...MANY, splits: 64, spread: true, merge: 'combine' },
+    { ...MANY, splits: 5, merge: 'last' },
+  ],
 } as const satisfies Lists<'decode'>;
 
 export const ENCODE = {
@@ -133,6 +160,9 @@ export const SELECT = {
 } as const satisfies Lists<'select'>;
 
 export const SMALL: { readonly [Op in CheckOp]: Lists<Op> } = { decode: DECODE, encode: ENCODE, unpack: UNPACK, score: SCORE, combine: COMBINE, select: SELECT };
+
+/** Whether a check of decode launches combine too: to merge the splits, or, where the last CTA merged, to turn ring scores into mass. */
+export const combines = ({ splits = 1, merge, ring_scores }: Shape<'decode'>): boolean => splits > 1 && (merge !== 'last' || ring_scores === true);
 
 /** Leaves out fields that are there. */
 const without = (shape: object, fields: readonly string[]): object => Object.fromEntries(Object.entries(shape).filter(([name]) => !fields.includes(name)));

@@ -5,10 +5,10 @@ import { contractName, kernelName, type Kernel } from '../generator/name.ts';
 import { combineOf } from './bench-plan.ts';
 import { loadKernels, type Device, type Loaded } from './images.ts';
 import { largeShapes } from './large.ts';
-import { SHAPES, verifyRecordSchema, type CheckOp, type CheckRequest, type InfoRecord, type KernelRef, type VerifyRecord } from './problem.ts';
+import { SHAPES, verifyRecordSchema, type CheckOp, type CheckRequest, type InfoRecord, type KernelRef, type Shape, type VerifyRecord } from './problem.ts';
 import { RunnerError, type Runner } from './runner.ts';
 import { sanitize, TOOLS } from './sanitize.ts';
-import { fit, SMALL } from './shapes.ts';
+import { combines, fit, SMALL } from './shapes.ts';
 
 /** `quick`: one shape of each kind; `usual`: all small ones; `full`: large ones too, on a GPU. */
 export type Level = 'quick' | 'usual' | 'full';
@@ -59,7 +59,7 @@ export function jobsOf(kernel: Kernel, level: Level, shape?: object): Job[] {
 export function requestOf({ kernel, shape, group }: Job, kernels: ReadonlyMap<string, KernelRef>, seed: number): CheckRequest {
   const op = kernel.contract.op as CheckOp;
   // With one split combine turns ring scores into mass; half of the ring's checks ask for them raw.
-  const merges = op === 'decode' && 'splits' in shape && Number(shape.splits) > 1;
+  const merges = op === 'decode' && combines(shape as Shape<'decode'>);
   const masses = op === 'decode' && group === 'ringScores' && 'tree_mask' in shape;
   const combine = merges || masses ? { combine: kernels.get(kernelName(combineOf(kernel)))! } : {};
   return { cmd: 'check', op, kernel: kernels.get(kernelName(kernel))!, ...combine, shape, seed } as CheckRequest;

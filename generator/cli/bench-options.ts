@@ -1,29 +1,41 @@
 // What gen bench and gen pack --measure have in common: which kernels, on which shapes.
 import type { Argv } from 'yargs';
+import { parseArchs, type Arch } from '../arch.ts';
+import type { Contract } from '../contract.ts';
 import { UsageError } from '../errors.ts';
-import { kernelName, type Kernel } from '../name.ts';
-import { recipeOptions, selectKernels, type RecipeOptions } from './select.ts';
-import type { Grid } from '../../tuner/bench-plan.ts';
+import { contractName, kernelName, parseKernelName, type Kernel } from '../name.ts';
+import { defaultTile, misfit, type Tile } from '../tile.ts';
+import { globOf, recipeOptions, selectKernels, type RecipeOptions } from './select.ts';
+import type { Case, Grid } from '../../tuner/bench-plan.ts';
+import type { SheetName } from '../../tuner/bench-sheets.ts';
 
-// Written down again in tuner/bench-plan.ts, which is loaded only when there is work.
+// Written down again in tuner/bench-plan.ts and bench-sheets.ts, which are loaded only when there is work.
 const OPS = ['decode', 'encode', 'unpack', 'score', 'select'] as const;
+const CODES = ['uniform', 'zipf', 'equal'] as const;
+const SHEETS = ['goals', 'codes', 'ragged', 'pages', 'heads', 'd64', 'rows'] as const;
 
 export const benchOptions = <T>(y: Argv<T>) =>
   recipeOptions(y)
-    .option('only', { type: 'string', requiresArg: true, describe: 'kernels whose name, or contract, matches one of these globs; whole names also of tiles that are not committed' })
-    .option('op', { choices: OPS, default: 'decode' as const, requiresArg: true, describe: 'operation' })
-    .option('batch', { type: 'string', default: '1,16', requiresArg: true, describe: 'sequences, a list with commas' })
-    .option('tokens', { type: 'string', default: '4096,32768,131072', requiresArg: true, describe: 'tokens of each sequence, a list with commas' })
-    .option('splits', { type: 'string', default: 'auto', requiresArg: true, describe: 'of decode: a list with commas to race, or auto' })
+    .option('sheet', { type: 'string', requiresArg: true, describe: `of decode: ${SHEETS.join(', ')}, a list with commas, or all (default: goals, unless kernels or shapes are chosen otherwise)` })
+    .option('tiles', { type: 'string', default: 'default', requiresArg: true, describe: 'of sheets: default, all that are worth a race, or a list as in names: lookup_w16_s2_c4,w4_t64_s2' })
+    .option('only', { type: 'string', requiresArg: true, describe: 'kernels whose name, or contract, matches one of these globs; without --sheet whole names also of tiles that are not committed' })
+    .option('op', { choices: OPS, requiresArg: true, describe: 'operation (default: decode)' })
+    .option('batch', { type: 'string', requiresArg: true, describe: 'sequences, a list with commas (default: 1,16; of sheets: all)' })
+    .option('tokens', { type: 'string', requiresArg: true, describe: 'tokens of each sequence, a list with commas (default: 4096,32768,131072; of sheets: all)' })
+    .option('splits', { type: 'string', default: 'auto', requiresArg: true, describe: 'of decode: a list with commas to race, or auto; 16: CTAs per sequence, 16s: shares of the batch, 16c: merged by combine' })
+    .option('codes', { choices: CODES, requiresArg: true, describe: 'distribution of the codes, without --sheet (default: uniform)' })
     .option('samples', { type: 'number', requiresArg: true, describe: 'timed steps (default: 30)' });
 
 export interface BenchOptions extends RecipeOptions {
-  arch: string;
+  arch?: string | undefined;
+  sheet?: string | undefined;
+  tiles: string;
   only?: string | undefined;
-  op: (typeof OPS)[number];
-  batch: string;
-  tokens: string;
+  op?: (typeof OPS)[number] | undefined;
+  batch?: string | undefined;
+  tokens?: string | undefined;
   splits: string;
+  codes?: (typeof CODES)[number] | undefined;
   samples?: number | undefined;
 }
 
@@ -34,20 +46,87 @@ function numbersOf(name: string, text: string): number[] {
   return [...new Set(numbers)];
 }
 
-/** The grid that the options name. Throws UsageError. */
-export function gridOf({ batch, tokens, splits, samples }: BenchOptions): Grid {
-  if (samples !== undefined && !(Number.isInteger(samples) && samples >= 1 && samples <= 10_000)) throw new UsageError(`--samples takes 1 to 10000, not ${samples}`, 'leave --samples out for 30');
-  return { batch: numbersOf('batch', batch), tokens: numbersOf('tokens', tokens), splits: splits === 'auto' ? 'auto' : numbersOf('splits', splits) };
+async function launchesOf(splits: string): Promise<Grid['splits']> {
+  if (splits === 'auto') return 'auto';
+  const { launchWord, parseLaunch } = await import('../../tuner/bench-launch.ts');
+  return [...new Map(splits.split(',').map(parseLaunch).map((launch) => [launchWord(launch), launch])).values()];
 }
 
-/** The kernels of one op that the options name. Throws UsageError if there is none. */
-export async function kernelsToBench(options: BenchOptions): Promise<Kernel[]> {
-  const { preset, recipe, set, headDim, dtype, arch, only, op } = options;
+/** The grid that the options name. Throws UsageError. */
+export async function gridOf({ batch = '1,16', tokens = '4096,32768,131072', splits, codes, samples }: Pick<BenchOptions, 'batch' | 'tokens' | 'splits' | 'codes' | 'samples'>): Promise<Grid> {
+  if (samples !== undefined && !(Number.isInteger(samples) && samples >= 1 && samples <= 10_000)) throw new UsageError(`--samples takes 1 to 10000, not ${samples}`, 'leave --samples out for 30');
+  return { batch: numbersOf('batch', batch), tokens: numbersOf('tokens', tokens), splits: await launchesOf(splits), ...(codes === undefined ? {} : { codes }) };
+}
+
+/** The kernels of one op that the options name, without sheets. Throws UsageError if there is none. */
+export async function kernelsToBench(options: BenchOptions, archs: string): Promise<Kernel[]> {
+  const { preset, recipe, set, headDim, dtype, only, op = 'decode' } = options;
   // A folder to write to lifts the rule that only committed kernels are written to generated/; nothing is written.
-  const select = (glob: string | undefined) => selectKernels({ preset, recipe, set, headDim, dtype, arch, only: glob, out: '.' });
+  const select = (glob: string | undefined) => selectKernels({ preset, recipe, set, headDim, dtype, arch: options.arch ?? archs, only: glob, out: '.' });
   const selected = await Promise.all(only === undefined ? [select(undefined)] : only.split(',').map(select));
   const kernels = [...new Map(selected.flatMap((one) => one.kernels).map((kernel) => [kernelName(kernel), kernel])).values()];
   const wanted = kernels.filter(({ contract }) => contract.op === op);
   if (wanted.length === 0) throw new UsageError(`no ${op} kernel is selected`, `of ${kernels.length} kernels none is of this op; see --op`);
   return wanted;
+}
+
+/** The sheets that the options ask for: the goals if they choose neither kernels nor shapes, undefined if they choose those without sheets. */
+function sheetsOf({ preset, recipe, set, headDim, dtype, op, batch, tokens, codes, only, ...options }: BenchOptions): readonly SheetName[] | undefined {
+  // Only sheets race tiles.
+  const sheet = options.sheet ?? (options.tiles === 'default' ? undefined : 'goals');
+  const chosen = [preset, recipe, set, headDim, dtype, op, codes, ...(sheet === undefined ? [only, batch, tokens] : [])].some((value) => value !== undefined);
+  if (sheet === undefined) return chosen ? undefined : ['goals'];
+  if (chosen) throw new UsageError('sheets have their own contracts, ops and codes', 'leave out --preset, --recipe, --set, --head-dim, --dtype, --op and --codes, or --sheet');
+  const names = sheet === 'all' ? SHEETS : sheet.split(',').map((word) => word.trim());
+  const unknown = names.find((name) => !(SHEETS as readonly string[]).includes(name));
+  if (unknown !== undefined) throw new UsageError(`there is no sheet "${unknown}"`, `known: ${SHEETS.join(', ')}, all`);
+  return names as SheetName[];
+}
+
+/** The tiles that `--tiles` names, of a contract: words that do not fit it are left out. Throws UsageError for words that no decode kernel has. */
+async function tilesOf(words: string): Promise<(contract: Contract, arch: Arch) => readonly Tile[]> {
+  if (words === 'default') return (contract, arch) => [defaultTile(contract, arch)];
+  if (words === 'all') return (await import('../../tuner/bench-sheets.ts')).raceTiles;
+  const tiles = words.split(',').map((word): Tile => {
+    try {
+      return parseKernelName(`antkv_decode_d128_kf16_vf16_f16__sm80_${word.trim()}`).tile;
+    } catch (error) {
+      throw new UsageError(`--tiles takes default, all, or tiles as in names of decode kernels, not "${word}"`, 'for example --tiles lookup_w16_s2_c4,w4_t64_s2');
+    }
+  });
+  return (contract, arch) => tiles.filter((tile) => misfit(contract, tile, arch).length === 0);
+}
+
+export interface Plan {
+  /** The cases on a device of so many multiprocessors, in groups, most important first. */
+  readonly groups: (sms: number) => Case[][];
+  /** What was asked for and is not offered. */
+  readonly left: readonly string[];
+}
+
+/** What the options ask for. `archs`: architectures unless named, of sheets and of other kernels. Throws UsageError if it is nothing. */
+export async function planOf(options: BenchOptions, archs: { readonly sheet: string; readonly other: string }): Promise<Plan> {
+  const grid = await gridOf(options);
+  const names = sheetsOf(options);
+  const { casesOf, USUAL_SMS } = await import('../../tuner/bench-plan.ts');
+  if (!names) {
+    const kernels = await kernelsToBench(options, archs.other);
+    return { groups: (sms) => [casesOf(kernels, grid, sms)], left: [] };
+  }
+  const { sheetCases } = await import('../../tuner/bench-sheets.ts');
+  const arch = options.arch ?? archs.sheet;
+  const native = arch.includes('native') ? await (await import('../../tuner/device.ts')).nativeCapabilities() : [];
+  const globs = options.only?.split(',').map(globOf);
+  const chosen = {
+    archs: parseArchs(arch, () => native),
+    tiles: await tilesOf(options.tiles),
+    splits: grid.splits,
+    ...(globs ? { only: (kernel: Kernel) => globs.some((glob) => glob.test(kernelName(kernel)) || glob.test(contractName(kernel.contract))) } : {}),
+    ...(options.batch === undefined ? {} : { batch: grid.batch }),
+    ...(options.tokens === undefined ? {} : { tokens: grid.tokens }),
+  };
+  const { groups, left } = sheetCases(names, { ...chosen, sms: USUAL_SMS });
+  if (groups.flat().length === 0) throw new UsageError('no sheet has such shapes', '--batch and --tokens choose among the shapes of the sheets; leave them out for all');
+  if (!groups.flat().some(({ kernel }) => chosen.only?.(kernel) ?? true)) throw new UsageError(`--only ${options.only}: no kernel of the sheets matches`, 'quote the glob; leave it out to see the kernels, with --device emulated --batch 1 --tokens 4096');
+  return { groups: (sms) => sheetCases(names, { ...chosen, sms }).groups, left };
 }

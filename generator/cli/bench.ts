@@ -2,7 +2,7 @@
 import type { Argv, CommandModule } from 'yargs';
 import { EXIT, UsageError } from '../errors.ts';
 import { writeWhole } from '../write.ts';
-import { benchOptions, gridOf, kernelsToBench } from './bench-options.ts';
+import { benchOptions, gridOf, kernelsToBench, planOf } from './bench-options.ts';
 import type { Global } from './commands.ts';
 import { deviceOf } from './device.ts';
 import { note, out, outJson, progress, table } from './print.ts';
@@ -11,13 +11,16 @@ import type { Row } from '../../tuner/bench-row.ts';
 
 const options = <T>(y: Argv<T>) =>
   benchOptions(y)
-    .option('arch', { type: 'string', requiresArg: true, default: 'sm80', describe: 'architectures with commas, or native' })
+    .option('arch', { type: 'string', requiresArg: true, describe: 'architectures with commas, or native (default: sm80; of sheets sm90)' })
     .option('device', { type: 'string', default: 'auto', requiresArg: true, describe: 'auto, the number of a GPU, or emulated (times mean nothing)' })
     .option('baseline', { type: 'boolean', default: true, describe: 'FP16 rows of PyTorch, where it is installed (--no-baseline)' })
     .option('out', { type: 'string', requiresArg: true, describe: 'also write the records to this file' })
     .option('records', { type: 'string', array: true, nargs: 1, requiresArg: true, describe: 'measure nothing; read this file, also the records.jsonl of a pack' })
     .option('profile', { type: 'boolean', default: false, describe: 'measure nothing; build one kernel with -lineinfo and print the ncu command' })
     .option('keep', { type: 'string', requiresArg: true, describe: 'leave source, PTX and SASS of the kernels in this folder' });
+
+/** Sheets are held to goals that the sm90 kernels must reach. */
+const ARCHS = { sheet: 'sm90', other: 'sm80' };
 
 export type BenchArguments = Global & Awaited<ReturnType<typeof options>['argv']>;
 
@@ -30,10 +33,14 @@ const keeper = (argv: BenchArguments, rows: Row[]) => (row: Row): void => {
   if (argv.out !== undefined) writeWhole(argv.out, lines(rows));
 };
 
-/** Prints what was measured as a table; sets the exit code if something is wrong. */
+/** Prints what was measured as a table, then a page for each question that the rows answer, the goals last; sets the exit code if something is wrong. */
 async function print(argv: BenchArguments, rows: readonly Row[]): Promise<void> {
   const { cellsOf, environmentWords, HEAD, linesOf } = await import('../../tuner/bench-table.ts');
-  if (!argv.json && rows.length > 0) out(table([HEAD, ...linesOf(rows).map(cellsOf)]));
+  const { viewsOf } = await import('../../tuner/bench-views.ts');
+  if (!argv.json && rows.length > 0) {
+    out(table([HEAD, ...linesOf(rows).map(cellsOf)]));
+    for (const { title, head, rows: cells, notes } of viewsOf(rows)) out(['', title, table([head, ...cells]), ...notes].join('\n'));
+  }
   for (const words of new Set(rows.map(environmentWords))) note(argv, words);
   if (rows.length > 0) note(argv, 'µs: median of one step, cold L2, with its start; GB/s: useful bytes; floor: useful bytes at the measured read bandwidth; x FP16: over the fastest FP16 row of the same shape. harness/runner/README.md says how');
   const wrong = rows.filter(({ ok }) => !ok);
@@ -49,21 +56,23 @@ async function run(argv: BenchArguments): Promise<void> {
     return print(argv, rows);
   }
   const device = deviceOf(argv.device);
-  const grid = gridOf(argv);
-  const kernels = await kernelsToBench(argv);
   if (argv.keep !== undefined || argv.profile) {
     const { keepListings, profileCommand } = await import('../../tuner/listings.ts');
+    const grid = await gridOf(argv);
+    const kernels = await kernelsToBench(argv, ARCHS.other);
     if (argv.keep !== undefined) for (const path of await keepListings(kernels, argv.keep)) note(argv, path);
     if (argv.profile) {
       if (kernels.length !== 1) throw new UsageError(`--profile takes one kernel, ${kernels.length} are selected`, `add --only, for example --only '*k8c8b*pre_gain'`);
-      return out(await profileCommand(kernels[0]!, { batch: grid.batch[0]!, tokens: grid.tokens[0]!, splits: grid.splits === 'auto' ? undefined : grid.splits[0] }, argv.keep));
+      return out(await profileCommand(kernels[0]!, { batch: grid.batch[0]!, tokens: grid.tokens[0]!, splits: grid.splits === 'auto' ? undefined : grid.splits[0]?.splits }, argv.keep));
     }
   }
+  const plan = await planOf(argv, ARCHS);
+  for (const words of plan.left) note(argv, `left out: ${words}`);
   const { bench } = await import('../../tuner/bench.ts');
   const line = progress(argv, 'measuring');
   let misses = 0;
   await bench({
-    kernels, grid, device, baseline: argv.baseline,
+    plan: plan.groups, device, baseline: argv.baseline,
     ...(argv.samples === undefined ? {} : { samples: argv.samples }),
     onRow: keep,
     onMiss: (what) => {

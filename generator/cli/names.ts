@@ -1,5 +1,5 @@
 // Kernels by name, as users type them.
-import { parseArchs } from '../arch.ts';
+import { parseArchs, type Arch } from '../arch.ts';
 import { reject } from '../contract.ts';
 import { nearest, UsageError } from '../errors.ts';
 import { contractName, kernelName, parseContractName, parseKernelName, type Kernel } from '../name.ts';
@@ -13,7 +13,8 @@ export function kernelOf(name: string, arch: string): Kernel {
     if (name.includes('__')) kernel = parseKernelName(name);
     else {
       const contract = parseContractName(name);
-      kernel = { contract, arch: parseArchs(arch, () => [])[0]!, tile: defaultTile(contract.op) };
+      const [target] = parseArchs(arch, () => []) as [Arch];
+      kernel = { contract, arch: target, tile: defaultTile(contract, target) };
     }
   } catch (error) {
     if (error instanceof UsageError) throw error;

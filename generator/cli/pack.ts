@@ -1,13 +1,13 @@
 // gen pack: what goes to machines that have neither Node nor network.
 import type { Argv, CommandModule } from 'yargs';
 import { UsageError } from '../errors.ts';
-import { benchOptions, gridOf, kernelsToBench } from './bench-options.ts';
+import { benchOptions, planOf } from './bench-options.ts';
 import type { Global } from './commands.ts';
 import { note, outJson, progress } from './print.ts';
 
 const options = <T>(y: Argv<T>) =>
   benchOptions(y)
-    .option('arch', { type: 'string', requiresArg: true, default: 'sm80,sm90', describe: 'architectures with commas' })
+    .option('arch', { type: 'string', requiresArg: true, describe: 'architectures with commas (default: sm80,sm90; of sheets sm90)' })
     .option('measure', { type: 'boolean', default: false, describe: 'kernels, runner source and requests: "sh measure.sh" there writes records for "gen bench --records"' })
     .option('sms', { type: 'number', requiresArg: true, describe: 'multiprocessors of the GPU, for --splits auto (default: 132, H100 and H200)' })
     .option('emulated', { type: 'boolean', default: false, describe: 'kernels for the emulated driver: to try a pack without a GPU' })
@@ -19,16 +19,18 @@ async function run(argv: PackArguments): Promise<void> {
   if (!argv.measure) throw new UsageError('gen pack: only measuring packs are built yet', 'gen pack --measure --out DIR');
   const { sms } = argv;
   if (sms !== undefined && !(Number.isInteger(sms) && sms >= 1)) throw new UsageError(`--sms takes a whole number from 1, not ${sms}`, 'leave --sms out for 132');
-  const kernels = await kernelsToBench(argv);
-  const grid = gridOf(argv);
+  const plan = await planOf(argv, { sheet: 'sm90', other: 'sm80,sm90' });
+  for (const words of plan.left) note(argv, `left out: ${words}`);
+  const { kernelsOfCases, USUAL_SMS } = await import('../../tuner/bench-plan.ts');
+  const groups = plan.groups(sms ?? USUAL_SMS);
   const { packMeasure } = await import('../../tuner/measure-pack.ts');
   const line = progress(argv, 'packing');
+  const count = kernelsOfCases(groups.flat()).length;
   let done = 0;
   const packed = await packMeasure(argv.out, {
-    kernels, grid, emulated: argv.emulated,
-    ...(sms === undefined ? {} : { sms }),
+    groups, emulated: argv.emulated,
     ...(argv.samples === undefined ? {} : { samples: argv.samples }),
-    onStep: (what) => line.step(++done, kernels.length, what),
+    onStep: (what) => line.step(++done, Math.max(done, count), what),
   }).finally(() => line.end());
   if (argv.json) outJson({ out: argv.out, ...packed });
   note(argv, `${argv.out}: ${packed.requests} requests; run "sh measure.sh" there, then "gen bench --records records.jsonl" here`);

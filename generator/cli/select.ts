@@ -3,13 +3,13 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Argv } from 'yargs';
-import { ARCHS, parseArchs, type Arch } from '../arch.ts';
+import { ARCHS, parseArchs } from '../arch.ts';
 import { AXES, type Contract } from '../contract.ts';
 import { InputError, nearest, UsageError } from '../errors.ts';
 import { contractName, kernelName, type Kernel } from '../name.ts';
 import { PRESETS, presetOf } from '../presets.ts';
 import { contractsOf, dtypeOf, parseRecipe, rejectRecipe, setAxis, type Dtype, type Recipe } from '../recipe.ts';
-import { kernelsOf, SHIPPED_ARCHS, shippedContracts } from '../ship.ts';
+import { kernelsOf, kernelsToShip, SHIPPED_ARCHS, shippedContracts, shippedKernels } from '../ship.ts';
 import { misfit } from '../tile.ts';
 import { kernelOf } from './names.ts';
 
@@ -38,7 +38,7 @@ export const recipeOptions = <T>(y: Argv<T>) =>
 /** The options that choose kernels. */
 export const kernelOptions = <T>(y: Argv<T>) =>
   recipeOptions(y)
-    .option('arch', { type: 'string', requiresArg: true, default: 'sm80', describe: `architectures with commas, or native: ${ARCHS.map((a) => a.name).join(', ')}` })
+    .option('arch', { type: 'string', requiresArg: true, describe: `architectures with commas, or native: ${ARCHS.map((a) => a.name).join(', ')} (default: ${SHIPPED_ARCHS.join(', ')}, where tiles differ)` })
     .option('only', { type: 'string', requiresArg: true, describe: 'kernels whose name, or contract, matches this glob' })
     .option('out', { type: 'string', requiresArg: true, describe: 'write to this folder, whatever is selected, instead of generated/' });
 
@@ -90,23 +90,41 @@ export interface Selection {
   readonly family: readonly Kernel[];
 }
 
-/** The kernels that the options select. Throws UsageError for what cannot be written where it would go. */
-export async function selectKernels(options: RecipeOptions & { arch: string; only?: string | undefined; out?: string | undefined }): Promise<Selection> {
-  const native = options.arch.includes('native') ? await (await import('../../tuner/device.ts')).nativeCapabilities() : [];
-  const archs: readonly Arch[] = parseArchs(options.arch, () => native);
-  const chosen = recipesOf(options);
+interface KernelOptions extends RecipeOptions {
+  arch?: string | undefined;
+  only?: string | undefined;
+  out?: string | undefined;
+}
+
+/** The kernels of `contracts` on the architectures that the options name: all of them for a folder of the user's, what is committed of them for generated/. */
+async function kernelsOn(contracts: readonly Contract[], { arch, out }: KernelOptions, committed: ReadonlySet<string>): Promise<Kernel[]> {
+  if (arch === undefined) return kernelsToShip(contracts);
+  const native = arch.includes('native') ? await (await import('../../tuner/device.ts')).nativeCapabilities() : [];
+  const all = kernelsOf(contracts, parseArchs(arch, () => native));
+  if (out !== undefined) return all;
   const shipped = shippedContracts();
+  const served = (kernel: Kernel): boolean => SHIPPED_ARCHS.includes(kernel.arch.name) && shipped.has(contractName(kernel.contract)); // by an older one's PTX
+  const kernels = all.filter((kernel) => committed.has(kernelName(kernel)) || !served(kernel));
+  if (kernels.length === 0) throw new UsageError(`--arch ${arch}: no kernel is committed for it`, `leave --arch out, or add --out DIR; ${SHIPPED_ARCHS[0]} serves newer ones`);
+  return kernels;
+}
+
+/** The kernels that the options select. Throws UsageError for what cannot be written where it would go. */
+export async function selectKernels(options: KernelOptions): Promise<Selection> {
+  const chosen = recipesOf(options);
   const contracts = new Map<string, Contract>();
-  if (chosen.length === 0) for (const [name, { contract }] of shipped) contracts.set(name, contract);
+  if (chosen.length === 0) for (const [name, { contract }] of shippedContracts()) contracts.set(name, contract);
   for (const { recipe, headDims, dtype } of chosen) {
     for (const contract of headDims.flatMap((d) => contractsOf(recipe, d, dtype))) contracts.set(contractName(contract), contract);
   }
 
-  const all = kernelsOf([...contracts.values()], archs);
+  const committed = shippedKernels();
+  const names = new Set(committed.map(kernelName));
+  const all = await kernelsOn([...contracts.values()], options, names);
   const glob = options.only === undefined ? undefined : globOf(options.only);
   const kernels = all.filter((kernel) => !glob || glob.test(kernelName(kernel)) || glob.test(contractName(kernel.contract)));
   // A whole name means that kernel, committed or not: the command in a stamp works for every file.
-  if (kernels.length === 0 && !/[*?]/.test(options.only!)) kernels.push(kernelOf(options.only!, archs[0]!.name));
+  if (kernels.length === 0 && !/[*?]/.test(options.only!)) kernels.push(kernelOf(options.only!, options.arch === undefined ? SHIPPED_ARCHS[0]! : all[0]!.arch.name));
   if (kernels.length === 0) {
     const near = nearest(options.only!, all.flatMap((kernel) => [kernelName(kernel), contractName(kernel.contract)]));
     throw new UsageError(`--only ${options.only}: no kernel matches`, near.length > 0 ? `did you mean ${near[0]}?` : '"gen list" names what is offered; quote the glob');
@@ -119,8 +137,7 @@ export async function selectKernels(options: RecipeOptions & { arch: string; onl
   const recipes = chosen.length > 0 ? chosen.map(({ recipe }) => recipe) : [...PRESETS.values()];
   if (options.out === '') throw new UsageError('--out is empty', 'name a folder');
   if (options.out !== undefined) return { kernels, recipes, out: resolve(options.out), family: kernels };
-  const foreign = kernels.find(({ contract, arch }) => !SHIPPED_ARCHS.includes(arch.name) || !shipped.has(contractName(contract)));
+  const foreign = kernels.find((kernel) => !names.has(kernelName(kernel)));
   if (foreign) throw new UsageError(`${kernelName(foreign)} is not one of the committed kernels (generator/ship.ts)`, 'add --out DIR to write it elsewhere');
-  const family = kernelsOf([...shipped.values()].map(({ contract }) => contract), archs);
-  return { kernels, recipes, out: GENERATED, family };
+  return { kernels, recipes, out: GENERATED, family: committed };
 }

@@ -2,23 +2,27 @@
 import type { CommandModule } from 'yargs';
 import { paramStruct, structLayout } from '../abi.ts';
 import { isCacheContract } from '../contract.ts';
+import { UsageError } from '../errors.ts';
 import { gridOfTile } from '../launch.ts';
 import { layoutOf } from '../manifest.ts';
 import { contractName, kernelName, sourcePath, type Kernel } from '../name.ts';
 import { sharedBytes } from '../shared.ts';
 import { shippedKernels } from '../ship.ts';
 import { renderKernel } from '../source.ts';
-import { threadsOf } from '../tile.ts';
+import { algorithmOf, threadsOf } from '../tile.ts';
 import { readBuild } from '../../tuner/build.ts';
 import type { Global } from './commands.ts';
 import { kernelOf } from './names.ts';
 import { out, outJson } from './print.ts';
 import { GENERATED } from './select.ts';
+import { costFacts, parseShapes, printCost } from './show-cost.ts';
 
 interface ShowOptions extends Global {
   name: string;
   arch: string;
   source: boolean;
+  cost: boolean;
+  shape?: string[] | undefined;
 }
 
 async function describe(kernel: Kernel) {
@@ -31,12 +35,13 @@ async function describe(kernel: Kernel) {
     kernel: name,
     contract: { name: contractName(contract), ...contract },
     arch: arch.name,
+    ...(contract.op === 'decode' ? { algorithm: algorithmOf(tile) } : {}),
     tile,
     shipped: shippedKernels().some((k) => kernelName(k) === name),
     source: `generated/${sourcePath(kernel)}`,
     threads: threadsOf(tile),
     dynamicShared: sharedBytes(contract, tile),
-    grid: gridOfTile(contract.op, tile),
+    grid: gridOfTile(contract, tile),
     ...(isCacheContract(contract) ? { layout: layoutOf(contract) } : {}),
     params: { struct: struct.name, bytes, fields: struct.fields.map(({ name: field, type }, i) => ({ name: field, type, offset: offsets[i]! })) },
     build: built ?? null,
@@ -54,10 +59,17 @@ export const show: CommandModule<object, ShowOptions> = {
       .positional('name', { type: 'string', demandOption: true, describe: 'kernel or contract' })
       .option('arch', { type: 'string', default: 'sm80', requiresArg: true, describe: "architecture, for a contract's name" })
       .option('source', { type: 'boolean', default: false, describe: 'print its source instead' })
+      .option('cost', { type: 'boolean', default: false, describe: 'print where its time goes instead: an analytic model of decode' })
+      .option('shape', { type: 'string', array: true, nargs: 1, requiresArg: true, describe: 'BATCHxTOKENS for --cost, 16x32K (default: those that decode is judged by)' })
       .strict() as never,
-  handler: async ({ name, arch, source, json }) => {
+  handler: async ({ name, arch, source, cost, shape, json }) => {
     const kernel = kernelOf(name, arch);
+    if (shape && !cost) throw new UsageError('--shape goes with --cost', 'add --cost, or leave --shape out');
     if (source) return out(renderKernel(kernel));
+    if (cost) {
+      const costs = costFacts(kernel, parseShapes(shape ?? []));
+      return json ? outJson(costs) : out(printCost(costs));
+    }
     const facts = await describe(kernel);
     if (json) return outJson(facts);
     const { params, layout, build } = facts;

@@ -3,14 +3,18 @@
 #
 #   sh measure.sh               writes records.jsonl here; read it elsewhere with "gen bench --records records.jsonl"
 #
-# OUT=FILE      where the records go; the runner is built beside it, so that this folder may be read-only
+# Run again, it goes on with what records.jsonl has no answer for, after ceilings and baseline, which each run measures itself.
+# OUT=FILE      where the records go, or a folder for records.jsonl; the runner is built beside it, so that this folder may be read-only
 # LIMIT=N       start nothing new after N seconds; what matters most comes first
+# ONLY=REGEX    only checks and measurements whose request matches (awk): a kernel, a tile, a shape
+# CHECKS=0      no checks before the measurements
 # REQUEST_S=N   seconds that one request may take on average (45); eight share one process
 # ANTKV_DRIVER  another libcuda.so.1, for example an emulated one
 # CXX, PYTHON   other programs than g++ and python3
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 out=${OUT:-$here/records.jsonl}
+if [ -d "$out" ]; then out=$out/records.jsonl; fi
 mkdir -p "$(dirname "$out")" || exit 3
 work=$(cd "$(dirname "$out")" && pwd)
 out=$work/$(basename "$out")
@@ -20,7 +24,8 @@ elapsed() { echo $(($(date +%s) - began)); }
 say() { echo "measure: $*" >&2; }
 
 runner=$work/antkv-runner
-if [ ! -x "$runner" ]; then
+# Built before this pack was: not of its sources.
+if [ ! -x "$runner" ] || [ -n "$(find harness generated -newer "$runner" -print | head -n 1)" ]; then
   say "building the runner"
   objects=$work/objects.$$
   mkdir -p "$objects"
@@ -32,31 +37,39 @@ fi
 driver=${ANTKV_DRIVER:-libcuda.so.1}
 
 part=$work/part.$$
-trap 'rm -f "$part"' EXIT
-cat pack.json >"$out"
-total=$(wc -l <requests.jsonl)
+todo=$work/todo.$$
+trap 'rm -f "$part" "$todo"' EXIT
+if [ -f "$out" ] && [ "$(head -n 1 "$out")" = "$(cat pack.json)" ]; then say "going on with $out"; else cat pack.json >"$out"; fi
+# Info and ceilings always; of the rest what has no answer yet and is wanted.
+awk -v only="${ONLY:-}" -v checks="${CHECKS:-1}" '
+  NR == FNR { if (match($0, /^."id":[0-9]+/)) done[substr($0, 7, RLENGTH - 6)] = 1; next }
+  /"cmd":"(info|ceilings)"/ { print; next }
+  /"cmd":"check"/ && checks == "0" { next }
+  { match($0, /^."id":[0-9]+/); if (!(substr($0, 7, RLENGTH - 6) in done) && $0 ~ only) print }' "$out" requests.jsonl >"$todo"
+total=$(wc -l <"$todo")
 next=1
 # Requests go to one process until it is lost (a crash, a hang, a fatal error of the driver); then the next process goes on behind the lost request.
 while [ "$next" -le "$total" ]; do
-  if [ -n "${LIMIT:-}" ] && [ "$(elapsed)" -ge "$LIMIT" ]; then say "LIMIT reached: requests $next to $total were not run"; break; fi
+  if [ -n "${LIMIT:-}" ] && [ "$(elapsed)" -ge "$LIMIT" ]; then say "LIMIT reached: $((total - next + 1)) requests of $total were not run; run again for them"; break; fi
   last=$((next + 7))
-  sed -n "$next,${last}p" requests.jsonl | timeout -k 5 "$((8 * ${REQUEST_S:-45}))" "$runner" --driver "$driver" | awk '{ print } /"fatal":true/ { exit }' >"$part"
+  sed -n "$next,${last}p" "$todo" | timeout -k 5 "$((8 * ${REQUEST_S:-45}))" "$runner" --driver "$driver" | awk '{ print } /"fatal":true/ { exit }' >"$part"
   answered=$(wc -l <"$part")
   cat "$part" >>"$out"
-  asked=$(sed -n "$next,${last}p" requests.jsonl | wc -l)
+  asked=$(sed -n "$next,${last}p" "$todo" | wc -l)
+  first=$next
   next=$((next + answered))
   if [ "$answered" -lt "$asked" ] && ! grep -q '"fatal":true' "$part"; then
     # The runner says on stderr what it misses; without an answer to its very first request nothing else will work.
     if [ "$next" -eq 1 ]; then say "the runner does not start; fix: install the NVIDIA driver, or set ANTKV_DRIVER"; exit 3; fi
-    echo "{\"id\":$(sed -n "${next}p" requests.jsonl | sed 's/.*"id":\([0-9]*\).*/\1/'),\"error\":\"the runner crashed or hung\",\"kind\":\"runner\",\"fatal\":true}" >>"$out"
+    echo "{\"id\":$(sed -n "${next}p" "$todo" | sed 's/.*"id":\([0-9]*\).*/\1/'),\"error\":\"the runner crashed or hung\",\"kind\":\"runner\",\"fatal\":true}" >>"$out"
     next=$((next + 1))
   fi
   say "$((next - 1)) of $total, $(elapsed) s"
   # The baseline early, right after the first chunk (ceilings and checks): LIMIT must not cut it off.
-  if [ -z "${baseline:-}" ]; then
-    baseline=done
-    timeout -k 5 240 "${PYTHON:-python3}" baseline.py >"$part" || say "no FP16 baseline from PyTorch (no Python, or it failed)"
+  if [ "$first" -eq 1 ]; then
+    timeout -k 5 300 "${PYTHON:-python3}" baseline.py --shapes @baseline.json --limit 240 >"$part" || say "no FP16 baseline from PyTorch (no Python, or it failed)"
     cat "$part" >>"$out"
+    say "baseline: $(wc -l <"$part") rows, $(elapsed) s"
   fi
 done
 say "$(wc -l <"$out") records in $out, $(elapsed) s"

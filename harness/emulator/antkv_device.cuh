@@ -42,6 +42,14 @@ template <class T>
 constexpr bool movable() {
   return sizeof(T) <= 16 && (sizeof(T) & (sizeof(T) - 1)) == 0 && __is_trivially_copyable(T);
 }
+/// A load through the read-only path: its bytes must not be written by this launch.
+template <class T>
+inline __attribute__((always_inline)) T load_once(const T* p, const char* file, int line) {
+  check_global(p, sizeof(T), Access::once, file, line);
+  T value;
+  memcpy(&value, static_cast<const void*>(p), sizeof(T));
+  return value;
+}
 /// Gives `value` to the other lanes and returns what lane `from` gave.
 template <class T>
 inline T exchange(T value, int from, const char* file, int line) {
@@ -133,6 +141,23 @@ __device__ __forceinline__ uint32_t atomic_add_shared(uint32_t* p, uint32_t valu
   memcpy(p, &value, 4);
   return old;
 }
+__device__ __forceinline__ uint32_t atomic_add_global(uint32_t* p, uint32_t value, ANTKV_HERE) {
+  antkv_emu::check_global(p, 4, antkv_emu::Access::atomic, file, line);
+  uint32_t old;
+  memcpy(&old, p, 4);
+  value += old;
+  memcpy(p, &value, 4);
+  return old;
+}
+/// Fibres see each other's stores at once; the race checks want to know (driver/order.h).
+__device__ __forceinline__ void grid_fence() { antkv_emu::machine->grid_fence(); }
+template <class T>
+__device__ __forceinline__ T load_global_coherent(const T* p, ANTKV_HERE) {
+  return load_global(p, file, line);
+}
+__device__ __forceinline__ uint32_t load_global_once(const uint32_t* p, ANTKV_HERE) { return antkv_emu::load_once(p, file, line); }
+__device__ __forceinline__ bytes8 load_global_once(const bytes8* p, ANTKV_HERE) { return antkv_emu::load_once(p, file, line); }
+__device__ __forceinline__ bytes16 load_global_once(const bytes16* p, ANTKV_HERE) { return antkv_emu::load_once(p, file, line); }
 
 /// The bytes arrive in copy_async_wait and not before; until then the destination is poison.
 __device__ __forceinline__ void copy_async(void* to_shared, const void* from_global, bool valid, ANTKV_HERE) {
@@ -173,6 +198,18 @@ __device__ __forceinline__ void mma_16x8x16(float (&d)[4], const uint32_t (&a)[4
   antkv_emu::MmaArgs args{d, a, b};
   antkv_emu::machine->arrive(antkv_emu::Collective::mma, &args, file, line);
 }
+__device__ __forceinline__ void mma_16x8x32_s8u8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], ANTKV_HERE) {
+  antkv_emu::ByteMmaArgs args{d, a, b};
+  antkv_emu::machine->arrive(antkv_emu::Collective::mma_s8u8, &args, file, line);
+}
+__device__ __forceinline__ void mma_16x8x32_s8u8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const int (&c)[4], ANTKV_HERE) {
+  memcpy(d, c, sizeof d);
+  mma_16x8x32_s8u8(d, a, b, file, line);
+}
+__device__ __forceinline__ void mma_16x8x32_s8s8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], ANTKV_HERE) {
+  antkv_emu::ByteMmaArgs args{d, a, b};
+  antkv_emu::machine->arrive(antkv_emu::Collective::mma_s8s8, &args, file, line);
+}
 __device__ __forceinline__ void load_matrix_x4(uint32_t (&r)[4], const void* row, ANTKV_HERE) {
   antkv_emu::LoadMatrixArgs args{r, row};
   antkv_emu::machine->arrive(antkv_emu::Collective::load_matrix, &args, file, line);
@@ -201,6 +238,39 @@ __device__ __forceinline__ void sine_cosine_fast(float x, float& sine, float& co
   sine = sinf(x);
   cosine = cosf(x);
 }
+__device__ __forceinline__ uint32_t dot_bytes(uint32_t a, uint32_t b, uint32_t c) {
+  for (int i = 0; i < 32; i += 8) c += (a >> i & 255) * (b >> i & 255);
+  return c;
+}
+/// prmt's default mode: bit 3 of a nibble replicates the sign of the byte that it names.
+__device__ __forceinline__ uint32_t permute_bytes(uint32_t low, uint32_t high, uint32_t selector) {
+  const uint64_t from = uint64_t(high) << 32 | low;
+  uint32_t to = 0;
+  for (int i = 0; i < 4; i++) {
+    const uint32_t nibble = selector >> 4 * i & 15;
+    const uint32_t byte = uint32_t(from >> 8 * (nibble & 7)) & 255;
+    to |= (nibble & 8 ? (byte >> 7) * 255 : byte) << 8 * i;
+  }
+  return to;
+}
+__device__ __forceinline__ uint32_t pack_halves(float lo, float hi) { return uint32_t(antkv_emu::float_to_half(lo)) | uint32_t(antkv_emu::float_to_half(hi)) << 16; }
+__device__ __forceinline__ uint32_t add_halves(uint32_t a, uint32_t b) {
+  return uint32_t(antkv_emu::add_half(uint16_t(a), uint16_t(b))) | uint32_t(antkv_emu::add_half(uint16_t(a >> 16), uint16_t(b >> 16))) << 16;
+}
+__device__ __forceinline__ uint32_t multiply_halves(uint32_t a, uint32_t b) {
+  return uint32_t(antkv_emu::multiply_half(uint16_t(a), uint16_t(b))) | uint32_t(antkv_emu::multiply_half(uint16_t(a >> 16), uint16_t(b >> 16))) << 16;
+}
+__device__ __forceinline__ uint32_t fused_multiply_add_halves(uint32_t a, uint32_t b, uint32_t c) {
+  return uint32_t(antkv_emu::fused_multiply_add_half(uint16_t(a), uint16_t(b), uint16_t(c))) |
+         uint32_t(antkv_emu::fused_multiply_add_half(uint16_t(a >> 16), uint16_t(b >> 16), uint16_t(c >> 16))) << 16;
+}
+__device__ __forceinline__ uint32_t negate_halves(uint32_t a) { return a ^ 0x80008000u; }
+/// A shuffle on the device, so all lanes of the warp must come here too.
+__device__ __forceinline__ uint32_t opaque(uint32_t x, ANTKV_HERE) {
+  antkv_emu::machine->arrive(antkv_emu::Collective::shuffle, nullptr, file, line);
+  return x;
+}
+__device__ __forceinline__ float float_of_bits(uint32_t x) { return antkv_emu::float_of(x); }
 __device__ __forceinline__ float minus_infinity() { return antkv_emu::float_of(0xff800000u); }
 __device__ __forceinline__ uint32_t float_bits(float x) { return antkv_emu::bits_of(x); }
 __device__ __forceinline__ int count_bits(uint32_t x) { return __builtin_popcount(x); }

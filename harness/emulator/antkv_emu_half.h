@@ -39,4 +39,30 @@ inline uint16_t float_to_half(float x) {
   return uint16_t(sign | ((u + 0xc8000fffu + ((u >> 13) & 1)) >> 13));                    // exponent bias 127 -> 15, rounding carries into it
 }
 
+/// The same from double: for results that fp32 cannot hold exactly, so that they are rounded once.
+inline uint16_t double_to_half(double x) {
+  uint64_t u;
+  memcpy(&u, &x, 8);
+  const uint16_t sign = uint16_t(u >> 48 & 0x8000u);
+  u &= ~0ull >> 1;
+  if (u > 0x7ffull << 52) return 0x7fff;
+  if (u >= 1039ull << 52) return uint16_t(sign | 0x7c00u);  // 65536 and more
+  if (u < 1009ull << 52) {                                  // below 2^-14: an ulp of 2^28 + x is 2^-24
+    double size;
+    memcpy(&size, &u, 8);
+    size += 0x1p28;
+    memcpy(&u, &size, 8);
+    return uint16_t(sign | uint16_t(u - (1051ull << 52)));
+  }
+  return uint16_t(sign | uint16_t((u - (1008ull << 52) + (1ull << 41) - 1 + (u >> 42 & 1)) >> 42));
+}
+
+// Sums and products of halves, rounded once. Doubles hold sums and products of two halves exactly. a * b + c may need more than 53 bits, but then
+// one of the two is so much the smaller that the sum is not near the middle of two halves (or overflows): rounding twice makes no difference.
+inline uint16_t add_half(uint16_t a, uint16_t b) { return double_to_half(double(half_to_float(a)) + double(half_to_float(b))); }
+inline uint16_t multiply_half(uint16_t a, uint16_t b) { return double_to_half(double(half_to_float(a)) * double(half_to_float(b))); }
+inline uint16_t fused_multiply_add_half(uint16_t a, uint16_t b, uint16_t c) {
+  return double_to_half(double(half_to_float(a)) * double(half_to_float(b)) + double(half_to_float(c)));
+}
+
 }  // namespace antkv_emu

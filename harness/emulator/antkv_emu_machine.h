@@ -7,18 +7,23 @@
 namespace antkv_emu {
 
 /// Raised whenever Machine, Image or the meaning of a field changes: a kernel built for another number is refused.
-constexpr uint32_t kMachineVersion = 1;
+constexpr uint32_t kMachineVersion = 2;
 constexpr int kWarp = 32;
 
 /// Everything that all lanes of a warp do together. Names for reports: collective_name().
-enum class Collective : uint32_t { shuffle, ballot, warp_barrier, block_barrier, mma, load_matrix, load_matrix_transposed, transpose_matrix, warp_index };
-constexpr int kCollectives = 9;
+enum class Collective : uint32_t { shuffle, ballot, warp_barrier, block_barrier, mma, load_matrix, load_matrix_transposed, transpose_matrix, warp_index, mma_s8u8, mma_s8s8 };
+constexpr int kCollectives = 11;
 
-/// How memory is touched. `copy` is the shared or the global side of copy_async.
-enum class Access : uint32_t { load, store, atomic, copy, matrix };
+/// How memory is touched. `copy` is the shared or the global side of copy_async; `once` a load that never sees what this launch writes.
+enum class Access : uint32_t { load, store, atomic, copy, matrix, once };
 
 struct MmaArgs {
   float* d;
+  const uint32_t* a;
+  const uint32_t* b;
+};
+struct ByteMmaArgs {
+  int* d;
   const uint32_t* a;
   const uint32_t* b;
 };
@@ -53,6 +58,7 @@ struct Machine {
   /// Report an access that failed the inline test; these end the launch and do not return.
   [[noreturn]] void (*bad_shared)(const void*, uint32_t bytes, Access, const char* file, int line);
   [[noreturn]] void (*bad_global)(const void*, uint32_t bytes, Access, const char* file, int line);
+  void (*grid_fence)();
   void (*copy_async)(void* to, const void* from, bool valid, const char* file, int line);
   void (*copy_async_commit)();
   void (*copy_async_wait)(int pending);

@@ -57,7 +57,7 @@ struct Decode {
       return;
     }
     coded_token(c.format, kb, vb, key.block, head, key.token % p.page_size, k, v);
-    if (c.pre && rotated) rope.rotate(k, double(value_or(p.first_pos, b, 0)) + key.token);
+    if (c.format.pre && rotated) rope.rotate(k, double(value_or(p.first_pos, b, 0)) + key.token);
   }
 
   void attend(int b, int head, Attention& result) const;

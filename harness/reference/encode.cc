@@ -52,8 +52,8 @@ Encoding reference_encode(const Contract& c, const antkv_encode_params& p) {
       for (int token = first; token < first + count; token++) {
         EncodedToken t{b, head, token, false, {}, {}, {}, {}};
         input(token, t.k, t.v);
-        if (c.pre && !p.keys_unrotated) rope.unrotate(t.k.data(), double(first_pos) + token);
-        if (!c.pre && p.keys_unrotated) rope.rotate(t.k.data(), double(first_pos) + token);
+        if (c.format.pre && !p.keys_unrotated) rope.unrotate(t.k.data(), double(first_pos) + token);
+        if (!c.format.pre && p.keys_unrotated) rope.rotate(t.k.data(), double(first_pos) + token);
         t.k_code = nearest(kb, head, t.k);
         t.v_code = nearest(vb, head, t.v);
         if (p.keep_bitmap) t.kept = p.keep_bitmap[(int64_t(b) * p.kv_heads + head) * p.keep_words + token / 32] >> token % 32 & 1;

@@ -1,5 +1,7 @@
 // Coded pages, codebooks and anchor pages as values: where a token lies and what it says.
 #pragma once
+#include <algorithm>
+#include <initializer_list>
 #include <vector>
 
 #include "antkv_format.h"
@@ -61,31 +63,34 @@ struct Codebooks {
   const double* centroid(int head, int chunk, uint32_t entry) const {
     return &values[((int64_t(head) * chunks() + chunk) * entries() + entry) * codec.channels];
   }
-  /// A stored row as a head vector: looked up, or exact halves.
-  void row(const uint8_t* stored, int head, double* out) const {
-    if (codec.exact) return read_halves(stored, head_dim, out);
-    for (int chunk = 0; chunk < chunks(); chunk++) {
-      const double* c = centroid(head, chunk, antkv_read_code(stored, codec, chunk));
-      for (int i = 0; i < codec.channels; i++) out[chunk * codec.channels + i] = c[i];
-    }
-  }
 };
+
+/// One side of token `i` (0 ... 15) of the unit at `unit` as a head vector: looked up, or exact halves; no gain.
+inline void stored_row(const antkv_format& f, int side, const Codebooks& book, const uint8_t* unit, int i, int head, double* out) {
+  const int channels = book.codec.channels;
+  if (book.codec.exact) return read_halves(unit + antkv_side_offset(f, side) + i * antkv_row_bytes(book.codec, f.head_dim), f.head_dim, out);
+  for (int chunk = 0; chunk < book.chunks(); chunk++) {
+    const double* c = book.centroid(head, chunk, antkv_read_code(f, side, unit, i, chunk));
+    std::copy(c, c + channels, out + chunk * channels);
+  }
+}
+
+/// The gain of token `i` of the unit at `unit`, 1 if that side of the format has none.
+inline double stored_gain(const antkv_format& f, int side, const uint8_t* unit, int i) {
+  double gain = 1;
+  if (side == ANTKV_KEYS ? f.k_gain : f.v_gain) read_halves(unit + antkv_gain_offset(f, side, i), 1, &gain);
+  return gain;
+}
 
 /// K and V of token slot `slot` of a page block, gains applied, K not rotated.
 inline void coded_token(const antkv_format& f, const Codebooks& kb, const Codebooks& vb, const uint8_t* block, int head, int slot, double* k, double* v) {
-  const antkv_unit u = antkv_unit_layout(f);
-  const uint8_t* unit = block + slot / ANTKV_UNIT_TOKENS * u.bytes;
+  const uint8_t* unit = block + slot / ANTKV_UNIT_TOKENS * antkv_unit_layout(f).bytes;
   const int i = slot % ANTKV_UNIT_TOKENS;
-  kb.row(unit + i * u.k_row, head, k);
-  vb.row(unit + u.v + i * u.v_row, head, v);
-  double gain;
-  if (f.k_gain) {
-    read_halves(unit + u.k_gain + 2 * i, 1, &gain);
-    for (int c = 0; c < f.head_dim; c++) k[c] *= gain;
-  }
-  if (f.v_gain) {
-    read_halves(unit + u.v_gain + 2 * i, 1, &gain);
-    for (int c = 0; c < f.head_dim; c++) v[c] *= gain;
+  for (const int side : {ANTKV_KEYS, ANTKV_VALUES}) {
+    double* row = side == ANTKV_KEYS ? k : v;
+    stored_row(f, side, side == ANTKV_KEYS ? kb : vb, unit, i, head, row);
+    const double gain = stored_gain(f, side, unit, i);
+    for (int c = 0; c < f.head_dim; c++) row[c] *= gain;
   }
 }
 

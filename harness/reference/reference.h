@@ -12,8 +12,6 @@ namespace reference {
 /// What a kernel computes (generator/contract.ts).
 struct Contract {
   antkv_format format{};
-  /// Keys are coded before RoPE.
-  bool pre = false;
   /// score: form "exact" instead of "column".
   bool exact_form = false;
 };

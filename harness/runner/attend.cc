@@ -82,7 +82,7 @@ void bind_pages(Params<P>& p, Memory& memory, const Attend& a, State& s, const s
   p.bind(&P::block_table, memory.add("block_table", table));
   if (!f.k.exact) p.bind(&P::k_codebook, memory.add("k_codebook", std::vector<char>(a.k_codebook.begin(), a.k_codebook.end())));
   if (!f.v.exact) p.bind(&P::v_codebook, memory.add("v_codebook", std::vector<char>(a.v_codebook.begin(), a.v_codebook.end())));
-  if (a.encode.contract.pre) p.bind(&P::inv_freq, memory.add("inv_freq", a.inv_freq));
+  if (a.encode.contract.format.pre) p.bind(&P::inv_freq, memory.add("inv_freq", a.inv_freq));
   p->max_anchor_pages = anchor_pages;
   if (anchor_pages > 0) {
     std::vector<int32_t> pages(size_t(batch) * anchor_pages);  // every row of the batch shares the same anchor pages
@@ -218,8 +218,8 @@ void run_encode(Launcher& launcher, const Attend& a, State& s) {
   for (const auto& t : reference::reference_encode(a.encode.contract, p.host).tokens) {
     const int slot = t.token % a.page_size, i = slot % ANTKV_UNIT_TOKENS;
     const uint8_t* unit = &s.pages[s.table[t.token / a.page_size] * p->page_stride + t.head * p->page_head_stride + slot / ANTKV_UNIT_TOKENS * u.bytes];
-    for (size_t c = 0; c < t.k_code.size(); c++, codes++) equal += antkv_read_code(unit + i * u.k_row, f.k, int(c)) == t.k_code[c];
-    for (size_t c = 0; c < t.v_code.size(); c++, codes++) equal += antkv_read_code(unit + u.v + i * u.v_row, f.v, int(c)) == t.v_code[c];
+    for (size_t c = 0; c < t.k_code.size(); c++, codes++) equal += antkv_read_code(f, ANTKV_KEYS, unit, i, int(c)) == t.k_code[c];
+    for (size_t c = 0; c < t.v_code.size(); c++, codes++) equal += antkv_read_code(f, ANTKV_VALUES, unit, i, int(c)) == t.v_code[c];
   }
   s.agreement.set("codes_equal", codes ? double(equal) / double(codes) : 1.0);
 }

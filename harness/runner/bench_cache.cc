@@ -9,26 +9,27 @@ namespace runner {
 
 using reference::to_half;
 
-constexpr size_t kBlock = 32 * kMiB;  // of random bytes made on the host; the device repeats them
+constexpr size_t kBlock = 8 * kMiB;  // of random bytes made on the host, which takes tens of milliseconds; the device repeats them
 
-BenchShape BenchShape::read_plain(const Json& shape) {
+BenchShape BenchShape::read_plain(const Json& shape, bool empty) {
   BenchShape s{};
   s.batch = bounded(shape, "batch", 1, 1, 65535);
   s.kv_heads = bounded(shape, "kv_heads", 8, 1, 1024);
   s.q_heads = bounded(shape, "q_heads", 4 * s.kv_heads, 1, 4096);
   if (s.q_heads % s.kv_heads || s.q_heads / s.kv_heads > 16) throw RequestError("q_heads must be 1 to 16 times kv_heads");
   s.kv_len = per_sequence(shape, "lens", s.batch);
-  const int tokens = bounded(shape, "tokens", s.kv_len.empty() ? 0 : s.kv_len[0], 1, 1 << 24);
+  const int tokens = bounded(shape, "tokens", s.kv_len.empty() ? 0 : s.most_tokens(), 1, 1 << 24);
   if (s.kv_len.empty()) s.kv_len.assign(s.batch, tokens);
   for (int n : s.kv_len) {
-    if (n < 1 || n > 1 << 24) throw RequestError("lens must be 1 to 2^24");
+    if (n < 0 || n > 1 << 24) throw RequestError("lens must be 0 to 2^24, at least one of them 1 or more");
+    if (n == 0 && !empty) throw RequestError("lens must be 1 or more: only decode has sequences of no tokens");
   }
   if (s.tokens() > INT32_MAX) throw RequestError("more than 2^31 tokens in all: row and page indices are int32");
   return s;
 }
 
 BenchShape BenchShape::read(const Json& shape, const reference::Contract& contract, bool attends) {
-  BenchShape s = read_plain(shape);
+  BenchShape s = read_plain(shape, attends);
   const antkv_format& f = contract.format;
   if (f.head_dim <= 0) throw RequestError("the kernel reference lacks head_dim");
   const bool exact = f.k.exact && f.v.exact;
@@ -40,10 +41,14 @@ BenchShape BenchShape::read(const Json& shape, const reference::Contract& contra
     s.window = bounded(shape, "window", exact ? 0 : 128, 0, 1 << 16);
     s.q_len = bounded(shape, "q_len", 1, 1, 16);
     s.splits = bounded(shape, "splits", 1, 1, 1024);
+    s.spread = shape.boolean("spread", false);
+    const std::string merge = shape.string("merge", "combine");
+    if (merge != "last" && merge != "combine") throw RequestError("merge must be \"last\" or \"combine\"");
+    s.merges = merge == "last";
   }
   if (exact && (s.window || s.anchor_permille)) throw RequestError("exact recipes have neither window nor anchors: leave both out, or 0");
   for (int n : s.kv_len) {
-    if (n < s.q_len) throw RequestError("a sequence is shorter than q_len");
+    if (n && n < s.q_len) throw RequestError("a sequence is shorter than q_len");
   }
   return s;
 }
@@ -55,7 +60,7 @@ Json BenchShape::json() const {
   Json json = Json::object();
   json.set("batch", batch).set("q_heads", q_heads).set("kv_heads", kv_heads).set("tokens", most_tokens());
   if (page_size) json.set("page_size", page_size).set("anchor_permille", anchor_permille).set("codes", codes);
-  if (splits) json.set("window", window).set("q_len", q_len).set("splits", splits);
+  if (splits) json.set("window", window).set("q_len", q_len).set("splits", splits).set("spread", spread).set("merge", merges ? "last" : "combine");
   if (std::any_of(kv_len.begin(), kv_len.end(), [&](int n) { return n != kv_len[0]; })) {
     Json lens = Json::array();
     for (int n : kv_len) lens.push(n);
@@ -104,13 +109,16 @@ void Content::choose_codes(const std::string& distribution, antkv_codec codec, s
   }
 }
 
-void Content::codes(uint8_t* row, antkv_codec codec, int chunks, const std::vector<uint16_t>& table) {
+void Content::codes(uint8_t* unit, const antkv_format& f, int side, const std::vector<uint16_t>& table) {
+  const antkv_codec codec = antkv_side_codec(f, side);
+  const int chunks = antkv_chunks(codec, f.head_dim);
   uint64_t bits = 0;
-  for (int chunk = 0; chunk < chunks; chunk++, bits >>= 16) {
-    if (chunk % 4 == 0) bits = random.bits();
+  for (int at = 0; at < ANTKV_UNIT_TOKENS * chunks; at++, bits >>= 16) {
+    if (at % 4 == 0) bits = random.bits();
     const uint16_t code = table[bits & 0xffff];
-    if (codec.bits == 8) row[chunk] = uint8_t(code);  // what antkv_write_code does bit by bit
-    else antkv_write_code(row, codec, chunk, code);
+    // All are drawn alike, so their order in the unit does not matter: no need of the slower antkv_write_code.
+    if (codec.bits == 8) unit[antkv_side_offset(f, side) + at] = uint8_t(code);
+    else antkv_write_code(f, side, unit, at / chunks, at % chunks, code);
   }
 }
 
@@ -229,20 +237,19 @@ void BenchCache::fill_pages() {
   content_.choose_codes(shape_.codes, f.k, k_codes);
   content_.choose_codes(shape_.codes, f.v, v_codes);
   for (auto& gain : gains) gain = to_half(1 + 0.1 * content_.random.gauss());
-  const auto row = [&](uint8_t* to, antkv_codec codec, const std::vector<uint16_t>& table) {
-    if (codec.exact) content_.gaussian(to, 2 * size_t(f.head_dim));
-    else content_.codes(to, codec, antkv_chunks(codec, f.head_dim), table);
+  const auto fill = [&](uint8_t* unit, int side, const std::vector<uint16_t>& table) {
+    const antkv_codec codec = antkv_side_codec(f, side);
+    if (codec.exact) content_.gaussian(unit + antkv_side_offset(f, side), ANTKV_UNIT_TOKENS * size_t(antkv_row_bytes(codec, f.head_dim)));
+    else content_.codes(unit, f, side, table);
+    for (int i = 0; i < ANTKV_UNIT_TOKENS && (side == ANTKV_KEYS ? f.k_gain : f.v_gain); i++)
+      std::memcpy(unit + antkv_gain_offset(f, side, i), &gains[content_.random.bits() % gains.size()], 2);
   };
   for (int page = 0; page < block_pages_; page++) {
     for (int head = 0; head < shape_.kv_heads; head++) {
       uint8_t* at = block.data() + page * page_stride_ + head * head_stride_;
-      for (int slot = 0; slot < shape_.page_size; slot++) {
-        uint8_t* unit = at + slot / ANTKV_UNIT_TOKENS * u.bytes;
-        const int i = slot % ANTKV_UNIT_TOKENS;
-        row(unit + i * u.k_row, f.k, k_codes);
-        row(unit + u.v + i * u.v_row, f.v, v_codes);
-        if (f.k_gain) std::memcpy(unit + u.k_gain + 2 * i, &gains[content_.random.bits() % gains.size()], 2);
-        if (f.v_gain) std::memcpy(unit + u.v_gain + 2 * i, &gains[content_.random.bits() % gains.size()], 2);
+      for (int unit = 0; unit < shape_.page_size / ANTKV_UNIT_TOKENS; unit++) {
+        fill(at + unit * u.bytes, ANTKV_KEYS, k_codes);
+        fill(at + unit * u.bytes, ANTKV_VALUES, v_codes);
       }
       for (int slot : marked_[page][head]) at[antkv_bitmap_offset(f, shape_.page_size) + slot / 8] |= uint8_t(1 << slot % 8);
     }

@@ -8,15 +8,16 @@ namespace runner {
 /// The shape of a bench request (README.md, "bench").
 struct BenchShape {
   int batch, q_heads, kv_heads;
-  std::vector<int32_t> kv_len;                            ///< [batch]
+  std::vector<int32_t> kv_len;                            ///< [batch]; 0, decode only: a row of the batch that no sequence uses
   int page_size, anchor_permille;                         // ops on a cache
   std::string codes;
   int window, q_len, splits;                              // decode
+  bool spread = false, merges = false;                    // decode; merges: the last CTA does
 
   /// `attends`: the shape of decode, not of encode or unpack.
   static BenchShape read(const Json& shape, const reference::Contract& contract, bool attends);
-  /// Only what ops without a cache need: batch, tokens, heads.
-  static BenchShape read_plain(const Json& shape);
+  /// Only what ops without a cache need: batch, tokens, heads. `empty`: sequences of no tokens are taken.
+  static BenchShape read_plain(const Json& shape, bool empty = false);
   int ratio() const { return q_heads / kv_heads; }
   int most_tokens() const;
   int64_t tokens() const;  ///< of all sequences
@@ -32,7 +33,8 @@ class Content {
   std::vector<uint8_t> gaussian_block(size_t bytes);
   /// The distribution of codes: "uniform", "zipf" (entry of rank r with probability ~ 1/(r + 1)), "equal". Throws RequestError.
   void choose_codes(const std::string& distribution, antkv_codec codec, std::vector<uint16_t>& table);
-  void codes(uint8_t* row, antkv_codec codec, int chunks, const std::vector<uint16_t>& table);
+  /// Fills one coded side of the unit at `unit` with codes drawn from `table`.
+  void codes(uint8_t* unit, const antkv_format& f, int side, const std::vector<uint16_t>& table);
   Random& random;
 
  private:
@@ -123,7 +125,7 @@ void BenchCache::bind(ArenaParams<P>& p) const {
   p.bind(&P::block_table, arena_, block_table_at_);
   if (!format().k.exact) p.bind(&P::k_codebook, arena_, k_codebook_);
   if (!format().v.exact) p.bind(&P::v_codebook, arena_, v_codebook_);
-  if (contract_.pre) p.bind(&P::inv_freq, arena_, inv_freq_);
+  if (contract_.format.pre) p.bind(&P::inv_freq, arena_, inv_freq_);
   if (max_anchor_pages_ > 0) p.bind(&P::anchors, arena_, anchors_at_), p.bind(&P::anchor_table, arena_, anchor_table_at_);
   p.bind(&P::state_slot, arena_, state_slot_);
   p->page_stride = page_stride_;

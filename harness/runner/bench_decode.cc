@@ -31,12 +31,15 @@ struct Decode {
   BenchCache cache;
   ArenaParams<P> p;
   ArenaParams<antkv_combine_params> c;
-  size_t q, out, lse, ring_k = 0, ring_v = 0, coded_len, kv_len, cu_q, partial_o = 0, partial_lse = 0;
+  size_t q, out, lse, ring_k = 0, ring_v = 0, coded_len, kv_len, cu_q, partial_o = 0, partial_lse = 0, counters = 0;
   int64_t head_bytes, row_bytes, ring_bytes;
 
   Decode(const Gpu& gpu, Random& random, const Kernel& kernel, const BenchShape& shape)
       : arena(gpu), workspace(gpu), content(random), shape(shape), kernel(kernel), cache(arena, content, kernel.contract, shape, coded_lengths(shape)) {}
   int d() const { return kernel.contract.format.head_dim; }
+  /// Launches combine after decode.
+  bool combines() const { return shape.splits > 1 && !shape.merges; }
+  size_t counter_bytes() const { return size_t(shape.batch) * shape.kv_heads * size_t(ceil_div(int64_t(shape.q_len) * shape.ratio(), kernel.columns)) * 4; }
 };
 
 void place(Decode& x) {
@@ -45,6 +48,7 @@ void place(Decode& x) {
   x.cache.bind(x.p);
   p.segments = s.window ? 7 : 3;
   p.splits = s.splits;
+  p.spread = s.spread;
   p.q_heads = s.q_heads;
   p.rows = s.batch * s.q_len;
   p.max_q_len = s.q_len;
@@ -84,6 +88,7 @@ void place(Decode& x) {
   x.partial_lse = x.workspace.place(columns * 4);
   x.p.bind(&P::partial_o, x.workspace, x.partial_o, true);
   x.p.bind(&P::partial_lse, x.workspace, x.partial_lse, true);
+  if (s.merges) x.p.bind(&P::counters, x.workspace, x.counters = x.workspace.place(x.counter_bytes()), true);
   x.c.bind(&antkv_combine_params::partial_o, x.workspace, x.partial_o, true);
   x.c.bind(&antkv_combine_params::partial_lse, x.workspace, x.partial_lse, true);
 }
@@ -103,6 +108,7 @@ void fill(Decode& x) {
   x.arena.fill(x.out, kPoison, size_t(p.rows * x.row_bytes));
   x.arena.fill(x.lse, kPoison, size_t(p.rows) * x.shape.q_heads * 4);
   if (x.workspace.bytes()) x.workspace.fill(0, kPoison, x.workspace.bytes());
+  if (x.counters) x.workspace.fill(x.counters, 0, x.counter_bytes());  // once, as in a runtime
   x.arena.replicate();
 }
 
@@ -160,19 +166,31 @@ void check(Decode& x, Random& random, BenchCheck& found) {
   x.arena.read(0, x.lse, lse.data(), lse.size() * 4);
   int64_t unsound = 0;
   for (size_t i = 0; i < out.size(); i += 2) unsound += (out[i + 1] & 0x7c) == 0x7c;  // exponent of infinities and NaN
-  for (float value : lse) unsound += !std::isfinite(value);
+  // A sequence of no tokens has LSE -inf.
+  for (size_t i = 0; i < lse.size(); i++) unsound += s.kv_len[i / (size_t(s.q_len) * s.q_heads)] ? !std::isfinite(lse[i]) : lse[i] != -INFINITY;
   found.fault_unless(unsound == 0, std::to_string(unsound) + " outputs are not finite, or were never written");
   found.fault_unless(x.arena.copies_agree(x.out, out.size()) && x.arena.copies_agree(x.lse, lse.size() * 4), "copies with equal data gave different outputs");
+
+  if (x.counters) {
+    std::vector<uint32_t> counters(x.counter_bytes() / 4);
+    x.workspace.read(0, x.counters, counters.data(), x.counter_bytes());
+    found.fault_unless(std::all_of(counters.begin(), counters.end(), [](uint32_t n) { return n == 0; }), "decode left counters that are not 0");
+  }
 
   Agreement agreement;
   int heads = 0;
   const auto one = [&](int b, int head) { compare(x, b, head, out, lse, agreement), heads++; };
+  const auto draw = [&] {  // a sequence with tokens: the shape has at least one
+    int b = random.below(s.batch);
+    while (s.kv_len[b] == 0) b = random.below(s.batch);
+    return b;
+  };
   if (s.tokens() <= kFullCheckTokens) {
     found.kind = "full";
     for (int b = 0; b < s.batch; b++) {
       for (int head = 0; head < s.kv_heads; head++) one(b, head);
     }
-  } else if (const int b = random.below(s.batch); s.kv_len[b] <= kMostCheckTokens) {
+  } else if (const int b = draw(); s.kv_len[b] <= kMostCheckTokens) {
     found.kind = "one head";
     one(b, random.below(s.kv_heads));
   } else {
@@ -192,16 +210,15 @@ Json bench_decode(const Gpu& gpu, const Json& request) {
   Bench bench(gpu, request);
   const Kernel kernel = Kernel::read(request.at("kernel"), "decode");
   const BenchShape shape = BenchShape::read(request.at("shape"), kernel.contract, true);
-  // With one split combine has nothing to do; a sweep over splits may name it all the same.
+  // With one split, or where the last CTA merges, combine has nothing to do; a sweep may name it all the same.
   const bool named = request.has("combine") && !request.at("combine").is_null();
-  if (shape.splits > 1 && !named) throw RequestError("several splits need \"combine\"");
+  if (shape.splits > 1 && !shape.merges && !named) throw RequestError("several splits need \"combine\", or \"merge\": \"last\"");
   const Kernel combine = named ? Kernel::read(request.at("combine"), "combine") : Kernel{};
   request.refuse_unread();
 
   const CUfunction decode = gpu.launcher.load(kernel);
-  const CUfunction merge = shape.splits > 1 ? gpu.launcher.load(combine) : nullptr;
-
   Decode x(gpu, bench.random, kernel, shape);
+  const CUfunction merge = x.combines() ? gpu.launcher.load(combine) : nullptr;
   place(x);
   const auto bytes = useful_bytes(x);
   const std::string what = "decode of " + std::to_string(shape.batch) + " x " + std::to_string(shape.most_tokens()) + " tokens";

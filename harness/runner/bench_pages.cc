@@ -116,12 +116,12 @@ Json bench_encode(const Gpu& gpu, const Json& request) {
       const int slot = t.token % shape.page_size;
       const uint8_t* block = slice.pages.data() + t.token / shape.page_size * slice.page_stride;
       const uint8_t* unit = block + slot / ANTKV_UNIT_TOKENS * u.bytes;
-      const uint8_t *k_row = unit + slot % ANTKV_UNIT_TOKENS * u.k_row, *v_row = unit + u.v + slot % ANTKV_UNIT_TOKENS * u.v_row;
-      for (int i = 0; i < antkv_chunks(f.k, f.head_dim); i++, codes++) equal += antkv_read_code(k_row, f.k, i) == t.k_code[i];
-      for (int i = 0; i < antkv_chunks(f.v, f.head_dim); i++, codes++) equal += antkv_read_code(v_row, f.v, i) == t.v_code[i];
+      const int n = slot % ANTKV_UNIT_TOKENS;
+      for (int i = 0; i < antkv_chunks(f.k, f.head_dim); i++, codes++) equal += antkv_read_code(f, ANTKV_KEYS, unit, n, i) == t.k_code[i];
+      for (int i = 0; i < antkv_chunks(f.v, f.head_dim); i++, codes++) equal += antkv_read_code(f, ANTKV_VALUES, unit, n, i) == t.v_code[i];
       const size_t at = size_t(t.token - run.first) * size_t(rows.row_bytes) + size_t(run.head * rows.head_bytes);
-      if (f.k.exact) wrong_rows += std::memcmp(k_row, k.data() + at, size_t(u.k_row)) != 0;
-      if (f.v.exact) wrong_rows += std::memcmp(v_row, v.data() + at, size_t(u.v_row)) != 0;
+      if (f.k.exact) wrong_rows += std::memcmp(unit + n * u.k_row, k.data() + at, size_t(u.k_row)) != 0;
+      if (f.v.exact) wrong_rows += std::memcmp(unit + u.v + n * u.v_row, v.data() + at, size_t(u.v_row)) != 0;
       if (!f.k.exact || !f.v.exact) wrong_bits += reference::anchor_bit(f, block, slot, shape.page_size) != std::binary_search(kept.begin(), kept.end(), t.token);
     }
     found.detail.set("codes", codes).set("equal", equal);

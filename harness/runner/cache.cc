@@ -122,7 +122,7 @@ Cache::Cache(Memory& memory, Random& random, const reference::Contract& contract
   state_slot = &memory.add("state_slot", slot_of);
   k_codebook = make_codebook(memory, random, "k_codebook", f.k, f.head_dim, shape.kv_heads);
   v_codebook = make_codebook(memory, random, "v_codebook", f.v, f.head_dim, shape.kv_heads);
-  if (contract.pre) {
+  if (contract.format.pre) {
     std::vector<float> frequencies(shape.rotary_dim / 2);
     for (size_t i = 0; i < frequencies.size(); i++) frequencies[i] = float(std::pow(shape.theta, -2.0 * double(i) / shape.rotary_dim));
     inv_freq = &memory.add("inv_freq", frequencies);
@@ -213,14 +213,17 @@ void Cache::fill(Random& random, const std::vector<std::vector<bool>>& kept) {
   const int64_t values = (f.k.exact + f.v.exact) * int64_t(d) * shape.kv_heads * std::accumulate(shape.tokens.begin(), shape.tokens.end(), int64_t(0));
   std::vector<uint16_t> drawn(values > 1 << 24 ? 1 << 20 : 0);
   gaussian_halves(random, drawn.data(), int(drawn.size()));
-  const auto row = [&](uint8_t* to, antkv_codec codec, int token) {
-    if (codec.exact && !drawn.empty()) std::memcpy(to, &drawn[size_t(random.below(int64_t(drawn.size()) - d))], 2 * size_t(d));
-    else if (codec.exact) gaussian_halves(random, to, d);
+  const auto row = [&](uint8_t* unit, int side, int token) {
+    const antkv_codec codec = antkv_side_codec(f, side);
+    const int i = token % ANTKV_UNIT_TOKENS;
+    uint8_t* exact = unit + antkv_side_offset(f, side) + i * antkv_row_bytes(codec, d);
+    if (codec.exact && !drawn.empty()) std::memcpy(exact, &drawn[size_t(random.below(int64_t(drawn.size()) - d))], 2 * size_t(d));
+    else if (codec.exact) gaussian_halves(random, exact, d);
     if (codec.exact) return;
     for (int chunk = 0; chunk < antkv_chunks(codec, d); chunk++) {
       // Both ends of the range are always there.
       const uint32_t code = token == 0 ? (chunk % 2 ? antkv_entries(codec) - 1 : 0) : uint32_t(random.below(antkv_entries(codec)));
-      antkv_write_code(to, codec, chunk, code);
+      antkv_write_code(f, side, unit, i, chunk, code);
     }
   };
   for (int b = 0; b < shape.batch; b++) {
@@ -231,11 +234,11 @@ void Cache::fill(Random& random, const std::vector<std::vector<bool>>& kept) {
         uint8_t* block = this->block(b, head, token);
         const int slot = token % shape.page_size, i = slot % ANTKV_UNIT_TOKENS;
         uint8_t* unit = block + slot / ANTKV_UNIT_TOKENS * u.bytes;
-        row(unit + i * u.k_row, f.k, token);
-        row(unit + u.v + i * u.v_row, f.v, token);
+        row(unit, ANTKV_KEYS, token);
+        row(unit, ANTKV_VALUES, token);
         const uint16_t gains[] = {to_half(1 + 0.1 * random.gauss()), to_half(1 + 0.1 * random.gauss())};
-        if (f.k_gain) std::memcpy(unit + u.k_gain + 2 * i, &gains[0], 2);
-        if (f.v_gain) std::memcpy(unit + u.v_gain + 2 * i, &gains[1], 2);
+        if (f.k_gain) std::memcpy(unit + antkv_gain_offset(f, ANTKV_KEYS, i), &gains[0], 2);
+        if (f.v_gain) std::memcpy(unit + antkv_gain_offset(f, ANTKV_VALUES, i), &gains[1], 2);
         if (f.k.exact && f.v.exact) continue;
         uint8_t& bits = block[antkv_bitmap_offset(f, shape.page_size) + slot / 8];
         bits = uint8_t((bits & ~(1 << slot % 8)) | chosen[token] << slot % 8);

@@ -16,7 +16,7 @@ Json check_combine(Launcher& launcher, const Json& request) {
   const int d = kernel.contract.format.head_dim, pad = bounded(shape, "pad", 0, 0, 4096);
   p.rows = bounded(shape, "rows", 1, 1, 1 << 20);
   p.q_heads = bounded(shape, "q_heads", 1, 1, 4096);
-  p.splits = bounded(shape, "splits", 1, 1, 64);
+  p.splits = bounded(shape, "splits", 1, 1, 1024);
   p.ring_rows = bounded(shape, "ring_rows", 0, 0, 1 << 16);
   const int empty_permille = bounded(shape, "empty_permille", 0, 0, 1000);
   const double lse_std = shape.number("lse_std", 3);

@@ -60,8 +60,9 @@ void make_ring(Decode& x, Random& random, const Cache& cache, int d) {
   x.p.bind(&antkv_decode_params::ring_v, v);
 }
 
-/// Turns the last query row of one sequence towards one of its coded keys, which then scores 60 more than before: the softmax must not overflow.
-void add_peak(Decode& x, Random& random, Cache& cache, const reference::Contract& contract) {
+/// Turns the last query row of one sequence towards one of its coded keys, which then scores `nats` more than before: the softmax must not overflow, and what is
+/// far below the largest score must not be lost.
+void add_peak(Decode& x, Random& random, Cache& cache, const reference::Contract& contract, double nats) {
   const auto& p = x.p.host;
   const antkv_format& f = contract.format;
   const int d = f.head_dim, b = random.below(x.shape.batch), head = random.below(x.shape.kv_heads);
@@ -70,8 +71,8 @@ void add_peak(Decode& x, Random& random, Cache& cache, const reference::Contract
   const reference::Codebooks kb(f.k, d, x.shape.kv_heads, p.k_codebook), vb(f.v, d, x.shape.kv_heads, p.v_codebook);
   std::vector<double> k(d), v(d), q(d);
   reference::coded_token(f, kb, vb, cache.block(b, head, token), head, token % p.page_size, k.data(), v.data());
-  if (contract.pre) reference::rope_of(p).rotate(k.data(), double(value_or(p.first_pos, b, 0)) + token);
-  const double step = 60 / (double(p.scale) * reference::dot(k.data(), k.data(), d));
+  if (contract.format.pre) reference::rope_of(p).rotate(k.data(), double(value_or(p.first_pos, b, 0)) + token);
+  const double step = nats / (double(p.scale) * reference::dot(k.data(), k.data(), d));
   const int q_head = head * (p.q_heads / p.kv_heads) + random.below(p.q_heads / p.kv_heads);
   auto* at = reinterpret_cast<uint16_t*>(x.q->host.data() + (x.cu_q[b + 1] - 1) * p.q_row_stride + q_head * p.q_head_stride);
   reference::read_halves(at, d, q.data());
@@ -101,11 +102,25 @@ void make_queries(Decode& x, Random& random, const Json& shape, int d) {
   p.scale = float(1 / std::sqrt(double(d)));
 }
 
-void make_outputs(Decode& x, const Json& shape, int d) {
+/// Whether splits are left for combine to merge.
+bool leaves_parts(const antkv_decode_params& p) { return p.splits > 1 && !p.counters; }
+
+void make_outputs(Decode& x, const Json& shape, const Kernel& kernel) {
   auto& p = x.p.host;
   auto& c = x.c.host;
+  const int d = kernel.contract.format.head_dim;
   const int64_t columns = int64_t(p.rows) * p.q_heads;
-  p.splits = bounded(shape, "splits", 1, 1, 64);
+  p.splits = bounded(shape, "splits", 1, 1, 1024);
+  p.spread = shape.boolean("spread", false);
+  const std::string merge = shape.string("merge", "combine");
+  if (merge != "last" && merge != "combine") throw RequestError("merge must be \"last\" or \"combine\"");
+  if (merge == "last") {
+    // Not reset between the two runs: a launch that leaves a counter other than zero is found out by its fault, and by the next one's output.
+    const int64_t lines = p.kv_heads * ceil_div(int64_t(p.max_q_len) * (p.q_heads / p.kv_heads), kernel.columns);
+    Buffer& counters = x.memory.add("counters", std::vector<uint32_t>(size_t(p.batch * lines), 0));
+    counters.kept = true;
+    x.p.bind(&antkv_decode_params::counters, counters);
+  }
   p.out_head_stride = 2 * d + x.shape.pad;
   p.out_row_stride = p.q_heads * p.out_head_stride + x.shape.pad;
   x.out = &x.memory.add("out", size_t(p.rows * p.out_row_stride));
@@ -125,6 +140,8 @@ void make_outputs(Decode& x, const Json& shape, int d) {
     x.partial_o->workspace = x.partial_lse->workspace = true;
     x.p.bind(&antkv_decode_params::partial_o, *x.partial_o);
     x.p.bind(&antkv_decode_params::partial_lse, *x.partial_lse);
+  }
+  if (leaves_parts(p)) {
     x.c.bind(&antkv_combine_params::partial_o, *x.partial_o);
     x.c.bind(&antkv_combine_params::partial_lse, *x.partial_lse);
   }
@@ -193,17 +210,17 @@ Json check_decode(Launcher& launcher, const Json& request) {
   p.segments = bounded(shape, "segments", p.ring_rows > 0 ? 7 : 3, 0, 7);
   if (p.ring_rows > 0) make_ring(x, random, cache, d);
   make_queries(x, random, shape, d);
-  make_outputs(x, shape, d);
-  if (shape.boolean("peak", false)) add_peak(x, random, cache, kernel.contract);
+  make_outputs(x, shape, kernel);
+  if (const double nats = shape.number("sink", shape.boolean("peak", false) ? 60 : 0); nats > 0) add_peak(x, random, cache, kernel.contract, nats);
 
-  const bool splits = p.splits > 1;
-  const Kernel combine = splits || request.has("combine") ? Kernel::read(request.at("combine"), "combine") : Kernel{};
+  const bool parts = leaves_parts(p);
+  const Kernel combine = parts || request.has("combine") ? Kernel::read(request.at("combine"), "combine") : Kernel{};
   Report report("decode", request);
   report.read_tolerance(request);
   request.refuse_unread();
-  // With one split combine only turns raw ring scores into mass, from the LSE that decode wrote.
+  // Where decode has merged, combine only turns raw ring scores into mass, from the LSE that decode wrote.
   const bool combines = !combine.name.empty();
-  if (combines && !splits && !x.lse) throw RequestError("combine after one split needs \"lse\"");
+  if (combines && !parts && !x.lse) throw RequestError("combine after a merged decode needs \"lse\"");
   report.run_twice(x.memory, [&] {
     double ms = launcher.launch(kernel, x.p);
     if (combines) ms += launcher.launch(combine, x.c);

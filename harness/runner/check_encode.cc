@@ -108,17 +108,19 @@ double doubt(const double* v, const double* a, const double* b, int channels, co
   return sum;
 }
 
-void compare_codes(Encode& x, const reference::Codebooks& book, int head, const uint8_t* row, const std::vector<double>& v, const std::vector<uint32_t>& want, bool rounded) {
+/// Token `i` of one side of the unit at `unit` against what the reference chose.
+void compare_codes(Encode& x, const antkv_format& f, int side, const reference::Codebooks& book, int head, const uint8_t* unit, int i, const std::vector<double>& v,
+                   const std::vector<uint32_t>& want, bool rounded) {
   const int channels = book.codec.channels;
   double largest = 0;
   for (double value : v) largest = std::max(largest, std::fabs(value));
   const std::vector<double> blur(channels, rounded ? std::ldexp(largest, -10) : 0);
   for (int chunk = 0; chunk < book.chunks(); chunk++, x.codes++) {
-    const uint32_t got = antkv_read_code(row, book.codec, chunk);
+    const uint32_t got = antkv_read_code(f, side, unit, i, chunk);
     if (got == want[chunk]) continue;
     const double *a = book.centroid(head, chunk, got), *b = book.centroid(head, chunk, want[chunk]), *at = &v[chunk * channels];
     double difference = 0;  // of x.c - |c|^2/2
-    for (int i = 0; i < channels; i++) difference += at[i] * (b[i] - a[i]) - (b[i] * b[i] - a[i] * a[i]) / 2;
+    for (int c = 0; c < channels; c++) difference += at[c] * (b[c] - a[c]) - (b[c] * b[c] - a[c] * a[c]) / 2;
     if (difference <= doubt(at, a, b, channels, blur.data())) x.ties++;
     else x.wrong_codes++;
   }
@@ -133,17 +135,17 @@ void compare_token(Encode& x, Cache& cache, const reference::Codebooks& kb, cons
   const int slot = t.token % x.shape.page_size, i = slot % ANTKV_UNIT_TOKENS;
   const uint8_t* block = cache.pages->result.data() + (cache.block(t.batch, t.head, t.token) - cache.pages->host.data());
   const uint8_t* unit = block + slot / ANTKV_UNIT_TOKENS * u.bytes;
-  for (const bool key : {true, false}) {
+  for (const int side : {ANTKV_KEYS, ANTKV_VALUES}) {
+    const bool key = side == ANTKV_KEYS;
     const auto& book = key ? kb : vb;
     const auto& exact = key ? t.k : t.v;
-    const uint8_t* row = unit + (key ? i * u.k_row : u.v + i * u.v_row);
     std::vector<double> decoded(f.head_dim);
-    book.row(row, t.head, decoded.data());
+    reference::stored_row(f, side, book, unit, i, t.head, decoded.data());
     if (book.codec.exact) x.wrong_rows += decoded != exact;
-    else compare_codes(x, book, t.head, row, exact, key ? t.k_code : t.v_code, key && cache.contract.pre);
+    else compare_codes(x, f, side, book, t.head, unit, i, exact, key ? t.k_code : t.v_code, key && f.pre);
     if (!(key ? f.k_gain : f.v_gain)) continue;
     uint16_t gain;
-    std::memcpy(&gain, unit + (key ? u.k_gain : u.v_gain) + 2 * i, 2);
+    std::memcpy(&gain, unit + antkv_gain_offset(f, side, i), 2);
     x.wrong_gains += !near_half(gain, reference::reference_gain(exact, decoded));
   }
   if (!f.k.exact || !f.v.exact) x.wrong_bits += reference::anchor_bit(f, block, slot, x.shape.page_size) != t.kept;
@@ -159,9 +161,14 @@ void compare_tail(Encode& x, Cache& cache, int b, int head) {
   const uint8_t* unit = block + (end - 1) % size / ANTKV_UNIT_TOKENS * u.bytes;
   const auto zeros = [](const uint8_t* at, int64_t bytes) { return std::all_of(at, at + bytes, [](uint8_t byte) { return byte == 0; }); };
   for (int i = (end - 1) % ANTKV_UNIT_TOKENS + 1; i < ANTKV_UNIT_TOKENS; i++) {
-    bool ok = zeros(unit + i * u.k_row, u.k_row) && zeros(unit + u.v + i * u.v_row, u.v_row);
-    if (f.k_gain) ok = ok && zeros(unit + u.k_gain + 2 * i, 2);
-    if (f.v_gain) ok = ok && zeros(unit + u.v_gain + 2 * i, 2);
+    bool ok = true;
+    for (const int side : {ANTKV_KEYS, ANTKV_VALUES}) {
+      const antkv_codec codec = antkv_side_codec(f, side);
+      const int64_t row = antkv_row_bytes(codec, f.head_dim);
+      if (codec.exact) ok = ok && zeros(unit + antkv_side_offset(f, side) + i * row, row);
+      for (int chunk = 0; chunk < antkv_chunks(codec, f.head_dim); chunk++) ok = ok && antkv_read_code(f, side, unit, i, chunk) == 0;
+      if (side == ANTKV_KEYS ? f.k_gain : f.v_gain) ok = ok && zeros(unit + antkv_gain_offset(f, side, i), 2);
+    }
     x.wrong_tail += !ok;
   }
   if (f.k.exact && f.v.exact) return;
@@ -215,7 +222,7 @@ Json check_encode(Launcher& launcher, const Json& request) {
   if (!x.first.empty()) x.p.bind(&P::first_token, x.memory.add("first_token", x.first));
   x.p.bind(&P::cu_tokens, x.memory.add("cu_tokens", x.cu));
   p.keys_unrotated = shape.boolean("keys_unrotated", false);
-  if (p.keys_unrotated && !kernel.contract.pre) throw RequestError("keys_unrotated needs a \"pre\" contract");
+  if (p.keys_unrotated && !kernel.contract.format.pre) throw RequestError("keys_unrotated needs a \"pre\" contract");
   make_input(x, random, f.head_dim);
   if (cache.anchors) make_kept(x, random, kept), make_stale(x, cache);
   allow(x, cache, f);

@@ -30,12 +30,14 @@ Kernel Kernel::read(const Json& json, const std::string& op) {
   if (dtype != "f16") throw RequestError("dtype " + dtype + ": the runner knows f16 only");
   const std::string key = json.string("key", "post"), gain = json.string("gain", "none"), form = json.string("form", "column");
   if (key != "pre" && key != "post") throw RequestError("key must be pre or post");
-  k.contract.pre = key == "pre";
+  f.pre = key == "pre";
   if (gain != "none" && gain != "k" && gain != "v" && gain != "kv") throw RequestError("gain must be none, k, v or kv");
   f.k_gain = gain[0] == 'k';
   f.v_gain = gain == "v" || gain == "kv";
   if (form != "column" && form != "exact") throw RequestError("form \"" + form + "\" has no reference yet");
   k.contract.exact_form = form == "exact";
+  k.columns = int(json.integer("columns", 0));
+  if (op == "decode" && (k.columns < 1 || k.columns > 32)) throw RequestError("columns must be 1 to 32: the query columns of a CTA");
   return k;
 }
 
@@ -52,11 +54,11 @@ antkv_kernel_row Kernel::row() const {
   row.params_bytes = int32_t(params_bytes);
   const antkv_format& f = contract.format;
   row.head_dim = f.head_dim;
-  row.columns = 8;  // generator/contract.ts has no other yet
+  row.columns = columns;
   if (row.op == ANTKV_OP_DECODE || row.op == ANTKV_OP_ENCODE || row.op == ANTKV_OP_UNPACK) {
     row.unit_bytes = int32_t(antkv_unit_layout(f).bytes);
     row.coded = !f.k.exact || !f.v.exact;
-    row.needs = (f.k.exact ? 0 : ANTKV_NEEDS_KEYS) | (f.v.exact ? 0 : ANTKV_NEEDS_VALUES) | (contract.pre ? ANTKV_NEEDS_ROPE : 0);
+    row.needs = (f.k.exact ? 0 : ANTKV_NEEDS_KEYS) | (f.v.exact ? 0 : ANTKV_NEEDS_VALUES) | (f.pre ? ANTKV_NEEDS_ROPE : 0);
   }
   row.needs |= ANTKV_NEEDS_ALWAYS | (contract.exact_form ? ANTKV_NEEDS_EXACT : 0);
   return row;

@@ -19,7 +19,7 @@ struct Grid {
 /// The fields of a kernel reference (README.md).
 struct Kernel {
   std::string name, image, op;
-  int threads = 0, tokens = 0, arch = 0;
+  int threads = 0, tokens = 0, arch = 0, columns = 0;
   size_t shared = 0, params_bytes = 0;
   reference::Contract contract;
 

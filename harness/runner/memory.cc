@@ -28,6 +28,7 @@ void Memory::upload() {
   const std::vector<uint8_t> guard(kGuard, kPoison);
   for (Buffer& b : buffers_) {
     const size_t bytes = b.host.size();
+    if (b.base && b.kept) continue;
     if (!b.base) driver_.check(driver_.cuMemAlloc(&b.base, bytes + 2 * kGuard), "cuMemAlloc of " + std::to_string(bytes) + " B for " + b.name);
     driver_.check(driver_.cuMemcpyHtoD(b.base, guard.data(), kGuard), "cuMemcpyHtoD");
     if (bytes && (poison || !b.workspace)) driver_.check(driver_.cuMemcpyHtoD(b.device(), b.host.data(), bytes), "cuMemcpyHtoD");

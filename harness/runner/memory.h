@@ -21,6 +21,7 @@ struct Buffer {
   /// host and result where the kernel may write; elsewhere every byte must stay.
   std::vector<bool> writable;
   bool workspace = false;  // what one kernel leaves for the next
+  bool kept = false;       // uploaded before the first launch only: every launch leaves it as it found it
 
   CUdeviceptr device() const { return base + kGuard; }
   template <class T>

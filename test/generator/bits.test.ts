@@ -22,7 +22,7 @@ test('codebooks stand beside the bits', () => {
 });
 
 test('what is reserved covers what is used', () => {
-  for (const name of ['antkv-2', 'antkv-1', 'antkv-1-fast', 'f16']) {
+  for (const name of ['antkv-4', 'antkv-2', 'antkv-1', 'antkv-1-fast', 'antkv-0.5', 'f16']) {
     for (const tokens of [1, 100, 192, 193, 4096, 131072]) {
       const { bytes, allocatedBytes } = footprint(presetOf(name), 128, tokens);
       assert.ok(allocatedBytes >= bytes, `${name} at ${tokens}: ${allocatedBytes} < ${bytes}`);

@@ -17,7 +17,7 @@ const REJECTED: [what: string, change: Partial<Contract>, want: RegExp][] = [
   ['exact rows of another type', { v: 'bf16' }, /exact rows are bf16 but the dtype is f16/],
   ['look-up sums before RoPE', { numerics: 'adc8' }, /after RoPE/],
   ['a head dim to come', { headDim: 256 }, /headDim 256: not built yet/],
-  ['a codec to come', { k: '2c8b' }, /k codec 2c8b: not built yet/],
+  ['a codec to come', { k: '16c12b' }, /k codec 16c12b: not built yet/],
   ['columns to come', { columns: 16 }, /columns 16: not built yet/],
   ['a gain to come', { gain: 'kv' }, /gain kv: not built yet/],
   ['softcap to come', { softcap: true }, /softcap true: not built yet/],
@@ -27,7 +27,8 @@ for (const [what, change, want] of REJECTED) test(`rejects ${what}`, () => asser
 
 test('offers what is built', () => {
   assert.equal(reject(good), []);
-  for (const k of ['4c8b', '8c8b', '8c8bq8'] as const) for (const v of ['4c8b', '8c8b', '8c8bq8', 'f16'] as const) assert.equal(reject({ ...good, k, v }), [], `${k} ${v}`);
+  const codecs = ['2c8b', '2c8bq8', '4c8b', '4c8bq8', '8c8b', '8c8bq8', '16c8b', '16c8bq8'] as const;
+  for (const k of codecs) for (const v of [...codecs, 'f16'] as const) assert.equal(reject({ ...good, k, v }), [], `${k} ${v}`);
 });
 
 test('reject never throws, and says nothing twice', () => {

@@ -8,7 +8,7 @@ import { shippedKernels } from '../../generator/ship.ts';
 
 test('a grid is made of fields of the op\'s struct, and of the tile', () => {
   for (const [op, grid] of Object.entries(GRID)) {
-    const fields = [...paramStruct(op).fields.map(({ name }) => name), 'tokens', 'warps', 'ceil'];
+    const fields = [...paramStruct(op).fields.map(({ name }) => name), 'columns', 'tokens', 'warps', 'ceil'];
     for (const word of grid.join(' ').match(/[a-z_]+/g) ?? []) assert.ok(fields.includes(word), `${op}: ${word}`);
   }
 });
@@ -19,8 +19,10 @@ test('every shipped op has a grid, and what is not built says so', () => {
 });
 
 test('a kernel\'s own numbers are filled in', () => {
-  assert.equal(gridOfTile('score', { warps: 4, tokens: 64 }), ['ceil(max_tokens / 64)', 'kv_heads', 'batch']);
-  assert.equal(gridOfTile('combine', { warps: 4 }), ['rows', 'ceil(q_heads / 4)', '1']);
+  assert.equal(gridOfTile({ op: 'score' }, { warps: 4, tokens: 64 }), ['ceil(max_tokens / 64)', 'kv_heads', 'batch']);
+  assert.equal(gridOfTile({ op: 'combine' }, { warps: 4 }), ['rows', 'ceil(q_heads / 4)', '1']);
+  assert.equal(gridOfTile({ op: 'decode', columns: 4 }, { warps: 16 }), ['splits', 'kv_heads * ceil(max_q_len * (q_heads / kv_heads) / 4)', 'spread ? 1 : batch']);
+  assert.throws(() => gridOfTile({ op: 'score' }, { warps: 4 }), /the grid of score needs tokens/);
 });
 
 test.run();

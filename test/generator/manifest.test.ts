@@ -34,7 +34,7 @@ test('every reference in it resolves', () => {
 test('all kernels and the built presets are there', () => {
   assert.equal(Object.keys(manifest.kernels).sort(), kernels.map(kernelName).sort());
   assert.equal(Object.keys(manifest.contracts).sort(), [...new Set(kernels.map(({ contract }) => contractName(contract)))].sort());
-  assert.equal(Object.keys(manifest.recipes), ['antkv-2', 'antkv-1', 'antkv-1-fast', 'f16']);
+  assert.equal(Object.keys(manifest.recipes), ['antkv-4', 'antkv-2', 'antkv-1', 'antkv-1-fast', 'antkv-0.5', 'f16']);
   assert.equal(Object.keys(manifest.recipes['antkv-1']!.contracts), ['64', '128']);
 });
 
@@ -45,6 +45,12 @@ test('versions are those of the one list', () => {
 test('the bytes of a 1-bit cache, by hand', () => {
   const { layout } = manifest.contracts['antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain']!;
   assert.is(layout!.unit.bytes, 16 * (16 + 16 + 2));
+  assert.is(layout!.pageFormat, 'd128_k8c8b_v8c8bq8_pre_gaink');
+  assert.equal(layout!.order, {
+    k: { byLane: true, chunks: 16, piece: 8, turnHigh: 2, turnShift: 1, turnMask: 0, rowSpan: 0 },
+    v: { byLane: true, chunks: 16, piece: 8, turnHigh: 0, turnShift: 0, turnMask: 0, rowSpan: 4 },
+  });
+  assert.equal(manifest.contracts['antkv_decode_d128_kf16_vf16_f16']!.layout!.order, {});
   assert.is(layout!.pageBytes['64'], 4 * 544 + 16);
   assert.is(layout!.anchorPageBytes, 16 * (512 + 4));
   assert.is(layout!.ringRowBytes, 512);

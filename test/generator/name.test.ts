@@ -2,19 +2,22 @@
 import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ARCHS } from '../../generator/arch.ts';
+import { ARCHS, findArch } from '../../generator/arch.ts';
 import { AXES, AXES_OF, contractOf, OPS } from '../../generator/contract.ts';
 import { contractName, kernelName, NAME_LIMIT, parseContractName, parseKernelName } from '../../generator/name.ts';
-import { defaultTile, TILE_FIELDS, type Tile } from '../../generator/tile.ts';
+import { ALGORITHMS, defaultTile, tileFields, type Tile } from '../../generator/tile.ts';
 import { anyContract, anyKernel, everyContract } from './products.ts';
 
 const arch = ARCHS[0]!;
+const DECODE = 'antkv_decode_d128_k8c8b_v8c8bq8_f16';
 
 test('names read as they are documented', () => {
   const cache = { headDim: 128, k: '8c8b', v: '8c8bq8', dtype: 'f16', key: 'pre', gain: 'k' } as const;
   const decode = contractOf('decode', cache);
-  const name = (op: 'decode' | 'combine' | 'score' | 'select' | 'encode', contract = contractOf(op, { ...cache, form: 'exact' })) => kernelName({ contract, arch, tile: defaultTile(op) });
-  assert.is(name('decode'), 'antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t64_s2');
+  const name = (op: 'decode' | 'combine' | 'score' | 'select' | 'encode', contract = contractOf(op, { ...cache, form: 'exact' })) => kernelName({ contract, arch, tile: defaultTile(contract, arch) });
+  assert.is(kernelName({ contract: decode, arch, tile: { warps: 4, tokens: 64, stages: 2 } }), 'antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t64_s2');
+  const fast = { contract: { ...decode, key: 'post', gain: 'none', columns: 4 } as const, arch: findArch('sm90')!, tile: { algorithm: 'lookup', warps: 16, stages: 2, copies: 4 } as const };
+  assert.is(kernelName(fast), 'antkv_decode_d128_k8c8b_v8c8bq8_f16_n4__sm90_lookup_w16_s2_c4');
   assert.is(name('encode'), 'antkv_encode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t32');
   assert.is(name('combine'), 'antkv_combine_d128_f16__sm80_w4');
   assert.is(name('score'), 'antkv_score_d128_f16_exact__sm80_w4_t64');
@@ -75,7 +78,7 @@ test('refusals say where', () => {
     ['antkv_select_', /does not belong/],
   ];
   for (const [name, want] of refusals) assert.throws(() => parseContractName(name), want, name);
-  for (const name of ['antkv_select', 'antkv_select__sm80', 'antkv_select__sm80_w08', 'antkv_select__sm80_t8', 'antkv_select__sm80_w8_t8', 'antkv_select__sm81_w8', 'antkv_select__sm80_w8__x']) {
+  for (const name of ['antkv_select', 'antkv_select__sm80', 'antkv_select__sm80_w08', 'antkv_select__sm80_t8', 'antkv_select__sm80_w8_t8', 'antkv_select__sm81_w8', 'antkv_select__sm80_w8__x', 'antkv_select__sm80_lookup_w8', `${DECODE}__sm80_rows_w4_t64_s2`, `${DECODE}__sm80_lookup_w4_t64_s2`, `${DECODE}__sm80_w16_s2_c4`]) {
     assert.throws(() => parseKernelName(name), /is not a kernel's name/, name);
   }
 });
@@ -88,9 +91,12 @@ test(`no name is longer than ${NAME_LIMIT}`, () => {
       const lengthOf = (value: unknown): number => contractName({ ...contractOf(op, { headDim: 128, k: '8c8b', v: '8c8b', dtype: 'f16' }), [axis]: value }).length;
       longest[axis] = [...AXES[axis]].sort((a, b) => lengthOf(b) - lengthOf(a))[0];
     }
-    const tile = Object.fromEntries(TILE_FIELDS[op].map((field) => [field, { warps: 16, tokens: 1024, stages: 4 }[field]])) as unknown as Tile;
-    const name = kernelName({ contract: longest as never, arch: ARCHS.find(({ name: n }) => n === 'sm103')!, tile });
-    assert.ok(name.length <= NAME_LIMIT, `${name.length}: ${name}`);
+    for (const algorithm of [undefined, ...(ALGORITHMS[op] ?? [])]) {
+      const numbers = Object.fromEntries(tileFields(op, algorithm).map((field) => [field, { warps: 16, tokens: 1024, stages: 4, copies: 4 }[field]]));
+      const tile = { ...(algorithm ? { algorithm } : {}), ...numbers } as unknown as Tile;
+      const name = kernelName({ contract: longest as never, arch: ARCHS.find(({ name: n }) => n === 'sm103')!, tile });
+      assert.ok(name.length <= NAME_LIMIT, `${name.length}: ${name}`);
+    }
   }
 });
 

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { ARCHS } from '../../generator/arch.ts';
 import { AXES, AXES_OF, OPS, type Contract, type Op } from '../../generator/contract.ts';
 import type { Kernel } from '../../generator/name.ts';
-import { TILE_FIELDS, type Tile } from '../../generator/tile.ts';
+import { ALGORITHMS, tileFields, type Tile } from '../../generator/tile.ts';
 
 /** Every contract of `op`, offered or not. */
 export function* everyContract(op: Op): Generator<Contract> {
@@ -26,6 +26,9 @@ export const anyKernel: fc.Arbitrary<Kernel> = anyContract.chain((contract) =>
   fc.record({
     contract: fc.constant(contract),
     arch: fc.constantFrom(...ARCHS),
-    tile: fc.record(Object.fromEntries(TILE_FIELDS[contract.op].map((field) => [field, fc.integer({ min: 1, max: 99999 })])), { noNullPrototype: true }) as unknown as fc.Arbitrary<Tile>,
+    tile: fc.constantFrom(undefined, ...(ALGORITHMS[contract.op] ?? [])).chain((algorithm) => {
+      const fields = Object.fromEntries(tileFields(contract.op, algorithm).map((field) => [field, fc.integer({ min: 1, max: 99999 })]));
+      return fc.record({ ...(algorithm ? { algorithm: fc.constant(algorithm) } : {}), ...fields }, { noNullPrototype: true }) as unknown as fc.Arbitrary<Tile>;
+    }),
   }, { noNullPrototype: true }),
 );

@@ -11,11 +11,12 @@ const one = presetOf('antkv-1');
 test('the presets are those of CACHE.md', () => {
   const rows = [...PRESETS].map(([name, r]) => [name, r.k, r.v, r.key, r.gain, r.window]);
   assert.equal(rows, [
-    ['antkv-4', '2c8b', '2c8b', 'post', 'none', 128],
-    ['antkv-2', '4c8b', '4c8b', 'pre', 'k', 128],
+    ['antkv-4', '2c8bq8', '2c8bq8', 'post', 'none', 128],
+    ['antkv-2', '4c8b', '4c8bq8', 'pre', 'k', 128],
     ['antkv-1', '8c8b', '8c8bq8', 'pre', 'k', 128],
     ['antkv-1-fast', '8c8b', '8c8bq8', 'post', 'k', 128],
     ['antkv-0.75', '16c12b', '16c12b', 'pre', 'k', 128],
+    ['antkv-0.5', '16c8b', '16c8bq8', 'post', 'k', 128],
     ['antkv-0.375', '32c12b', '32c12b', 'post', 'k', 128],
     ['f16', 'f16', 'f16', 'post', 'none', 0],
     ['bf16', 'bf16', 'bf16', 'post', 'none', 0],
@@ -25,7 +26,7 @@ test('the presets are those of CACHE.md', () => {
 
 test('a preset is offered, or refused only because it is not built yet', () => {
   const offered = [...PRESETS].filter(([, recipe]) => rejectRecipe(recipe).length === 0).map(([name]) => name);
-  assert.equal(offered, ['antkv-2', 'antkv-1', 'antkv-1-fast', 'f16']);
+  assert.equal(offered, ['antkv-4', 'antkv-2', 'antkv-1', 'antkv-1-fast', 'antkv-0.5', 'f16']);
   for (const [name, recipe] of PRESETS) for (const why of rejectRecipe(recipe)) assert.match(why, /not built yet/, name);
 });
 
@@ -46,7 +47,7 @@ const REJECTED: [what: string, change: Partial<Recipe>, want: RegExp][] = [
   ['another codebook scope', { scope: 'layer' }, /codebook scope layer: not built yet/],
   ['another policy', { policy: 'saliency' }, /policy saliency: not built yet/],
   ['another score form', { policy: 'mass' }, /form mass: not built yet/],
-  ['a codec to come', { k: '2c8b' }, /k codec 2c8b: not built yet/],
+  ['a codec to come', { k: '16c12b' }, /k codec 16c12b: not built yet/],
   ['keys before RoPE that are exact', { k: 'f16', gain: 'none' }, /needs a coded key/],
 ];
 for (const [what, change, want] of REJECTED) test(`rejects ${what}`, () => assert.match(rejectRecipe({ ...one, ...change }).join('\n'), want));
@@ -60,10 +61,11 @@ test('offers what CACHE.md allows', () => {
 test('a recipe needs its cache, its merge, and what its policy scores with', () => {
   assert.equal(contractsOf(one, 128).map(contractName), [
     'antkv_encode_d128_k8c8b_v8c8bq8_f16_pre_gain', 'antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain', 'antkv_unpack_d128_k8c8b_v8c8bq8_f16_pre_gain',
+    'antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4',
     'antkv_combine_d128_f16', 'antkv_score_d128_f16', 'antkv_select',
   ]);
-  assert.equal(contractsOf({ ...one, policy: 'exact' }, 64).map(contractName)[4], 'antkv_score_d64_f16_exact');
-  assert.equal(contractsOf({ ...one, policy: 'none' }, 128).map(({ op }) => op), ['encode', 'decode', 'unpack', 'combine']);
+  assert.equal(contractsOf({ ...one, policy: 'exact' }, 64).map(contractName)[5], 'antkv_score_d64_f16_exact');
+  assert.equal(contractsOf({ ...one, policy: 'none' }, 128).map(({ op }) => op), ['encode', 'decode', 'unpack', 'decode', 'combine']);
   assert.equal(contractsOf(presetOf('f16'), 128).map(({ op }) => op), ['encode', 'decode', 'unpack', 'combine']);
   assert.is(dtypeOf(presetOf('bf16')), 'bf16');
   assert.is(dtypeOf(one), 'f16');

@@ -3,8 +3,10 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ARCHS, findArch } from '../../generator/arch.ts';
 import { contractOf, type Op } from '../../generator/contract.ts';
+import { parseContractName } from '../../generator/name.ts';
+import { sharedBytes } from '../../generator/shared.ts';
 import { shippedKernels } from '../../generator/ship.ts';
-import { defaultTile, misfit, threadsOf, type Tile } from '../../generator/tile.ts';
+import { algorithmOf, defaultTile, LOOKUP_READY, lookupTile, misfit, threadsOf, type Tile } from '../../generator/tile.ts';
 
 const sm80 = findArch('sm80')!;
 const contract = (op: Op, headDim: 64 | 128 = 128) => contractOf(op, { headDim, k: '8c8b', v: '8c8bq8', dtype: 'f16', key: 'pre', gain: 'k' });
@@ -24,17 +26,63 @@ const MISFITS: [op: Op, tile: Tile, want: RegExp][] = [
   ['encode', { warps: 4, tokens: 32, stages: 2 }, /a tile of encode has warps, tokens/],
   ['score', { warps: 4, tokens: 48 }, /do not split/],
   ['select', { warps: 4, tokens: 16 }, /a tile of select has warps/],
+  ['encode', { algorithm: 'lookup', warps: 4, stages: 2, copies: 4 }, /lookup is one of decode, not of encode/],
+  ['decode', { algorithm: 'lookup', warps: 4, tokens: 64, stages: 2 }, /a tile of decode has warps, stages, copies/],
+  ['decode', { algorithm: 'lookup', warps: 6, stages: 2, copies: 2 }, /6 warps is not 4, 8, 12 or 16/],
+  ['decode', { algorithm: 'lookup', warps: 8, stages: 4, copies: 2 }, /4 stages is not 1 to 3/],
+  ['decode', { algorithm: 'lookup', warps: 8, stages: 2, copies: 3 }, /3 copies is not 1, 2 or 4/],
+  ['decode', { algorithm: 'lookup', warps: 8, stages: 2, copies: 4 }, /236160 B of shared memory, sm80 has 166912/],
 ];
 for (const [op, tile, want] of MISFITS) test(`${op} ${JSON.stringify(tile)} does not fit`, () => assert.match(misfit(contract(op), tile, sm80).join('\n'), want));
 
 test('default tiles fit every shipped contract on every architecture', () => {
-  for (const { contract: shipped } of shippedKernels()) for (const arch of ARCHS) assert.equal(misfit(shipped, defaultTile(shipped.op), arch), [], arch.name);
+  for (const { contract: shipped } of shippedKernels()) for (const arch of ARCHS) assert.equal(misfit(shipped, defaultTile(shipped, arch), arch), [], arch.name);
 });
 
 test('shared memory decides by architecture', () => {
   const tile = { warps: 8, tokens: 256, stages: 4 };
   assert.equal(misfit(contract('decode'), tile, findArch('sm90')!), []);
   assert.match(misfit(contract('decode'), tile, findArch('sm86')!).join(), /sm86 has 101376/);
+});
+
+// sm90, sm80 and sm86 of each; rows of the decode contracts that the project promises speed for, then what does not fit everywhere.
+const LOOKUPS: [contract: string, tiles: readonly (string | undefined)[]][] = [
+  ['d128_k8c8b_v8c8bq8_f16_n4', ['w16 s2 c4', 'w16 s2 c2', undefined]],
+  ['d128_k8c8b_v8c8bq8_f16_pre_gain_n4', ['w12 s2 c4', 'w12 s2 c2', undefined]],
+  ['d128_k4c8b_v4c8bq8_f16_n4', ['w16 s2 c4', 'w16 s2 c2', undefined]],
+  ['d128_k4c8b_v4c8bq8_f16_pre_n4', ['w12 s2 c4', 'w12 s2 c2', undefined]],
+  ['d128_k2c8bq8_v2c8bq8_f16_n4', ['w16 s1 c4', 'w16 s1 c2', undefined]],
+  ['d128_k16c8b_v16c8bq8_f16_n4', ['w16 s2 c4', 'w16 s2 c2', undefined]],
+  ['d128_k4c8b_v4c8bq8_f16', ['w8 s2 c2', undefined, undefined]],
+  ['d64_k8c8b_v8c8bq8_f16_pre_gain_n4', ['w12 s2 c4', 'w12 s2 c4', 'w12 s2 c2']],
+  ['d128_k8c8b_v8c8b_f16_n4', [undefined, undefined, undefined]],
+  ['d128_kf16_vf16_f16', [undefined, undefined, undefined]],
+];
+for (const [words, want] of LOOKUPS) {
+  test(`the look-up tile of ${words}`, () => {
+    const decode = parseContractName(`antkv_decode_${words}`);
+    const tiles = ['sm90', 'sm80', 'sm86'].map((name) => lookupTile(decode, findArch(name)!));
+    assert.equal(tiles.map((tile) => tile && `w${tile.warps} s${tile.stages} c${tile.copies}`), want);
+    for (const tile of tiles) if (tile) assert.is(algorithmOf(tile), 'lookup');
+  });
+}
+
+test('the default is rows until the look-up kernel is ready, and where it does not fit', () => {
+  const decode = parseContractName('antkv_decode_d128_k8c8b_v8c8bq8_f16_n4');
+  assert.is(algorithmOf(defaultTile(decode, findArch('sm90')!)), LOOKUP_READY ? 'lookup' : 'rows');
+  assert.equal(defaultTile(parseContractName('antkv_decode_d128_kf16_vf16_f16'), findArch('sm90')!), { warps: 4, tokens: 64, stages: 2 });
+});
+
+test('shared memory of look-up kernels is tables, results, what the key method keeps, and flags', () => {
+  const bytes = (words: string, tile: Tile): number => sharedBytes(parseContractName(`antkv_decode_${words}`), tile);
+  const tile: Tile = { algorithm: 'lookup', warps: 8, stages: 2, copies: 4 };
+  const result = (4 * 132 + 8) * 4;
+  assert.is(bytes('d128_k8c8b_v8c8bq8_f16_n4', tile), 256 * 128 + 4 * 32768 + 8 * (result + 4 * 4) + 128);
+  assert.is(bytes('d128_k4c8b_v4c8bq8_f16_n4', { ...tile, copies: 1 }), 256 * 256 + 32768 + 8 * (result + 4 * 4) + 128);
+  assert.is(bytes('d128_k8c8b_v8c8bq8_f16_pre_n4', tile), 256 * 256 + 4 * 32768 + 8 * (result + 2 * 5 * 64) + 128);
+  assert.is(bytes('d128_k2c8bq8_v2c8bq8_f16_n4', tile), 2 * 256 * 128 + 4 * 32768 + 8 * result + 128);
+  assert.is(bytes('d64_k8c8b_v8c8bq8_f16_n4', tile), 256 * 128 + 4 * 16384 + 8 * ((4 * 68 + 8) * 4 + 4 * 4) + 128);
+  assert.is(bytes('d128_k8c8b_v8c8bq8_f16', tile), 256 * 256 + 4 * 32768 + 8 * ((8 * 132 + 16) * 4 + 8 * 4) + 128);
 });
 
 test('a warp has 32 threads', () => assert.is(threadsOf({ warps: 4 }), 128));

@@ -43,9 +43,26 @@ test('2 bits are closer than 1, and 1 bit before RoPE is closer than after it', 
   assert.ok(pre.plain < post.plain, shown);
 });
 
-test('an int8 codebook costs next to nothing', async () => {
-  const [f16, q8] = [await errors(setAxis(one, 'v=8c8b')), await errors(one)];
-  assert.ok(Math.abs(q8.plain - f16.plain) < 0.01 * f16.plain, JSON.stringify({ f16, q8 }));
+test('an int8 codebook costs next to nothing, at 1, 2 and 4 bits: less than codebooks of another seed would differ', async () => {
+  const pairs: [f16: Recipe, q8: Recipe][] = [
+    [setAxis(one, 'v=8c8b'), one],
+    [setAxis(presetOf('antkv-2'), 'v=4c8b'), presetOf('antkv-2')],
+    [setAxis(setAxis(presetOf('antkv-4'), 'k=2c8b'), 'v=2c8b'), presetOf('antkv-4')],
+  ];
+  for (const [exact, rounded] of pairs) {
+    const [f16, q8] = [await errors(exact), await errors(rounded)];
+    const shown = JSON.stringify({ codecs: [rounded.k, rounded.v], f16, q8 });
+    assert.ok(Math.abs(q8.plain - f16.plain) < 0.015 * f16.plain, shown);
+    assert.ok(Math.abs(q8.anchors - f16.anchors) < 0.015 * f16.anchors, shown);
+  }
+});
+
+test('half a bit is between 1 bit and nothing, and closer with the gain', async () => {
+  const half = presetOf('antkv-0.5');
+  const [gain, none, fast] = [await errors(half), await errors(setAxis(half, 'gain=none')), await errors(presetOf('antkv-1-fast'))];
+  const shown = JSON.stringify({ gain, none, fast });
+  assert.ok(fast.plain < 0.9 * gain.plain && gain.plain < 0.98 * none.plain && none.plain < 0.95, shown);
+  assert.ok(gain.anchors < 0.9 * gain.plain, shown);
 });
 
 test('training on the evaluation text would flatter: the texts are disjoint', async () => {

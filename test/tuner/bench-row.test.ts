@@ -45,6 +45,13 @@ test('a peer takes the ceilings of the run that it belongs to, and keeps what it
   assert.is(rows[0]!.environment.nvcc, '13.0.88');
 });
 
+test('a pack that was taken up again is several runs, each with its own ceilings and peers', () => {
+  const { read_gbps: _, ...own } = ENVIRONMENT;
+  const peer = { ...row('torch_sdpa_cudnn', 12), source: 'peer', environment: own };
+  const { rows } = readRecords(text(PACK, CEILINGS, peer, BENCH, { ...CEILINGS, read: { ...CEILINGS.read, gbps: 4500 } }, peer, { ...BENCH, id: 5 }), 'x');
+  assert.equal(rows.map(({ environment }) => [environment.run, environment.read_gbps]), [['x 1', 4400], ['x 1', 4400], ['x 2', 4500], ['x 2', 4500]]);
+});
+
 test('rows come back as they were written', () => {
   const rows = [row(ONE_BIT, 10), row(ONE_BIT, 11, { splits: 2 })];
   assert.equal(readRecords(text(...rows), 'x').rows, rows);

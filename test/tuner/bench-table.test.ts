@@ -1,8 +1,8 @@
 // Tests tuner/bench-table.ts: races, floors, speed over FP16, cells.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { bestOf, cellsOf, environmentWords, figures, floorUs, fp16Of, HEAD, linesOf, tokensWord } from '../../tuner/bench-table.ts';
-import { ENVIRONMENT, EXACT, ONE_BIT, row } from './rows.ts';
+import { bestOf, cellsOf, environmentWords, figures, floorUs, fp16Of, HEAD, launchOf, lengthWord, linesOf, shapeWords, tokensWord } from '../../tuner/bench-table.ts';
+import { COMBINE, ENVIRONMENT, EXACT, ONE_BIT, row } from './rows.ts';
 
 const peer = (backend: string, us: number) => row(`torch_sdpa_${backend}`, us, { source: 'peer', code: 'PyTorch' });
 
@@ -28,9 +28,27 @@ test('wrong results do not win, but are shown where nothing is right', () => {
 test('shapes, architectures, kernels and devices are different races; backends of a peer are one', () => {
   const rows = [
     row(ONE_BIT, 1), row(EXACT, 1), row(ONE_BIT, 1, { code: 'sm_90' }), row(ONE_BIT, 1, { head_dim: 64 }), row(ONE_BIT, 1, { environment: { ...ENVIRONMENT, device: 'Other' } }),
-    row(ONE_BIT, 1, { shape: { batch: 16, tokens: 4096 } }), row(ONE_BIT, 1, { shape: { batch: 1, tokens: 8192 } }), peer('cudnn', 2), peer('flash', 1),
+    row(ONE_BIT, 1, { shape: { batch: 16, tokens: 4096 } }), row(ONE_BIT, 1, { shape: { batch: 1, tokens: 8192 } }), peer('cudnn', 2), peer('flash', 1), peer('cudnn_bshd', 3),
   ];
   assert.is(bestOf(rows).length, 8);
+});
+
+test('a launch is told by its splits, by what it spreads over, and by who merges', () => {
+  const raced = bestOf([row(ONE_BIT, 30, { splits: 1 }), row(ONE_BIT, 10, { splits: 8, shape: { batch: 1, tokens: 4096, q_heads: 32, kv_heads: 8, spread: true } }), row(ONE_BIT, 20, { splits: 4, combine: COMBINE })]);
+  assert.equal(raced[0]!.raced.map(({ what }) => what), ['8s splits', '4c splits', '1 splits']);
+  assert.is(launchOf(row(ONE_BIT, 1, { splits: undefined })), undefined);
+});
+
+test('pages, codes, windows, heads, rows and lengths are races of their own; FP16 is the same for all pages and codes, never for another run', () => {
+  const shape = { batch: 2, tokens: 4096, q_heads: 32, kv_heads: 8 };
+  const coded = [{}, { page_size: 16 }, { codes: 'zipf' }, { window: 0 }, { anchor_permille: 0 }].map((more) => row(ONE_BIT, 10, { shape: { ...shape, ...more } }));
+  const others = [{ q_heads: 8 }, { q_len: 4 }, { lens: [1, 2] }].map((more) => row(ONE_BIT, 10, { shape: { ...shape, ...more } }));
+  const rows = [...coded, ...others, row(EXACT, 30, { shape }), row(EXACT, 20, { shape, environment: { ...ENVIRONMENT, run: 'b' } })];
+  assert.is(bestOf(rows).length, rows.length);
+  assert.equal(coded.map((one) => fp16Of(one, rows)?.us.median), coded.map(() => 30));
+  assert.equal(others.map((one) => fp16Of(one, rows)?.us.median), others.map(() => undefined));
+  assert.equal(others.map(shapeWords), ['GQA 1', '4 rows', '']);
+  assert.equal(others.map(lengthWord), ['4K', '4K', 'ragged']);
 });
 
 test('speed over FP16: against the fastest exact row of the shape, ours or a peer, never a wrong one', () => {
@@ -57,7 +75,7 @@ test('a contract that presets share goes by its own name, and is not compared wi
 test('cells stand under their heads', () => {
   const [line] = linesOf([row(ONE_BIT, 10), row(EXACT, 30)]);
   const cells = Object.fromEntries(cellsOf(line!).map((cell, i) => [HEAD[i]!, cell]));
-  assert.equal(cells, { op: 'decode', kernel: 'antkv-1', code: 'sm_80 through PTX', d: '128', B: '1', tokens: '4K', splits: '16', 'µs': '10.0', p10: '9.00', p90: '12.0', 'GB/s': '1600', '% of floor': '40', 'x FP16': '3.00' });
+  assert.equal(cells, { op: 'decode', kernel: 'antkv-1', code: 'sm_80 through PTX', d: '128', B: '1', tokens: '4K', shape: '', splits: '16', 'µs': '10.0', p10: '9.00', p90: '12.0', 'GB/s': '1600', '% of floor': '40', 'x FP16': '3.00' });
 });
 
 test('numbers in words', () => {

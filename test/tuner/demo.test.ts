@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import { EXIT, type AntkvError } from '../../generator/errors.ts';
 import { presetOf } from '../../generator/presets.ts';
 import { demo, faultsOf, mustAgree, TOLERANCE } from '../../tuner/demo.ts';
-import type { AttendRecord } from '../../tuner/problem.ts';
+import type { AttendRecord } from '../../tuner/attend-schema.ts';
 import { fixture } from '../fixtures/paths.ts';
 
 const good: AttendRecord['agreement'] = { score_rel_l2: 1e-6, kept_equal: true, codes_equal: 1, decode_rel_l2: 1e-3, decode_lse_err: 1e-4, decode_anchors_rel_l2: 1e-3, decode_anchors_lse_err: 1e-4 };

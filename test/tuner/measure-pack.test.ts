@@ -7,20 +7,24 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { InputError } from '../../generator/errors.ts';
 import { parseKernelName } from '../../generator/name.ts';
+import { parseLaunch } from '../../tuner/bench-launch.ts';
+import { casesOf } from '../../tuner/bench-plan.ts';
 import { readRecords } from '../../tuner/bench-row.ts';
+import { launchOf } from '../../tuner/bench-table.ts';
 import { buildEmulator, buildRunner } from '../../tuner/host.ts';
 import { packMeasure } from '../../tuner/measure-pack.ts';
 import { temporaryFolder } from '../folder.ts';
 import { EXACT } from './rows.ts';
 
 const dir = join(temporaryFolder(), 'measure');
-const options = { kernels: [parseKernelName(EXACT)], grid: { batch: [1], tokens: [32, 128], splits: [1, 2] }, samples: 2, emulated: true } as const;
+const groups = [casesOf([parseKernelName(EXACT)], { batch: [1], tokens: [32, 128], splits: ['1', '2', '2c', '3s'].map(parseLaunch) }, 132)];
+const options = { groups, samples: 2, emulated: true } as const;
 const requests = (): Record<string, unknown>[] => readFileSync(join(dir, 'requests.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
 
 /** Runs measure.sh with the runner already there; Python is one that fails. */
 async function measure(name: string, env: Record<string, string> = {}): Promise<{ text: string; stderr: string; exitCode: number | undefined }> {
   const out = join(dir, '..', name);
-  await mkdir(out);
+  await mkdir(out, { recursive: true });
   await copyFile(await buildRunner(), join(out, 'antkv-runner'));
   const { stderr, exitCode } = await execa('sh', [join(dir, 'measure.sh')], { reject: false, timeout: 110_000, env: { OUT: join(out, 'records.jsonl'), ANTKV_DRIVER: await buildEmulator(), PYTHON: 'false', ...env } });
   const file = join(out, 'records.jsonl');
@@ -30,15 +34,15 @@ async function measure(name: string, env: Record<string, string> = {}): Promise<
 test.before(async () => void (await packMeasure(dir, options)));
 
 test('a pack has kernels, sources, requests and the script; paths in requests are its own', () => {
-  for (const path of ['measure.sh', 'baseline.py', 'pack.json', 'harness/runner/main.cc', 'harness/antkv_load.h', 'harness/reference/decode.cc', 'generated/antkv.h']) assert.ok(existsSync(join(dir, path)), path);
+  for (const path of ['measure.sh', 'baseline.py', 'baseline.json', 'pack.json', 'harness/runner/main.cc', 'harness/antkv_load.h', 'harness/reference/decode.cc', 'generated/antkv.h']) assert.ok(existsSync(join(dir, path)), path);
   const all = requests();
   assert.equal(all.map(({ id }) => id), all.map((_, i) => i + 1));
-  assert.equal(all.map(({ cmd }) => cmd), ['info', 'ceilings', 'check', 'check', 'bench', 'bench', 'bench', 'bench']);
+  assert.equal(all.map(({ cmd }) => cmd), ['info', 'ceilings', ...Array(5).fill('check'), ...Array(8).fill('bench')]);
   for (const { kernel } of all.slice(2)) assert.ok(existsSync(join(dir, (kernel as { image: string }).image)));
 });
 
-test('the likeliest splits of every shape come before the second ones', () => {
-  assert.equal(requests().slice(4).map(({ shape }) => (shape as { splits: number }).splits), [1, 1, 2, 2]);
+test('the likeliest launch of every shape comes before the second ones', () => {
+  assert.equal(requests().slice(7).map(({ shape }) => (shape as { splits: number }).splits), [1, 1, 2, 2, 2, 2, 3, 3]);
 });
 
 test('measure.sh writes records that are read back: checks, and rows with their environment', async () => {
@@ -46,8 +50,8 @@ test('measure.sh writes records that are read back: checks, and rows with their 
   assert.is(exitCode, 0, stderr);
   const { rows, checks, errors } = readRecords(text, 'records');
   assert.equal(errors, []);
-  assert.equal(checks, { passed: 2, failed: [] });
-  assert.equal(rows.map(({ shape, splits, ok }) => [shape.tokens, splits, ok]), [[32, 1, true], [128, 1, true], [32, 2, true], [128, 2, true]]);
+  assert.equal(checks, { passed: 5, failed: [] });
+  assert.equal(rows.map((row) => [row.shape.tokens, launchOf(row), row.ok]), ['1', '2', '2c', '3s'].flatMap((launch) => [[32, launch, true], [128, launch, true]]));
   assert.ok(rows.every(({ environment }) => environment.emulated));
   assert.match(stderr, /no FP16 baseline from PyTorch/);
 });
@@ -55,8 +59,25 @@ test('measure.sh writes records that are read back: checks, and rows with their 
 test('LIMIT stops it early and says what was left out', async () => {
   const { text, stderr, exitCode } = await measure('b', { LIMIT: '0' });
   assert.is(exitCode, 0, stderr);
-  assert.match(stderr, /requests 1 to 8 were not run/);
+  assert.match(stderr, /15 requests of 15 were not run; run again/);
   assert.is(text.trim().split('\n').length, 1);
+});
+
+test('run again, it goes on with what has no answer, and measures its own ceilings; ONLY chooses', async () => {
+  const first = await measure('e', { CHECKS: '0', ONLY: '"tokens":32,.*"splits":1' });
+  assert.is(first.exitCode, 0, first.stderr);
+  assert.equal(readRecords(first.text, 'x').rows.map((row) => [row.shape.tokens, launchOf(row)]), [[32, '1']]);
+  const { text, stderr } = await measure('e', { CHECKS: '0', ONLY: '"splits":[13]' });
+  assert.match(stderr, /going on with/);
+  const { rows } = readRecords(text, 'x');
+  assert.equal(rows.map((row) => [row.shape.tokens, launchOf(row), row.environment.run]), [[32, '1', 'x 1'], [128, '1', 'x 2'], [32, '3s', 'x 2'], [128, '3s', 'x 2']]);
+});
+
+test('records of another pack are not gone on with', async () => {
+  await mkdir(join(dir, '../f'));
+  writeFileSync(join(dir, '../f/records.jsonl'), '{"record":"pack","antkv":"0","nvcc":null,"requests":1,"digest":"0"}\n{"id":8}\n');
+  const { text } = await measure('f', { CHECKS: '0', ONLY: '"tokens":32,.*"splits":1' });
+  assert.equal(readRecords(text, 'x').rows.map(({ shape }) => shape.tokens), [32]);
 });
 
 test('a driver that is not there has exit code 3 and a fix', async () => {
@@ -73,7 +94,7 @@ test('a runner that dies loses one request, not the rest', async () => {
   const { exitCode } = await execa('sh', [join(dir, 'measure.sh')], { reject: false, env: { OUT: join(out, 'records.jsonl'), PYTHON: 'false' } });
   assert.is(exitCode, 0);
   const lines = readFileSync(join(out, 'records.jsonl'), 'utf8').trim().split('\n').slice(1).map((line) => JSON.parse(line) as { id: number; error?: string });
-  assert.equal(lines.map(({ id }) => id), [1, 2, 3, 4, 5, 6, 7, 8]);
+  assert.equal(lines.map(({ id }) => id), requests().map(({ id }) => id));
   assert.equal(lines.filter(({ error }) => error !== undefined).map(({ id }) => id), [3]);
 });
 

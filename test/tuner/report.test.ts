@@ -70,10 +70,17 @@ test('a plot stays inside its box, also with a single time', () => {
 });
 
 test('the table in Markdown has one row per race and equal columns', () => {
-  const table = markdown(rows).split('\n').filter((line) => line.startsWith('|'));
+  const table = markdown(rows).split('\n### ')[0]!.split('\n').filter((line) => line.startsWith('|'));
   assert.is(table.length, 2 + 6 * 4);
   assert.is(new Set(table.map((line) => line.split('|').length)).size, 1);
   assert.match(markdown(rows), /Test GPU, 132 SMs[\s\S]*The floor is/);
+});
+
+test('the goals are the last page', () => {
+  assert.match(text, /<section class="view"><h2>Speed over the best FP16 kernel(?![\s\S]*<section)[\s\S]*2\.22 -56 % \(5 \/ 7\)/);
+  const [title, ...lines] = markdown(rows).split('\n### ').at(-1)!.split('\n');
+  assert.match(title!, /^Speed over the best FP16 kernel of the same run, Test GPU$/);
+  assert.is(new Set(lines.filter((line) => line.startsWith('|')).map((line) => line.split('|').length)).size, 1);
 });
 
 test('sections follow the shapes', () => assert.match(sectionsOf(linesOf(rows))[0]!.title, /^decode, batch 1, 4K tokens, head dim 128, 32 query and 8 KV heads, Test GPU$/));

@@ -1,4 +1,5 @@
 // Bounds, alignment, races: turns findings into reports.
+#pragma GCC optimize("O3")  // the hot path of race checks, whatever the driver is built with
 #include "check.h"
 
 #include <deque>
@@ -6,6 +7,7 @@
 
 #include "counters.h"
 #include "memory.h"
+#include "order.h"
 #include "report.h"
 #include "shadow.h"
 
@@ -32,7 +34,7 @@ struct {
 } pending;
 
 const Clock& clock_for(Clock& c, int thread, Access how, int line) {
-  const Access kind = how == Access::matrix ? Access::load : how;
+  const Access kind = how == Access::matrix || how == Access::once ? Access::load : how;
   c.now = tick << kTickShift | Record(thread) << 18 | Record(line > 0xffff ? 0xffff : line) << 2 | Record(kind);
   c.warp_start = warp_start[thread / kWarp];
   c.thread = thread;
@@ -65,10 +67,15 @@ std::string block_of(Record r) {
     case Finding::overwrite:
       story = "async-overwrite: " + what + " while " + who(r, thread, true) + ", is still under way; look for a stage that is reused before its copy_async_wait";
       break;
+    case Finding::read_only:
+      story = "global-race: " + what + " after " + who(r, thread, false) +
+              ": the read-only path may hold what was there before; use load_global or load_global_coherent for what this launch writes";
+      break;
     default:
       story = text("%s: ", shared ? "shared-race" : "global-race") + what + " and " + who(r, thread, shared);
       if (!shared && r < now_global.block_first) {
-        story += " of " + block_of(r) + ": blocks of one launch are not ordered; look for overlapping outputs";
+        story += " of " + block_of(r) + ": blocks of one launch are not ordered; look for overlapping outputs, or, where one block reads what others wrote, "
+                                        "for grid_fence before and after the atomic_add_global of the counter, and barriers that bring the other threads of each block along";
       } else if (record_thread(r) / kWarp == thread / kWarp) {
         story += ": no warp_barrier lies between (shuffles, votes and matrix instructions do not order memory)";
       } else {
@@ -90,7 +97,7 @@ void remember_uninitialised(int thread, uint64_t at, uint32_t bytes, Access how,
                        "or a wrong offset", access_name(how, true), bytes, static_cast<unsigned long long>(at));
 }
 
-void shadow_shared(int thread, uint64_t offset, uint32_t bytes, Access how, const char* file, int line) {
+__attribute__((noinline)) void shadow_shared(int thread, uint64_t offset, uint32_t bytes, Access how, const char* file, int line) {
   auto& page = shared_shadow[offset / ShadowPage::kBytes];
   if (!page) page.reset(new ShadowPage);
   const Verdict v = page->access(clock_for(now_shared, thread, how, line), uint32_t(offset % ShadowPage::kBytes), bytes, how);
@@ -118,6 +125,7 @@ void start_checks() {
   tick++;
   for (Clock* c : {&now_shared, &now_global}) c->launch_first = tick << kTickShift;
   now_global.global = true;
+  start_order();
   blocks_by_tick.clear();
 }
 
@@ -126,7 +134,9 @@ void start_block_checks(long long block) {
   tick++;
   for (Clock* c : {&now_shared, &now_global}) c->block_first = c->block_start = tick << kTickShift;
   for (Record& w : warp_start) w = tick << kTickShift;
-  if (settings.race > 1) blocks_by_tick.emplace_back(tick, block);
+  if (settings.race < 2) return;
+  blocks_by_tick.emplace_back(tick, block);
+  start_block_order(thread_count());
 }
 
 void end_block_checks() {
@@ -148,6 +158,7 @@ void after_block_barrier() {
   if (pending.is) stop(CUDA_ERROR_LAUNCH_FAILED, "", "", 0);  // pending_finding() has the words
   tick++;
   for (Clock* c : {&now_shared, &now_global}) c->block_start = tick << kTickShift;
+  if (settings.race > 1) after_barrier_order();
 }
 void before_block_end() {
   if (pending.is) stop(CUDA_ERROR_LAUNCH_FAILED, "", "", 0);
@@ -161,6 +172,18 @@ bool pending_finding(std::string& what, int& thread, const char*& file, int& lin
   pending.is = false;
   return true;
 }
+
+namespace {
+/// on_shared() with race checks alone.
+void on_shared_race(uint64_t offset, uint32_t bytes, Access how, const char* file, int line) {
+  ShadowPage* page = shared_shadow[offset / ShadowPage::kBytes].get();
+  const int thread = machine.thread;
+  if (__builtin_expect(page && page->quick(clock_for(now_shared, thread, how, line), uint32_t(offset % ShadowPage::kBytes), bytes, how), 1)) return;
+  shadow_shared(thread, offset, bytes, how, file, line);
+}
+}  // namespace
+
+SharedWatcher shared_watcher() { return settings.counters ? on_shared : on_shared_race; }
 
 void on_shared(uint64_t offset, uint32_t bytes, Access how, const char* file, int line) {
   if (settings.counters) count_access(machine.thread, true, offset, bytes, how, file, line);
@@ -178,9 +201,18 @@ void on_global(const void* p, uint32_t bytes, Access how, const char* file, int 
     newest_page = number;
     newest_shadow = page.get();
   }
+  if (how == Access::atomic) tick++;  // fences and additions are told from what the thread does before them
   const Access kind = how == Access::copy ? Access::load : how;
   const Verdict v = newest_shadow->access(clock_for(now_global, machine.thread, kind, line), uint32_t(at % ShadowPage::kBytes), bytes, kind);
   if (v.fatal()) found(v, machine.thread, at, bytes, how, false, file, line);
+  if (how == Access::atomic) atomic_orders(now_global, at);
+  if (how == Access::store) store_orders(at, bytes);
+}
+
+void grid_fence() {
+  if (settings.race < 2) return;
+  tick++;
+  fence_orders(clock_for(now_global, machine.thread, Access::load, 0));
 }
 
 void check_matrix_row(int thread, const void* row, const char* file, int line) {

@@ -19,9 +19,13 @@ bool pending_finding(std::string& what, int& thread, const char*& file, int& lin
 
 // Machine's calls. Offsets count from the base of shared memory.
 void on_shared(uint64_t offset, uint32_t bytes, Access, const char* file, int line);
+using SharedWatcher = decltype(Machine::on_shared);
+/// on_shared(), or what does for the settings of this launch.
+SharedWatcher shared_watcher();
 void on_global(const void*, uint32_t bytes, Access, const char* file, int line);
 [[noreturn]] void bad_shared(const void*, uint32_t bytes, Access, const char* file, int line);
 [[noreturn]] void bad_global(const void*, uint32_t bytes, Access, const char* file, int line);
+void grid_fence();
 
 /// A 16-byte row that `thread` gave to load_matrix_x4.
 void check_matrix_row(int thread, const void* row, const char* file, int line);

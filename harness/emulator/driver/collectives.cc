@@ -58,6 +58,28 @@ void mma(int first) {
   }
 }
 
+/// m16n8k32 of bytes, A signed, B as T says; sums wrap around. Fragments: PTX ISA, "Matrix fragments for mma.m16n8k32".
+template <class T>
+void mma_bytes(int first) {
+  int8_t a[16][32];
+  T b[8][32];  // [column][k]
+  for (int lane = 0; lane < kWarp; lane++) {
+    const ByteMmaArgs& l = *static_cast<const ByteMmaArgs*>(thread_at(first + lane).args);
+    const int g = lane / 4, t = lane % 4;
+    for (int i = 0; i < 4; i++) memcpy(&a[g + (i & 1) * 8][4 * t + (i >> 1) * 16], &l.a[i], 4);
+    for (int i = 0; i < 2; i++) memcpy(&b[g][4 * t + i * 16], &l.b[i], 4);
+  }
+  for (int lane = 0; lane < kWarp; lane++) {
+    int* d = static_cast<const ByteMmaArgs*>(thread_at(first + lane).args)->d;
+    for (int i = 0; i < 4; i++) {
+      const int row = lane / 4 + (i >> 1) * 8, n = 2 * (lane % 4) + (i & 1);
+      int sum = 0;  // below 32 * 2^15
+      for (int k = 0; k < 32; k++) sum += int(a[row][k]) * int(b[n][k]);
+      d[i] = int(uint32_t(d[i]) + uint32_t(sum));
+    }
+  }
+}
+
 /// Lane's fragment of an 8 x 8 matrix of 16-bit elements.
 uint32_t fragment(const uint16_t (&m)[8][8], int lane, bool transposed) {
   const int g = lane / 4, t = lane % 4;
@@ -95,6 +117,8 @@ void perform(Collective kind, int first) {
   switch (kind) {
     case Collective::ballot: return ballot();
     case Collective::mma: return mma(first);
+    case Collective::mma_s8u8: return mma_bytes<uint8_t>(first);
+    case Collective::mma_s8s8: return mma_bytes<int8_t>(first);
     case Collective::load_matrix: return load_matrix(first, false);
     case Collective::load_matrix_transposed: return load_matrix(first, true);
     case Collective::transpose_matrix: return transpose(first);

@@ -22,7 +22,7 @@ Machine machine;
 
 namespace {
 
-void next_fibre(Thread& from);
+inline void next_fibre(Thread& from);
 
 constexpr int kOrders = 16;  // shuffled lane orders, taken in turn by phase
 
@@ -34,14 +34,18 @@ struct Run {
   int threads_live;                // threads of the launch's blocks
   size_t warp_at;                  // index into warps
   int first, lanes_here;           // of the running warp
-  int lane_at;                     // position in the running phase
+  const uint8_t* order;            // of its lanes in the running phase,
+  uint8_t short_order[kWarp];      // which lie here if the warp is not whole
+  int lane_at;                     // position in it
+  int at_warp;                     // lanes that came to a warp's collective in it,
+  bool same;                       // the same one:
+  Collective kind;
+  int line;
   unsigned phase;
   Fibre main;
   CUresult result;
 };
 Run run;
-
-int current_order() { return run.phase % kOrders; }
 
 /// Thrown by stop_at: unwinds the fibre that found the problem. The others are left where they are; kernels own nothing.
 struct Stopped {};
@@ -59,7 +63,7 @@ void fibre_main() {
   __builtin_unreachable();
 }
 
-void enter(Thread& from, int thread) {
+inline void enter(Thread& from, int thread) {
   if (machine.thread == thread && from.state != State::done) return;
   machine.thread = thread;
   switch_fibre(from.fibre, run.threads[size_t(thread)].fibre, from.state == State::done);
@@ -81,88 +85,80 @@ std::string where_threads_are(int first, int count, const char* unit) {
   return all;
 }
 
+/// The warp's lanes run to their next collectives.
+void start_phase() {
+  run.order = run.lanes[++run.phase % kOrders];
+  run.lane_at = 0;
+  run.at_warp = 0;
+  run.same = true;
+  if (run.lanes_here == kWarp) return;
+  std::copy_if(run.order, run.order + kWarp, run.short_order, [](uint8_t lane) { return lane < run.lanes_here; });
+  run.order = run.short_order;
+}
+
 void start_warp() {
   run.first = run.warps[run.warp_at] * kWarp;
   run.lanes_here = std::min(kWarp, run.threads_live - run.first);
-  run.lane_at = 0;
-  run.phase++;
+  start_phase();
 }
 
-/// First lane at or after the current position of the phase that exists; kWarp: none.
-int next_lane() {
-  while (run.lane_at < kWarp && run.lanes[current_order()][run.lane_at] >= run.lanes_here) run.lane_at++;
-  return run.lane_at < kWarp ? run.lanes[current_order()][run.lane_at] : kWarp;
-}
-
-/// Leaves `from`, which is at a collective or done; returns when its collective was performed and its turn has come.
-void next_fibre(Thread& from) {
-  for (;;) {
-    run.lane_at++;
-    int lane = next_lane();
-    if (lane < kWarp) return enter(from, run.first + lane);
-
-    // The phase is over: every lane is at a collective or done.
-    const Thread* t = &run.threads[size_t(run.first)];
-    int at_warp = 0;
-    bool same = true;
-    for (int i = 0; i < run.lanes_here; i++) {
-      at_warp += t[i].state == State::at_warp;
-      // Barriers may be reached from several places; whatever moves data must be one instruction for all.
-      same &= t[i].kind == t[0].kind && (t[i].line == t[0].line || t[0].kind == Collective::warp_barrier);
-    }
-    if (at_warp == run.lanes_here && same && run.lanes_here == kWarp) {
-      perform(t[0].kind, run.first);
-      if (settings.counters) count_collective(t[0].kind, 1);
-      machine.parity ^= 1;
-      after_collective(run.first / kWarp, t[0].kind);
-      for (int i = 0; i < kWarp; i++) run.threads[size_t(run.first + i)].state = State::running;
-      run.lane_at = -1;
-      run.phase++;
-      continue;
-    }
-    if (at_warp) {
-      int worst = 0;
-      while (t[worst].state != State::at_warp) worst++;
-      stop_at(run.first + worst, CUDA_ERROR_LAUNCH_FAILED,
-              "divergent-collective: the lanes of a warp must all come to the same one; look for a branch or an early return that depends on the lane:" +
-                  where_threads_are(run.first, run.lanes_here, "lanes"),
-              t[worst].file, t[worst].line);
-    }
-    if (settings.counters) flush_accesses();
-    if (++run.warp_at < run.warps.size()) {
-      start_warp();
-      run.lane_at = -1;
-      continue;
-    }
-
-    // All warps are at a block barrier or done.
-    int at_block = 0;
-    bool together = true;
-    const Thread* first_waiting = nullptr;
-    for (int i = 0; i < run.threads_live; i++) {
-      const Thread& u = run.threads[size_t(i)];
-      if (u.state != State::at_block) continue;
-      at_block++;
-      if (!first_waiting) first_waiting = &u;
-      together &= u.line == first_waiting->line;
-    }
-    if (!at_block) {
-      before_block_end();
-      return;  // to fibre_main, which goes back to the launch
-    }
-    if (at_block != run.threads_live || !together) {
-      stop_at(int(first_waiting - run.threads.data()), CUDA_ERROR_LAUNCH_FAILED,
-              "divergent-barrier: all threads of the block must come to the same block_barrier; look for a barrier inside a branch, or an early return:" +
-                  where_threads_are(0, run.threads_live, "threads"),
-              first_waiting->file, first_waiting->line);
-    }
-    if (settings.counters) count_collective(Collective::block_barrier, int(run.warps.size()));
-    after_block_barrier();
-    for (int i = 0; i < run.threads_live; i++) run.threads[size_t(i)].state = State::running;
-    run.warp_at = 0;
-    start_warp();
-    run.lane_at = -1;
+/// Every lane of the phase is at a collective or done: does what they came for and starts the next phase. False: the block has ended.
+bool end_phase() {
+  const Thread* t = &run.threads[size_t(run.first)];
+  if (run.at_warp == kWarp && run.same) {
+    perform(run.kind, run.first);
+    if (settings.counters) count_collective(run.kind, 1);
+    machine.parity ^= 1;
+    after_collective(run.first / kWarp, run.kind);
+    start_phase();
+    return true;
   }
+  if (run.at_warp) {
+    int worst = 0;
+    while (t[worst].state != State::at_warp) worst++;
+    stop_at(run.first + worst, CUDA_ERROR_LAUNCH_FAILED,
+            "divergent-collective: the lanes of a warp must all come to the same one; look for a branch or an early return that depends on the lane:" +
+                where_threads_are(run.first, run.lanes_here, "lanes"),
+            t[worst].file, t[worst].line);
+  }
+  if (settings.counters) flush_accesses();
+  if (++run.warp_at < run.warps.size()) {
+    start_warp();
+    return true;
+  }
+
+  // All warps are at a block barrier or done.
+  int at_block = 0;
+  bool together = true;
+  const Thread* first_waiting = nullptr;
+  for (int i = 0; i < run.threads_live; i++) {
+    const Thread& u = run.threads[size_t(i)];
+    if (u.state != State::at_block) continue;
+    at_block++;
+    if (!first_waiting) first_waiting = &u;
+    together &= u.line == first_waiting->line;
+  }
+  if (!at_block) {
+    before_block_end();
+    return false;
+  }
+  if (at_block != run.threads_live || !together) {
+    stop_at(int(first_waiting - run.threads.data()), CUDA_ERROR_LAUNCH_FAILED,
+            "divergent-barrier: all threads of the block must come to the same block_barrier; look for a barrier inside a branch, or an early return:" +
+                where_threads_are(0, run.threads_live, "threads"),
+            first_waiting->file, first_waiting->line);
+  }
+  if (settings.counters) count_collective(Collective::block_barrier, int(run.warps.size()));
+  after_block_barrier();
+  run.warp_at = 0;
+  start_warp();
+  return true;
+}
+
+/// Leaves `from`, which is at a collective or done; returns when its collective was performed and its turn has come, or the block has ended.
+inline void next_fibre(Thread& from) {
+  if (++run.lane_at == run.lanes_here && !end_phase()) return;
+  enter(from, run.first + run.order[run.lane_at]);
 }
 
 void arrive(Collective kind, void* args, const char* file, int line) {
@@ -172,6 +168,15 @@ void arrive(Collective kind, void* args, const char* file, int line) {
   t.args = args;
   t.file = file;
   t.line = line;
+  if (kind != Collective::block_barrier) {
+    // Barriers may be reached from several places; whatever moves data must be one instruction for all.
+    if (!run.at_warp++) {
+      run.kind = kind;
+      run.line = line;
+    } else {
+      run.same &= kind == run.kind && (line == run.line || kind == Collective::warp_barrier);
+    }
+  }
   next_fibre(t);
 }
 
@@ -214,10 +219,11 @@ void bind_machine(const LaunchRequest& r) {
   machine.arena_bytes = arena_bytes();
   machine.valid = validity();
   machine.arrive = arrive;
-  machine.on_shared = on_shared;
+  machine.on_shared = shared_watcher();
   machine.on_global = on_global;
   machine.bad_shared = bad_shared;
   machine.bad_global = bad_global;
+  machine.grid_fence = grid_fence;
   machine.copy_async = copy_issue;
   machine.copy_async_commit = copy_commit;
   machine.copy_async_wait = copy_wait;
@@ -239,7 +245,7 @@ void run_block(long long block) {
   }
   run.warp_at = 0;
   start_warp();
-  machine.thread = run.first + next_lane();
+  machine.thread = run.first + run.order[0];
   switch_fibre(run.main, run.threads[size_t(machine.thread)].fibre);
   end_block_checks();
   for (int i = 0; i < run.threads_live; i++) run.threads[size_t(i)].copies.clear();  // what nobody waited for has drained
@@ -284,13 +290,13 @@ void stop(CUresult code, const std::string& what, const char* file, int line) { 
 
 const char* collective_name(Collective c) {
   constexpr const char* kNames[kCollectives] = {"shuffle", "vote_ballot", "warp_barrier", "block_barrier", "mma_16x8x16",
-                                                "load_matrix_x4", "load_matrix_x4_transposed", "transpose_matrix", "warp_index"};
+                                                "load_matrix_x4", "load_matrix_x4_transposed", "transpose_matrix", "warp_index", "mma_16x8x32_s8u8", "mma_16x8x32_s8s8"};
   return kNames[int(c)];
 }
 
 const char* access_name(Access how, bool shared) {
-  constexpr const char* kShared[] = {"load_shared", "store_shared", "atomic_add_shared", "copy_async (destination)", "load_matrix_x4"};
-  constexpr const char* kGlobal[] = {"load_global", "store_global", "atomic", "copy_async (source)", "matrix load"};
+  constexpr const char* kShared[] = {"load_shared", "store_shared", "atomic_add_shared", "copy_async (destination)", "load_matrix_x4", "load"};
+  constexpr const char* kGlobal[] = {"load_global", "store_global", "atomic_add_global", "copy_async (source)", "matrix load", "load_global_once"};
   return (shared ? kShared : kGlobal)[int(how)];
 }
 

@@ -21,7 +21,7 @@ struct Copy {
 
 enum class State : uint8_t { running, at_warp, at_block, done };
 
-struct Thread {
+struct alignas(64) Thread {  // what every switch touches lies in one cache line
   Fibre fibre;
   State state;
   Collective kind;

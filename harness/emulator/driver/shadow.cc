@@ -1,12 +1,13 @@
 // The rules of shadow.h.
 #pragma GCC optimize("O3")  // the hot path of race checks, whatever the driver is built with
+#include "order.h"
 #include "shadow.h"
 
 namespace antkv_emu {
 namespace {
 
 inline bool ordered(const Clock& c, Record r) {
-  if (r < c.block_start) return !c.global || r >= c.block_first || r < c.launch_first;
+  if (r < c.block_start) return !c.global || r >= c.block_first || r < c.launch_first || acquired(c, r);
   if (record_thread(r) == c.thread) return true;
   return record_thread(r) / kWarp == c.thread / kWarp && r < c.warp_start;
 }
@@ -17,16 +18,16 @@ inline Record unordered(const Clock& c, const Readers& r) {
   if (!ordered(c, r.last)) return r.last;
   if (!ordered(c, r.mate)) return r.mate;
   if (!ordered(c, r.other)) return r.other;
-  if (!ordered(c, r.elsewhere)) return r.elsewhere;
   return 0;
 }
 
 void add(const Clock& c, Readers& r) {
+  const bool keep = c.global && r.other >= c.launch_first && r.other < c.block_first && !ordered(c, r.other);
   if (r.last < c.block_first) {
-    if (c.global && r.last >= c.launch_first) r.elsewhere = r.last;
-    r.mate = r.other = 0;
+    r.mate = 0;
+    if (!keep) r.other = c.global && r.last >= c.launch_first ? r.last : 0;
   } else if (record_thread(r.last) / kWarp != c.thread / kWarp) {
-    r.other = r.last;
+    if (!keep) r.other = r.last;
     r.mate = 0;
   } else if (record_thread(r.last) != c.thread) {
     r.mate = r.last;
@@ -39,6 +40,7 @@ bool writes(Access how) { return how == Access::store || how == Access::copy; }
 }  // namespace
 
 Verdict ShadowPage::touch(const Clock& c, Cell& cell, Access how) {
+  if (how == Access::once && cell.write >= c.launch_first) return {Finding::read_only, cell.write};
   if (!ordered(c, cell.write)) return {Finding::race, cell.write};
   if (writes(how)) {
     const Record r = unordered(c, cell.readers);
@@ -60,7 +62,7 @@ Verdict ShadowPage::touch(const Clock& c, Cell& cell, Access how) {
 void ShadowPage::split(uint32_t word) {
   if (state_[word] & kParts) return;
   if (!parts_) parts_.reset(new Cell[kBytes]());
-  for (uint32_t i = 0; i < 4; i++) parts_[word * 4 + i] = words_[word];
+  for (uint32_t i = 0; i < 4; i++) parts_[word * 4 + i] = words_[slot(word)];
   state_[word] |= kParts;
 }
 
@@ -76,9 +78,11 @@ Verdict ShadowPage::touch_parts(const Clock& c, uint32_t word, uint32_t from, ui
 
 Verdict ShadowPage::touch_special(const Clock& c, uint32_t word, uint32_t offset, uint32_t bytes, Access how) {
   uint8_t& state = state_[word];
-  if (state & kFlying) return {writes(how) ? Finding::overwrite : Finding::early_read, words_[word].write};
+  if (state & kFlying) return {writes(how) ? Finding::overwrite : Finding::early_read, words_[slot(word)].write};
   if ((state & kAtomics) && how != Access::atomic) {
-    const Record r = unordered(c, atomics_[word]);
+    // Of global words only the last adder counts: whoever added after the others, and so saw what they left, may do with the word as it pleases.
+    const Record last = atomics_[word].last;
+    const Record r = !c.global ? unordered(c, atomics_[word]) : ordered(c, last) ? 0 : last;
     if (r) return {Finding::race, r};
     if (writes(how) && bytes >= 4) {  // whoever comes after this write comes after the atomics too
       state &= uint8_t(~kAtomics);
@@ -92,10 +96,10 @@ Verdict ShadowPage::touch_special(const Clock& c, uint32_t word, uint32_t offset
     v = touch_parts(c, word, whole ? 0 : offset % 4, whole ? 4 : bytes, how);
     if (whole && writes(how)) {  // one cell is enough again
       state &= uint8_t(~kParts);
-      words_[word] = parts_[word * 4];
+      words_[slot(word)] = parts_[word * 4];
     }
   } else {
-    v = touch(c, words_[word], how);
+    v = touch(c, words_[slot(word)], how);
   }
   if (v.fatal()) return v;
   if (how == Access::atomic) {
@@ -112,7 +116,7 @@ Verdict ShadowPage::access(const Clock& c, uint32_t offset, uint32_t bytes, Acce
   const bool special = bytes < 4 || how == Access::atomic;
   Verdict worst;
   for (; word < end; word++) {
-    const Verdict v = special || state_[word] ? touch_special(c, word, offset, bytes, how) : touch(c, words_[word], how);
+    const Verdict v = special || state_[word] ? touch_special(c, word, offset, bytes, how) : touch(c, words_[slot(word)], how);
     if (v.fatal()) return v;
     if (v.finding != Finding::none) worst = v;
     if (how == Access::copy && !c.global) state_[word] |= kFlying;
@@ -123,7 +127,7 @@ Verdict ShadowPage::access(const Clock& c, uint32_t offset, uint32_t bytes, Acce
 void ShadowPage::arrive(const Clock& c, uint32_t offset) {
   for (uint32_t word = offset / 4; word < offset / 4 + 4; word++) {
     state_[word] &= uint8_t(~kFlying);
-    words_[word].write = c.now;
+    words_[slot(word)].write = c.now;
   }
 }
 

@@ -26,21 +26,21 @@ struct Clock {
   Record warp_start;
   Record now;           // this access
   int thread;
-  bool global = false;  // blocks of one launch are never ordered; shared memory is one block's
+  bool global = false;  // blocks of one launch are ordered by order.h alone; shared memory is one block's
 };
 
 /// Enough of a set of readers to find one that is unordered with any later access, if there is one:
-/// the last; the last of another thread of that one's warp; the last of another warp; one of another block.
-/// (Exact because warps take turns only at block barriers.)
+/// the last; the last of another thread of that one's warp; the last of another warp, or one of another block that is not ordered.
+/// (Exact because warps take turns only at block barriers; of readers in several blocks, one is kept.)
 struct Readers {
-  Record last, mate, other, elsewhere;
+  Record last, mate, other;
 };
-struct Cell {
+struct alignas(32) Cell {
   Record write;
   Readers readers;
 };
 
-enum class Finding { none, race, uninitialised, early_read, overwrite };
+enum class Finding { none, race, uninitialised, early_read, overwrite, read_only };
 struct Verdict {
   Finding finding = Finding::none;
   Record earlier = 0;  // the access in conflict
@@ -54,6 +54,8 @@ class ShadowPage {
   static constexpr uint32_t kBytes = 4096;
   /// An access to `bytes` (1, 2, 4, 8, 16; aligned) at `offset` of the page. `copy` marks the bytes as under way.
   Verdict access(const Clock&, uint32_t offset, uint32_t bytes, Access);
+  /// The same for loads and stores in shared memory that are plainly in order, which is nearly all of them. False, with nothing decided: ask access().
+  bool quick(const Clock&, uint32_t offset, uint32_t bytes, Access);
   /// The 16 bytes of a copy are there: from now on a write of this moment.
   void arrive(const Clock&, uint32_t offset);
   /// Forgets that a copy to these 16 bytes is under way.
@@ -66,10 +68,41 @@ class ShadowPage {
   Verdict touch_special(const Clock&, uint32_t word, uint32_t offset, uint32_t bytes, Access);
   void split(uint32_t word);
 
+  /// Where a word's cell lies: tables with a column for each lane would have all cells of a column in a few sets of the cache.
+  static uint32_t slot(uint32_t word) { return (word & ~31u) | ((word + word / 32) & 31); }
+
   Cell words_[kBytes / 4] = {};
   uint8_t state_[kBytes / 4] = {};
   std::unique_ptr<Cell[]> parts_;
   std::unique_ptr<Readers[]> atomics_;
 };
+
+inline bool ShadowPage::quick(const Clock& c, uint32_t offset, uint32_t bytes, Access how) {
+  if (bytes < 4 || (how != Access::load && how != Access::store)) return false;
+  const uint32_t end = (offset + bytes) / 4;
+  for (uint32_t word = offset / 4; word < end; word++) {
+    if (state_[word]) return false;
+    Cell& cell = words_[slot(word)];
+    const Record last = cell.readers.last;
+    if (cell.write >= c.block_start && record_thread(cell.write) != c.thread) return false;
+    if (how == Access::store) {
+      if (last >= c.block_start) return false;
+      cell.write = c.now;
+      cell.readers.last = 0;  // older than the block: the others are forgotten with it
+    } else {
+      if (cell.write < c.block_first) return false;
+      if (last < c.block_first) {
+        cell.readers.mate = cell.readers.other = 0;
+      } else if (record_thread(last) / kWarp != c.thread / kWarp) {
+        cell.readers.other = last;
+        cell.readers.mate = 0;
+      } else if (record_thread(last) != c.thread) {
+        cell.readers.mate = last;
+      }
+      cell.readers.last = c.now;
+    }
+  }
+  return true;
+}
 
 }  // namespace antkv_emu

@@ -22,17 +22,16 @@ int main(int argc, char** argv) {
   FILE* file = argc > 2 ? fopen(argv[2], "rb") : NULL;
   if (!file || fread(&f, 1, sizeof f, file) < 64) return fprintf(stderr, "usage: %s GENERATED-FOLDER FIXTURE [SPLITS]\n", argv[0]), 2;
   antkv_library lib;
-  antkv_kernel decode, combine;
+  antkv_kernel decode;
   antkv_decode_params p;
   antkv_shape shape = {.batch = 1, .q_heads = f.q_heads, .kv_heads = f.kv_heads, .max_tokens = f.kv_len, .splits = argc > 3 ? atoi(argv[3]) : 0};
-  size_t o_bytes, lse_bytes;
+  size_t o_bytes, lse_bytes, counter_bytes;
   TRY(antkv_open(&lib, argv[1], 0));
   TRY(antkv_get(&lib, "antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain", &shape, &decode)); /* preset antkv-1 */
-  TRY(antkv_get(&lib, "antkv_combine_d64_f16", NULL, &combine));
-  TRY(antkv_workspace(&decode, &o_bytes, &lse_bytes));
+  TRY(antkv_workspace(&decode, &o_bytes, &lse_bytes, &counter_bytes));
 
   const int row = f.d * 2, count = f.q_heads * f.d; /* bytes of a head's row of halves; numbers in the output */
-  TRY(CUDA("cuMemAlloc_v2", uint64_t*, size_t)(&at, sizeof f + o_bytes + lse_bytes + sizeof got));
+  TRY(CUDA("cuMemAlloc_v2", uint64_t*, size_t)(&at, sizeof f + o_bytes + lse_bytes + counter_bytes + sizeof got));
   TRY(CUDA("cuMemcpyHtoD_v2", uint64_t, const void*, size_t)(at, f.arrays, sizeof f.arrays));
   const uint64_t base = at;
   ANTKV_INIT(p);
@@ -40,7 +39,9 @@ int main(int argc, char** argv) {
   p.pages = take(f.pages * f.page), p.anchor_table = take(f.max_anchor_pages * 4), p.anchors = take(f.anchor_pages * f.anchor);
   p.ring_k = take(f.ring_rows * row), p.ring_v = take(f.ring_rows * row), p.coded_len = take(4), p.kv_len = take(4);
   const double* want = (const double*)(f.arrays + (at - base));
-  at = base + sizeof f.arrays, p.partial_o = take((int64_t)o_bytes), p.partial_lse = take((int64_t)lse_bytes), p.out = take(count * 2);
+  at = base + sizeof f.arrays, p.partial_o = take((int64_t)o_bytes), p.partial_lse = take((int64_t)lse_bytes);
+  if (counter_bytes) TRY(CUDA("cuMemsetD8_v2", uint64_t, unsigned char, size_t)(at, 0, counter_bytes)); /* once: every launch leaves them zero */
+  p.counters = take((int64_t)counter_bytes), p.out = take(count * 2);
   p.q_row_stride = p.out_row_stride = count * 2, p.q_head_stride = p.out_head_stride = row;
   p.ring_row_stride = row, p.ring_head_stride = p.ring_slot_stride = f.ring_rows * row;
   p.page_stride = p.page_head_stride = f.page, p.anchor_page_stride = p.anchor_head_stride = f.anchor; /* with one KV head */
@@ -48,8 +49,6 @@ int main(int argc, char** argv) {
   p.max_anchor_pages = f.max_anchor_pages, p.ring_rows = f.ring_rows, p.segments = 7, p.splits = decode.splits;
   p.rotary_dim = f.rotary_dim, p.attention_factor = 1, p.scale = 1 / sqrtf((float)f.d);
   TRY(antkv_launch(&decode, &p, NULL));
-  const antkv_combine_params c = antkv_merge(&p);
-  if (p.splits > 1) TRY(antkv_launch(&combine, &c, NULL));
   TRY(CUDA("cuMemcpyDtoH_v2", void*, uint64_t, size_t)(got, (uint64_t)(uintptr_t)p.out, (size_t)count * 2));
 
   double error = 0, size = 0;

@@ -3,11 +3,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { gridOf } from '../../../generator/cli/bench-options.ts';
+import { gridOf, planOf } from '../../../generator/cli/bench-options.ts';
 import { deviceOf } from '../../../generator/cli/device.ts';
 import { readRowFiles } from '../../../generator/cli/records.ts';
 import { UsageError } from '../../../generator/errors.ts';
+import { kernelName } from '../../../generator/name.ts';
 import { rowSchema } from '../../../tuner/bench-row.ts';
+import { GOALS } from '../../../tuner/goals.ts';
 import { temporaryFolder } from '../../folder.ts';
 import { parallel } from '../../parallel.ts';
 import { EXACT, ONE_BIT, row } from '../../tuner/rows.ts';
@@ -40,20 +42,57 @@ for (const [what, words, exitCode, message] of REFUSED) {
   });
 }
 
-const grid = { arch: 'sm80', op: 'decode', batch: '1,16', tokens: '4096', splits: 'auto' } as const;
-test('the grid is read from lists', () => {
-  assert.equal(gridOf(grid), { batch: [1, 16], tokens: [4096], splits: 'auto' });
-  assert.equal(gridOf({ ...grid, splits: '2, 4,2' }).splits, [2, 4]);
+const grid = { batch: '1,16', tokens: '4096', splits: 'auto' } as const;
+const archs = { sheet: 'sm90', other: 'sm80' };
+const plan = (options: object) => planOf({ tiles: 'default', splits: 'auto', ...options }, archs);
+test('the grid is read from lists', async () => {
+  assert.equal(await gridOf(grid), { batch: [1, 16], tokens: [4096], splits: 'auto' });
+  assert.equal(await gridOf({ splits: 'auto', codes: 'zipf' }), { batch: [1, 16], tokens: [4096, 32768, 131072], splits: 'auto', codes: 'zipf' });
+  const { splits } = await gridOf({ ...grid, splits: '2, 4s,2,2c' });
+  assert.equal(splits, [{ splits: 2, spread: false, merge: 'last' }, { splits: 4, spread: true, merge: 'last' }, { splits: 2, spread: false, merge: 'combine' }]);
+});
+
+const named = async (options: Partial<Parameters<typeof planOf>[0]>): Promise<string[]> => [...new Set((await planOf({ tiles: 'default', splits: 'auto', ...options }, archs)).groups(132).flat().map(({ kernel }) => kernelName(kernel)))];
+
+test('without a word about kernels or shapes the goals are measured, by sm90 kernels; else what is chosen', async () => {
+  const goals = await named({});
+  assert.is(goals.length, GOALS.length + 1);
+  assert.ok(goals.every((name) => name.includes('__sm90_')));
+  assert.equal(goals, await named({ sheet: 'goals' }));
+  assert.equal(await named({ only: '*decode_d128_kf16*' }), [EXACT]);
+  assert.ok((await named({ batch: '1' })).every((name) => name.includes('__sm80_')));
+});
+
+test('sheets: all or some, chosen kernels, tiles by name or all that are worth a race', async () => {
+  const [first, ...rest] = await named({ sheet: 'goals,codes', only: '*k4c8b*', tiles: 'lookup_w16_s2_c4,lookup_w12_s1_c4,w4_t64_s2', arch: 'sm90' });
+  assert.match(first!, /kf16/);
+  const tilesOf = (contract: string): string[] => rest.filter((name) => name.startsWith(`${contract}__`)).map((name) => name.replace(/^.*__sm90_/, '')).sort();
+  assert.equal(tilesOf('antkv_decode_d128_k4c8b_v4c8bq8_f16_n4'), ['lookup_w12_s1_c4', 'lookup_w16_s2_c4', 'w4_t64_s2']);
+  assert.equal(tilesOf('antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_n4'), ['lookup_w12_s1_c4', 'w4_t64_s2'], 'the other does not fit shared memory');
+  assert.ok(rest.every((name) => name.includes('k4c8b')));
+  assert.ok((await named({ sheet: 'all' })).length > (await named({ sheet: 'goals' })).length);
+  assert.ok((await named({ tiles: 'all' })).length > 3 * GOALS.length);
 });
 
 const MISREAD: [what: string, read: () => unknown, message: RegExp][] = [
   ['a batch that is no number', () => gridOf({ ...grid, batch: '1,x' }), /--batch takes whole numbers with commas, not "1,x"/],
   ['no tokens', () => gridOf({ ...grid, tokens: '0' }), /--tokens takes whole numbers/],
-  ['splits that are no number', () => gridOf({ ...grid, splits: 'many' }), /--splits takes whole numbers/],
+  ['splits that are no number', () => gridOf({ ...grid, splits: 'many' }), /--splits takes numbers/],
   ['no samples', () => gridOf({ ...grid, samples: 0 }), /--samples takes 1 to 10000/],
+  ['splits that no launch has', () => gridOf({ ...grid, splits: '2x' }), /--splits takes numbers/],
+  ['a sheet that is none', () => plan({ sheet: 'goals,beds' }), /there is no sheet "beds"/],
+  ['a sheet of another op', () => plan({ sheet: 'goals', op: 'encode' }), /sheets have their own contracts/],
+  ['shapes that no sheet has', () => plan({ sheet: 'goals', tokens: '77' }), /no sheet has such shapes/],
+  ['kernels that no sheet has', () => plan({ sheet: 'goals', only: '*encode*' }), /no kernel of the sheets matches/],
+  ['tiles that no kernel has', () => plan({ tiles: 'lookup_w16' }), /--tiles takes default, all, or tiles/],
   ['a device that is no device', () => deviceOf('fast'), /--device takes auto, emulated or a number, not "fast"/],
 ];
-for (const [what, read, message] of MISREAD) test(`refuses ${what}`, () => assert.throws(read, (error: Error) => error instanceof UsageError && message.test(error.message) && error.fix !== undefined));
+for (const [what, read, message] of MISREAD) {
+  test(`refuses ${what}`, async () => {
+    const error = await (async () => read())().then(() => undefined, (e: unknown) => e);
+    assert.ok(error instanceof UsageError && message.test(error.message) && error.fix !== undefined, String(error));
+  });
+}
 
 test('a file that is not there is named', async () => {
   const read = readRowFiles({ quiet: true, verbose: false }, [join(dir, 'none.jsonl')]);
@@ -74,7 +113,7 @@ it('measures on the emulated driver when told to, as a table, as records and int
   const { exitCode, stdout, stderr } = await gen(words, { ...SHARED });
   assert.is(exitCode, 0, stderr);
   const rows = stdout.trim().split('\n').map((line) => rowSchema.parse(JSON.parse(line)));
-  assert.equal(rows.map(({ shape, splits }) => [shape.tokens, splits]), [[32, 1], [32, 2], [128, 1], [128, 2]]);
+  assert.equal(rows.map(({ shape, splits }) => [shape.tokens, splits]), [[32, 1], [128, 1], [32, 2], [128, 2]]);
   assert.ok(rows.every(({ ok, environment }) => ok && environment.emulated));
   assert.is(readFileSync(file, 'utf8'), stdout.endsWith('\n') ? stdout : `${stdout}\n`);
   assert.match(stderr, /emulated, times mean nothing/);
@@ -83,10 +122,14 @@ it('measures on the emulated driver when told to, as a table, as records and int
   assert.is(again.stdout.trim().split('\n').length, 3);
 });
 
-it('prints the table of records, with the speed over FP16', async () => {
-  const { exitCode, stdout } = await gen(['bench', '--records', records]);
+it('prints the table of records, with the speed over FP16, and the goals as its last page', async () => {
+  const goal = row(ONE_BIT, 10, { shape: { batch: 16, tokens: 4096, q_heads: 32, kv_heads: 8 } });
+  const file = join(dir, 'goals.jsonl');
+  writeFileSync(file, [goal, row(EXACT, 30, { shape: goal.shape }), row(ONE_BIT, 10), row(EXACT, 30)].map((one) => `${JSON.stringify(one)}\n`).join(''));
+  const { exitCode, stdout } = await gen(['bench', '--records', file]);
   assert.is(exitCode, 0);
   assert.match(stdout, /antkv-1 .* 10\.0 .* 3\.00$/m);
+  assert.match(stdout, /\n\nSpeed over the best FP16 kernel[^\n]*\nK \/ V[\s\S]*1 bit \+ gain, pre .* 3\.00 ✓✓ \(2 \/ 3\) .*\n[\s\S]*Reach: 2 of 28[^\n]*\n[^\n]*$/);
 });
 
 it('wrong results have exit code 5 and say why', async () => {

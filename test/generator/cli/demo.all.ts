@@ -7,7 +7,7 @@ test('gen demo: every preset agrees with the reference; gain and anchors lower t
   const { exitCode, stdout, stderr } = await gen(['demo', '--device', 'emulated', '--json'], {}, { timeout: 600_000 });
   assert.is(exitCode, 0, stderr);
   const rows = stdout.trim().split('\n').map((line) => JSON.parse(line) as { recipe: string; window: number; error: number; errorWithAnchors: number | null; undertrained: boolean; faults: string[] });
-  assert.equal([...new Set(rows.map(({ recipe }) => recipe))], ['antkv-2', 'antkv-1', 'antkv-1 gain=none', 'antkv-1-fast', 'f16']);
+  assert.equal([...new Set(rows.map(({ recipe }) => recipe))], ['antkv-4', 'antkv-2', 'antkv-1', 'antkv-1 gain=none', 'antkv-1-fast', 'antkv-0.5', 'f16']);
   assert.ok(rows.every(({ faults, undertrained }) => faults.length === 0 && !undertrained));
   for (const window of [0, 128]) {
     const [gain, none] = ['antkv-1', 'antkv-1 gain=none'].map((name) => rows.find((row) => row.recipe === name && row.window === window)!);

@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { kernelName } from '../../../generator/name.ts';
-import { shippedKernels } from '../../../generator/ship.ts';
+import { kernelName, sourcePath } from '../../../generator/name.ts';
+import { shippedContracts, shippedKernels } from '../../../generator/ship.ts';
 import { temporaryFolder } from '../../folder.ts';
 import { fakeNvcc, WORKS } from '../../tuner/fake.ts';
 import { parallel } from '../../parallel.ts';
@@ -20,8 +20,8 @@ together('without nvcc all is written, and what is skipped comes with how to get
   const out = temporaryFolder();
   const { exitCode, stdout, stderr } = await gen(['--out', out], WITHOUT_NVCC);
   assert.is(exitCode, 0, stderr);
-  assert.match(stderr, /skipped: nvcc was not found: 22 kernels are written, not compiled; install the CUDA toolkit/);
-  for (const name of names) assert.ok(stdout.includes(name) && existsSync(join(out, `sm80/${name}.cu`)), name);
+  assert.match(stderr, new RegExp(`skipped: nvcc was not found: ${names.length} kernels are written, not compiled; install the CUDA toolkit`));
+  for (const kernel of shippedKernels()) assert.ok(stdout.includes(kernelName(kernel)) && existsSync(join(out, sourcePath(kernel))), kernelName(kernel));
   assert.equal(filesIn(out).filter((file) => /fatbin|build\.json|tmp/.test(file)), []);
 });
 
@@ -61,7 +61,7 @@ together('--dry-run names every file and makes no folder', async () => {
   const out = join(temporaryFolder(), 'not-there');
   const { exitCode, stdout } = await gen(['--out', out, '--dry-run', '--arch', 'sm_80,90']);
   assert.is(exitCode, 0);
-  assert.is(stdout.match(/^add {5}sm(80|90)\/antkv_/gm)?.length, 44);
+  assert.is(stdout.match(/^add {5}sm(80|90)\/antkv_/gm)?.length, 2 * shippedContracts().size);
   assert.not(existsSync(out));
 });
 
@@ -75,6 +75,17 @@ together('a recipe of one\'s own is written on demand', async () => {
   assert.is(kernels.length, 11);
   assert.ok(kernels.some(({ kernel }) => kernel.startsWith('antkv_decode_d64_k4c8b_v8c8b_f16_pre__')) && kernels.some(({ kernel }) => kernel.startsWith('antkv_score_d128_f16_exact__')));
   assert.ok(kernels.filter(({ kernel }) => kernel.includes('decode')).every(({ effectiveBits }) => effectiveBits! > 1.5 && effectiveBits! < 2));
+});
+
+together('an architecture of which nothing is committed is written elsewhere only', async () => {
+  const ofSm90 = shippedKernels().filter(({ arch }) => arch.name === 'sm90').length;
+  const { exitCode, stdout, stderr } = await gen(['--arch', 'sm90', '--dry-run', '--json']);
+  if (ofSm90 === 0) {
+    assert.is(exitCode, 2);
+    assert.match(stderr, /--arch sm90: no kernel is committed for it\n {2}fix: leave --arch out, or add --out DIR; sm80 serves newer ones/);
+  } else assert.ok((JSON.parse(stdout) as { same: string[]; add: string[] }).add.concat((JSON.parse(stdout) as { same: string[] }).same).filter((path) => path.startsWith('sm90/')).length === ofSm90);
+  const elsewhere = await gen(['--arch', 'sm90', '--out', join(temporaryFolder(), 'x'), '--dry-run', '--json']);
+  assert.is((JSON.parse(elsewhere.stdout) as { add: string[] }).add.filter((path) => path.startsWith('sm90/')).length, shippedContracts().size);
 });
 
 together('--only writes what matches, by kernel or contract, and leaves the rest alone', async () => {
@@ -113,7 +124,7 @@ together('a kernel that does not compile: exit 4, first error, source, command; 
   const { exitCode, stderr } = await gen(['--out', out, '--only', '*'], withFake(`case "$src" in *select*) echo "$src(7): error: boom" >&2; exit 1;; esac\n${WORKS}`));
   assert.is(exitCode, 4);
   assert.match(stderr, /failed antkv_select__sm80_w8\n {2}sm80\/antkv_select__sm80_w8\.cu\(7\): error: boom\n {2}source {3}.*antkv_select__sm80_w8\.cu\n {2}command {2}cd .* && .*nvcc -fatbin/);
-  assert.is(readdirSync(join(out, 'sm80')).filter((file) => file.endsWith('.fatbin')).length, names.length - 1);
+  assert.is(filesIn(out).filter((file) => file.endsWith('.fatbin')).length, names.length - 1);
   assert.ok(existsSync(join(out, 'sm80/antkv_select__sm80_w8.cu')));
 });
 

@@ -43,7 +43,7 @@ export async function build(sanitize = false): Promise<Built | null> {
     process.stderr.write(`skipped: the emulator's tests need g++ (${error.message})\n`);
     return null;
   }
-  const sources = ['host.cc', 'host_api.cc', 'host_clean.cc', 'host_launch.cc'].map((name) => `${HERE}/${name}`);
+  const sources = ['host.cc', 'host_api.cc', 'host_clean.cc', 'host_launch.cc', 'host_lookup.cc'].map((name) => `${HERE}/${name}`);
   const [driver, host] = await Promise.all([buildEmulator(sanitize ? { sanitize: 'address,undefined' } : {}), compile('host', [...flags, ...sources, '-ldl'])]);
   const kernel = (name: string): Promise<string> =>
     compile(`${name}.so`, [

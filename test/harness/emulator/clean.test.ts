@@ -15,6 +15,7 @@ interface Line {
 }
 
 const built = await build();
+const CASES = ['arithmetic', 'bytes', 'fragments', 'halves', 'lookups', 'matrix', 'merge', 'packed', 'pipeline', 'votes', 'widths'];
 const ORDERS = [0, 1, 2, 3, 4711];
 
 if (built) {
@@ -25,8 +26,8 @@ if (built) {
       assert.is(line.report, '');
       assert.is(line.wrong, 0, `${line.case}, order ${line.order}: word ${line.first} is ${line.got}`);
     }
-    assert.equal([...new Set(lines.map((line) => line.case))].sort(), ['arithmetic', 'fragments', 'halves', 'matrix', 'pipeline', 'votes', 'widths']);
-    assert.is(lines.length, 7 * ORDERS.length);
+    assert.equal([...new Set(lines.map((line) => line.case))].sort(), CASES);
+    assert.is(lines.length, CASES.length * ORDERS.length);
   });
 }
 

@@ -2,31 +2,17 @@
 import { readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Counters } from '../../../tuner/counters.ts';
 import { build, run } from './build.ts';
 
-interface Count {
-  readonly instructions: number;
-  readonly wavefronts?: number;
-  readonly sectors?: number;
-  readonly ideal: number;
-}
-interface Counters {
-  readonly kernel: string;
-  readonly blocks: number;
-  readonly threads: number;
-  readonly shared: Readonly<Record<string, Count>>;
-  readonly global: Readonly<Record<string, Count>>;
-  readonly collectives: Readonly<Record<string, number>>;
-  readonly sites: readonly { readonly line: number; readonly space: string; readonly access: string; readonly bytes: number; readonly count: Count }[];
-}
 interface Line {
   readonly code: number;
   readonly report: string;
   readonly counters: Counters;
 }
 
-// Text of a line of kernels/counted.cu -> space, [instructions, wavefronts or sectors, ideal].
-const EXPECTED: readonly (readonly [text: string, space: string, count: readonly [number, number, number]])[] = [
+// Text of a line of kernels/counted.cu -> space, [instructions, wavefronts or sectors, ideal], and the access where a line has two.
+const EXPECTED: readonly (readonly [text: string, space: string, count: readonly [number, number, number], access?: string])[] = [
   ['store_shared(reinterpret_cast<bytes16*>(s) + i * 32 + lane', 'shared', [64, 256, 256]],
   ['load_shared(words + 5)', 'shared', [1, 1, 1]],                                // one word for all
   ['load_shared(words + lane * 2)', 'shared', [1, 2, 1]],
@@ -35,6 +21,16 @@ const EXPECTED: readonly (readonly [text: string, space: string, count: readonly
   ['bytes8*>(s) + lane * 2)', 'shared', [1, 4, 2]],                               // by half warp
   ['bytes16*>(s) + lane)', 'shared', [1, 4, 4]],                                  // by quarter warp
   ['bytes16*>(s) + lane * 8)', 'shared', [1, 32, 4]],
+  ['lane % 16).w[0]', 'shared', [1, 2, 2]],
+  ['lane % 4 * 16)', 'shared', [1, 8, 2]],                                        // four rows of 128 bytes in each half
+  ['lane / 16 * 17', 'shared', [1, 2, 2]],                                        // pairs share
+  ['bytes16*>(s) + 3)', 'shared', [1, 4, 4]],                                     // one for each quarter, though all want the same
+  ['lane % 8 / 4 * 8)', 'shared', [1, 8, 4]],
+  ['lane * 7 % 5 * 32 + lane', 'shared', [1, 1, 1]],                              // each lane its own bank, whatever the row
+  ['if (lane % 2)', 'shared', [1, 16, 2]],                                        // eight lanes of each half, 128 bytes apart
+  ['64 + lane * 4, bytes8', 'shared', [1, 8, 2]],
+  ['words + 1024 + lane, load', 'shared', [1, 1, 1], 'store'],
+  ['words + 1024 + lane, load', 'shared', [1, 2, 1], 'load'],
   ['if (lane < 8)', 'shared', [1, 8, 1]],
   ['load_matrix_x4(r, s + lane * 16)', 'shared', [1, 4, 4]],
   ['load_matrix_x4(r, s + lane * 128)', 'shared', [1, 32, 4]],
@@ -46,6 +42,10 @@ const EXPECTED: readonly (readonly [text: string, space: string, count: readonly
   ['load_global(p.in + lane * 8)', 'global', [1, 32, 4]],
   ['load_global(p.in)', 'global', [1, 1, 1]],
   ['bytes16*>(p.in) + lane)', 'global', [1, 16, 16]],
+  ['bytes16*>(p.in) + lane * 2)', 'global', [1, 32, 16], 'load'],
+  ['load_global_once(p.in + 1 + lane)', 'global', [1, 5, 4], 'load'],             // one word late: a sector more
+  ['load_global_coherent', 'global', [1, 2, 1], 'load'],
+  ['atomic_add_global', 'global', [1, 4, 1], 'atomic'],
   ['store_global(reinterpret_cast<unsigned char*>', 'global', [1, 1, 1]],
   ['copy_async(s + lane * 32', 'shared', [1, 8, 4]],
   ['copy_async(s + lane * 32', 'global', [1, 16, 16]],
@@ -66,9 +66,9 @@ if (built) {
   test('sites have the counts worked out by hand, under every order', async () => {
     for (const order of [0, 1, 2]) {
       const { sites } = await count('counted', 0, order);
-      for (const [text, space, [instructions, actual, ideal]] of EXPECTED) {
+      for (const [text, space, [instructions, actual, ideal], access] of EXPECTED) {
         const number = lines.findIndex((line) => line.includes(text)) + 1;
-        const site = sites.find((s) => s.line === number && s.space === space);
+        const site = sites.find((s) => s.line === number && s.space === space && (!access || s.access === access));
         assert.ok(site, `no count for "${text}"`);
         const got = site.count;
         assert.equal([got.instructions, got.wavefronts ?? got.sectors, got.ideal], [instructions, actual, ideal], `${text} (${space}), order ${order}`);

@@ -1,65 +1,7 @@
 // Plain C++ answers to kernels/clean.cu, under each fibre order given. On a real driver (no antkv_emu_set) they must hold as well.
-#include <math.h>
-
-#include <functional>
-
-#include "host.h"
+#include "host_numbers.h"
 
 namespace {
-
-uint32_t seed = 1;
-uint32_t random_word() {
-  seed = seed * 1664525u + 1013904223u;
-  return seed ^ seed >> 15;
-}
-std::vector<uint32_t> random_words(size_t n) {
-  std::vector<uint32_t> w(n);
-  for (uint32_t& x : w) x = random_word();
-  return w;
-}
-float as_float(uint32_t u) {
-  float x;
-  memcpy(&x, &u, 4);
-  return x;
-}
-uint32_t as_bits(float x) {
-  uint32_t u;
-  memcpy(&u, &x, 4);
-  return u;
-}
-
-/// Value of a half by its definition.
-double half_value(uint16_t h) {
-  const int exponent = h >> 10 & 31, mantissa = h & 1023;
-  const double size = exponent == 31 ? (mantissa ? NAN : INFINITY) : exponent ? ldexp(1024 + mantissa, exponent - 25) : ldexp(mantissa, -24);
-  return h & 0x8000 ? -size : size;
-}
-/// The nearest half by search: the definition of rounding, ties to even.
-uint16_t nearest_half(float x) {
-  if (isnan(x)) return 0x7fff;
-  const uint16_t sign = signbit(x) ? 0x8000 : 0;
-  const double size = fabs(double(x));
-  if (size >= 65520) return uint16_t(sign | 0x7c00);
-  uint16_t low = 0, high = 0x7c00;  // half_value(low) <= size < half_value(high)
-  while (high - low > 1) {
-    const uint16_t middle = uint16_t((low + high) / 2);
-    (half_value(middle) <= size ? low : high) = middle;
-  }
-  const double up = high == 0x7c00 ? 65536 : half_value(high);
-  const double below = size - half_value(low), above = up - size;
-  const bool take_low = below < above || (below == above && low % 2 == 0);
-  return uint16_t(sign | (take_low ? low : high));
-}
-
-struct Case {
-  const char* name;
-  int which;
-  unsigned grid[3];
-  unsigned shared;
-  std::vector<uint32_t> in;
-  size_t out_words;
-  std::function<bool(size_t, uint32_t, const std::vector<uint32_t>&)> right;  // (index, word, in)
-};
 
 uint16_t element(const std::vector<uint32_t>& rows, size_t row, size_t column) {  // rows of 8 halves
   return uint16_t(rows[row * 4 + column / 2] >> column % 2 * 16);
@@ -170,7 +112,8 @@ int run_clean(Driver& d, const std::vector<std::string>& args) {
   std::vector<long long> orders;
   for (size_t i = 1; i < args.size(); i++) orders.push_back(atoll(args[i].c_str()));
   if (orders.empty()) orders.push_back(0);
-  const Case cases[] = {halves(), matrix(), fragments(), votes(), pipeline(), widths(), arithmetic()};
+  std::vector<Case> cases = {halves(), matrix(), fragments(), votes(), pipeline(), widths(), arithmetic()};
+  for (Case& c : lookup_cases()) cases.push_back(std::move(c));
   for (const long long order : orders) {
     if (d.set) d.set("order", order);
     for (const Case& c : cases) {

@@ -16,6 +16,8 @@ interface Bug {
   readonly shared?: number;
   readonly words?: number;
   readonly set?: readonly string[];
+  /** Function that holds the bug, if not the case's own. */
+  readonly within?: string;
   /** What else the report must say. */
   readonly says?: RegExp;
 }
@@ -51,19 +53,32 @@ const BUGS: Readonly<Record<string, Bug>> = {
   blocks_overlap: { kind: 'global-race', grid: 3, set: ['race=2'], says: /block \(\d, 0, 0\): blocks of one launch are not ordered/ },
   global_without_barrier: { kind: 'global-race', set: ['race=2'] },
   last_row_read_by_next_block: { kind: 'global-race', grid: 3, set: ['race=2'] },
+  merge_without_release: { kind: 'global-race', grid: 3, set: ['race=2'], within: 'merge', says: /load_global .*store_global .*look for .*grid_fence before and after the atomic_add_global/ },
+  merge_without_barrier: { kind: 'global-race', grid: 3, set: ['race=2'], within: 'merge', says: /load_global .*store_global/ },
+  merge_without_acquire: { kind: 'global-race', grid: 3, set: ['race=2'], within: 'merge', says: /load_global .*store_global/ },
+  merge_by_two_counters: { kind: 'global-race', grid: 3, set: ['race=2'], within: 'merge' },
+  merge_by_a_flag: { kind: 'global-race', grid: 3, set: ['race=2'] },
+  fence_before_the_store: { kind: 'global-race', grid: 3, set: ['race=2'], says: /load_global .*store_global/ },
+  counter_read_plainly: { kind: 'global-race', set: ['race=2'], says: /atomic_add_global/ },
+  once_after_a_store: { kind: 'global-race', set: ['race=2'], says: /load_global_once .* the read-only path/ },
+  opaque_in_a_branch: { kind: 'divergent-collective', says: /lanes 0-19 at shuffle/ },
+  bytes_in_a_branch: { kind: 'divergent-collective', says: /lanes 0-15 at mma_16x8x32_s8u8 .*\n.*lanes 16-31 at mma_16x8x32_s8s8/ },
 };
-const GOOD = ['good_bytes', 'good_exchange', 'good_drain', 'good_uneven'];
+const GOOD = ['good_bytes', 'good_exchange', 'good_drain', 'good_uneven', 'good_merge', 'good_merge_by_one_thread'];
 const ORDERS = [0, 1, 2, 3, 5, 8, 13];
 
-const source = readFileSync(new URL('./kernels/planted.cu', import.meta.url), 'utf8');
-const lines = source.split('\n');
-/** Case number, and first and last line, of a function of planted.cu. */
-function find(name: string): { which: number; from: number; to: number } {
+const read = (file: string): string => readFileSync(new URL(`./kernels/${file}`, import.meta.url), 'utf8');
+const source = read('planted.cu');
+const FILES = ['planted.cu', 'planted_blocks.h'];
+/** Case number of a function of planted.cu; file, first and last line of it, or of `within`. */
+function find(name: string, within = name): { which: number; file: string; from: number; to: number } {
   const which = Number(new RegExp(`case (\\d+): return ${name}\\(`).exec(source)?.[1] ?? NaN);
-  const from = lines.findIndex((line) => line.includes(` ${name}(const`)) + 1;
+  const file = FILES.find((each) => read(each).includes(` ${within}(const`)) ?? 'planted.cu';
+  const lines = read(file).split('\n');
+  const from = lines.findIndex((line) => line.includes(` ${within}(const`)) + 1;
   const to = lines.findIndex((line, i) => i >= from - 1 && /\}$/.test(line) && (line === '}' || i === from - 1)) + 1;
-  assert.ok(which >= 0 && from > 0 && to >= from, `${name} is not in planted.cu`);
-  return { which, from, to };
+  assert.ok(which >= 0 && from > 0 && to >= from, `${within} is not in planted.cu`);
+  return { which, file, from, to };
 }
 
 const built = await build();
@@ -76,15 +91,15 @@ async function launch(name: string, { grid = 1, shared = 4096, words = 64, set =
 if (built) {
   for (const [name, bug] of Object.entries(BUGS)) {
     test(`caught: ${name}`, async () => {
-      const { from, to } = find(name);
+      const { file, from, to } = find(name, bug.within);
       const answers = await launch(name, bug);
       assert.equal(answers.map(({ order }) => order), ORDERS);
       for (const { order, code, report } of answers) {
         assert.match(report, new RegExp(`^antkv emulator: ${bug.kind}: `), `order ${order}`);
         assert.is(code, bug.code ?? 719, report);
         assert.match(report, /kernel emu_planted, block \(\d, 0, 0\) of .*, thread \d+ \(warp \d, lane \d+\)/);
-        const line = Number(/planted\.cu:(\d+)$/.exec(report)?.[1]);
-        assert.ok(line >= from && line <= to, `order ${order}: line ${line} is not in ${name}, ${from} to ${to}`);
+        const line = Number(new RegExp(`${file}:(\\d+)$`).exec(report)?.[1]);
+        assert.ok(line >= from && line <= to, `order ${order}: line ${line} is not in ${bug.within ?? name}, ${from} to ${to}`);
         if (bug.says) assert.match(report, bug.says);
       }
     });

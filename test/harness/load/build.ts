@@ -11,6 +11,7 @@ import { kernelName, type Kernel } from '../../../generator/name.ts';
 import { readTemplate } from '../../../generator/render.ts';
 import { shippedKernels } from '../../../generator/ship.ts';
 import { renderKernel } from '../../../generator/source.ts';
+import { VERSIONS } from '../../../generator/versions.ts';
 import { buildEmulatedKernel, hostCompiler } from '../../../tuner/host.ts';
 import { temporaryFolder } from '../../folder.ts';
 
@@ -53,7 +54,7 @@ export function paramsHex(op: Op, values: Readonly<Record<string, number>>): str
   const struct = paramStruct(op);
   const { offsets, bytes } = structLayout(struct);
   const view = new DataView(new ArrayBuffer(bytes));
-  const all: Record<string, number> = { struct_size: bytes, abi_version: 1, ...values };
+  const all: Record<string, number> = { struct_size: bytes, abi_version: VERSIONS.abi, ...values };
   for (const name of Object.keys(all)) if (!struct.fields.some((field) => field.name === name)) throw new Error(`${struct.name} has no field ${name}`);
   struct.fields.forEach(({ name, type }, i) => {
     const value = all[name] ?? 0;

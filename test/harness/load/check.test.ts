@@ -4,12 +4,16 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { paramStruct } from '../../../generator/abi.ts';
+import { findArch } from '../../../generator/arch.ts';
 import { needOf } from '../../../generator/bindings/kernels.ts';
 import { gridOfTile } from '../../../generator/launch.ts';
+import { parseContractName } from '../../../generator/name.ts';
 import { defaultTile } from '../../../generator/tile.ts';
 import { compile, generatedFolder, GOOD, paramsHex, POINTER, ROOT } from './build.ts';
 
 type Op = keyof typeof GOOD;
+
+const sm80 = findArch('sm80')!;
 const AXES = '_d128_k8c8b_v8c8bq8_f16_pre_gain';
 const CONTRACT: Readonly<Record<Op, string>> = {
   encode: `antkv_encode${AXES}`, decode: `antkv_decode${AXES}`, unpack: `antkv_unpack${AXES}`, combine: 'antkv_combine_d128_f16', score: 'antkv_score_d128_f16', select: 'antkv_select',
@@ -29,7 +33,7 @@ const evaluate = (part: string, p: Readonly<Record<string, number>>): number => 
 
 const SHAPES: Readonly<Record<Op, readonly Record<string, number>[]>> = {
   encode: [{}, { max_tokens: 1, max_anchors: 0 }, { max_tokens: 33, max_anchors: 17, batch: 7 }],
-  decode: [{}, { q_heads: 128, kv_heads: 8, max_q_len: 16, rows: 20, cu_q: POINTER }, { q_heads: 24, max_q_len: 3, rows: 3 }, { splits: 9, partial_o: POINTER, partial_lse: POINTER, out: 0 }],
+  decode: [{}, { q_heads: 128, kv_heads: 8, max_q_len: 16, rows: 20, cu_q: POINTER }, { q_heads: 24, max_q_len: 3, rows: 3 }, { splits: 9, partial_o: POINTER, partial_lse: POINTER, out: 0 }, { spread: 1 }],
   combine: [{}, { q_heads: 5, rows: 1000000 }],
   score: [{}, { max_tokens: 65, batch: 1 }],
   select: [{}, { batch: 65535, kv_heads: 70000 }],
@@ -37,18 +41,18 @@ const SHAPES: Readonly<Record<Op, readonly Record<string, number>[]>> = {
 };
 
 test('grids are those of generator/launch.ts', async () => {
-  const cases = (Object.keys(SHAPES) as Op[]).flatMap((op) => SHAPES[op].map((change) => ({ op, params: { max_anchors: 0, max_anchor_pages: 0, ...GOOD[op], ...change } })));
+  const cases = (Object.keys(SHAPES) as Op[]).flatMap((op) => SHAPES[op].map((change) => ({ op, params: { max_anchors: 0, max_anchor_pages: 0, spread: 0, ...GOOD[op], ...change } })));
   const got = await check(cases.map(({ op, params }) => [CONTRACT[op], paramsHex(op, Object.fromEntries(Object.entries(params).filter(([name]) => paramStruct(op).fields.some((f) => f.name === name))))]));
   cases.forEach(({ op, params }, i) => {
-    const want = gridOfTile(op, defaultTile(op)).map((part) => evaluate(part, params));
+    const want = gridOfTile(parseContractName(CONTRACT[op]), defaultTile(parseContractName(CONTRACT[op]), sm80)).map((part) => evaluate(part, params));
     assert.is(got[i], `grid 0 ${want.join(' ')}`, `${op} ${JSON.stringify(SHAPES[op])}`);
   });
 });
 
 const MISTAKES: readonly (readonly [op: Op, change: Record<string, number>, want: RegExp])[] = [
-  ['decode', { struct_size: 368 }, /^grid 8 decode: struct_size is 368, antkv_decode_params has 376 bytes; set it with ANTKV_INIT/],
+  ['decode', { struct_size: 376 }, /^grid 8 decode: struct_size is 376, antkv_decode_params has 392 bytes; set it with ANTKV_INIT/],
   ['combine', { struct_size: 376 }, /^grid 8 combine: struct_size is 376, antkv_combine_params has 80 bytes/],
-  ['decode', { abi_version: 2 }, /^grid 4 decode: abi_version is 2, the kernels are of 1; compile with the antkv.h of their folder/],
+  ['decode', { abi_version: 1 }, /^grid 4 decode: abi_version is 1, the kernels are of 2; compile with the antkv.h of their folder/],
   ['decode', { abi_version: 0 }, /^grid 4 decode: abi_version is 0/],
   ['decode', { pages: POINTER + 8 }, /^grid 10 decode: pages is 0x7f0000000008; start the array at a multiple of 16 bytes/],
   ['decode', { kv_len: POINTER + 4 }, /^grid 10 decode: kv_len/],
@@ -56,7 +60,11 @@ const MISTAKES: readonly (readonly [op: Op, change: Record<string, number>, want
   ['decode', { splits: 4 }, /^grid 9 decode: splits is 4 but partial_o or partial_lse is null; antkv_workspace says their bytes/],
   ['decode', { splits: 4, partial_o: POINTER }, /^grid 9 decode: splits is 4/],
   ['decode', { splits: 0 }, /^grid 11 decode: splits is 0; use antkv_kernel.splits/],
-  ['decode', { out: 0 }, /^grid 9 decode: out is null; with one split decode writes it/],
+  ['decode', { out: 0 }, /^grid 9 decode: out is null; with one split, or with counters, decode writes it/],
+  ['decode', { out: 0, splits: 4, partial_o: POINTER, partial_lse: POINTER, counters: POINTER }, /^grid 9 decode: out is null; with one split, or with counters/],
+  ['decode', { splits: 4, counters: POINTER }, /^grid 9 decode: splits is 4 but partial_o/],
+  ['decode', { counters: POINTER + 4 }, /^grid 10 decode: counters/],
+  ['decode', { spread: 2 }, /^grid 11 decode: spread is 2; 0 or 1/],
   ['decode', { page_size: 48 }, /^grid 11 decode: page_size is 48; it is one of 16, 32, 64, 128, 256/],
   ['decode', { page_size: 0 }, /^grid 11 decode: page_size is 0/],
   ['decode', { q_heads: 30 }, /^grid 11 decode: q_heads 30 is not 1 to 16 times kv_heads 8/],

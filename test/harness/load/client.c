@@ -21,21 +21,21 @@ int main(void) {
   static char line[8192];
   while (fgets(line, sizeof line, stdin)) {
     static char command[16], word[4096];
-    int n[7] = {0, 0, 0, 0, 0, 0, 0}, status = -1, device = 0;
+    int n[8] = {0, 0, 0, 0, 0, 0, 0, 0}, status = -1, device = 0;
     uint32_t grid[3];
-    size_t o = 0, lse = 0, i;
-    if (sscanf(line, "%15s %4095s %d %d %d %d %d %d %d", command, word, n, n + 1, n + 2, n + 3, n + 4, n + 5, n + 6) < 1) continue;
+    size_t o = 0, lse = 0, counters = 0, i;
+    if (sscanf(line, "%15s %4095s %d %d %d %d %d %d %d %d", command, word, n, n + 1, n + 2, n + 3, n + 4, n + 5, n + 6, n + 7) < 1) continue;
     if (strcmp(command, "open") == 0) {
       device = n[0];
       status = antkv_open(&lib, word, device);
       printf("open %d %s\n", status, status ? antkv_last_error() : "");
     } else if (strcmp(command, "get") == 0) {
       antkv_shape shape;
-      shape.batch = n[0], shape.q_heads = n[1], shape.kv_heads = n[2], shape.max_tokens = n[3], shape.max_q_len = n[4], shape.rows = n[5], shape.splits = n[6];
+      shape.batch = n[0], shape.q_heads = n[1], shape.kv_heads = n[2], shape.max_tokens = n[3], shape.max_q_len = n[4], shape.rows = n[5], shape.splits = n[6], shape.spread = n[7];
       status = antkv_get(&lib, word, n[0] ? &shape : NULL, &kernel);
-      if (!status && n[0] && antkv_workspace(&kernel, &o, &lse)) o = lse = 1;
+      if (!status && n[0] && antkv_workspace(&kernel, &o, &lse, &counters)) o = lse = counters = 1;
       if (status) printf("get %d %s\n", status, antkv_last_error());
-      else printf("get 0 %s splits %d workspace %lu %lu\n", kernel.row->symbol, kernel.splits, (unsigned long)o, (unsigned long)lse);
+      else printf("get 0 %s splits %d workspace %lu %lu %lu\n", kernel.row->symbol, kernel.splits, (unsigned long)o, (unsigned long)lse, (unsigned long)counters);
     } else if (strcmp(command, "row") == 0) { /* the row of a contract, without a driver */
       for (i = 0; i < ANTKV_KERNEL_COUNT && strcmp(antkv_kernel_rows[i].contract, word); i++) continue;
       memset(&kernel, 0, sizeof kernel);

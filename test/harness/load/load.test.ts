@@ -8,6 +8,7 @@ import { findArch } from '../../../generator/arch.ts';
 import { printHeader } from '../../../generator/bindings/c.ts';
 import { parseContractName, type Kernel } from '../../../generator/name.ts';
 import { defaultTile } from '../../../generator/tile.ts';
+import { VERSIONS } from '../../../generator/versions.ts';
 import { compile, generatedFolder, GOOD, paramsHex, ROOT } from './build.ts';
 
 const DECODE = 'antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain';
@@ -49,10 +50,10 @@ test('headers of different releases do not compile together', async () => {
 test('open says what is wrong with a folder', async () => {
   assert.match(await last([open('/no/such/folder')]), /^open 3 \/no\/such\/folder\/antkv.h: No such file or directory; give antkv_open the folder/);
   const other = generatedFolder();
-  writeFileSync(join(other, 'antkv.h'), '#define ANTKV_ABI_VERSION 7\n#define ANTKV_LAYOUT_VERSION 1\n');
-  assert.match(await last([open(other)]), /^open 4 .*is of ABI version 7 and layout version 1, this program was compiled for 1 and 1: compile it with/);
-  writeFileSync(join(other, 'antkv.h'), '#define ANTKV_ABI_VERSION 1\n#define ANTKV_LAYOUT_VERSION 2\n');
-  assert.match(await last([open(other)]), /^open 4 .*layout version 2/);
+  writeFileSync(join(other, 'antkv.h'), '#define ANTKV_ABI_VERSION 7\n#define ANTKV_LAYOUT_VERSION 9\n');
+  assert.match(await last([open(other)]), new RegExp(`^open 4 .*is of ABI version 7 and layout version 9, this program was compiled for ${VERSIONS.abi} and ${VERSIONS.layout}: compile it with`));
+  writeFileSync(join(other, 'antkv.h'), `#define ANTKV_ABI_VERSION ${VERSIONS.abi}\n#define ANTKV_LAYOUT_VERSION 9\n`);
+  assert.match(await last([open(other)]), /^open 4 .*layout version 9/);
   assert.match(await last([open(`/${'x'.repeat(2000)}`)]), /^open 3 the folder's path has more than 1023 characters/);
 });
 
@@ -79,7 +80,7 @@ test('an unknown contract is answered with those near it', async () => {
 test('a kernel is loaded once, opts in to shared memory beyond 48 KB, and is unloaded at the end', async () => {
   const lines = await run([open(), `get ${F16} 1 32 8 4096`, `get ${F16} 8 32 8 65536`, 'get antkv_select', 'close']);
   assert.equal(lines.filter((line) => /^(load|function|attribute|unload)/.test(line)), [
-    `load ${F16}__sm80_w4_t64_s2.fatbin`, `function ${F16}__sm80_w4_t64_s2`, 'attribute 8 = 69632', 'load antkv_select__sm80_w8.fatbin', 'function antkv_select__sm80_w8', 'unload', 'unload',
+    `load ${F16}__sm80_w4_t64_s2.fatbin`, `function ${F16}__sm80_w4_t64_s2`, 'attribute 8 = 69696', 'load antkv_select__sm80_w8.fatbin', 'function antkv_select__sm80_w8', 'unload', 'unload',
   ]);
 });
 
@@ -97,7 +98,7 @@ test('a kernel that cannot be loaded is named, with the reason', async () => {
 
 test('the newest architecture that the device can run is taken', async () => {
   const contract = parseContractName(DECODE);
-  const kernels: Kernel[] = ['sm80', 'sm86', 'sm90'].map((name) => ({ contract, arch: findArch(name)!, tile: defaultTile('decode') }));
+  const kernels: Kernel[] = ['sm80', 'sm86', 'sm90'].map((name) => ({ contract, arch: findArch(name)!, tile: defaultTile(contract, findArch(name)!) }));
   const many = generatedFolder(kernels);
   const program = await compile([CLIENT], ['-I', many, '-I', LOADER]);
   for (const [cc, want] of [['80', 'sm80'], ['87', 'sm86'], ['89', 'sm86'], ['90', 'sm90'], ['120', 'sm90']] as const) {
@@ -114,6 +115,7 @@ test('shapes that are none are refused', async () => {
   assert.match(await get('1 34 2 4096'), /^get 7 .*q_heads 34/);
   assert.match(await get('1 32 8 4096 17'), /^get 7 .*max_q_len 17 is not 1 to 16; longer queries go through unpack/);
   assert.match(await get('1 32 8 4096 1 0 -1'), /^get 7 .*splits -1 is negative/);
+  assert.match(await get('1 32 8 4096 1 0 0 7'), /^get 7 .*spread is 7, not 0 or 1; clear the struct/);
 });
 
 test('splits fill the device evenly, and no further', async () => {
@@ -128,16 +130,21 @@ test('splits fill the device evenly, and no further', async () => {
   assert.is(await splits('1 8 1 2048'), 16, '32 steps of one block');
   assert.is(await splits('1 32 8 131072 1 0 5'), 5, 'the caller knows better');
   assert.ok((await splits('1 1 1 2000000000')) <= 256);
+  const spread = (shape: string, places: number): Promise<number> => splits(`${shape} 0 0 1`, { FAKE_SMS: String(places), FAKE_RESIDENT: '1' });
+  assert.is(await spread('16 32 8 131072 1', 132), 16, 'one wave: 128 of 132 places');
+  assert.is(await spread('1 32 8 1024 1', 132), 4, 'no share below 256 tokens');
+  assert.is(await spread('16 32 8 131072 1', 4), 1, 'more KV heads than places');
 });
 
 test('the workspace is that of the splits', async () => {
-  assert.match(await last([open(), `get ${DECODE} 3 32 8 4096 2 5 7`]), new RegExp(`workspace ${7 * 5 * 32 * 128 * 4} ${Math.ceil((7 * 5 * 32 * 4) / 256) * 256}$`));
-  assert.match(await last([open(), `get ${DECODE} 3 32 8 4096 1 0 1`]), /workspace 0 0$/);
+  assert.match(await last([open(), `get ${DECODE} 3 32 8 4096 2 5 7`]), new RegExp(`workspace ${7 * 5 * 32 * 128 * 4} ${Math.ceil((7 * 5 * 32 * 4) / 256) * 256} 256$`));
+  assert.match(await last([open(), `get ${DECODE} 100 32 8 4096 3 300 2`]), new RegExp(`workspace \\d+ \\d+ ${Math.ceil((100 * 8 * 2 * 4) / 256) * 256}$`), '12 columns are two groups of 8');
+  assert.match(await last([open(), `get ${DECODE} 3 32 8 4096 1 0 1`]), /workspace 0 0 0$/);
 });
 
 test('a launch passes threads, shared memory, stream and struct', async () => {
   const lines = await run([open(), `get ${DECODE} 3 32 8 4096`, `launch ${paramsHex('decode', GOOD.decode)} 77`]);
-  assert.is(lines.at(-2), 'launch (1, 8, 3) (128, 1, 1) shared 39168 stream 77 abi 1 in primary');
+  assert.is(lines.at(-2), 'launch (1, 8, 3) (128, 1, 1) shared 39232 stream 77 abi 2 in primary');
   assert.match(await last([open(), `get ${DECODE} 3 32 8 4096`, `launch ${paramsHex('decode', GOOD.decode)}`], { FAKE_FAIL: 'cuLaunchKernel:719' }), /^launch 12 cuLaunchKernel\(.*719.*start a new process/);
   assert.match(await last([open(), 'get antkv_selct', `launch ${paramsHex('decode', GOOD.decode)}`]), /^launch 8 the kernel is empty: antkv_get did not succeed/);
 });
@@ -145,6 +152,8 @@ test('a launch passes threads, shared memory, stream and struct', async () => {
 test('merge hands everything on to combine', async () => {
   const values = { out: 16, lse: 32, partial_o: 48, partial_lse: 64, ring_scores: 80, out_row_stride: 4096, out_head_stride: 256, rows: 3, q_heads: 32, splits: 5, ring_rows: 272 };
   assert.equal(await run([`merge ${paramsHex('decode', { ...GOOD.decode, ...values })}`]), [`merge ${paramsHex('combine', values)}`]);
+  // With counters decode has merged: nothing is left but the ring scores.
+  assert.equal(await run([`merge ${paramsHex('decode', { ...GOOD.decode, ...values, counters: 96 })}`]), [`merge ${paramsHex('combine', { ...values, partial_o: 0, partial_lse: 0 })}`]);
 });
 
 test('every status has its own text', async () => {

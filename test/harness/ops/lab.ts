@@ -17,19 +17,19 @@ export async function emulatedRunner(options: HostOptions = {}): Promise<Runner>
 }
 
 /** The kernel of a contract, rendered and built for the emulator; the default tile unless one is given. */
-export async function emulated(op: CheckOp, axes: Partial<Contract>, tile: Tile = defaultTile(op), options: HostOptions = {}): Promise<KernelRef> {
+export async function emulated(op: CheckOp, axes: Partial<Contract>, tile?: Tile, options: HostOptions = {}): Promise<KernelRef> {
   const contract = contractOf(op, axes);
   const why = reject(contract);
   if (why.length > 0) throw new Error(why.join('; '));
-  const kernel = { contract, arch, tile };
+  const kernel = { contract, arch, tile: tile ?? defaultTile(contract, arch) };
   return kernelRef(kernelName(kernel), await buildEmulatedKernel(kernelName(kernel), renderKernel(kernel), options));
 }
 
-/** A contract's axes in the words of its name: `d128 8c8b/8c8bq8 pre gain`. */
+/** A contract's axes in the words of its name: `d128 8c8b/8c8bq8 pre gain n4`. */
 export function cacheAxes(words: string): Partial<Contract> {
   const [headDim, codecs, ...flags] = words.split(' ');
   const [k, v] = codecs!.split('/');
-  const axes = { headDim: Number(headDim!.slice(1)), k, v, dtype: 'f16', key: flags.includes('pre') ? 'pre' : 'post', gain: flags.includes('gain') ? 'k' : 'none' };
+  const axes = { headDim: Number(headDim!.slice(1)), k, v, dtype: 'f16', key: flags.includes('pre') ? 'pre' : 'post', gain: flags.includes('gain') ? 'k' : 'none', ...(flags.includes('n4') ? { columns: 4 } : {}) };
   return axes as Partial<Contract>;
 }
 

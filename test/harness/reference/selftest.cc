@@ -82,7 +82,7 @@ struct Cache {
     uint32_t word;
     block[token % kPage] = uint8_t(k_code);
     block[u.v + token % kPage] = uint8_t(v_code);
-    std::memcpy(block + u.k_gain + 2 * (token % kPage), &g, 2);
+    std::memcpy(block + antkv_gain_offset(c.format, ANTKV_KEYS, token % kPage), &g, 2);
     std::memcpy(&word, block + antkv_bitmap_offset(c.format, kPage), 4);
     word |= bit;
     std::memcpy(block + antkv_bitmap_offset(c.format, kPage), &word, 4);
@@ -188,7 +188,7 @@ void decode() {
   expect("an empty sequence: output 0, LSE -inf", a.out[1] == 0 && a.lse[0] == -INFINITY, a.lse[0]);
 
   Cache y;
-  y.c.pre = true;
+  y.c.format.pre = 1;
   y.first_pos[0] = 1;
   y.p.first_pos = y.first_pos.data();
   y.put(0, 2, 0, 1);

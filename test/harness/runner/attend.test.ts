@@ -9,7 +9,7 @@ import { InputError } from '../../../generator/errors.ts';
 import { toF16Array } from '../../../generator/f16.ts';
 import { packCodebook } from '../../../generator/pack.ts';
 import { writeSafetensors, type Tensor } from '../../../generator/safetensors.ts';
-import type { AttendRequest } from '../../../tuner/problem.ts';
+import type { AttendRequest } from '../../../tuner/attend-schema.ts';
 import type { Runner } from '../../../tuner/runner.ts';
 import { cacheAxes, emulated, emulatedRunner } from '../ops/lab.ts';
 

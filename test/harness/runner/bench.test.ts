@@ -78,6 +78,21 @@ test('decode: no window, other distributions of codes, several query rows, seque
   await passes({ op: 'decode', kernel: oneBit, shape: { tokens: 20, kv_heads: 1, q_heads: 1, window: 128 } });
 });
 
+test('decode: shares of one line of work, merged by the last CTA or by combine', async () => {
+  const shape = { lens: [300, 0, 40, 129], batch: 4, kv_heads: 2, q_heads: 2, window: 16, splits: 3, spread: true };
+  const last = await passes({ op: 'decode', kernel: oneBit, shape: { ...shape, merge: 'last' } });
+  assert.equal([last.combine, last.shape['spread'], last.shape['merge']], [null, true, 'last']);
+  assert.is((await passes({ op: 'decode', kernel: oneBit, combine, shape })).combine, combine.name);
+});
+
+test('decode: sequences of no tokens cost nothing and see nothing, whoever merges', async () => {
+  for (const how of [{}, { splits: 3 }, { splits: 3, merge: 'last' }, { splits: 5, spread: true, merge: 'last' }] as const) {
+    const record = await passes({ op: 'decode', kernel: oneBit, combine, shape: { batch: 4, lens: [0, 300, 0, 17], kv_heads: 2, q_heads: 4, window: 40, ...how } });
+    assert.is(record.byte_parts['ring'], 2 * (44 + 17) * 256);
+    assert.is(record.check.kind, 'full');
+  }
+});
+
 test('decode of exact rows; one split ignores combine', async () => {
   const record = await passes({ op: 'decode', kernel: exact, combine, shape: { tokens: 100, kv_heads: 2, q_heads: 2 } });
   assert.is(record.byte_parts['codes'], 2 * 100 * 256);
@@ -128,10 +143,13 @@ test('too little memory: how much is needed, how much there is, and the next req
 test('requests that make no sense are refused', async () => {
   const cases: [object, RegExp][] = [
     [{ op: 'decode', kernel: exact, shape: { tokens: 64, window: 128 } }, /exact recipes have neither window nor anchors/],
-    [{ op: 'decode', kernel: oneBit, shape: { tokens: 64, splits: 2 } }, /several splits need "combine"/],
+    [{ op: 'decode', kernel: oneBit, shape: { tokens: 64, splits: 2 } }, /several splits need "combine", or "merge": "last"/],
+    [{ op: 'decode', kernel: oneBit, shape: { tokens: 64, splits: 2, merge: 'first' } }, /merge must be "last" or "combine"/],
     [{ op: 'decode', kernel: oneBit, shape: { tokens: 64, splitz: 2 } }, /splitz/],
     [{ op: 'decode', kernel: oneBit, shape: {} }, /tokens/],
     [{ op: 'decode', kernel: oneBit, shape: { tokens: 4, q_len: 5 } }, /shorter than q_len/],
+    [{ op: 'decode', kernel: oneBit, shape: { batch: 2, lens: [0, 0] } }, /tokens/],
+    [{ op: 'encode', kernel: encode, shape: { batch: 2, lens: [0, 9] } }, /only decode has sequences of no tokens/],
     [{ op: 'decode', kernel: oneBit, shape: { tokens: 64, codes: 'gauss' } }, /codes must be/],
     [{ op: 'decode', kernel: oneBit, shape: { tokens: 64 }, samples: 0 }, /samples/],
     [{ op: 'decode', kernel: oneBit, shape: { batch: 65_535, tokens: 1 << 24 } }, /2\^31 tokens/],

@@ -1,6 +1,7 @@
 // Every accessor once, used as it should be: host.cc knows the answers. Each case fills its own words of `out`.
 #include "antkv_device.cuh"
 #include "emu_test.h"
+#include "lookup.h"
 
 namespace emu_clean_ {
 using namespace antkv;
@@ -157,6 +158,10 @@ extern "C" __global__ void __launch_bounds__(128) emu_clean(const __grid_constan
     case 4: return pipeline(p, threads);
     case 5: return widths(p, threads);
     case 6: return arithmetic(p);
+    case 7: return bytes(p);
+    case 8: return packed(p);
+    case 9: return merge(p);
+    case 10: return lookups(p);
   }
 }
 }  // namespace emu_clean_

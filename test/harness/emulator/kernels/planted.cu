@@ -2,12 +2,10 @@
 // 64 threads unless the test says otherwise. Cases from 40 on are correct and must pass: they guard against false alarms.
 #include "antkv_device.cuh"
 #include "emu_test.h"
+#include "planted_blocks.h"
 
 namespace emu_planted_ {
 using namespace antkv;
-
-__device__ uint32_t* words() { return reinterpret_cast<uint32_t*>(shared_memory()); }
-__device__ void finish(const emu_test_params& p, uint32_t value) { store_global(p.out + block_index().x * 64 + thread_index(), value); }
 
 __device__ void missing_barrier(const emu_test_params& p) {
   const int thread = thread_index();
@@ -226,6 +224,23 @@ __device__ void last_row_read_by_next_block(const emu_test_params& p) {
   if (block) load_global(p.out + block * 64 - 1);
 }
 
+__device__ void opaque_in_a_branch(const emu_test_params& p) {
+  uint32_t x = uint32_t(thread_index());
+  if (lane_index() < 20) x = opaque(x);
+  finish(p, x);
+}
+
+__device__ void bytes_in_a_branch(const emu_test_params& p) {
+  int d[4] = {};
+  const uint32_t a[4] = {}, b[2] = {};
+  if (lane_index() < 16) {
+    mma_16x8x32_s8u8(d, a, b);
+  } else {
+    mma_16x8x32_s8s8(d, a, b);
+  }
+  finish(p, uint32_t(d[0]));
+}
+
 // --- correct -------------------------------------------------------------------------------------------------------
 __device__ void good_bytes(const emu_test_params& p) {  // neighbours write and read single bytes of one word
   const int thread = thread_index();
@@ -314,10 +329,22 @@ extern "C" __global__ void __launch_bounds__(64) emu_planted(const __grid_consta
     case 27: return blocks_overlap(p);
     case 28: return global_without_barrier(p);
     case 29: return last_row_read_by_next_block(p);
+    case 30: return merge_without_release(p);
+    case 31: return merge_without_barrier(p);
+    case 32: return merge_without_acquire(p);
+    case 33: return merge_by_two_counters(p);
+    case 34: return merge_by_a_flag(p);
+    case 35: return fence_before_the_store(p);
+    case 36: return counter_read_plainly(p);
+    case 37: return once_after_a_store(p);
+    case 38: return opaque_in_a_branch(p);
+    case 39: return bytes_in_a_branch(p);
     case 40: return good_bytes(p);
     case 41: return good_exchange(p);
     case 42: return good_drain(p);
     case 43: return good_uneven(p);
+    case 44: return good_merge(p);
+    case 45: return good_merge_by_one_thread(p);
   }
 }
 }  // namespace emu_planted_

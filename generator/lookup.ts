@@ -1,0 +1,41 @@
+// What the look-up algorithm of decode needs of a contract: how it scores coded keys, and why a contract has no such kernel.
+import { chunksOf, codecOf } from './codec.ts';
+import { isCacheContract, type Contract } from './contract.ts';
+import { codeOrder } from './layout.ts';
+
+/**
+ * How `lookup` scores coded keys.
+ * - `sum`: a table of q . centroid per chunk and entry, f16; a score is the sum of its chunks' entries. Keys after RoPE, f16 codebook.
+ * - `turn`: centroids are looked up, rotated in f16 by q's own rotation per tile, multiplied by mma. Keys before RoPE, f16 codebook.
+ * - `dot`: int8 centroids are looked up as mma operands, q is 16-bit fixed point. Keys after RoPE, int8 codebook of 2 channels per code.
+ */
+export type KeyMethod = 'sum' | 'turn' | 'dot';
+
+/** The key method of a decode contract, or undefined if none of them computes it. */
+export function keyMethod(c: Contract): KeyMethod | undefined {
+  if (c.op !== 'decode' || !isCacheContract(c)) return undefined;
+  const k = codecOf(c.k);
+  if (k.kind === 'exact') return undefined;
+  if (c.key === 'pre') return k.codebook === 'f16' && (k.channels === 4 || k.channels === 8) ? 'turn' : undefined;
+  if (k.codebook === 'f16') return 'sum';
+  return k.channels === 2 ? 'dot' : undefined;
+}
+
+/** Every reason why the look-up algorithm cannot compute `c`; empty if it can. */
+export function lookupMisfit(c: Contract): string[] {
+  if (c.op !== 'decode' || !isCacheContract(c)) return [`algorithm lookup is one of decode, not of ${c.op}`];
+  const why: string[] = [];
+  for (const side of ['k', 'v'] as const) {
+    const codec = codecOf(c[side]);
+    if (codec.kind === 'exact') why.push(`algorithm lookup needs codes, ${side} is ${codec.name}`);
+    else if (!codeOrder(side, c).byLane) why.push(`algorithm lookup takes 8-bit codes in the order of lanes (8, 16, 32, … chunks); ${side} has ${chunksOf(codec, c.headDim)} of ${codec.bits} bits`);
+  }
+  const k = codecOf(c.k);
+  const v = codecOf(c.v);
+  if (v.kind === 'vq' && v.codebook !== 'q8') why.push(`algorithm lookup multiplies values as int8: the v codec must be a q8 one, not ${c.v}`);
+  if (k.kind === 'vq' && keyMethod(c) === undefined) why.push(`algorithm lookup has no way to score ${c.k} keys coded ${c.key === 'pre' ? 'before' : 'after'} RoPE; it takes f16 codebooks after it, with 4 or 8 channels before it, or 2c8bq8 after it`);
+  if (c.dtype !== 'f16') why.push(`algorithm lookup is f16, not ${c.dtype}`);
+  if (c.gain !== 'none' && c.gain !== 'k') why.push(`algorithm lookup has no gain on values (gain ${c.gain})`);
+  if (c.columns !== 4 && c.columns !== 8) why.push(`algorithm lookup takes 4 or 8 columns, not ${c.columns}`);
+  return why;
+}

@@ -1,0 +1,144 @@
+// Scores by dot product with int8 centroids: look-ups are A fragments of the integer matrix unit, and q, with the centroids' scales
+// in it, is a 16-bit fixed-point number whose two bytes are two columns of B. Sums are exact. Tokens are rows of A.
+
+template <class K>
+struct dot_keys {
+  using C = typename K::Key;
+  static_assert(C::kQ8 && C::kChannels == 2, "generator/tile.ts let another key codec through");
+  static constexpr int kColumns = K::kColumns;
+  static constexpr int kChunks = K::kHeadDim / 2, kPerLane = kChunks / 4;
+  static constexpr int kRow = 128, kSlice = 256 * kRow, kSlices = K::kHeadDim / 64;
+  static constexpr int kTableBytes = kSlices * kSlice;
+  static constexpr int kCodeWords = kChunks / 8;
+  static constexpr int kSteps = K::kHeadDim / 32;
+  static constexpr int kSets = kColumns / 4;  // B fragments: both bytes of 4 columns, or the high and the low bytes of 8
+  static constexpr int kScores = kColumns, kLaneColumns = kColumns / 4;
+  static constexpr bool kTablePerPiece = false;
+  static constexpr int kMaximaBytes = 0;
+  static constexpr int kGainWords = 1;
+  static constexpr int kReduceFrom = 4, kReduceTo = 32;
+  static constexpr int kWarpBytes = 0;
+  static __device__ __forceinline__ bool is_writer() { return true; }
+  static constexpr float kLargest = 32639;  // 127 * 256 + 127: both bytes stay signed bytes
+
+  uint32_t q[kSets][kSteps][2];
+  float scale[kLaneColumns];
+  uint32_t offset[4];
+
+  static __device__ __forceinline__ int column(int i) { return kColumns == 4 ? lane_index() % 4 : lane_index() % 4 * 2 + i % 2; }
+  static __device__ __forceinline__ int token(int i) { return i / (kColumns / 4) * 8 + lane_index() / 4; }
+
+  /// Word t + 4 * m of a slice's row holds the entries of chunks 4 * (8 * slice + m) + t and 16 further, in both halves of the row.
+  template <class P, class F>
+  static __device__ __forceinline__ void fill(const P&, unsigned char* table, const unsigned char* codebook, const F&, float*) {
+    const int lane = lane_index(), word = lane % 16;
+    for (int line = warp_index(); line < 32 * kSlices; line += K::kWarps) {
+      const int slice = line / 32, entry = line % 32 * 8, chunk = 4 * (8 * slice + word / 4) + word % 4;
+      const bytes16 low = load_global(reinterpret_cast<const bytes16*>(codebook + (chunk * 256 + entry) * 2));
+      const bytes16 high = load_global(reinterpret_cast<const bytes16*>(codebook + ((chunk + 16) * 256 + entry) * 2));
+#pragma unroll
+      for (int e = 0; e < 8; ++e)
+        store_shared(reinterpret_cast<uint32_t*>(table + slice * kSlice + (entry + e) * kRow) + lane, permute_bytes(low.w[e / 2], high.w[e / 2], e % 2 ? 0x7632 : 0x5410));
+    }
+  }
+
+  /// Channel `i` (0 ... 3) of word `word` (of a token's kSteps * 2) in lane column t.
+  static __device__ __forceinline__ int channel(int word, int t, int i) { return (4 * (word / 4 * 8 + word % 4 + i / 2 * 4) + t) * 2 + i % 2; }
+
+  /// This CTA's query columns; `columns(c)` is column c's row of q, null if it is idle; `scales` are the codebook's, one per channel.
+  template <class P, class F>
+  __device__ __forceinline__ void begin(const P& p, const F& columns, const float* scales, const float*) {
+    const int g = lane_index() / 4, t = lane_index() % 4;
+    const unsigned char* row = columns(kColumns == 4 ? g / 2 : g);
+    float x[kSteps * 2][4], most = 0;
+#pragma unroll
+    for (int word = 0; word < kSteps * 2; ++word)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int at = channel(word, t, i);
+        x[word][i] = row ? to_float(load_global(reinterpret_cast<const f16*>(row) + at)) * load_global(scales + at) : 0;
+        most = fmaxf(most, fabsf(x[word][i]));
+      }
+    most = fmaxf(most, shuffle_xor(most, 1));
+    most = fmaxf(most, shuffle_xor(most, 2));
+    const float steps = most > 0 ? kLargest / most : 0;
+    const float step = most / kLargest * p.scale * kLog2e;
+#pragma unroll
+    for (int c = 0; c < kLaneColumns; ++c) scale[c] = shuffle(step, 8 * t + 4 * c);
+#pragma unroll
+    for (int word = 0; word < kSteps * 2; ++word) {
+      uint32_t high = 0, low = 0;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int fixed = int(round_even(x[word][i] * steps)), upper = (fixed + 128) >> 8;
+        high |= uint32_t(upper & 0xff) << (8 * i);
+        low |= uint32_t((fixed - upper * 256) & 0xff) << (8 * i);
+      }
+      if constexpr (kColumns == 4) {
+        q[0][word / 2][word % 2] = g % 2 ? low : high;
+      } else {
+        q[0][word / 2][word % 2] = high;
+        q[kSets - 1][word / 2][word % 2] = low;
+      }
+    }
+    // Rows g and g ^ 4 read the two halves of a table row; the four rows between them read four different words.
+#pragma unroll
+    for (int m = 0; m < 4; ++m) offset[m] = opaque((g / 4 * 16 + t + 4 * (m ^ (g % 4))) * 4);
+  }
+
+  static __device__ __forceinline__ void load_gains(uint32_t (&words)[1], const unsigned char* gains) {
+    words[0] = load_global_once(reinterpret_cast<const uint32_t*>(gains) + lane_index() / 4);
+  }
+
+  /// Scores of a tile, in log2 units, `bias` added.
+  __device__ __forceinline__ void scores(float (&s)[kScores], const unsigned char* table, const uint32_t (&shift)[4], const uint32_t (&codes)[2][kCodeWords],
+                                         const uint32_t (&gains)[2][kGainWords], const float (&bias)[kLaneColumns]) const {
+    const bool odd = lane_index() / 4 % 2, upper = lane_index() / 8 % 2;
+#pragma unroll
+    for (int unit = 0; unit < 2; ++unit) {
+      int sum[kSets][4] = {};
+#pragma unroll
+      for (int slice = 0; slice < kSlices; ++slice) {
+        uint32_t words[2][4];  // [token][word]
+#pragma unroll
+        for (int v = 0; v < 2; ++v) {
+#pragma unroll
+          for (int m = 0; m < 4; ++m) {
+            const int byte = v * kPerLane + slice * 8 + m;
+            const auto at = [&](int b) { return table + slice * kSlice + dot_bytes(codes[unit][b / 4], shift[b % 4], offset[m]); };
+            const uint32_t low = load_shared(reinterpret_cast<const uint16_t*>(at(byte))), high = load_shared(reinterpret_cast<const uint16_t*>(at(byte + 4)) + 1);
+            words[v][m] = permute_bytes(low, high, 0x5410);
+          }
+          // Place m holds word m ^ (g % 4): back into order, so that a step's words are the same in every row.
+          uint32_t turned[4];
+#pragma unroll
+          for (int m = 0; m < 4; ++m) turned[m] = odd ? words[v][m ^ 1] : words[v][m];
+#pragma unroll
+          for (int m = 0; m < 4; ++m) words[v][m] = upper ? turned[m ^ 2] : turned[m];
+        }
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+#pragma unroll
+          for (int set = 0; set < kSets; ++set)
+            mma_16x8x32_s8s8(sum[set], {words[0][2 * half], words[1][2 * half], words[0][2 * half + 1], words[1][2 * half + 1]}, q[set][slice * 2 + half]);
+      }
+#pragma unroll
+      for (int v = 0; v < 2; ++v)
+#pragma unroll
+        for (int c = 0; c < kLaneColumns; ++c) {
+          const int high = kColumns == 4 ? sum[0][2 * v] : sum[0][2 * v + c], low = kColumns == 4 ? sum[0][2 * v + 1] : sum[kSets - 1][2 * v + c];
+          float factor = scale[c];
+          if constexpr (K::kKeyGain) factor *= to_float(f16{uint16_t(gains[unit][0] >> (16 * v))});
+          s[(2 * unit + v) * kLaneColumns + c] = fused_multiply_add(float(high * 256 + low), factor, bias[c]);
+        }
+    }
+  }
+
+  static __device__ __forceinline__ void to_value_lanes(float (&theirs)[kLaneColumns], const float (&mine)[kLaneColumns]) {
+#pragma unroll
+    for (int c = 0; c < kLaneColumns; ++c) theirs[c] = mine[c];
+  }
+  static __device__ __forceinline__ void weights(uint32_t (&b)[kColumns / 4][2], const uint32_t (&x)[kScores], const uint32_t (&select)[2]) {
+    transpose_weights<kColumns>(b, x, select);
+  }
+};

@@ -1,0 +1,27 @@
+// Where codes and gains lie inside a unit of 16 tokens: the device's codeOffset and gainOffset (generator/layout.ts, which also computes the constants).
+// C is the traits struct of one side.
+
+/// The byte of the code of `chunk` of token `token` (0 ... 15), from the start of the side.
+template <class C>
+__device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
+  static_assert(C::kBits == 8, "codes of whole bytes");
+  if constexpr (!C::kByLane) {
+    return int(token * C::kRowBytes + chunk);
+  } else {
+    constexpr uint32_t kChunks = C::kChunks, kPiece = C::kPiece;
+    uint32_t lane, position;  // position: among the lane's bytes
+    if constexpr (C::kKeys) {
+      const uint32_t row = token % 8, turn = (row & 1) * C::kTurnHigh | (row >> C::kTurnShift & C::kTurnMask);
+      lane = row * 4 + chunk % 4;
+      position = token / 8 * (kChunks / 4) + (chunk / 4 ^ turn);
+    } else {
+      const uint32_t span = chunk / C::kRowSpan;
+      lane = (span / (kChunks / 8) * C::kRowSpan + chunk % C::kRowSpan) * 4 + token % 8 / 2;
+      position = (token / 8 * 2 + token % 2) * (kChunks / 8) + span % (kChunks / 8);
+    }
+    return int(position / kPiece * 32 * kPiece + lane * kPiece + position % kPiece);
+  }
+}
+
+/// The index of token `token`'s gain among the 16 of its unit: a lane that holds tokens g and g + 8 reads one word.
+__device__ __forceinline__ int gain_index(int token) { return token % 8 * 2 + token / 8; }

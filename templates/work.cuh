@@ -1,0 +1,176 @@
+// Which part of which sequence a CTA of decode works on. grid (splits, kv_heads * groups of query columns, spread ? 1 : batch).
+// Static: a sequence is cut by its own length alone, so that what else is in the batch never changes its bits. Spread: the sequences
+// lie end to end on one line of work, cut into equal shares, so that ragged batches fill the device.
+
+/// A CTA's share [from / of, to / of) of sequence `b`. The CTAs first ... first + parts - 1 (x of the block) hold its shares, in this order.
+struct piece {
+  int b, from, to, of, parts, first;
+};
+
+/// The share of `n` things that lie along the sequence: begin ... end - 1. All shares together are all things, each once.
+__device__ __forceinline__ void cut(const piece& w, int n, int& begin, int& end) {
+  begin = int(int64_t(n) * w.from / w.of);
+  end = int(int64_t(n) * w.to / w.of);
+}
+
+// What a sequence costs, in one unit per algorithm: it decides where a line of work is cut, never what is computed.
+struct lookup_cost {  // clocks of 32 coded tokens; the tables of the queries; exact tokens take the slow path
+  static constexpr int kPiece = 32, kCoded32 = 1, kExact16 = 8;
+};
+struct rows_cost {  // units of 16 tokens, all alike; the start and the merge
+  static constexpr int kPiece = 8, kCoded32 = 2, kExact16 = 1;
+};
+
+/// First query row of sequence `b`, and how many it has.
+struct query_rows {
+  int first, count;
+};
+template <class P>
+__device__ __forceinline__ query_rows query_rows_of(const P& p, int b) {
+  if (!p.cu_q) return {b, 1};
+  const int first = load_global(p.cu_q + b);
+  return {first, load_global(p.cu_q + b + 1) - first};
+}
+
+/// Whether this CTA's group of query columns holds one of sequence `b`: others may have more rows.
+template <class K, class P>
+__device__ __forceinline__ bool has_columns(const P& p, int b) {
+  return block_index().y / p.kv_heads * K::kColumns < query_rows_of(p, b).count * (p.q_heads / p.kv_heads);
+}
+
+/// Cost of sequence `b` for this CTA's group of query columns.
+template <class K, class Cost, class P>
+__device__ __forceinline__ int cost_of(const P& p, int b) {
+  if (!has_columns<K>(p, b)) return 0;
+  const int coded = load_global(p.coded_len + b), exact = load_global(p.kv_len + b) - coded;
+  return Cost::kPiece + (p.segments & 1 ? (coded + 31) / 32 * Cost::kCoded32 : 0) + (p.segments & 4 ? (exact + 15) / 16 * Cost::kExact16 : 0);
+}
+
+/// This CTA's share of the line, and where it begins. Costs add up below 2^31: 2^36 tokens.
+struct line_share {
+  int begin, end, total, ctas;
+  int b, at;  // the sequence that holds `begin`, and where on the line that sequence begins
+};
+
+/// What a CTA keeps of its work in shared memory: in registers it would take room from the loop over tokens.
+struct work_memory {
+  line_share line;
+  piece now;
+};
+
+template <class T>
+__device__ __forceinline__ T load_words(const T* from) {
+  uint32_t words[sizeof(T) / 4];
+#pragma unroll
+  for (int i = 0; i < int(sizeof(T) / 4); ++i) words[i] = load_shared(reinterpret_cast<const uint32_t*>(from) + i);
+  T value;
+  memcpy(&value, words, sizeof(T));
+  return value;
+}
+template <class T>
+__device__ __forceinline__ void store_words(T* to, const T& value) {
+  uint32_t words[sizeof(T) / 4];
+  memcpy(words, &value, sizeof(T));
+#pragma unroll
+  for (int i = 0; i < int(sizeof(T) / 4); ++i) store_shared(reinterpret_cast<uint32_t*>(to) + i, words[i]);
+}
+
+/// One warp works it out.
+template <class K, class Cost, class P>
+__device__ __forceinline__ line_share share_of_line(const P& p) {
+  const int x = block_index().x, lane = lane_index();
+  line_share s = {};
+#pragma unroll 4
+  for (int b = lane; b < p.batch; b += 32) s.total += cost_of<K, Cost>(p, b);
+#pragma unroll
+  for (int mask = 1; mask < 32; mask *= 2) s.total += shuffle_xor(s.total, mask);
+  // No more CTAs than there is work, so that every CTA from a sequence's first to its last holds a share of it.
+  s.ctas = p.splits < s.total ? p.splits : s.total;
+  if (x >= s.ctas) return s;
+  s.begin = int(int64_t(x) * s.total / s.ctas);
+  s.end = int(int64_t(x + 1) * s.total / s.ctas);
+  for (int base = 0;; base += 32) {
+    const int cost = base + lane < p.batch ? cost_of<K, Cost>(p, base + lane) : 0;
+    int after = cost;  // costs of the 32 sequences up to this lane's, added up
+#pragma unroll
+    for (int delta = 1; delta < 32; delta *= 2) {
+      const int before = shuffle_up(after, delta);
+      if (lane >= delta) after += before;
+    }
+    const uint32_t beyond = vote_ballot(s.at + after > s.begin);
+    if (beyond) {
+      const int holder = count_bits((beyond & (0u - beyond)) - 1);
+      s.b = base + holder;
+      s.at += shuffle(after - cost, holder);
+      return s;
+    }
+    s.at += shuffle(after, 31);
+  }
+}
+
+/// What combine reads for the CTAs that hold no share of a sequence; the pieces overwrite it for those that do.
+template <class K, class P>
+__device__ __forceinline__ void clear_partials(const P& p) {
+  const index3 block = block_index();
+  const int ratio = p.q_heads / p.kv_heads, kv_head = block.y % p.kv_heads, group = block.y / p.kv_heads;
+  for (int i = thread_index(); i < p.batch * K::kColumns; i += K::kWarps * 32) {
+    const query_rows rows = query_rows_of(p, i / K::kColumns);
+    const int column = group * K::kColumns + i % K::kColumns;
+    if (column < rows.count * ratio)
+      store_global(p.partial_lse + (int64_t(block.x) * p.rows + rows.first + column / ratio) * p.q_heads + kv_head * ratio + column % ratio, minus_infinity());
+  }
+  block_barrier();
+}
+
+/// The next piece of the share; parts is 0 after the last.
+template <class K, class Cost, class P>
+__device__ __forceinline__ piece next_piece(const P& p, line_share& s) {
+  if (s.at >= s.end) return {};
+  int cost = cost_of<K, Cost>(p, s.b);
+  while (cost == 0) cost = cost_of<K, Cost>(p, ++s.b);
+  // Unit i of the line belongs to the last CTA that begins at or before it.
+  const auto owner = [&](int i) { return int((int64_t(i + 1) * s.ctas - 1) / s.total); };
+  piece w;
+  w.b = s.b++;
+  w.from = s.begin > s.at ? s.begin - s.at : 0;
+  w.to = s.end - s.at < cost ? s.end - s.at : cost;
+  w.of = cost;
+  w.first = owner(s.at);
+  w.parts = owner(s.at + cost - 1) - w.first + 1;
+  s.at += cost;
+  return w;
+}
+
+/// Calls body(const piece&) for each piece of this CTA, in order, all threads together; `memory` is shared. All threads of the block must call it.
+/// A block barrier stands between two bodies.
+template <class K, class Cost = lookup_cost, class P, class Body>
+__device__ __forceinline__ void for_each_piece(const P& p, work_memory* memory, Body&& body) {
+  const index3 block = block_index();
+  if (p.spread) {
+    if (!p.counters && p.splits > 1) clear_partials<K>(p);
+    if (warp_index() == 0) {
+      const line_share s = share_of_line<K, Cost>(p);
+      if (thread_index() == 0) store_words(&memory->line, s);
+    }
+  } else if (!has_columns<K>(p, block.z)) {
+    return;
+  }
+  // One call of `body`: it is large, and the compiler would inline a second one.
+#pragma unroll 1
+  do {
+    if (thread_index() == 0) {
+      piece w = {block.z, block.x, block.x + 1, p.splits, p.splits, 0};
+      if (p.spread) {
+        line_share s = load_words(&memory->line);
+        w = next_piece<K, Cost>(p, s);
+        store_words(&memory->line, s);
+      }
+      store_words(&memory->now, w);
+    }
+    block_barrier();
+    const piece w = load_words(&memory->now);
+    if (w.parts == 0) return;
+    body(w);
+    block_barrier();  // shared memory is the next piece's
+  } while (p.spread);
+}

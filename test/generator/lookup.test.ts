@@ -1,0 +1,46 @@
+// Tests generator/lookup.ts.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Contract } from '../../generator/contract.ts';
+import { keyMethod, lookupMisfit } from '../../generator/lookup.ts';
+import { parseContractName } from '../../generator/name.ts';
+
+const decode = (words: string): Contract => parseContractName(`antkv_decode_${words}`);
+
+test('the key method follows from codebook and key position', () => {
+  const methods: [words: string, method: string | undefined][] = [
+    ['d128_k8c8b_v8c8bq8_f16', 'sum'],
+    ['d128_k16c8b_v16c8bq8_f16_n4', 'sum'],
+    ['d128_k8c8b_v8c8bq8_f16_pre_gain', 'turn'],
+    ['d128_k4c8b_v4c8bq8_f16_pre', 'turn'],
+    ['d128_k2c8b_v4c8bq8_f16_pre', undefined],
+    ['d128_k2c8bq8_v2c8bq8_f16', 'dot'],
+    ['d128_k8c8bq8_v8c8bq8_f16', undefined],
+    ['d128_k2c8bq8_v2c8bq8_f16_pre', undefined],
+    ['d128_kf16_vf16_f16', undefined],
+  ];
+  for (const [words, method] of methods) assert.is(keyMethod(decode(words)), method, words);
+  assert.is(keyMethod(parseContractName('antkv_select')), undefined);
+});
+
+const REASONS: [contract: string, want: RegExp][] = [
+  ['antkv_combine_d128_f16', /one of decode, not of combine/],
+  ['antkv_decode_d128_kf16_v8c8bq8_f16', /needs codes, k is f16/],
+  ['antkv_decode_d128_k8c8b_v8c8b_f16', /the v codec must be a q8 one, not 8c8b/],
+  ['antkv_decode_d128_k8c8bq8_v8c8bq8_f16_pre', /no way to score 8c8bq8 keys coded before RoPE; it takes/],
+  ['antkv_decode_d128_k8c8bq8_v8c8bq8_f16', /no way to score 8c8bq8 keys coded after RoPE/],
+  ['antkv_decode_d64_k16c8b_v8c8bq8_f16', /k has 4 of 8 bits/],
+  ['antkv_decode_d96_k8c8b_v4c8bq8_f16', /k has 12 of 8 bits/],
+  ['antkv_decode_d128_k8c10b_v8c8bq8_f16', /k has 16 of 10 bits/],
+  ['antkv_decode_d128_k8c8b_v8c8bq8_bf16', /is f16, not bf16/],
+  ['antkv_decode_d128_k8c8b_v8c8bq8_f16_gainkv', /no gain on values/],
+  ['antkv_decode_d128_k8c8b_v8c8bq8_f16_n16', /4 or 8 columns, not 16/],
+];
+for (const [name, want] of REASONS) test(`${name} has no look-up kernel, and why`, () => assert.match(lookupMisfit(parseContractName(name)).join('\n'), want));
+
+test('the contracts that are to be fast have one', () => {
+  for (const words of ['k8c8b_v8c8bq8_f16_n4', 'k8c8b_v8c8bq8_f16_pre_gain_n4', 'k4c8b_v4c8bq8_f16_n4', 'k4c8b_v4c8bq8_f16_pre_n4', 'k2c8bq8_v2c8bq8_f16_n4', 'k16c8b_v16c8bq8_f16_n4'])
+    assert.equal(lookupMisfit(decode(`d128_${words}`)), [], words);
+});
+
+test.run();

@@ -1,0 +1,108 @@
+// The sheets of a decode measurement: which contracts meet which shapes, and why. Each answers one question; bench-views.ts prints the answers. Pure.
+import type { Arch } from '../generator/arch.ts';
+import { reject, type Contract } from '../generator/contract.ts';
+import { kernelName, type Kernel } from '../generator/name.ts';
+import { defaultTile, misfit, type Tile } from '../generator/tile.ts';
+import { decodeCase, HEADS, type Case, type CaseShape, type Grid } from './bench-plan.ts';
+import { exactContract, goalContract, GOALS, GOAL_SHAPES } from './goals.ts';
+
+export const SHEET_NAMES = ['goals', 'codes', 'ragged', 'pages', 'heads', 'd64', 'rows'] as const;
+export type SheetName = (typeof SHEET_NAMES)[number];
+
+interface Sheet {
+  readonly headDim: 64 | 128;
+  readonly shapes: readonly CaseShape[];
+  /** Goals by their place; all unless given. */
+  readonly goals?: readonly number[];
+  /** Launches that race on each shape. */
+  readonly launches: number;
+}
+
+const at = (batch: number, tokens: number, more: CaseShape = {}): CaseShape => ({ batch, tokens, ...HEADS, ...more });
+const withRatio = (ratio: number): CaseShape => ({ q_heads: ratio * HEADS.kv_heads });
+
+/** Sixteen lengths, evenly spread over the logarithms of 1024 ... 131072 by a fixed generator, in its order, and two rows of the batch that are empty. */
+export const RAGGED: readonly number[] = (() => {
+  let state = 4;
+  // Knuth, MMIX's multiplier cut to 32 bits; the upper bits are the good ones.
+  const uniform = (): number => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+  const lens = Array.from({ length: 16 }, (_, i) => Math.round(1024 * 128 ** ((i + uniform()) / 16)));
+  const shuffled = lens.map((n) => [uniform(), n] as const).sort(([a], [b]) => a - b).map(([, n]) => n);
+  return [...shuffled.slice(0, 5), 0, ...shuffled.slice(5, 11), 0, ...shuffled.slice(11)];
+})();
+/** Tokens of each sequence of the uniform batch of 16 that has as many in all. */
+export const RAGGED_MEAN = Math.round(RAGGED.reduce((a, b) => a + b, 0) / 16);
+
+export const SHEETS: Readonly<Record<SheetName, Sheet>> = {
+  /** Is decode as fast as it must be? */
+  goals: { headDim: 128, shapes: GOAL_SHAPES.map(({ batch, tokens }) => at(batch, tokens)), launches: 7 },
+  /** Does speed depend on the codes? */
+  codes: { headDim: 128, shapes: (['uniform', 'zipf', 'equal'] as const).map((codes) => at(16, 32_768, codes === 'uniform' ? {} : { codes })), launches: 3 },
+  /** What does a batch of unequal sequences cost? */
+  ragged: { headDim: 128, shapes: [{ batch: RAGGED.length, lens: [...RAGGED], ...HEADS }, at(16, RAGGED_MEAN)], launches: 3 },
+  /** Small and large pages. */
+  pages: { headDim: 128, shapes: [64, 16, 256].map((page_size) => at(16, 32_768, page_size === 64 ? {} : { page_size })), launches: 3 },
+  /** Other numbers of query heads per KV head. */
+  heads: { headDim: 128, shapes: [4, 1, 2, 5, 8].map((ratio) => at(16, 32_768, withRatio(ratio))), launches: 3 },
+  d64: { headDim: 64, shapes: GOAL_SHAPES.slice(0, 3).map(({ batch, tokens }) => at(batch, tokens)), goals: [0, 1, 2, 3], launches: 3 },
+  /** Several query rows: drafts and their checks. */
+  rows: { headDim: 128, shapes: [1, 2, 4, 8, 16].map((q_len) => at(16, 32_768, q_len === 1 ? {} : { q_len })), launches: 3 },
+};
+
+/** The columns that a kernel for this shape has: 4 while they are enough. */
+const columnsFor = ({ q_heads = HEADS.q_heads, kv_heads = HEADS.kv_heads, q_len = 1 }: CaseShape): 4 | 8 => ((q_len * q_heads) / kv_heads <= 4 ? 4 : 8);
+
+export interface SheetOptions {
+  readonly archs: readonly Arch[];
+  /** The tiles of a contract on an arch, the likeliest first. */
+  readonly tiles: (contract: Contract, arch: Arch) => readonly Tile[];
+  readonly sms: number;
+  /** Only kernels whose name or contract it takes; FP16 kernels, which all others are compared with, are always there. */
+  readonly only?: (kernel: Kernel) => boolean;
+  /** Only shapes of these sizes. */
+  readonly batch?: readonly number[];
+  readonly tokens?: readonly number[];
+  readonly splits?: Grid['splits'];
+}
+
+/** The cases of each sheet, in order of importance: all kernels' first tiles, then their other ones. `left` names contracts that are not offered (yet). */
+export function sheetCases(names: readonly SheetName[], options: SheetOptions): { groups: Case[][]; left: string[] } {
+  const { archs, tiles, sms, only = () => true, batch, tokens, splits = 'auto' } = options;
+  const left = new Set<string>();
+  const groups = names.map((name) => {
+    const { headDim, shapes, goals = GOALS.keys(), launches } = SHEETS[name];
+    const chosen = [...goals].map((i) => GOALS[i]!);
+    const sized = shapes.filter((shape) => (!batch || batch.includes(shape.batch!)) && (!tokens || shape.tokens === undefined || tokens.includes(shape.tokens)));
+    // A page of tokens means nothing to exact rows, and codes even less: they are compared at any of them.
+    const plain = sized.filter((shape) => shape.page_size === undefined && shape.codes === undefined);
+    const ranked = archs.flatMap((arch) => [
+      ...plain.map((shape) => ({ rank: 0, case: decodeCase(kernelFor(exactContract(headDim), arch), shape, sms, splits, launches) })),
+      ...sized.flatMap((shape) =>
+        chosen.flatMap((goal) => {
+          const contract = goalContract(goal, headDim, columnsFor(shape));
+          if (reject(contract).length > 0) left.add(`${goal.title}, head dim ${headDim}: ${reject(contract).join('; ')}`);
+          const kernels = reject(contract).length > 0 ? [] : tiles(contract, arch).map((tile) => ({ contract, arch, tile }));
+          return kernels.filter(only).map((kernel, rank) => ({ rank, case: decodeCase(kernel, shape, sms, splits, launches) }));
+        }),
+      ),
+    ]);
+    return ranked.toSorted((a, b) => a.rank - b.rank).map((one) => one.case);
+  });
+  return { groups, left: [...left] };
+}
+
+const kernelFor = (contract: Contract, arch: Arch): Kernel => ({ contract, arch, tile: defaultTile(contract, arch) });
+
+/** Look-up tiles worth a race, the likeliest first: fewer warps leave more registers, more stages hide more latency. Four copies where they fit, else two, else one. */
+export function raceTiles(contract: Contract, arch: Arch): Tile[] {
+  const usual = defaultTile(contract, arch);
+  const fits = (tile: Tile): boolean => misfit(contract, tile, arch).length === 0;
+  const made = [16, 12, 8].flatMap((warps) =>
+    [2, 1, 3].flatMap((stages) => {
+      const copies = [4, 2, 1].find((n) => fits({ algorithm: 'lookup', warps, stages, copies: n }));
+      return copies === undefined ? [] : [{ algorithm: 'lookup', warps, stages, copies } as const];
+    }),
+  );
+  const key = (tile: Tile): string => kernelName({ contract, arch, tile });
+  return [...new Map([usual, ...made].map((tile) => [key(tile), tile])).values()];
+}

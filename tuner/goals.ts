@@ -1,0 +1,49 @@
+// The speeds that decode is held to on an H200: kernels x shapes, over the best FP16 kernel of the same run.
+import { contractOf, type Contract } from '../generator/contract.ts';
+
+/** The shapes of the table, as its columns: 32 query and 8 KV heads, head dim 128, one query row. */
+export const GOAL_SHAPES = [
+  { batch: 16, tokens: 131_072 },
+  { batch: 16, tokens: 32_768 },
+  { batch: 1, tokens: 131_072 },
+  { batch: 16, tokens: 4096 },
+  { batch: 1, tokens: 4096 },
+] as const;
+
+export interface Goal {
+  readonly title: string;
+  /** What of the contract differs between goals. */
+  readonly axes: Pick<Contract, 'k' | 'v' | 'key' | 'gain'>;
+  /** Times the speed of FP16 at each of {@link GOAL_SHAPES}; undefined: none is set. `reach` must be met, `aim` is what the floors allow. */
+  readonly reach: readonly (number | undefined)[];
+  readonly aim: readonly (number | undefined)[];
+}
+
+export const GOALS: readonly Goal[] = [
+  { title: '1 bit, post', axes: { k: '8c8b', v: '8c8bq8', key: 'post' }, reach: [7.5, 6.5, 4.5, 2.5, 0.8], aim: [10, 9, 7, 3.5, 1] },
+  { title: '1 bit + gain, pre', axes: { k: '8c8b', v: '8c8bq8', key: 'pre', gain: 'k' }, reach: [5, 4.5, 3.5, 2, 0.8], aim: [7, 6.5, 5, 3, 1] },
+  { title: '2 bit, post', axes: { k: '4c8b', v: '4c8bq8', key: 'post' }, reach: [5, 4.5, 3.5, 2, 0.8], aim: [6.5, 5.5, 4.5, 3, 1] },
+  { title: '2 bit, pre', axes: { k: '4c8b', v: '4c8bq8', key: 'pre' }, reach: [3, 2.8, 2.5, 1.8, 0.8], aim: [5, 4.5, 4, 2.5, 1] },
+  { title: '4 bit, post', axes: { k: '2c8bq8', v: '2c8bq8', key: 'post' }, reach: [3, 2.8, 2.2, 1.6, 0.8], aim: [3.3, 3.2, 2.8, 2.2, 1] },
+  { title: '0.5 bit, post', axes: { k: '16c8b', v: '16c8bq8', key: 'post' }, reach: [7.5, 6.5, 4.5, undefined, undefined], aim: [10, 9, 7, undefined, undefined] },
+];
+
+/** What other shapes are held to. */
+export const LIMITS = {
+  /** Of the fraction of its floor's speed that the kernel reaches at head dim 128, 4 query heads per KV head and pages of 64: other head dims, ratios and pages. */
+  ofFloorFraction: 0.6,
+  /** Of the throughput of a uniform batch of as many tokens: ragged batches. */
+  ofUniform: 0.85,
+  /** Times the time of one query row: as many rows as fill 8 columns. */
+  rows: 1.2,
+} as const;
+
+/** The decode contract of a goal. `columns`: query rows x heads per KV head that one CTA takes. */
+export const goalContract = ({ axes }: Goal, headDim: 64 | 128, columns: 4 | 8): Contract => contractOf('decode', { ...axes, headDim, dtype: 'f16', columns });
+
+/** Decode of exact FP16 rows. */
+export const exactContract = (headDim: 64 | 128): Contract => contractOf('decode', { k: 'f16', v: 'f16', headDim, dtype: 'f16' });
+
+/** The goal that a decode contract serves, whatever its head dim and columns. */
+export const goalOf = ({ op, k, v, key, gain }: Contract): Goal | undefined =>
+  op === 'decode' ? GOALS.find(({ axes }) => axes.k === k && axes.v === v && axes.key === key && (axes.gain ?? 'none') === gain) : undefined;
