@@ -1,6 +1,6 @@
 // Generated file. Do not edit.
 //   template  generator/bindings/c.ts
-//   remake    npx gen --arch sm80
+//   remake    npx gen
 /* antkv: parameter structs of every op. C11 and C++17, on 64-bit machines; no CUDA types: a stream is a void*.
 
    Each kernel takes one of these structs by value as its only argument. Set struct_size to sizeof and abi_version to
@@ -14,9 +14,9 @@
 #include <stdint.h>
 
 /* Rises when a field of a struct moves, changes or goes. */
-#define ANTKV_ABI_VERSION 1
+#define ANTKV_ABI_VERSION 2
 /* Rises when a byte of coded pages, anchor pages, ring or packed codebooks moves. */
-#define ANTKV_LAYOUT_VERSION 1
+#define ANTKV_LAYOUT_VERSION 2
 /* Tokens of a unit, rows of an anchor page, uncommitted rows that a ring holds beyond window + flush block. */
 #define ANTKV_UNIT_TOKENS 16
 #define ANTKV_ANCHOR_ROWS 16
@@ -137,12 +137,12 @@ ANTKV_STATIC_ASSERT(sizeof(antkv_append_params) == 352, "antkv_append_params: si
 ANTKV_STATIC_ASSERT(offsetof(antkv_append_params, attention_factor) == 348, "antkv_append_params: offset of attention_factor");
 
 /* Attention of a few query rows over coded pages, anchors and ring.
-   grid (splits, kv_heads * ceil(max_q_len * (q_heads / kv_heads) / 8), batch), block (32 * warps, 1, 1) */
+   grid (splits, kv_heads * ceil(max_q_len * (q_heads / kv_heads) / columns), spread ? 1 : batch), block (32 * warps, 1, 1) */
 typedef struct antkv_decode_params {
   uint32_t struct_size;                /* sizeof this struct */
   uint32_t abi_version;                /* ANTKV_ABI_VERSION */
-  void* out;                           /* [rows, q_heads, d] output, dtype of the contract; written when splits is 1 */
-  float* lse;                          /* [rows, q_heads] natural log-sum-exp, -inf for a row that sees nothing; null: not wanted; written when splits is 1 */
+  void* out;                           /* [rows, q_heads, d] output, dtype of the contract; written when splits is 1 or counters are given */
+  float* lse;                          /* [rows, q_heads] natural log-sum-exp, -inf for a row that sees nothing; null: not wanted; written with out */
   const void* q;                       /* [rows, q_heads, d] queries after RoPE, dtype of the contract */
   const void* pages;                   /* coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride */
   const int32_t* block_table;          /* [batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices */
@@ -159,6 +159,7 @@ typedef struct antkv_decode_params {
   float* ring_scores;                  /* [rows, q_heads, ring_rows] raw scores (natural units) of ring rows seen, -inf in all others: every entry of a used row is written; null: not wanted */
   float* partial_o;                    /* [splits, rows, q_heads, d] normalised output of each split; null when splits is 1 */
   float* partial_lse;                  /* [splits, rows, q_heads] natural log-sum-exp of each split; null when splits is 1 */
+  uint32_t* counters;                  /* [batch, grid.y] zero before the first launch; the CTA that arrives last merges the parts, writes out and lse, and sets its counter back; null: partials are left for combine */
   const int32_t* coded_len;            /* [batch] tokens read from pages; at most kv_len */
   const int32_t* kv_len;               /* [batch] tokens stored, this step's rows included: the ring holds coded_len ... kv_len - 1 */
   const int32_t* frozen_len;           /* [batch] tokens inherited from a shared prefix; null: 0 */
@@ -188,7 +189,8 @@ typedef struct antkv_decode_params {
   int32_t max_anchor_pages;            /* row stride of anchor_table, in entries */
   int32_t ring_rows;                   /* window + flush block + 16 */
   int32_t segments;                    /* bit 0: coded pages, bit 1: anchors, bit 2: ring */
-  int32_t splits;                      /* CTAs that share one sequence and KV head; grid.x */
+  int32_t splits;                      /* CTAs that share one sequence and KV head, or with spread all sequences of one KV head; grid.x */
+  int32_t spread;                      /* 0: each sequence is cut into `splits` shares by its own length alone, grid.z is batch; 1: all sequences, end to end, are cut into `splits` shares of equal work, grid.z is 1 */
   int32_t max_q_len;                   /* host bound on query rows per sequence; fixes grid.y */
   int32_t rotary_dim;                  /* channels that RoPE rotates, even, at most the head dim */
   int32_t rope_interleaved;            /* 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1) */
@@ -196,8 +198,8 @@ typedef struct antkv_decode_params {
   float attention_factor;              /* factor on cos and sin (YaRN); 1 without */
   float softcap;                       /* contracts with "softcap" only */
 } antkv_decode_params;
-ANTKV_STATIC_ASSERT(sizeof(antkv_decode_params) == 376, "antkv_decode_params: size");
-ANTKV_STATIC_ASSERT(offsetof(antkv_decode_params, softcap) == 372, "antkv_decode_params: offset of softcap");
+ANTKV_STATIC_ASSERT(sizeof(antkv_decode_params) == 392, "antkv_decode_params: size");
+ANTKV_STATIC_ASSERT(offsetof(antkv_decode_params, softcap) == 384, "antkv_decode_params: offset of softcap");
 
 /* Merges the splits of decode in a fixed order.
    grid (rows, ceil(q_heads / warps), 1), block (32 * warps, 1, 1) */
@@ -206,7 +208,7 @@ typedef struct antkv_combine_params {
   uint32_t abi_version;      /* ANTKV_ABI_VERSION */
   void* out;                 /* [rows, q_heads, d] output, dtype of the contract */
   float* lse;                /* [rows, q_heads] natural log-sum-exp, read when partial_o is null; null: not wanted */
-  const float* partial_o;    /* [splits, rows, q_heads, d]; null: decode with one split wrote out and lse, only ring_scores is wanted */
+  const float* partial_o;    /* [splits, rows, q_heads, d]; null: decode had one split or counters and wrote out and lse itself, only ring_scores is wanted */
   const float* partial_lse;  /* [splits, rows, q_heads]; -inf marks a split that saw nothing */
   float* ring_scores;        /* [rows, q_heads, ring_rows] raw scores in, attention mass exp(s - lse) out; null: not wanted */
   int64_t out_row_stride;    /* bytes */
@@ -331,17 +333,29 @@ typedef struct antkv_contract {
 
 /* Rows for `static const antkv_contract contracts[] = { ANTKV_CONTRACTS };` */
 #define ANTKV_CONTRACTS \
-  {"antkv_encode_d128_k4c8b_v4c8b_f16_pre_gain", 128, 1056, {1072, 2128, 4240, 8464, 16928}, 8256, 512, 98304, 98304}, \
+  {"antkv_encode_d128_k16c8b_v16c8bq8_f16_gain", 128, 288, {304, 592, 1168, 2320, 4640}, 8256, 512, 73728, 41472}, \
+  {"antkv_encode_d128_k2c8bq8_v2c8bq8_f16", 128, 2048, {2064, 4112, 8208, 16400, 32800}, 8256, 512, 98816, 98816}, \
+  {"antkv_encode_d128_k4c8b_v4c8bq8_f16_pre_gain", 128, 1056, {1072, 2128, 4240, 8464, 16928}, 8256, 512, 98304, 66048}, \
   {"antkv_encode_d128_k8c8b_v8c8bq8_f16_gain", 128, 544, {560, 1104, 2192, 4368, 8736}, 8256, 512, 81920, 49664}, \
   {"antkv_encode_d128_k8c8b_v8c8bq8_f16_pre_gain", 128, 544, {560, 1104, 2192, 4368, 8736}, 8256, 512, 81920, 49664}, \
   {"antkv_encode_d128_kf16_vf16_f16", 128, 8192, {8192, 16384, 32768, 65536, 131072}, 0, 0, 0, 0}, \
   {"antkv_encode_d64_k8c8b_v8c8bq8_f16_pre_gain", 64, 288, {304, 592, 1168, 2320, 4640}, 4160, 256, 40960, 24832}, \
-  {"antkv_decode_d128_k4c8b_v4c8b_f16_pre_gain", 128, 1056, {1072, 2128, 4240, 8464, 16928}, 8256, 512, 98304, 98304}, \
+  {"antkv_decode_d128_k16c8b_v16c8bq8_f16_gain", 128, 288, {304, 592, 1168, 2320, 4640}, 8256, 512, 73728, 41472}, \
+  {"antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4", 128, 288, {304, 592, 1168, 2320, 4640}, 8256, 512, 73728, 41472}, \
+  {"antkv_decode_d128_k2c8bq8_v2c8bq8_f16", 128, 2048, {2064, 4112, 8208, 16400, 32800}, 8256, 512, 98816, 98816}, \
+  {"antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4", 128, 2048, {2064, 4112, 8208, 16400, 32800}, 8256, 512, 98816, 98816}, \
+  {"antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain", 128, 1056, {1072, 2128, 4240, 8464, 16928}, 8256, 512, 98304, 66048}, \
+  {"antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4", 128, 1056, {1072, 2128, 4240, 8464, 16928}, 8256, 512, 98304, 66048}, \
   {"antkv_decode_d128_k8c8b_v8c8bq8_f16_gain", 128, 544, {560, 1104, 2192, 4368, 8736}, 8256, 512, 81920, 49664}, \
+  {"antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4", 128, 544, {560, 1104, 2192, 4368, 8736}, 8256, 512, 81920, 49664}, \
   {"antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain", 128, 544, {560, 1104, 2192, 4368, 8736}, 8256, 512, 81920, 49664}, \
+  {"antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4", 128, 544, {560, 1104, 2192, 4368, 8736}, 8256, 512, 81920, 49664}, \
   {"antkv_decode_d128_kf16_vf16_f16", 128, 8192, {8192, 16384, 32768, 65536, 131072}, 0, 0, 0, 0}, \
   {"antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain", 64, 288, {304, 592, 1168, 2320, 4640}, 4160, 256, 40960, 24832}, \
-  {"antkv_unpack_d128_k4c8b_v4c8b_f16_pre_gain", 128, 1056, {1072, 2128, 4240, 8464, 16928}, 8256, 512, 98304, 98304}, \
+  {"antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4", 64, 288, {304, 592, 1168, 2320, 4640}, 4160, 256, 40960, 24832}, \
+  {"antkv_unpack_d128_k16c8b_v16c8bq8_f16_gain", 128, 288, {304, 592, 1168, 2320, 4640}, 8256, 512, 73728, 41472}, \
+  {"antkv_unpack_d128_k2c8bq8_v2c8bq8_f16", 128, 2048, {2064, 4112, 8208, 16400, 32800}, 8256, 512, 98816, 98816}, \
+  {"antkv_unpack_d128_k4c8b_v4c8bq8_f16_pre_gain", 128, 1056, {1072, 2128, 4240, 8464, 16928}, 8256, 512, 98304, 66048}, \
   {"antkv_unpack_d128_k8c8b_v8c8bq8_f16_gain", 128, 544, {560, 1104, 2192, 4368, 8736}, 8256, 512, 81920, 49664}, \
   {"antkv_unpack_d128_k8c8b_v8c8bq8_f16_pre_gain", 128, 544, {560, 1104, 2192, 4368, 8736}, 8256, 512, 81920, 49664}, \
   {"antkv_unpack_d128_kf16_vf16_f16", 128, 8192, {8192, 16384, 32768, 65536, 131072}, 0, 0, 0, 0}, \

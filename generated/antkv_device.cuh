@@ -1,6 +1,6 @@
 // Generated file. Do not edit.
 //   template  templates/antkv_device.cuh
-//   remake    npx gen --arch sm80
+//   remake    npx gen
 // What the kernels use of the device, by name: the only file with CUDA includes and inline PTX.
 // The emulator supplies a twin with the same names (harness/emulator/antkv_device.cuh), found first on the include path.
 // Kernels touch global and shared memory only through these functions; sm_80 and newer.
@@ -62,8 +62,64 @@ template <class T>
 __device__ __forceinline__ void store_shared(T* p, T value) {
   *p = value;
 }
+/// Where `p` lies in the block's shared memory, for load_table_....
+__device__ __forceinline__ uint32_t shared_address(const void* p) { return uint32_t(__cvta_generic_to_shared(p)); }
+/// Reads 2, 4, 8 or 16 bytes of shared memory that no one writes any more: the compiler may move the load freely. What is added to
+/// `address` last, if constant, becomes a part of the instruction.
+__device__ __forceinline__ uint32_t load_table_u16(uint32_t address) {
+  uint32_t x;
+  asm("{.reg .b16 h; ld.shared.b16 h, [%1]; cvt.u32.u16 %0, h;}" : "=r"(x) : "r"(address));
+  return x;
+}
+__device__ __forceinline__ uint32_t load_table_u32(uint32_t address) {
+  uint32_t x;
+  asm("ld.shared.b32 %0, [%1];" : "=r"(x) : "r"(address));
+  return x;
+}
+__device__ __forceinline__ bytes8 load_table_8(uint32_t address) {
+  bytes8 x;
+  asm("ld.shared.v2.b32 {%0,%1}, [%2];" : "=r"(x.w[0]), "=r"(x.w[1]) : "r"(address));
+  return x;
+}
+__device__ __forceinline__ bytes16 load_table_16(uint32_t address) {
+  bytes16 x;
+  asm("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];" : "=r"(x.w[0]), "=r"(x.w[1]), "=r"(x.w[2]), "=r"(x.w[3]) : "r"(address));
+  return x;
+}
+/// Asks for the 128-byte line of `p` to come to L2; nothing waits for it.
+__device__ __forceinline__ void prefetch_global(const void* p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
 /// Adds to a 32-bit word of shared memory; returns the old value.
 __device__ __forceinline__ uint32_t atomic_add_shared(uint32_t* p, uint32_t value) { return atomicAdd(p, value); }
+/// Adds to a 32-bit word of global memory; returns the old value.
+__device__ __forceinline__ uint32_t atomic_add_global(uint32_t* p, uint32_t value) { return atomicAdd(p, value); }
+/// Stores of this thread before it are seen by every thread of the grid that sees its stores after it.
+__device__ __forceinline__ void grid_fence() { __threadfence(); }
+/// Reads what another CTA wrote during this launch: from L2, never from L1.
+template <class T>
+__device__ __forceinline__ T load_global_coherent(const T* p) {
+  if constexpr (sizeof(T) == 16) {
+    const uint4 x = __ldcg(reinterpret_cast<const uint4*>(p));
+    return {{x.x, x.y, x.z, x.w}};
+  } else {
+    return __ldcg(p);
+  }
+}
+/// Reads what is read once: 4, 8 or 16 bytes that leave no line in L1.
+__device__ __forceinline__ uint32_t load_global_once(const uint32_t* p) {
+  uint32_t x;
+  asm volatile("ld.global.nc.L1::no_allocate.b32 %0, [%1];" : "=r"(x) : "l"(p));
+  return x;
+}
+__device__ __forceinline__ bytes8 load_global_once(const bytes8* p) {
+  bytes8 x;
+  asm volatile("ld.global.nc.L1::no_allocate.v2.b32 {%0,%1}, [%2];" : "=r"(x.w[0]), "=r"(x.w[1]) : "l"(p));
+  return x;
+}
+__device__ __forceinline__ bytes16 load_global_once(const bytes16* p) {
+  bytes16 x;
+  asm volatile("ld.global.nc.L1::no_allocate.v4.b32 {%0,%1,%2,%3}, [%4];" : "=r"(x.w[0]), "=r"(x.w[1]), "=r"(x.w[2]), "=r"(x.w[3]) : "l"(p));
+  return x;
+}
 
 /// Starts a copy of 16 bytes, global to shared; zeros instead when `valid` is false (then `from` is not read, but must be a legal address).
 __device__ __forceinline__ void copy_async(void* to_shared, const void* from_global, bool valid) {
@@ -107,6 +163,25 @@ __device__ __forceinline__ void mma_16x8x16(float (&d)[4], const uint32_t (&a)[4
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+// m16n8k32 of bytes: A holds rows g, g + 8 and columns 4t ... 4t + 3 (+ 16); B rows 4t ... 4t + 3 (+ 16) of column g; C and D as above.
+/// d += A * B, 16 x 32 times 32 x 8, A int8, B uint8, int32 sums.
+__device__ __forceinline__ void mma_16x8x32_s8u8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.u8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+/// d = A * B + c
+__device__ __forceinline__ void mma_16x8x32_s8u8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const int (&c)[4]) {
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.u8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"
+               : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(c[0]), "r"(c[1]), "r"(c[2]), "r"(c[3]));
+}
+/// d += A * B, both int8.
+__device__ __forceinline__ void mma_16x8x32_s8s8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
 /// Four 8 x 8 matrices of 16-bit elements; lanes 8i ... 8i + 7 give the 16-byte rows of matrix i. Lane gets row g, columns 2t, 2t + 1 of each.
 __device__ __forceinline__ void load_matrix_x4(uint32_t (&r)[4], const void* row) {
   const uint32_t from = uint32_t(__cvta_generic_to_shared(row));
@@ -141,6 +216,50 @@ __device__ __forceinline__ float round_even(float x) { return rintf(x); }
 __device__ __forceinline__ float square_root(float x) { return __fsqrt_rn(x); }
 /// Sine and cosine of |x| <= pi, absolute error 2^-21 (CUDA C++ Programming Guide, intrinsic functions).
 __device__ __forceinline__ void sine_cosine_fast(float x, float& sine, float& cosine) { __sincosf(x, &sine, &cosine); }
+/// Sums of the products of four unsigned bytes, plus c.
+__device__ __forceinline__ uint32_t dot_bytes(uint32_t a, uint32_t b, uint32_t c) { return __dp4a(a, b, c); }
+/// Four of the eight bytes of (low, high): nibble i of `selector` names the byte that becomes byte i.
+__device__ __forceinline__ uint32_t permute_bytes(uint32_t low, uint32_t high, uint32_t selector) {
+  uint32_t r;  // __byte_perm would first clear bit 3 of each nibble, which copies the byte's sign
+  asm("prmt.b32 %0, %1, %2, %3;" : "=r"(r) : "r"(low), "r"(high), "r"(selector));
+  return r;
+}
+// Two halves in a register, each rounded once to nearest even.
+__device__ __forceinline__ uint32_t pack_halves(float lo, float hi) {
+  uint32_t r;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
+  return r;
+}
+__device__ __forceinline__ uint32_t add_halves(uint32_t a, uint32_t b) {
+  uint32_t r;
+  asm("add.rn.f16x2 %0, %1, %2;" : "=r"(r) : "r"(a), "r"(b));
+  return r;
+}
+__device__ __forceinline__ uint32_t multiply_halves(uint32_t a, uint32_t b) {
+  uint32_t r;
+  asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(r) : "r"(a), "r"(b));
+  return r;
+}
+/// a * b + c
+__device__ __forceinline__ uint32_t fused_multiply_add_halves(uint32_t a, uint32_t b, uint32_t c) {
+  uint32_t r;
+  asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(b), "r"(c));
+  return r;
+}
+__device__ __forceinline__ uint32_t negate_halves(uint32_t a) {
+  uint32_t r;
+  asm("neg.f16x2 %0, %1;" : "=r"(r) : "r"(a));
+  return r;
+}
+/// The same value, but the compiler cannot know: it stays in its register instead of being folded into, or made again before, each use.
+/// `zero` is 0, of which the compiler must know nothing (out of a kernel parameter).
+__device__ __forceinline__ uint32_t opaque(uint32_t x, uint32_t zero) {
+  x ^= zero;
+  // ptxas sees through moves; a volatile shuffle of a register that is no constant it leaves alone.
+  asm volatile("shfl.sync.idx.b32 %0, %0, %1, 31, -1;" : "+r"(x) : "r"(lane_index()));
+  return x;
+}
+__device__ __forceinline__ float float_of_bits(uint32_t x) { return __uint_as_float(x); }
 __device__ __forceinline__ float minus_infinity() { return __int_as_float(0xff800000); }
 __device__ __forceinline__ uint32_t float_bits(float x) { return __float_as_uint(x); }
 __device__ __forceinline__ int count_bits(uint32_t x) { return __popc(x); }

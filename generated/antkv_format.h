@@ -1,6 +1,6 @@
 // Generated file. Do not edit.
 //   template  templates/antkv_format.h
-//   remake    npx gen --arch sm80
+//   remake    npx gen
 // Bytes of coded pages, anchor pages, rings and packed codebooks, for whoever allocates, writes or reads them. C11 and C++17, no dependencies.
 // The C twin of generator/codec.ts, generator/layout.ts and generator/pack.ts; CACHE.md section "Coded page" says what the parts mean.
 #ifndef ANTKV_FORMAT_H
@@ -11,6 +11,7 @@
 #include <string.h>
 
 /* The same numbers as in antkv.h: a compiler that sees both headers refuses two definitions that differ. */
+#define ANTKV_LAYOUT_VERSION 2 /* of all that follows */
 #define ANTKV_UNIT_TOKENS 16 /* every page size is a multiple */
 #define ANTKV_ANCHOR_ROWS 16 /* rows of an anchor page */
 #define ANTKV_DRAFT_ROWS 16  /* uncommitted rows that a ring holds beyond window + flush block */
@@ -32,11 +33,15 @@ typedef struct antkv_format {
   antkv_codec k, v;
   int32_t head_dim;
   int32_t k_gain, v_gain; /* 1: one fp16 factor per token and KV head */
+  int32_t pre;            /* 1: keys are coded before RoPE, and their codes lie in another order */
 } antkv_format;
 
-/* Byte offsets in one unit of 16 tokens: K rows, V rows, gains (fp16), each token-major. Equal v_gain and k_gain offsets mean: no K gain. */
+/* A side of the cache. */
+enum { ANTKV_KEYS = 0, ANTKV_VALUES = 1 };
+
+/* Byte offsets in one unit of 16 tokens: keys, values, gains (fp16). Equal v_gain and k_gain offsets mean: no K gain. */
 typedef struct antkv_unit {
-  int64_t k_row, v_row; /* bytes of one token's row; the K rows start at 0 */
+  int64_t k_row, v_row; /* bytes of one token, all its codes or its exact row; the keys start at 0. antkv_code_offset says where codes lie */
   int64_t v, k_gain, v_gain, bytes;
 } antkv_unit;
 
@@ -69,7 +74,7 @@ static inline int antkv_parse_codec(const char* name, antkv_codec* out) {
 static inline int32_t antkv_chunks(antkv_codec c, int32_t head_dim) { return c.exact ? 0 : head_dim / c.channels; }
 /* Entries of one chunk's codebook, 0 if exact. */
 static inline int32_t antkv_entries(antkv_codec c) { return c.exact ? 0 : 1 << c.bits; }
-/* Bytes of one token's row in a coded page. */
+/* Bytes that one token takes of one side of a coded page. */
 static inline int64_t antkv_row_bytes(antkv_codec c, int32_t head_dim) {
   return c.exact ? 2 * (int64_t)head_dim : (int64_t)antkv_chunks(c, head_dim) * c.bits / 8;
 }
@@ -117,22 +122,75 @@ static inline antkv_codebook antkv_codebook_layout(antkv_codec c, int32_t head_d
   return l;
 }
 
-/* The code of `chunk` in a token's row: codes of `bits` bits, packed tightly from the lowest bit on. */
-static inline uint32_t antkv_read_code(const uint8_t* row, antkv_codec c, int32_t chunk) {
+/* The codec of a side. */
+static inline antkv_codec antkv_side_codec(antkv_format f, int side) { return side == ANTKV_KEYS ? f.k : f.v; }
+/* Bytes from the start of a unit to that side. */
+static inline int64_t antkv_side_offset(antkv_format f, int side) { return side == ANTKV_KEYS ? 0 : antkv_unit_layout(f).v; }
+
+/* 1: the codes of this side lie in the order of a warp's lanes; 0: row by row, packed tightly from the lowest bit on (exact sides too). */
+static inline int antkv_by_lane(antkv_format f, int side) {
+  const antkv_codec c = antkv_side_codec(f, side);
+  const int32_t chunks = antkv_chunks(c, f.head_dim);
+  return !c.exact && c.bits == 8 && chunks >= 8 && (chunks & (chunks - 1)) == 0;
+}
+
+/* The byte of the code of `chunk` of a unit's token `token` (0 ... 15), from the start of the side. antkv_by_lane sides only. CACHE.md, "Order of codes". */
+static inline int64_t antkv_code_offset(antkv_format f, int side, int32_t token, int32_t chunk) {
+  const antkv_codec c = antkv_side_codec(f, side);
+  const int32_t chunks = antkv_chunks(c, f.head_dim), piece = chunks / 2 < 16 ? chunks / 2 : 16;
+  int32_t lane, position; /* position: among the lane's bytes */
+  if (side == ANTKV_KEYS) {
+    const int32_t row = token % 8;
+    int32_t turn;
+    if (f.pre) {
+      const int32_t span = c.channels >= 8 ? 2 : c.channels <= 2 ? 8 : 16 / c.channels; /* rows that take turns */
+      turn = (row & 1) * (chunks / 8) | (row >> 1 & (span / 2 - 1));
+    } else {
+      turn = row & (chunks / 4 - 1 < 3 ? chunks / 4 - 1 : 3);
+    }
+    lane = row * 4 + chunk % 4;
+    position = token / 8 * (chunks / 4) + (chunk / 4 ^ turn);
+  } else {
+    const int32_t row_span = c.channels <= 4 ? 8 : 32 / c.channels, span = chunk / row_span;
+    lane = (span / (chunks / 8) * row_span + chunk % row_span) * 4 + token % 8 / 2;
+    position = (token / 8 * 2 + token % 2) * (chunks / 8) + span % (chunks / 8);
+  }
+  return (int64_t)(position / piece) * 32 * piece + lane * piece + position % piece;
+}
+
+/* The code of `chunk` of token `token` (0 ... 15) of one side of the unit at `unit`. */
+static inline uint32_t antkv_read_code(antkv_format f, int side, const uint8_t* unit, int32_t token, int32_t chunk) {
+  const antkv_codec c = antkv_side_codec(f, side);
+  const uint8_t* from = unit + antkv_side_offset(f, side);
   uint32_t code = 0;
   int32_t i;
+  if (antkv_by_lane(f, side)) return from[antkv_code_offset(f, side, token, chunk)];
+  from += token * antkv_row_bytes(c, f.head_dim);
   for (i = 0; i < c.bits; i++) {
     const int32_t at = chunk * c.bits + i;
-    code |= (uint32_t)(row[at >> 3] >> (at & 7) & 1) << i;
+    code |= (uint32_t)(from[at >> 3] >> (at & 7) & 1) << i;
   }
   return code;
 }
-static inline void antkv_write_code(uint8_t* row, antkv_codec c, int32_t chunk, uint32_t code) {
+static inline void antkv_write_code(antkv_format f, int side, uint8_t* unit, int32_t token, int32_t chunk, uint32_t code) {
+  const antkv_codec c = antkv_side_codec(f, side);
+  uint8_t* to = unit + antkv_side_offset(f, side);
   int32_t i;
+  if (antkv_by_lane(f, side)) {
+    to[antkv_code_offset(f, side, token, chunk)] = (uint8_t)code;
+    return;
+  }
+  to += token * antkv_row_bytes(c, f.head_dim);
   for (i = 0; i < c.bits; i++) {
     const int32_t at = chunk * c.bits + i;
-    row[at >> 3] = (uint8_t)((row[at >> 3] & ~(1u << (at & 7))) | (code >> i & 1u) << (at & 7));
+    to[at >> 3] = (uint8_t)((to[at >> 3] & ~(1u << (at & 7))) | (code >> i & 1u) << (at & 7));
   }
+}
+
+/* The byte of a unit at which the gain (fp16) of its token `token` lies: tokens n and n + 8 side by side. The format must have that gain. */
+static inline int64_t antkv_gain_offset(antkv_format f, int side, int32_t token) {
+  const antkv_unit u = antkv_unit_layout(f);
+  return (side == ANTKV_KEYS ? u.k_gain : u.v_gain) + 2 * (2 * (token % 8) + token / 8);
 }
 
 /* The value of an IEEE half, exact. */

@@ -1,6 +1,6 @@
 // Generated file. Do not edit.
 //   template  templates/antkv_launch.h
-//   remake    npx gen --arch sm80
+//   remake    npx gen
 // What a launch of each op needs: checks of its parameter struct, and its grid. Pure host code, no CUDA; antkv_load.h calls it before every launch.
 #ifndef ANTKV_LAUNCH_H
 #define ANTKV_LAUNCH_H
@@ -120,7 +120,8 @@ static inline int antkv_i_check_decode(const antkv_i_call* call, const antkv_dec
   ANTKV_I_NEED(p->cu_q || p->rows == p->batch, ANTKV_ERROR_NULL, "cu_q is null, so each sequence has one row, but rows is %d and batch %d", p->rows, p->batch);
   ANTKV_I_RANGE(segments, 0, 7, "0 to 7: coded pages 1 + anchors 2 + ring 4");
   ANTKV_I_RANGE(splits, 1, INT32_MAX, "use antkv_kernel.splits");
-  ANTKV_I_NEED(p->splits > 1 || p->out, ANTKV_ERROR_NULL, "out is null; with one split decode writes it");
+  ANTKV_I_RANGE(spread, 0, 1, "0 or 1");
+  ANTKV_I_NEED(p->out || (p->splits > 1 && !p->counters), ANTKV_ERROR_NULL, "out is null; with one split, or with counters, decode writes it");
   ANTKV_I_NEED(p->splits == 1 || (p->partial_o && p->partial_lse), ANTKV_ERROR_NULL, "splits is %d but partial_o or partial_lse is null; antkv_workspace says their bytes", p->splits);
   ANTKV_I_NEED(!(p->segments & 4) || (p->ring_k && p->ring_v), ANTKV_ERROR_NULL, "segments is %d but ring_k or ring_v is null; without a ring clear bit 2", p->segments);
   ANTKV_I_NEED(p->ring_rows > 0 || !(p->segments & 4 || p->ring_scores), ANTKV_ERROR_VALUE, "ring_rows is %d; it is window + flush block + 16", p->ring_rows);
@@ -223,7 +224,7 @@ static inline int antkv_check(const antkv_kernel_row* row, const void* params, u
   }
   switch (row->op) { /* generator/launch.ts, and the comments of antkv.h */
     ANTKV_I_OP(ENCODE, encode, antkv_i_ceil(p->max_tokens, row->tokens) + p->max_anchor_pages, p->kv_heads, p->batch)
-    ANTKV_I_OP(DECODE, decode, p->splits, (int64_t)p->kv_heads * antkv_i_ceil((int64_t)p->max_q_len * (p->q_heads / p->kv_heads), row->columns), p->batch)
+    ANTKV_I_OP(DECODE, decode, p->splits, (int64_t)p->kv_heads * antkv_i_ceil((int64_t)p->max_q_len * (p->q_heads / p->kv_heads), row->columns), p->spread ? 1 : p->batch)
     ANTKV_I_OP(COMBINE, combine, p->rows, antkv_i_ceil(p->q_heads, row->threads / 32), 1)
     ANTKV_I_OP(SCORE, score, antkv_i_ceil(p->max_tokens, row->tokens), p->kv_heads, p->batch)
     ANTKV_I_OP(SELECT, select, p->kv_heads, p->batch, 1)

@@ -1,12 +1,12 @@
 # Generated file. Do not edit.
 #   template  generator/bindings/python.ts
-#   remake    npx gen --arch sm80
+#   remake    npx gen
 """Parameter structs of antkv kernels for ctypes. Each kernel takes one by value as its only argument; strides count bytes."""
 
 import ctypes
 
-ABI_VERSION = 1
-LAYOUT_VERSION = 1
+ABI_VERSION = 2
+LAYOUT_VERSION = 2
 
 
 class _Params(ctypes.Structure):
@@ -136,8 +136,8 @@ class DecodeParams(_Params):
     _fields_ = [
         ("struct_size", ctypes.c_uint32),  # sizeof this struct
         ("abi_version", ctypes.c_uint32),  # ANTKV_ABI_VERSION
-        ("out", ctypes.c_void_p),  # [rows, q_heads, d] output, dtype of the contract; written when splits is 1
-        ("lse", ctypes.c_void_p),  # [rows, q_heads] natural log-sum-exp, -inf for a row that sees nothing; null: not wanted; written when splits is 1
+        ("out", ctypes.c_void_p),  # [rows, q_heads, d] output, dtype of the contract; written when splits is 1 or counters are given
+        ("lse", ctypes.c_void_p),  # [rows, q_heads] natural log-sum-exp, -inf for a row that sees nothing; null: not wanted; written with out
         ("q", ctypes.c_void_p),  # [rows, q_heads, d] queries after RoPE, dtype of the contract
         ("pages", ctypes.c_void_p),  # coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride
         ("block_table", ctypes.c_void_p),  # [batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices
@@ -154,6 +154,7 @@ class DecodeParams(_Params):
         ("ring_scores", ctypes.c_void_p),  # [rows, q_heads, ring_rows] raw scores (natural units) of ring rows seen, -inf in all others: every entry of a used row is written; null: not wanted
         ("partial_o", ctypes.c_void_p),  # [splits, rows, q_heads, d] normalised output of each split; null when splits is 1
         ("partial_lse", ctypes.c_void_p),  # [splits, rows, q_heads] natural log-sum-exp of each split; null when splits is 1
+        ("counters", ctypes.c_void_p),  # [batch, grid.y] zero before the first launch; the CTA that arrives last merges the parts, writes out and lse, and sets its counter back; null: partials are left for combine
         ("coded_len", ctypes.c_void_p),  # [batch] tokens read from pages; at most kv_len
         ("kv_len", ctypes.c_void_p),  # [batch] tokens stored, this step's rows included: the ring holds coded_len ... kv_len - 1
         ("frozen_len", ctypes.c_void_p),  # [batch] tokens inherited from a shared prefix; null: 0
@@ -183,7 +184,8 @@ class DecodeParams(_Params):
         ("max_anchor_pages", ctypes.c_int32),  # row stride of anchor_table, in entries
         ("ring_rows", ctypes.c_int32),  # window + flush block + 16
         ("segments", ctypes.c_int32),  # bit 0: coded pages, bit 1: anchors, bit 2: ring
-        ("splits", ctypes.c_int32),  # CTAs that share one sequence and KV head; grid.x
+        ("splits", ctypes.c_int32),  # CTAs that share one sequence and KV head, or with spread all sequences of one KV head; grid.x
+        ("spread", ctypes.c_int32),  # 0: each sequence is cut into `splits` shares by its own length alone, grid.z is batch; 1: all sequences, end to end, are cut into `splits` shares of equal work, grid.z is 1
         ("max_q_len", ctypes.c_int32),  # host bound on query rows per sequence; fixes grid.y
         ("rotary_dim", ctypes.c_int32),  # channels that RoPE rotates, even, at most the head dim
         ("rope_interleaved", ctypes.c_int32),  # 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1)
@@ -193,7 +195,7 @@ class DecodeParams(_Params):
     ]
 
 
-assert ctypes.sizeof(DecodeParams) == 376 and DecodeParams.softcap.offset == 372
+assert ctypes.sizeof(DecodeParams) == 392 and DecodeParams.softcap.offset == 384
 
 
 class CombineParams(_Params):
@@ -204,7 +206,7 @@ class CombineParams(_Params):
         ("abi_version", ctypes.c_uint32),  # ANTKV_ABI_VERSION
         ("out", ctypes.c_void_p),  # [rows, q_heads, d] output, dtype of the contract
         ("lse", ctypes.c_void_p),  # [rows, q_heads] natural log-sum-exp, read when partial_o is null; null: not wanted
-        ("partial_o", ctypes.c_void_p),  # [splits, rows, q_heads, d]; null: decode with one split wrote out and lse, only ring_scores is wanted
+        ("partial_o", ctypes.c_void_p),  # [splits, rows, q_heads, d]; null: decode had one split or counters and wrote out and lse itself, only ring_scores is wanted
         ("partial_lse", ctypes.c_void_p),  # [splits, rows, q_heads]; -inf marks a split that saw nothing
         ("ring_scores", ctypes.c_void_p),  # [rows, q_heads, ring_rows] raw scores in, attention mass exp(s - lse) out; null: not wanted
         ("out_row_stride", ctypes.c_int64),  # bytes

@@ -1,11 +1,11 @@
 // Generated file. Do not edit.
 //   template  generator/bindings/rust.ts
-//   remake    npx gen --arch sm80
+//   remake    npx gen
 //! Parameter structs of antkv kernels. Each kernel takes one by value as its only argument. Pointers are device pointers (CUdeviceptr),
 //! 0 is null; strides count bytes. With cudarc, add `unsafe impl cudarc::driver::DeviceRepr` for the structs that you launch with.
 
-pub const ABI_VERSION: u32 = 1;
-pub const LAYOUT_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// K/V rows to coded pages, and the kept rows to anchor pages. A last unit of 16 tokens is filled with code 0 and gain 0; units behind it stay as they were; every bitmap word of a page is written.
 #[repr(C)]
@@ -226,9 +226,9 @@ pub struct DecodeParams {
     pub struct_size: u32,
     /// ANTKV_ABI_VERSION
     pub abi_version: u32,
-    /// `void*`: \[rows, q_heads, d\] output, dtype of the contract; written when splits is 1
+    /// `void*`: \[rows, q_heads, d\] output, dtype of the contract; written when splits is 1 or counters are given
     pub out: u64,
-    /// `float*`: \[rows, q_heads\] natural log-sum-exp, -inf for a row that sees nothing; null: not wanted; written when splits is 1
+    /// `float*`: \[rows, q_heads\] natural log-sum-exp, -inf for a row that sees nothing; null: not wanted; written with out
     pub lse: u64,
     /// `const void*`: \[rows, q_heads, d\] queries after RoPE, dtype of the contract
     pub q: u64,
@@ -262,6 +262,8 @@ pub struct DecodeParams {
     pub partial_o: u64,
     /// `float*`: \[splits, rows, q_heads\] natural log-sum-exp of each split; null when splits is 1
     pub partial_lse: u64,
+    /// `uint32_t*`: \[batch, grid.y\] zero before the first launch; the CTA that arrives last merges the parts, writes out and lse, and sets its counter back; null: partials are left for combine
+    pub counters: u64,
     /// `const int32_t*`: \[batch\] tokens read from pages; at most kv_len
     pub coded_len: u64,
     /// `const int32_t*`: \[batch\] tokens stored, this step's rows included: the ring holds coded_len ... kv_len - 1
@@ -319,8 +321,10 @@ pub struct DecodeParams {
     pub ring_rows: i32,
     /// bit 0: coded pages, bit 1: anchors, bit 2: ring
     pub segments: i32,
-    /// CTAs that share one sequence and KV head; grid.x
+    /// CTAs that share one sequence and KV head, or with spread all sequences of one KV head; grid.x
     pub splits: i32,
+    /// 0: each sequence is cut into `splits` shares by its own length alone, grid.z is batch; 1: all sequences, end to end, are cut into `splits` shares of equal work, grid.z is 1
+    pub spread: i32,
     /// host bound on query rows per sequence; fixes grid.y
     pub max_q_len: i32,
     /// channels that RoPE rotates, even, at most the head dim
@@ -342,8 +346,8 @@ impl DecodeParams {
     }
 }
 
-const _: () = assert!(core::mem::size_of::<DecodeParams>() == 376);
-const _: () = assert!(core::mem::offset_of!(DecodeParams, softcap) == 372);
+const _: () = assert!(core::mem::size_of::<DecodeParams>() == 392);
+const _: () = assert!(core::mem::offset_of!(DecodeParams, softcap) == 384);
 
 /// Merges the splits of decode in a fixed order.
 #[repr(C)]
@@ -357,7 +361,7 @@ pub struct CombineParams {
     pub out: u64,
     /// `float*`: \[rows, q_heads\] natural log-sum-exp, read when partial_o is null; null: not wanted
     pub lse: u64,
-    /// `const float*`: \[splits, rows, q_heads, d\]; null: decode with one split wrote out and lse, only ring_scores is wanted
+    /// `const float*`: \[splits, rows, q_heads, d\]; null: decode had one split or counters and wrote out and lse itself, only ring_scores is wanted
     pub partial_o: u64,
     /// `const float*`: \[splits, rows, q_heads\]; -inf marks a split that saw nothing
     pub partial_lse: u64,

@@ -1,10 +1,10 @@
 // Generated file. Do not edit.
 //   template  generator/bindings/typescript.ts
-//   remake    npx gen --arch sm80
+//   remake    npx gen
 /** Goes into abi_version of every struct. */
-export const ABI_VERSION = 1;
+export const ABI_VERSION = 2;
 /** Version of coded pages, anchor pages, ring and packed codebooks. */
-export const LAYOUT_VERSION = 1;
+export const LAYOUT_VERSION = 2;
 
 /** How a field is written; a ptr is a 64-bit device pointer. */
 export type FieldType = 'u32' | 'i32' | 'i64' | 'f32' | 'ptr';
@@ -210,15 +210,15 @@ export const PARAMS = {
   },
   /** Attention of a few query rows over coded pages, anchors and ring. */
   decode: {
-    bytes: 376,
+    bytes: 392,
     fields: {
       /** sizeof this struct */
       struct_size: { offset: 0, type: 'u32' },
       /** ANTKV_ABI_VERSION */
       abi_version: { offset: 4, type: 'u32' },
-      /** [rows, q_heads, d] output, dtype of the contract; written when splits is 1 */
+      /** [rows, q_heads, d] output, dtype of the contract; written when splits is 1 or counters are given */
       out: { offset: 8, type: 'ptr' },
-      /** [rows, q_heads] natural log-sum-exp, -inf for a row that sees nothing; null: not wanted; written when splits is 1 */
+      /** [rows, q_heads] natural log-sum-exp, -inf for a row that sees nothing; null: not wanted; written with out */
       lse: { offset: 16, type: 'ptr' },
       /** [rows, q_heads, d] queries after RoPE, dtype of the contract */
       q: { offset: 24, type: 'ptr' },
@@ -252,77 +252,81 @@ export const PARAMS = {
       partial_o: { offset: 136, type: 'ptr' },
       /** [splits, rows, q_heads] natural log-sum-exp of each split; null when splits is 1 */
       partial_lse: { offset: 144, type: 'ptr' },
+      /** [batch, grid.y] zero before the first launch; the CTA that arrives last merges the parts, writes out and lse, and sets its counter back; null: partials are left for combine */
+      counters: { offset: 152, type: 'ptr' },
       /** [batch] tokens read from pages; at most kv_len */
-      coded_len: { offset: 152, type: 'ptr' },
+      coded_len: { offset: 160, type: 'ptr' },
       /** [batch] tokens stored, this step's rows included: the ring holds coded_len ... kv_len - 1 */
-      kv_len: { offset: 160, type: 'ptr' },
+      kv_len: { offset: 168, type: 'ptr' },
       /** [batch] tokens inherited from a shared prefix; null: 0 */
-      frozen_len: { offset: 168, type: 'ptr' },
+      frozen_len: { offset: 176, type: 'ptr' },
       /** [batch] leading entries of anchor_table that are inherited: their rows at or beyond frozen_len are skipped; null: 0 */
-      frozen_anchor_pages: { offset: 176, type: 'ptr' },
+      frozen_anchor_pages: { offset: 184, type: 'ptr' },
       /** [batch] position of logical token 0; null: 0 */
-      first_pos: { offset: 184, type: 'ptr' },
+      first_pos: { offset: 192, type: 'ptr' },
       /** [batch] position of the first query row; null: first_pos + kv_len - query rows */
-      q_pos: { offset: 192, type: 'ptr' },
+      q_pos: { offset: 200, type: 'ptr' },
       /** [batch + 1] first query row of each sequence; null: one row each */
-      cu_q: { offset: 200, type: 'ptr' },
+      cu_q: { offset: 208, type: 'ptr' },
       /** [rows] bit k: this row sees the k-th new row of its sequence; replaces the position rule for new rows; null: causal */
-      tree_mask: { offset: 208, type: 'ptr' },
+      tree_mask: { offset: 216, type: 'ptr' },
       /** [q_heads] learned sink logits, contracts with "sink" only */
-      sink_logits: { offset: 216, type: 'ptr' },
+      sink_logits: { offset: 224, type: 'ptr' },
       /** bytes */
-      q_row_stride: { offset: 224, type: 'i64' },
+      q_row_stride: { offset: 232, type: 'i64' },
       /** bytes */
-      q_head_stride: { offset: 232, type: 'i64' },
+      q_head_stride: { offset: 240, type: 'i64' },
       /** bytes */
-      out_row_stride: { offset: 240, type: 'i64' },
+      out_row_stride: { offset: 248, type: 'i64' },
       /** bytes */
-      out_head_stride: { offset: 248, type: 'i64' },
+      out_head_stride: { offset: 256, type: 'i64' },
       /** bytes from page to page */
-      page_stride: { offset: 256, type: 'i64' },
+      page_stride: { offset: 264, type: 'i64' },
       /** bytes from KV head to KV head inside a page */
-      page_head_stride: { offset: 264, type: 'i64' },
+      page_head_stride: { offset: 272, type: 'i64' },
       /** bytes from anchor page to anchor page */
-      anchor_page_stride: { offset: 272, type: 'i64' },
+      anchor_page_stride: { offset: 280, type: 'i64' },
       /** bytes from KV head to KV head inside an anchor page */
-      anchor_head_stride: { offset: 280, type: 'i64' },
+      anchor_head_stride: { offset: 288, type: 'i64' },
       /** bytes from sequence to sequence */
-      ring_slot_stride: { offset: 288, type: 'i64' },
+      ring_slot_stride: { offset: 296, type: 'i64' },
       /** bytes from KV head to KV head */
-      ring_head_stride: { offset: 296, type: 'i64' },
+      ring_head_stride: { offset: 304, type: 'i64' },
       /** bytes from row to row */
-      ring_row_stride: { offset: 304, type: 'i64' },
+      ring_row_stride: { offset: 312, type: 'i64' },
       /** sequences */
-      batch: { offset: 312, type: 'i32' },
+      batch: { offset: 320, type: 'i32' },
       /** a multiple of kv_heads; the GQA ratio is at most 16 */
-      q_heads: { offset: 316, type: 'i32' },
-      kv_heads: { offset: 320, type: 'i32' },
+      q_heads: { offset: 324, type: 'i32' },
+      kv_heads: { offset: 328, type: 'i32' },
       /** query rows of all sequences */
-      rows: { offset: 324, type: 'i32' },
+      rows: { offset: 332, type: 'i32' },
       /** tokens per page: 16, 32, 64, 128 or 256 */
-      page_size: { offset: 328, type: 'i32' },
+      page_size: { offset: 336, type: 'i32' },
       /** row stride of block_table, in entries */
-      max_pages: { offset: 332, type: 'i32' },
+      max_pages: { offset: 340, type: 'i32' },
       /** row stride of anchor_table, in entries */
-      max_anchor_pages: { offset: 336, type: 'i32' },
+      max_anchor_pages: { offset: 344, type: 'i32' },
       /** window + flush block + 16 */
-      ring_rows: { offset: 340, type: 'i32' },
+      ring_rows: { offset: 348, type: 'i32' },
       /** bit 0: coded pages, bit 1: anchors, bit 2: ring */
-      segments: { offset: 344, type: 'i32' },
-      /** CTAs that share one sequence and KV head; grid.x */
-      splits: { offset: 348, type: 'i32' },
+      segments: { offset: 352, type: 'i32' },
+      /** CTAs that share one sequence and KV head, or with spread all sequences of one KV head; grid.x */
+      splits: { offset: 356, type: 'i32' },
+      /** 0: each sequence is cut into `splits` shares by its own length alone, grid.z is batch; 1: all sequences, end to end, are cut into `splits` shares of equal work, grid.z is 1 */
+      spread: { offset: 360, type: 'i32' },
       /** host bound on query rows per sequence; fixes grid.y */
-      max_q_len: { offset: 352, type: 'i32' },
+      max_q_len: { offset: 364, type: 'i32' },
       /** channels that RoPE rotates, even, at most the head dim */
-      rotary_dim: { offset: 356, type: 'i32' },
+      rotary_dim: { offset: 368, type: 'i32' },
       /** 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1) */
-      rope_interleaved: { offset: 360, type: 'i32' },
+      rope_interleaved: { offset: 372, type: 'i32' },
       /** factor on q.k, natural units; usually 1/sqrt(d) */
-      scale: { offset: 364, type: 'f32' },
+      scale: { offset: 376, type: 'f32' },
       /** factor on cos and sin (YaRN); 1 without */
-      attention_factor: { offset: 368, type: 'f32' },
+      attention_factor: { offset: 380, type: 'f32' },
       /** contracts with "softcap" only */
-      softcap: { offset: 372, type: 'f32' },
+      softcap: { offset: 384, type: 'f32' },
     },
   },
   /** Merges the splits of decode in a fixed order. */
@@ -337,7 +341,7 @@ export const PARAMS = {
       out: { offset: 8, type: 'ptr' },
       /** [rows, q_heads] natural log-sum-exp, read when partial_o is null; null: not wanted */
       lse: { offset: 16, type: 'ptr' },
-      /** [splits, rows, q_heads, d]; null: decode with one split wrote out and lse, only ring_scores is wanted */
+      /** [splits, rows, q_heads, d]; null: decode had one split or counters and wrote out and lse itself, only ring_scores is wanted */
       partial_o: { offset: 24, type: 'ptr' },
       /** [splits, rows, q_heads]; -inf marks a split that saw nothing */
       partial_lse: { offset: 32, type: 'ptr' },
@@ -537,12 +541,22 @@ export type Op = keyof typeof PARAMS;
 export const CONTRACTS = {
   antkv_combine_d128_f16: 'combine',
   antkv_combine_d64_f16: 'combine',
-  antkv_decode_d128_k4c8b_v4c8b_f16_pre_gain: 'decode',
+  antkv_decode_d128_k16c8b_v16c8bq8_f16_gain: 'decode',
+  antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4: 'decode',
+  antkv_decode_d128_k2c8bq8_v2c8bq8_f16: 'decode',
+  antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4: 'decode',
+  antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain: 'decode',
+  antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4: 'decode',
   antkv_decode_d128_k8c8b_v8c8bq8_f16_gain: 'decode',
+  antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4: 'decode',
   antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain: 'decode',
+  antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4: 'decode',
   antkv_decode_d128_kf16_vf16_f16: 'decode',
   antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain: 'decode',
-  antkv_encode_d128_k4c8b_v4c8b_f16_pre_gain: 'encode',
+  antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4: 'decode',
+  antkv_encode_d128_k16c8b_v16c8bq8_f16_gain: 'encode',
+  antkv_encode_d128_k2c8bq8_v2c8bq8_f16: 'encode',
+  antkv_encode_d128_k4c8b_v4c8bq8_f16_pre_gain: 'encode',
   antkv_encode_d128_k8c8b_v8c8bq8_f16_gain: 'encode',
   antkv_encode_d128_k8c8b_v8c8bq8_f16_pre_gain: 'encode',
   antkv_encode_d128_kf16_vf16_f16: 'encode',
@@ -552,7 +566,9 @@ export const CONTRACTS = {
   antkv_score_d64_f16: 'score',
   antkv_score_d64_f16_exact: 'score',
   antkv_select: 'select',
-  antkv_unpack_d128_k4c8b_v4c8b_f16_pre_gain: 'unpack',
+  antkv_unpack_d128_k16c8b_v16c8bq8_f16_gain: 'unpack',
+  antkv_unpack_d128_k2c8bq8_v2c8bq8_f16: 'unpack',
+  antkv_unpack_d128_k4c8b_v4c8bq8_f16_pre_gain: 'unpack',
   antkv_unpack_d128_k8c8b_v8c8bq8_f16_gain: 'unpack',
   antkv_unpack_d128_k8c8b_v8c8bq8_f16_pre_gain: 'unpack',
   antkv_unpack_d128_kf16_vf16_f16: 'unpack',

@@ -38,17 +38,18 @@ export function lookupTables(c: Contract, t: Tile): LookupTables {
   if (!isCacheContract(c) || !method) throw new Error(`${c.op} of k ${c.k} has no look-up tables`);
   const { headDim, columns = 8 } = c;
   const rows = { sum: Math.max(128, chunksOf(codecOf(c.k), headDim) * columns * 2), turn: headDim * 2, dot: headDim * 2 };
-  return { k: 256 * rows[method], v: 256 * headDim * (t.copies ?? 4) };
+  // A row of the values' table is never shorter than a bank line, also where one copy of it (d 64) would be.
+  return { k: 256 * rows[method], v: 256 * Math.max(128, headDim * (t.copies ?? 4)) };
 }
 
 /** `lookup_memory` (lookup.cuh): tables, the warps' results, flags. */
 function lookupBytes(c: Contract, t: Tile): number {
   if (!isCacheContract(c)) throw new Error('decode without a page format');
   const { k, v } = lookupTables(c, t);
-  // `turn_keys`: cos and sin of a tile's two units, 16 bytes for 2 channel pairs, and 64 bytes between the units.
+  // `turn_keys`: for all warps, cos and sin (f16) of up to 32 channel pairs at a tile's 32 places, then (fp32) of all pairs.
   // `sum_keys`: the largest dot product of each column.
-  const perWarp = { turn: 2 * ((c.headDim / 32) * 64 + 64), sum: (c.columns ?? 8) * 4, dot: 0 }[keyMethod(c)!];
-  return k + v + t.warps * (resultBytes(c) + perWarp) + 128;
+  const perWarp = { turn: Math.ceil((32 * 16 * 8 + c.headDim * 4) / 16 / t.warps) * 16, sum: (c.columns ?? 8) * 4, dot: 0 }[keyMethod(c)!];
+  return k + v + t.warps * (resultBytes(c) + perWarp) + c.headDim * 4 + 128;
 }
 
 /** `encode_memory` (encode.cuh). */

@@ -4,13 +4,15 @@ import { contractOf, type Contract } from './contract.ts';
 import { contractName, kernelName, type Kernel } from './name.ts';
 import { presetOf } from './presets.ts';
 import { contractsOf } from './recipe.ts';
+import { sharedBytes } from './shared.ts';
 import { defaultTile } from './tile.ts';
 
 /**
- * Architectures whose kernels are committed, oldest first. The PTX of A100's serves everything newer, so that of a later one only those contracts are committed whose
- * tile is another there: H100 and H200 have the shared memory for all copies of the tables.
+ * Architectures whose kernels are committed, oldest first. Their PTX serves everything newer, so that of a later one only those contracts are committed that the
+ * kernels before it leave without their tile: blocks of sm86 (and of sm89 and sm120) have less shared memory than those of an A100, and no room for many tables;
+ * blocks of H100 and H200 have more, for all copies of the tables.
  */
-export const SHIPPED_ARCHS: readonly string[] = ['sm80', 'sm90'];
+export const SHIPPED_ARCHS: readonly string[] = ['sm80', 'sm86', 'sm90'];
 
 const preset = (name: string, headDim: 64 | 128): Contract[] => contractsOf(presetOf(name), headDim);
 
@@ -43,13 +45,18 @@ export function shippedContracts(): Map<string, { contract: Contract; why: strin
 export const kernelsOf = (contracts: readonly Contract[], archs: readonly Arch[]): Kernel[] =>
   archs.flatMap((arch) => contracts.map((contract) => ({ contract, arch, tile: defaultTile(contract, arch) })));
 
-/** The kernels of `contracts` on all {@link SHIPPED_ARCHS}, without those whose tile an older one of them has for the contract too. */
+/** The kernel of `contract` that a device of `arch` takes from `kernels`: the newest that it can run and has the shared memory for, as harness/antkv_load.h chooses. */
+export const servedBy = (kernels: readonly Kernel[], contract: Contract, arch: Arch): Kernel | undefined =>
+  kernels.findLast((kernel) => contractName(kernel.contract) === contractName(contract) && ARCHS.indexOf(kernel.arch) <= ARCHS.indexOf(arch) && sharedBytes(kernel.contract, kernel.tile) <= arch.sharedPerBlock);
+
+/** The kernels of `contracts` on all {@link SHIPPED_ARCHS}, without those that an architecture has from an older one, with the same tile. */
 export function kernelsToShip(contracts: readonly Contract[]): Kernel[] {
-  const seen = new Set<string>();
-  return kernelsOf(contracts, ARCHS.filter((arch) => SHIPPED_ARCHS.includes(arch.name))).filter((kernel) => {
-    const inAnyArch = kernelName({ ...kernel, arch: ARCHS[0]! });
-    return !seen.has(inAnyArch) && seen.add(inAnyArch);
-  });
+  const kernels: Kernel[] = [];
+  for (const kernel of kernelsOf(contracts, ARCHS.filter((arch) => SHIPPED_ARCHS.includes(arch.name)))) {
+    const older = servedBy(kernels, kernel.contract, kernel.arch);
+    if (!older || kernelName({ ...older, arch: kernel.arch }) !== kernelName(kernel)) kernels.push(kernel);
+  }
+  return kernels;
 }
 
 /** Every shipped kernel. */

@@ -60,23 +60,22 @@ const DEFAULTS: Readonly<Record<Op, Tile>> = {
   kmeans: { warps: 4, tokens: 32 },
 };
 
-/** False until the look-up kernel passes its tests; then contracts that it fits get it by default. */
-export const LOOKUP_READY = false;
-
 /** The best `lookup` tile that fits, or undefined. As many warps as registers allow hide latency; copies of the table of values come next. */
 export function lookupTile(contract: Contract, arch: Arch): Tile | undefined {
   if (lookupMisfit(contract).length > 0 || !isCacheContract(contract)) return undefined;
-  // Eight columns double the accumulators, and rotating keys holds sines and cosines: more than 128 registers, so fewer than 16 warps.
-  const warps = contract.columns === 8 ? [8] : keyMethod(contract) === 'turn' ? [12, 8] : [16, 12, 8];
-  // A lane holds one byte per chunk of K and V for each tile under way: at most 32 registers of them.
-  const chunks = chunksOf(codecOf(contract.k), contract.headDim) + chunksOf(codecOf(contract.v), contract.headDim);
-  const stages = Math.max(1, Math.min(2, Math.floor(128 / chunks)));
+  // Fastest on an H200 of the warps and stages that were tried (harness/bench/NOTES.md). Sixteen warps leave 128 registers to a thread, which only look-up
+  // sums of few chunks do with; eight columns double the accumulators; keys turned in registers want more than twelve warps leave.
+  const method = keyMethod(contract);
+  const chunks = chunksOf(codecOf(contract.k), contract.headDim);
+  const most = contract.columns === 8 || method !== 'sum' ? 8 : chunks > 16 ? 12 : 16;
+  const warps = [16, 12, 8].filter((w) => w <= most);
+  const stages = method === 'turn' ? 1 : 2;
   const tiles = warps.flatMap((w) => [4, 2].map((copies): Tile => ({ algorithm: 'lookup', warps: w, stages, copies })));
   return tiles.find((tile) => misfit(contract, tile, arch).length === 0);
 }
 
 /** The tile of a contract before anything was measured on `arch`: `lookup` where it fits, else the first that is right everywhere. */
-export const defaultTile = (contract: Contract, arch: Arch): Tile => (LOOKUP_READY ? lookupTile(contract, arch) : undefined) ?? DEFAULTS[contract.op];
+export const defaultTile = (contract: Contract, arch: Arch): Tile => lookupTile(contract, arch) ?? DEFAULTS[contract.op];
 
 /** Threads of a CTA. */
 export const threadsOf = (tile: Tile): number => 32 * tile.warps;
@@ -97,7 +96,7 @@ function rowsMisfit(op: Op, { warps, tokens = 16, stages = 1 }: Tile): string[] 
 function lookupTileMisfit({ warps, stages = 1, copies = 4 }: Tile): string[] {
   const why: string[] = [];
   if (![4, 8, 12, 16].includes(warps)) why.push(`${warps} warps is not 4, 8, 12 or 16: each of the SM's four schedulers gets the same number`);
-  if (![1, 2, 3].includes(stages)) why.push(`${stages} stages is not 1 to 3`);
+  if (![1, 2].includes(stages)) why.push(`${stages} stages is not 1 or 2`);
   if (![1, 2, 4].includes(copies)) why.push(`${copies} copies is not 1, 2 or 4`);
   return why;
 }

@@ -88,7 +88,7 @@ typedef struct antkv_shape {
 
 typedef struct antkv_library {
   void *driver, *context;
-  int device, arch, multiprocessors, retained;
+  int device, arch, multiprocessors, shared_per_block, retained;
   char folder[1024];
 #define ANTKV_I_MEMBER(name, symbol, arguments) int(*name) arguments;
   struct {
@@ -263,6 +263,7 @@ int antkv_open(antkv_library* lib, const char* folder, int device) {
   if (status) return status;
   if (lib->cu.device_get(&lib->device, device) != 0) return antkv_i_fail(ANTKV_ERROR_DEVICE, "no CUDA device %d: nvidia-smi lists them; CUDA_VISIBLE_DEVICES may hide some", device);
   lib->cu.device_attribute(&lib->multiprocessors, 16, lib->device);
+  lib->cu.device_attribute(&lib->shared_per_block, 97, lib->device); /* with opt-in */
   lib->cu.device_attribute(&major, 75, lib->device); /* compute capability */
   lib->cu.device_attribute(&minor, 76, lib->device);
   lib->arch = 10 * major + minor;
@@ -372,15 +373,19 @@ static int antkv_i_check_shape(antkv_shape* s) {
 
 int antkv_get(antkv_library* lib, const char* contract, const antkv_shape* shape, antkv_kernel* kernel) {
   const antkv_kernel_row* row = NULL;
-  int i, status, pushed, known = 0, resident = 1;
+  int i, status, pushed, known = 0, large = 0, resident = 1;
   memset(kernel, 0, sizeof *kernel);
-  /* The newest architecture that the device can run: its own code, or PTX that the driver compiles. */
+  /* The newest architecture that the device can run, with its own code or PTX that the driver compiles, and whose kernel its blocks have the shared memory for. */
   for (i = 0; i < ANTKV_KERNEL_COUNT; i++) {
     if (strcmp(antkv_kernel_rows[i].contract, contract) != 0) continue;
     known = 1;
-    if (antkv_kernel_rows[i].arch <= lib->arch && (!row || antkv_kernel_rows[i].arch > row->arch)) row = &antkv_kernel_rows[i];
+    if (antkv_kernel_rows[i].arch > lib->arch) continue;
+    if (antkv_kernel_rows[i].shared_bytes > lib->shared_per_block) large = antkv_kernel_rows[i].shared_bytes;
+    else if (!row || antkv_kernel_rows[i].arch > row->arch) row = &antkv_kernel_rows[i];
   }
   if (!known) return antkv_i_unknown(contract);
+  if (!row && large)
+    return antkv_i_fail(ANTKV_ERROR_DEVICE, "%s needs %d bytes of shared memory, blocks of this device have %d; `npx gen --arch sm%d --out DIR` writes a kernel that fits", contract, large, lib->shared_per_block, lib->arch);
   if (!row) return antkv_i_fail(ANTKV_ERROR_DEVICE, "no kernel of %s for sm_%d: antkv needs sm_80 (Ampere) or newer", contract, lib->arch);
   if (shape) kernel->shape = *shape;
   if (row->op == ANTKV_OP_DECODE) {

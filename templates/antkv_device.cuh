@@ -59,6 +59,32 @@ template <class T>
 __device__ __forceinline__ void store_shared(T* p, T value) {
   *p = value;
 }
+/// Where `p` lies in the block's shared memory, for load_table_....
+__device__ __forceinline__ uint32_t shared_address(const void* p) { return uint32_t(__cvta_generic_to_shared(p)); }
+/// Reads 2, 4, 8 or 16 bytes of shared memory that no one writes any more: the compiler may move the load freely. What is added to
+/// `address` last, if constant, becomes a part of the instruction.
+__device__ __forceinline__ uint32_t load_table_u16(uint32_t address) {
+  uint32_t x;
+  asm("{.reg .b16 h; ld.shared.b16 h, [%1]; cvt.u32.u16 %0, h;}" : "=r"(x) : "r"(address));
+  return x;
+}
+__device__ __forceinline__ uint32_t load_table_u32(uint32_t address) {
+  uint32_t x;
+  asm("ld.shared.b32 %0, [%1];" : "=r"(x) : "r"(address));
+  return x;
+}
+__device__ __forceinline__ bytes8 load_table_8(uint32_t address) {
+  bytes8 x;
+  asm("ld.shared.v2.b32 {%0,%1}, [%2];" : "=r"(x.w[0]), "=r"(x.w[1]) : "r"(address));
+  return x;
+}
+__device__ __forceinline__ bytes16 load_table_16(uint32_t address) {
+  bytes16 x;
+  asm("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];" : "=r"(x.w[0]), "=r"(x.w[1]), "=r"(x.w[2]), "=r"(x.w[3]) : "r"(address));
+  return x;
+}
+/// Asks for the 128-byte line of `p` to come to L2; nothing waits for it.
+__device__ __forceinline__ void prefetch_global(const void* p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
 /// Adds to a 32-bit word of shared memory; returns the old value.
 __device__ __forceinline__ uint32_t atomic_add_shared(uint32_t* p, uint32_t value) { return atomicAdd(p, value); }
 /// Adds to a 32-bit word of global memory; returns the old value.
@@ -223,8 +249,10 @@ __device__ __forceinline__ uint32_t negate_halves(uint32_t a) {
   return r;
 }
 /// The same value, but the compiler cannot know: it stays in its register instead of being folded into, or made again before, each use.
-__device__ __forceinline__ uint32_t opaque(uint32_t x) {
-  // ptxas sees through moves and through shuffles of constants; a volatile shuffle of a register it leaves alone.
+/// `zero` is 0, of which the compiler must know nothing (out of a kernel parameter).
+__device__ __forceinline__ uint32_t opaque(uint32_t x, uint32_t zero) {
+  x ^= zero;
+  // ptxas sees through moves; a volatile shuffle of a register that is no constant it leaves alone.
   asm volatile("shfl.sync.idx.b32 %0, %0, %1, 31, -1;" : "+r"(x) : "r"(lane_index()));
   return x;
 }

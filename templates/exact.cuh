@@ -1,127 +1,203 @@
 // Attention over exact rows, anchors and ring, without shared memory: rows go from global memory straight to the matrix unit's registers.
 // Channels are permuted so that a lane's 16 bytes are its fragments: q . k does not care, and the output's place says which channel it is.
+// Most warps come here for one unit or none: what runs once costs its instructions' way from memory, so there are few.
 
-/// Unit `unit` (of 16 rows: anchors first, then the ring) of a sequence: where row `n` lies, and the logical token in it (-1: none).
-struct exact_row {
+/// Unit number `unit` of a sequence's exact rows, anchors first, then the ring. Row n lies in row (start + n) mod `wrap` of k and v; of a ring that
+/// holds fewer tokens the first stands for those it lacks, whose memory was perhaps never written.
+struct exact_unit {
   const unsigned char *k, *v;
-  int token;
+  int64_t stride;
+  int start, wrap, rows;
+
+  __device__ __forceinline__ int row(int n) const {
+    const int row = start + (n < rows ? n : 0);
+    return row < wrap ? row : row - wrap;
+  }
+  __device__ __forceinline__ int64_t offset(int n) const { return row(n) * stride; }
 };
 template <class K, class P>
-__device__ __forceinline__ exact_row exact_row_of(const P& p, const decode_view& s, int kv_head, int unit, int n) {
-  constexpr int kRowBytes = K::kHeadDim * 2;
-  exact_row row;
+__device__ __forceinline__ exact_unit exact_unit_of(const P& p, const decode_view& s, int kv_head, int unit) {
   if (unit < s.anchor_units) {
     const unsigned char* page = anchor_block(p, load_global(s.anchors + unit), kv_head);
-    row.k = page + n * kRowBytes;
-    row.v = page + (16 + n) * kRowBytes;
-    const int token = load_global(reinterpret_cast<const int32_t*>(page + 32 * kRowBytes) + n);
-    row.token = is_anchor(token, unit, s.coded_len, s.frozen_pages, s.frozen_len) ? token : -1;
-  } else {
-    const int token = s.coded_len + (unit - s.anchor_units) * 16 + n;
-    const int64_t at = s.slot * p.ring_slot_stride + kv_head * p.ring_head_stride + token % p.ring_rows * p.ring_row_stride;
-    row.k = byte_pointer(p.ring_k) + at;
-    row.v = byte_pointer(p.ring_v) + at;
-    row.token = token < s.kv_len ? token : -1;
+    return {page, page + 32 * K::kHeadDim, 2 * K::kHeadDim, 0, 16, 16};
   }
-  return row;
+  const int token = s.coded_len + (unit - s.anchor_units) * 16;
+  const int64_t at = s.slot * p.ring_slot_stride + kv_head * p.ring_head_stride;
+  return {byte_pointer(p.ring_k) + at, byte_pointer(p.ring_v) + at, p.ring_row_stride, int(uint32_t(token) % uint32_t(p.ring_rows)), p.ring_rows, s.kv_len - token};
+}
+
+/// The first unit of this warp and the end of the piece's; the warps take turns, the last first: coded tiles begin with the first.
+template <class K>
+__device__ __forceinline__ int first_exact(const piece& w, const decode_view& s, int& end) {
+  int begin;
+  cut(w, s.units - s.coded_units, begin, end);
+  return begin + K::kWarps - 1 - warp_index();
+}
+
+/// Asks for the lines of this warp's first unit.
+template <class K, class P>
+__device__ __forceinline__ void prefetch_exact(const P& p, const piece& w, const decode_view& s, int kv_head) {
+  int end;
+  const int unit = first_exact<K>(w, s, end);
+  if (unit >= end) return;
+  // A lane asks for half a row of K or of V.
+  const exact_unit u = exact_unit_of<K>(p, s, kv_head, unit);
+  const int64_t at = u.offset(lane_index() / 2) + lane_index() % 2 * K::kHeadDim;
+  prefetch_global(u.k + at);
+  prefetch_global(u.v + at);
 }
 
 /// Attends to this warp's share of the piece's exact rows and leaves the result, nothing seen included, in `result`.
-/// `columns(c)` is column c's row of q, null if it is idle; `column_at(c)` what it may see.
+/// `column_at(c)`: column c, and what it may see.
 template <class K, class P, class Columns, class ColumnAt>
-__device__ __forceinline__ void attend_exact(const P& p, const piece& w, const decode_view& s, int kv_head, warp_result<K>& result, const Columns& columns,
+__device__ __forceinline__ void attend_exact(const P& p, const piece& w, const decode_view& s, int kv_head, warp_result<K>& result, const Columns&,
                                              const ColumnAt& column_at) {
   constexpr int kPieces = K::kHeadDim / 32;   // 16-byte pieces of a row that a lane reads of K
   constexpr int kSpans = K::kHeadDim / 64;    // ... and of V
+  constexpr int kStride = warp_result<K>::kStride;
   const int g = lane_index() / 4, t = lane_index() % 4;
-  float o[K::kHeadDim / 16][4] = {};  // tile 4 * span + h: rows g and g + 8 are channels 64 * span + 8 g + 2 h and the next; columns 2t, 2t + 1
-  float maximum[2] = {minus_infinity(), minus_infinity()}, weight[2] = {};
-  int begin, end;
-  cut(w, s.units - s.coded_units, begin, end);
-  if (begin + warp_index() < end) {
-    const column mine[2] = {column_at(2 * t), column_at(2 * t + 1)};
-    const unsigned char* query = columns(g);
+  int end;
+  const int first = first_exact<K>(w, s, end);
+  if (first >= end) {
 #pragma unroll 1
-    for (int unit = begin + warp_index(); unit < end; unit += K::kWarps) {
-      int token[2];
-      float dot[4] = {};
-      {
-        bytes16 k[2][kPieces];
+    for (int i = lane_index() * 4; i < K::kColumns * kStride; i += 128) store_shared(reinterpret_cast<bytes16*>(result.o + i), bytes16{});
+    if (lane_index() < K::kColumns) {
+      store_shared(result.maximum + lane_index(), minus_infinity());
+      store_shared(result.weight + lane_index(), 0.0f);
+    }
+    warp_barrier();  // the coded tokens' results are added next, by other lanes
+    return;
+  }
+
+  // Tokens before `open` a column sees. This lane's column g gives the query, and columns 2t and 2t + 1 are those of its scores.
+  const column own = column_at(g);
+  const unsigned char* query = byte_pointer(p.q) + own.row * p.q_row_stride + own.head * p.q_head_stride + t * 16;
+  const int own_open = own.valid && own.position >= s.first_pos ? own.position - s.first_pos + 1 : 0;
+  const int open[2] = {shuffle(own_open, 8 * t), shuffle(own_open, 8 * t + 4)};
+
+  // The sums stay in the result between units: registers are for rows on their way, K's and V's together.
+  float* const sums = result.o + 2 * t * kStride + g * 8;
+  float maximum[2] = {minus_infinity(), minus_infinity()}, weight[2] = {};
+#pragma unroll 1
+  for (int unit = first; unit < end; unit += K::kWarps) {
+    const exact_unit rows = exact_unit_of<K>(p, s, kv_head, unit);
+    bytes16 k[2][kPieces], v[4][kSpans];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const bytes16* row = reinterpret_cast<const bytes16*>(rows.k + rows.offset(g + 8 * half)) + t;
+#pragma unroll
+      for (int i = 0; i < kPieces; ++i) k[half][i] = load_global_once(row + i * 4);
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const bytes16* row = reinterpret_cast<const bytes16*>(rows.v + rows.offset(2 * t + i % 2 + i / 2 * 8)) + g;
+#pragma unroll
+      for (int span = 0; span < kSpans; ++span) v[i][span] = load_global_once(row + span * 8);
+    }
+    int token[2];                   // of rows g and g + 8; -1: none
+    uint32_t used[2] = {~0u, ~0u};  // bit 4 n: there is row n, or n + 8
+    if (unit < s.anchor_units) {
+      const int32_t* tokens = reinterpret_cast<const int32_t*>(rows.k + 64 * K::kHeadDim) + g;
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const exact_row row = exact_row_of<K>(p, s, kv_head, unit, g + 8 * half);
-        token[half] = row.token;
-#pragma unroll
-        for (int i = 0; i < kPieces; ++i) k[half][i] = load_global_once(reinterpret_cast<const bytes16*>(row.k) + i * 4 + t);
+        token[half] = load_global(tokens + 8 * half);
+        if (!is_anchor(token[half], unit, s.coded_len, s.frozen_pages, s.frozen_len)) token[half] = -1;
       }
+      used[0] = vote_ballot(token[0] >= 0), used[1] = vote_ballot(token[1] >= 0);
+    } else {
 #pragma unroll
-      for (int i = 0; i < kPieces; ++i) {
-        const bytes16 q = query ? load_global(reinterpret_cast<const bytes16*>(query) + i * 4 + t) : bytes16{};  // from L1: registers are scarce here
-#pragma unroll
-        for (int h = 0; h < 4; h += 2) mma_16x8x16(dot, {k[0][i].w[h], k[1][i].w[h], k[0][i].w[h + 1], k[1][i].w[h + 1]}, {q.w[h], q.w[h + 1]});
+      for (int half = 0; half < 2; ++half) {
+        const int n = g + 8 * half;
+        token[half] = n < rows.rows ? s.coded_len + (unit - s.anchor_units) * 16 + n : -1;
       }
-      }
-      // The values' registers are the keys', so their loads start here; the softmax hides a part of their way.
-      bytes16 v[4][kSpans];
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const exact_row row = exact_row_of<K>(p, s, kv_head, unit, 2 * t + i % 2 + i / 2 * 8);
-#pragma unroll
-        for (int span = 0; span < kSpans; ++span) {
-          v[i][span] = load_global_once(reinterpret_cast<const bytes16*>(row.v) + span * 8 + g);
-          if (row.token < 0) v[i][span] = {};  // never written perhaps: 0 * NaN is NaN
-        }
-      }
+    }
 
-      float weights[4];
+    float score[4] = {};
+#pragma unroll
+    for (int i = 0; i < kPieces; ++i) {
+      const bytes16 q = load_global(reinterpret_cast<const bytes16*>(query) + i * 4);  // of an idle column another's, which no one looks at
+#pragma unroll
+      for (int h = 0; h < 4; h += 2) mma_16x8x16(score, {k[0][i].w[h], k[1][i].w[h], k[0][i].w[h + 1], k[1][i].w[h + 1]}, {q.w[h], q.w[h + 1]});
+    }
+
+    bool seen[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) seen[i] = uint32_t(token[i / 2]) < uint32_t(open[i % 2]);
+    if (p.tree_mask) {  // new rows obey it instead of their position
 #pragma unroll
       for (int c = 0; c < 2; ++c) {
-        float score[2], top = maximum[c];
+        const uint32_t tree = shuffle(own.valid ? own.new_rows : 0, 8 * t + 4 * c);
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const bool seen = token[half] >= 0 && sees(mine[c], s, token[half], p.tree_mask != nullptr);
-          const float raw = seen ? dot[c + 2 * half] * p.scale : minus_infinity();
-          if (p.ring_scores && unit >= s.anchor_units && token[half] >= 0 && mine[c].valid)
-            store_global(p.ring_scores + (int64_t(mine[c].row) * p.q_heads + mine[c].head) * p.ring_rows + token[half] % p.ring_rows, raw);
-          score[half] = raw * kLog2e;
-          top = fmaxf(top, score[half]);
-        }
-#pragma unroll
-        for (int mask = 4; mask < 32; mask *= 2) top = fmaxf(top, shuffle_xor(top, mask));
-        const float shrink = maximum[c] == top ? 1.0f : exp2_fast(maximum[c] - top);  // not -inf - -inf
-        maximum[c] = top;
-        weight[c] *= shrink;
-#pragma unroll
-        for (int tile = 0; tile < K::kHeadDim / 16; ++tile) o[tile][c] *= shrink, o[tile][c + 2] *= shrink;
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          weights[c + 2 * half] = top == minus_infinity() ? 0.0f : exp2_fast(score[half] - top);
-          weight[c] += weights[c + 2 * half];
-        }
+        for (int i = c; i < 4; i += 2)
+          if (token[i / 2] >= 0 && token[i / 2] >= s.first_new) seen[i] = tree >> (token[i / 2] - s.first_new) & 1;
       }
-      const uint32_t b[2] = {transpose_matrix(pack_halves(weights[0], weights[1])), transpose_matrix(pack_halves(weights[2], weights[3]))};
+    }
 #pragma unroll
-      for (int span = 0; span < kSpans; ++span)
+    for (int i = 0; i < 4; ++i) score[i] = seen[i] ? score[i] * p.scale : minus_infinity();
+    if (p.ring_scores && unit >= s.anchor_units) {
 #pragma unroll
-        for (int h = 0; h < 4; ++h)
-          mma_16x8x16(o[4 * span + h], {permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x5410), permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x7632),
-                                        permute_bytes(v[2][span].w[h], v[3][span].w[h], 0x5410), permute_bytes(v[2][span].w[h], v[3][span].w[h], 0x7632)}, b);
+      for (int c = 0; c < 2; ++c) {
+        const int place = shuffle(own.valid ? own.row * p.q_heads + own.head : -1, 8 * t + 4 * c);
+#pragma unroll
+        for (int i = c; i < 4; i += 2)
+          if (place >= 0 && token[i / 2] >= 0) store_global(p.ring_scores + int64_t(place) * p.ring_rows + rows.row(g + i / 2 * 8), score[i]);
+      }
+    }
+
+    float shrink[2];
+#pragma unroll
+    for (int c = 0; c < 2; ++c) {
+      float top = fmaxf(maximum[c], fmaxf(score[c], score[c + 2]) * kLog2e);
+#pragma unroll
+      for (int mask = 4; mask < 32; mask *= 2) top = fmaxf(top, shuffle_xor(top, mask));
+      const float zero = top == minus_infinity() ? 0.0f : top;  // not -inf - -inf
+      shrink[c] = exp2_fast(maximum[c] - zero);
+      maximum[c] = top;
+#pragma unroll
+      for (int i = c; i < 4; i += 2) score[i] = exp2_fast(score[i] * kLog2e - zero);
+      weight[c] = weight[c] * shrink[c] + (score[c] + score[c + 2]);
+    }
+          if ((used[0] & used[1]) != ~0u) {  // never written perhaps: 0 * NaN is NaN
+#pragma unroll
+            for (int i = 0; i < 4; ++i)
+              if (!(used[i / 2] >> (8 * t + i % 2 * 4) & 1)) {
+#pragma unroll
+                for (int span = 0; span < kSpans; ++span) v[i][span] = {};
+              }
+          }
+    const uint32_t b[2] = {transpose_matrix(pack_halves(score[0], score[1])), transpose_matrix(pack_halves(score[2], score[3]))};
+#pragma unroll
+    for (int span = 0; span < kSpans; ++span) {
+      float o[4][4] = {};  // tile h: rows g and g + 8 are channels 64 * span + 8 g + 2 h and the next; columns 2t, 2t + 1
+#pragma unroll
+      for (int h = 0; h < 4; ++h)
+        mma_16x8x16(o[h], {permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x5410), permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x7632),
+                           permute_bytes(v[2][span].w[h], v[3][span].w[h], 0x5410), permute_bytes(v[2][span].w[h], v[3][span].w[h], 0x7632)}, b);
+      if (2 * t >= K::kColumns) continue;
+#pragma unroll
+      for (int c = 0; c < 2; ++c)
+#pragma unroll
+        for (int h = 0; h < 4; h += 2) {
+          bytes16* at = reinterpret_cast<bytes16*>(sums + c * kStride + span * 64 + h * 2);
+          float sum[4] = {o[h][c], o[h][c + 2], o[h + 1][c], o[h + 1][c + 2]};
+          if (unit > first) {
+            const bytes16 before = load_shared(at);
+#pragma unroll
+            for (int i = 0; i < 4; ++i) sum[i] += float_of_bits(before.w[i]) * shrink[c];
+          }
+          store_shared(at, bytes16{{float_bits(sum[0]), float_bits(sum[1]), float_bits(sum[2]), float_bits(sum[3])}});
+        }
     }
   }
+
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
 #pragma unroll
     for (int mask = 4; mask < 32; mask *= 2) weight[c] += shuffle_xor(weight[c], mask);
-    const int flat = 2 * t + c;
-    if (flat >= K::kColumns) continue;
-    if (g == 0) {
-      store_shared(result.maximum + flat, maximum[c]);
-      store_shared(result.weight + flat, weight[c]);
+    if (g == 0 && 2 * t < K::kColumns) {
+      store_shared(result.maximum + 2 * t + c, maximum[c]);
+      store_shared(result.weight + 2 * t + c, weight[c]);
     }
-#pragma unroll
-    for (int tile = 0; tile < K::kHeadDim / 16; ++tile)
-#pragma unroll
-      for (int j = 0; j < 2; ++j)
-        store_shared(result.o + flat * warp_result<K>::kStride + tile / 4 * 64 + g * 8 + tile % 4 * 2 + j, o[tile][c + 2 * j]);
   }
+  warp_barrier();
 }

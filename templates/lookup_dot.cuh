@@ -16,14 +16,14 @@ struct dot_keys {
   static constexpr bool kTablePerPiece = false;
   static constexpr int kMaximaBytes = 0;
   static constexpr int kGainWords = 1;
-  static constexpr int kReduceFrom = 4, kReduceTo = 32;
+  static constexpr int kSharedBits = 4 | 8 | 16;  // lanes that share columns differ in these
   static constexpr int kWarpBytes = 0;
-  static __device__ __forceinline__ bool is_writer() { return true; }
+  static __device__ __forceinline__ bool is_writer() { return lane_index() < 4; }
   static constexpr float kLargest = 32639;  // 127 * 256 + 127: both bytes stay signed bytes
 
   uint32_t q[kSets][kSteps][2];
   float scale[kLaneColumns];
-  uint32_t offset[4];
+  uint32_t address[4];  // of the look-ups of code 0
 
   static __device__ __forceinline__ int column(int i) { return kColumns == 4 ? lane_index() % 4 : lane_index() % 4 * 2 + i % 2; }
   static __device__ __forceinline__ int token(int i) { return i / (kColumns / 4) * 8 + lane_index() / 4; }
@@ -47,7 +47,7 @@ struct dot_keys {
 
   /// This CTA's query columns; `columns(c)` is column c's row of q, null if it is idle; `scales` are the codebook's, one per channel.
   template <class P, class F>
-  __device__ __forceinline__ void begin(const P& p, const F& columns, const float* scales, const float*) {
+  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const F& columns, const float* scales, const float*, unsigned char*) {
     const int g = lane_index() / 4, t = lane_index() % 4;
     const unsigned char* row = columns(kColumns == 4 ? g / 2 : g);
     float x[kSteps * 2][4], most = 0;
@@ -83,7 +83,7 @@ struct dot_keys {
     }
     // Rows g and g ^ 4 read the two halves of a table row; the four rows between them read four different words.
 #pragma unroll
-    for (int m = 0; m < 4; ++m) offset[m] = opaque((g / 4 * 16 + t + 4 * (m ^ (g % 4))) * 4);
+    for (int m = 0; m < 4; ++m) address[m] = opaque(shared_address(table) + (g / 4 * 16 + t + 4 * (m ^ (g % 4))) * 4, uint32_t(p.batch) >> 31);
   }
 
   static __device__ __forceinline__ void load_gains(uint32_t (&words)[1], const unsigned char* gains) {
@@ -91,7 +91,7 @@ struct dot_keys {
   }
 
   /// Scores of a tile, in log2 units, `bias` added.
-  __device__ __forceinline__ void scores(float (&s)[kScores], const unsigned char* table, const uint32_t (&shift)[4], const uint32_t (&codes)[2][kCodeWords],
+  __device__ __forceinline__ void scores(float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords],
                                          const uint32_t (&gains)[2][kGainWords], const float (&bias)[kLaneColumns]) const {
     const bool odd = lane_index() / 4 % 2, upper = lane_index() / 8 % 2;
 #pragma unroll
@@ -105,8 +105,8 @@ struct dot_keys {
 #pragma unroll
           for (int m = 0; m < 4; ++m) {
             const int byte = v * kPerLane + slice * 8 + m;
-            const auto at = [&](int b) { return table + slice * kSlice + dot_bytes(codes[unit][b / 4], shift[b % 4], offset[m]); };
-            const uint32_t low = load_shared(reinterpret_cast<const uint16_t*>(at(byte))), high = load_shared(reinterpret_cast<const uint16_t*>(at(byte + 4)) + 1);
+            const auto at = [&](int b) { return row_of_byte(codes[unit][b / 4], b % 4, address[m]) + slice * kSlice; };
+            const uint32_t low = load_table_u16(at(byte)), high = load_table_u16(at(byte + 4) + 2);
             words[v][m] = permute_bytes(low, high, 0x5410);
           }
           // Place m holds word m ^ (g % 4): back into order, so that a step's words are the same in every row.

@@ -3,6 +3,11 @@
 
 __device__ __forceinline__ int min_int(int a, int b) { return a < b ? a : b; }
 
+// Constant memory can be an operand where an immediate cannot, and registers are scarce in the loop.
+__constant__ uint32_t kByteTimes128[4] = {0x80u, 0x8000u, 0x800000u, 0x80000000u};
+/// 128 times byte `i` of `word`, plus c: the place of an entry in a table with rows of 128 bytes, in one instruction.
+__device__ __forceinline__ uint32_t row_of_byte(uint32_t word, int i, uint32_t c) { return dot_bytes(word, kByteTimes128[i], c); }
+
 /// The table. A row of 128 bytes holds, for one entry, a few chunks kCopies times: lane t reads copy t % kCopies, lane r its own chunk.
 /// With 4 copies every bank serves one lane; with fewer, 2 or 4 lanes share one and their entries differ.
 template <class K>
@@ -36,35 +41,42 @@ struct value_table {
     return ((r / kSlots * kPerLane + slot) * kSlots + r % kSlots) * C::kChannels + 4 * word + 2 * k + j;
   }
 
-  /// Copies the codebook of one KV head from global memory, all threads of the CTA.
-  static __device__ __forceinline__ void fill(unsigned char* table, const unsigned char* codebook) {
-    constexpr int kEntries = 32 / kSlotBytes;  // of a task: 32 bytes, one sector, of the codebook
-    constexpr int kTasks = K::kHeadDim * 256 / 32, kThreads = K::kWarps * 32, kTurns = (kTasks + kThreads - 1) / kThreads;
-    bytes16 raw[kTurns][2];
+  // A task is 32 bytes, one sector, of the codebook: some entries of one slot.
+  static constexpr int kEntries = 32 / kSlotBytes, kLines = 256 / kEntries, kTasks = K::kHeadDim * 256 / 32;
+  static constexpr int kThreads = K::kWarps * 32, kTurns = (kTasks + kThreads - 1) / kThreads;
+  struct raw_entries {
+    bytes16 piece[kTurns][2];
+  };
+
+  /// Starts loading the codebook of one KV head, all threads of the CTA.
+  static __device__ __forceinline__ void load(raw_entries& raw, const unsigned char* codebook) {
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn) {
       const int task = min_int(thread_index() + turn * kThreads, kTasks - 1);
-      const int slot = task % kSlots, entry = task / kSlots % (256 / kEntries) * kEntries, group = task / (kSlots * 256 / kEntries);
+      const int slot = task % kSlots, entry = task / kSlots % kLines * kEntries, group = task / (kSlots * kLines);
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const int chunk = kPairs ? (2 * group + half) * 8 + slot : group * kSlots + slot;
-        raw[turn][half] = load_global(reinterpret_cast<const bytes16*>(codebook + (chunk * 256 + entry) * C::kChannels) + (kPairs ? 0 : half));
+        raw.piece[turn][half] = load_global(reinterpret_cast<const bytes16*>(codebook + (chunk * 256 + entry) * C::kChannels) + (kPairs ? 0 : half));
       }
     }
+  }
+  /// Lays the table out, all threads.
+  static __device__ __forceinline__ void store(unsigned char* table, const raw_entries& raw) {
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn) {
       const int task = thread_index() + turn * kThreads;
       if (task >= kTasks) break;
-      const int slot = task % kSlots, line = task / kSlots, entry = line % (256 / kEntries) * kEntries, group = task / (kSlots * 256 / kEntries);
+      const int slot = task % kSlots, line = task / kSlots, entry = line % kLines * kEntries, group = task / (kSlots * kLines);
       unsigned char* to = table + group_offset(group) + entry * kRow + slot * kCopies * kSlotBytes;
 #pragma unroll
       for (int e = 0; e < kEntries; ++e) {
         uint32_t words[kWords];
         if constexpr (kPairs) {
-          words[0] = permute_bytes(raw[turn][0].w[e / 2], raw[turn][1].w[e / 2], e % 2 ? 0x7632 : 0x5410);
+          words[0] = permute_bytes(raw.piece[turn][0].w[e / 2], raw.piece[turn][1].w[e / 2], e % 2 ? 0x7632 : 0x5410);
         } else {
 #pragma unroll
-          for (int i = 0; i < kWords; ++i) words[i] = raw[turn][(e * kWords + i) / 4].w[(e * kWords + i) % 4];
+          for (int i = 0; i < kWords; ++i) words[i] = raw.piece[turn][(e * kWords + i) / 4].w[(e * kWords + i) % 4];
         }
         store_copies(to + e * kRow, words, line);
       }
@@ -101,9 +113,9 @@ __device__ __forceinline__ void transpose_bytes(uint32_t (&x)[4]) {
 }
 
 /// sums[set][tile] += values^T . weights for one tile of two units. `weights[set][unit]` holds the bytes of tokens
-/// 2t, 2t + 1, 8 + 2t, 9 + 2t of column g; `shift` the four words 0x80 << 8i, which turn byte i of a word into 128 times itself.
+/// 2t, 2t + 1, 8 + 2t, 9 + 2t of column g; `lane_address` is the shared address that lane_offset leads to.
 template <class K, int kSets>
-__device__ __forceinline__ void accumulate_values(int (&sums)[kSets][K::kHeadDim / 16][4], const unsigned char* table, uint32_t lane_offset, const uint32_t (&shift)[4],
+__device__ __forceinline__ void accumulate_values(int (&sums)[kSets][K::kHeadDim / 16][4], uint32_t lane_address,
                                                   const uint32_t (&codes)[2][value_table<K>::kCodeWords], const uint32_t (&weights)[kSets][2]) {
   using T = value_table<K>;
 #pragma unroll
@@ -113,18 +125,18 @@ __device__ __forceinline__ void accumulate_values(int (&sums)[kSets][K::kHeadDim
     for (int unit = 0; unit < 2; ++unit)
 #pragma unroll
       for (int token = 0; token < 4; ++token) {
-        const auto at = [&](int byte) { return table + T::group_offset(slot) + dot_bytes(codes[unit][byte / 4], shift[byte % 4], lane_offset); };
+        const auto at = [&](int byte) { return row_of_byte(codes[unit][byte / 4], byte % 4, lane_address) + T::group_offset(slot); };
         if constexpr (T::kPairs) {
           const int byte = token * T::kPerLane * 2 + slot * 2;
-          const uint32_t low = load_shared(reinterpret_cast<const uint16_t*>(at(byte))), high = load_shared(reinterpret_cast<const uint16_t*>(at(byte + 1)) + 1);
+          const uint32_t low = load_table_u16(at(byte)), high = load_table_u16(at(byte + 1) + 2);
           words[unit][0][token] = permute_bytes(low, high, 0x5410);
         } else if constexpr (T::kWords == 1) {
-          words[unit][0][token] = load_shared(reinterpret_cast<const uint32_t*>(at(token * T::kPerLane + slot)));
+          words[unit][0][token] = load_table_u32(at(token * T::kPerLane + slot));
         } else if constexpr (T::kWords == 2) {
-          const bytes8 entry = load_shared(reinterpret_cast<const bytes8*>(at(token * T::kPerLane + slot)));
+          const bytes8 entry = load_table_8(at(token * T::kPerLane + slot));
           words[unit][0][token] = entry.w[0], words[unit][T::kWords - 1][token] = entry.w[1];
         } else {
-          const bytes16 entry = load_shared(reinterpret_cast<const bytes16*>(at(token * T::kPerLane + slot)));
+          const bytes16 entry = load_table_16(at(token * T::kPerLane + slot));
 #pragma unroll
           for (int i = 0; i < T::kWords; ++i) words[unit][i][token] = entry.w[i];
         }

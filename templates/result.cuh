@@ -12,50 +12,53 @@ struct alignas(16) warp_result {
   float weight[K::kColumns];
 };
 
-/// Turns each result's maximum into its factor of the merged, normalised output, and the first result's weight into the log-sum-exp (natural).
-template <class K>
-__device__ __forceinline__ void weigh_results(warp_result<K>* results, int count) {
-  const int lane = lane_index();  // of one result each: at most 32
-  for (int c = warp_index(); c < K::kColumns; c += K::kWarps) {
-    const float maximum = lane < count ? load_shared(results[lane].maximum + c) : minus_infinity();
-    const float weight = lane < count ? load_shared(results[lane].weight + c) : 0.0f;
-    float top = maximum;
-#pragma unroll
-    for (int mask = 1; mask < 32; mask *= 2) top = fmaxf(top, shuffle_xor(top, mask));
-    const float shrink = maximum == minus_infinity() ? 0.0f : exp2_fast(maximum - top);
-    float total = shrink * weight;
-#pragma unroll
-    for (int mask = 1; mask < 32; mask *= 2) total += shuffle_xor(total, mask);
-    if (lane < count) store_shared(results[lane].maximum + c, total > 0 ? shrink / total : 0.0f);
-    if (lane == 0) store_shared(results[0].weight + c, total > 0 ? (top + log2_fast(total)) * kLn2 : minus_infinity());
-  }
-}
-
-/// Writes the merged results: output and log-sum-exp, or this CTA's part of them. A thread takes 4 channels of a column.
+/// Merges results and writes output and log-sum-exp, or this CTA's part of them. A warp takes a column, a lane 4 of its channels.
+/// What a result without weight holds is not read.
 template <class K, class P, class Column>
 __device__ __forceinline__ void write_results(const P& p, const Column& column_at, const warp_result<K>* results, int count, bool whole) {
-  constexpr int kQuads = K::kHeadDim / 4;
-  for (int i = thread_index(); i < K::kColumns * kQuads; i += K::kWarps * 32) {
-    const int flat = i / kQuads, channel = i % kQuads * 4;
-    const auto c = column_at(flat);
-    if (!c.valid) continue;
-    float sum[4] = {};
-#pragma unroll 8
-    for (int w = 0; w < count; ++w) {
-      const float factor = load_shared(results[w].maximum + flat);
-      const bytes16 o = load_shared(reinterpret_cast<const bytes16*>(results[w].o + flat * warp_result<K>::kStride + channel));
+  constexpr int kQuads = K::kHeadDim / 4, kAbreast = 32 / kQuads;  // results that a warp reads at once
+  static_assert(kQuads * kAbreast == 32, "head dims of 64 and 128");
+  const int lane = lane_index(), channel = lane % kQuads * 4;
+#pragma unroll 1
+  for (int flat = warp_index(); flat < K::kColumns; flat += K::kWarps) {
+    // Factors first, a lane's of one result: there are at most 32.
+    float top = lane < count ? load_shared(results[lane].maximum + flat) : minus_infinity();
+    float factor = top, total = lane < count ? load_shared(results[lane].weight + flat) : 0.0f;
 #pragma unroll
-      for (int j = 0; j < 4; ++j) sum[j] += factor * float_of_bits(o.w[j]);
+    for (int mask = 1; mask < 32; mask *= 2) top = fmaxf(top, shuffle_xor(top, mask));
+    factor = factor == minus_infinity() ? 0.0f : exp2_fast(factor - top);
+    total *= factor;
+#pragma unroll
+    for (int mask = 1; mask < 32; mask *= 2) total += shuffle_xor(total, mask);
+    factor = total > 0 ? factor / total : 0.0f;
+
+    float sum[4] = {};
+#pragma unroll 4
+    for (int i = 0; i < count; i += kAbreast) {
+      const int mine = i + lane / kQuads;
+      const float times = shuffle(factor, mine);
+      if (times > 0) {
+        const bytes16 o = load_shared(reinterpret_cast<const bytes16*>(results[mine].o + flat * warp_result<K>::kStride + channel));
+#pragma unroll
+        for (int j = 0; j < 4; ++j) sum[j] += times * float_of_bits(o.w[j]);
+      }
     }
-    const float lse = load_shared(results[0].weight + flat);
+    if constexpr (kAbreast == 2) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) sum[j] += shuffle_xor(sum[j], 16);
+    }
+
+    const auto c = column_at(flat);
+    if (!c.valid || lane >= kQuads) continue;
+    const float lse = total > 0 ? (top + log2_fast(total)) * kLn2 : minus_infinity();
     if (whole) {
       bytes8* out = reinterpret_cast<bytes8*>(byte_pointer(p.out) + c.row * p.out_row_stride + c.head * p.out_head_stride + channel * 2);
-      store_global(out, bytes8{{pack(to_f16(sum[0]), to_f16(sum[1])), pack(to_f16(sum[2]), to_f16(sum[3]))}});
-      if (p.lse && channel == 0) store_global(p.lse + int64_t(c.row) * p.q_heads + c.head, lse);
+      store_global(out, bytes8{{pack_halves(sum[0], sum[1]), pack_halves(sum[2], sum[3])}});
+      if (p.lse && lane == 0) store_global(p.lse + int64_t(c.row) * p.q_heads + c.head, lse);
     } else {
       const int64_t at = (int64_t(block_index().x) * p.rows + c.row) * p.q_heads + c.head;
       store_global(reinterpret_cast<bytes16*>(p.partial_o + at * K::kHeadDim + channel), bytes16{{float_bits(sum[0]), float_bits(sum[1]), float_bits(sum[2]), float_bits(sum[3])}});
-      if (channel == 0) store_global(p.partial_lse + at, lse);
+      if (lane == 0) store_global(p.partial_lse + at, lse);
     }
   }
 }
@@ -63,9 +66,9 @@ __device__ __forceinline__ void write_results(const P& p, const Column& column_a
 /// Tells the CTAs of the piece's sequence that this one's part is written. True, in all threads, for the last one, which sees all parts.
 template <class P>
 __device__ __forceinline__ bool arrive_last(const P& p, const piece& w, uint32_t* flag) {
-  grid_fence();
-  block_barrier();
+  block_barrier();  // what this puts before the fence, the fence puts before the addition: one thread's is enough
   if (thread_index() == 0) {
+    grid_fence();
     uint32_t* counter = p.counters + int64_t(w.b) * grid_size().y + block_index().y;
     const bool last = atomic_add_global(counter, 1) == uint32_t(w.parts - 1);
     if (last) store_global(counter, 0u);  // for the next launch
@@ -76,56 +79,56 @@ __device__ __forceinline__ bool arrive_last(const P& p, const piece& w, uint32_t
   return load_shared(flag) != 0;
 }
 
-/// Gathers the parts of a sequence into at most `capacity` results; returns how many. A result takes every so-many-th part, in order.
+/// Gathers the parts of a sequence into at most `capacity` results, one per warp; returns how many. A result takes every so-many-th part, in order.
 template <class K, class P, class Column>
 __device__ __forceinline__ int gather_parts(const P& p, const piece& w, const Column& column_at, warp_result<K>* results, int capacity) {
-  constexpr int kQuads = K::kHeadDim / 4, kTasks = K::kColumns * kQuads, kThreads = K::kWarps * 32;
-  constexpr int kGroups = kThreads < kTasks ? 1 : kThreads / kTasks;
-  const int groups = kGroups < capacity ? kGroups : capacity;
-  for (int i = thread_index(); i < groups * kTasks; i += kThreads) {
-    const int group = i / kTasks, flat = i % kTasks / kQuads, channel = i % kQuads * 4;
-    const auto c = column_at(flat);
-    float maximum = minus_infinity(), weight = 0, sum[4] = {};
-    if (c.valid) {
-      const int64_t stride = int64_t(p.rows) * p.q_heads;
-      const int64_t first = (int64_t(w.first) * p.rows + c.row) * p.q_heads + c.head;
-      for (int part = group; part < w.parts; part += 8 * groups) {
-        float lse[8];
-        bytes16 o[8];
+  constexpr int kQuads = K::kHeadDim / 4;
+  const int used = w.parts < capacity ? w.parts : capacity, lane = lane_index(), warp = warp_index(), channel = lane % kQuads * 4;
+  if (warp >= used) return used;
+  warp_result<K>& r = results[warp];
+  const auto mine = column_at(lane % K::kColumns);
+  const int place = mine.valid ? mine.row * p.q_heads + mine.head : -1;  // of the lane's column in a part
+#pragma unroll 1
+  for (int base = 0; base < K::kColumns; base += 4) {
+    int at[4];
+    float maximum[4], weight[4] = {}, sum[4][4] = {};
 #pragma unroll
-        for (int j = 0; j < 8; ++j) {  // all of them under way together
-          const bool exists = part + j * groups < w.parts;
-          const int64_t at = first + (exists ? part + j * groups : part) * stride;
-          lse[j] = load_global_coherent(p.partial_lse + at);
-          o[j] = load_global_coherent(reinterpret_cast<const bytes16*>(p.partial_o + at * K::kHeadDim + channel));
-          lse[j] = exists ? lse[j] * kLog2e : minus_infinity();
-        }
-        float top = maximum;
+    for (int c = 0; c < 4; ++c) maximum[c] = minus_infinity(), at[c] = shuffle(place, base + c);
+#pragma unroll 1
+    for (int part = warp; part < w.parts; part += used) {
+      const int64_t from = int64_t(w.first + part) * p.rows * p.q_heads;
+      float lse[4];
+      bytes16 o[4];
 #pragma unroll
-        for (int j = 0; j < 8; ++j) top = fmaxf(top, lse[j]);
-        if (top == minus_infinity()) continue;
-        const float shrink = exp2_fast(maximum - top);
-        maximum = top;
-        weight *= shrink;
-#pragma unroll
-        for (int k = 0; k < 4; ++k) sum[k] *= shrink;
-#pragma unroll
-        for (int j = 0; j < 8; ++j) {
-          const float factor = exp2_fast(lse[j] - top);
-          weight += factor;
-#pragma unroll
-          for (int k = 0; k < 4; ++k) sum[k] += factor * float_of_bits(o[j].w[k]);
+      for (int c = 0; c < 4; ++c) {  // all of them under way together
+        lse[c] = minus_infinity(), o[c] = {};
+        if (at[c] >= 0) {
+          lse[c] = load_global_coherent(p.partial_lse + from + at[c]);
+          o[c] = load_global_coherent(reinterpret_cast<const bytes16*>(p.partial_o + (from + at[c]) * K::kHeadDim + channel));
         }
       }
+#pragma unroll
+      for (int c = 0; c < 4; ++c) {
+        const float top = fmaxf(maximum[c], lse[c] * kLog2e), zero = top == minus_infinity() ? 0.0f : top;  // not -inf - -inf
+        const float shrink = exp2_fast(maximum[c] - zero), factor = exp2_fast(lse[c] * kLog2e - zero);
+        maximum[c] = top;
+        weight[c] = weight[c] * shrink + factor;
+#pragma unroll
+        for (int j = 0; j < 4; ++j) sum[c][j] = sum[c][j] * shrink + factor * float_of_bits(o[c].w[j]);
+      }
     }
-    warp_result<K>& r = results[group];
-    store_shared(reinterpret_cast<bytes16*>(r.o + flat * warp_result<K>::kStride + channel), bytes16{{float_bits(sum[0]), float_bits(sum[1]), float_bits(sum[2]), float_bits(sum[3])}});
-    if (channel == 0) {
-      store_shared(r.maximum + flat, maximum);
-      store_shared(r.weight + flat, weight);
+    if (lane >= kQuads) continue;
+#pragma unroll
+    for (int c = 0; c < 4; ++c) {
+      store_shared(reinterpret_cast<bytes16*>(r.o + (base + c) * warp_result<K>::kStride + channel),
+                   bytes16{{float_bits(sum[c][0]), float_bits(sum[c][1]), float_bits(sum[c][2]), float_bits(sum[c][3])}});
+      if (lane == 0) {
+        store_shared(r.maximum + base + c, maximum[c]);
+        store_shared(r.weight + base + c, weight[c]);
+      }
     }
   }
-  return groups;
+  return used;
 }
 
 /// Writes -inf where the ring holds no token of the sequence: what the buffer held before would come out of combine as attention mass.
@@ -147,8 +150,6 @@ __device__ __forceinline__ void finish_piece(const P& p, const piece& w, const d
   // Without counters combine follows, and reads the part even of a sequence that one CTA had to itself.
   bool whole = p.splits == 1 || (p.counters && w.parts == 1);
   for (int have = count;;) {
-    weigh_results(results, have);
-    block_barrier();
     write_results<K>(p, column_at, results, have, whole);
     if (whole || !p.counters || !arrive_last(p, w, flag)) break;
     have = gather_parts<K>(p, w, column_at, results, count);

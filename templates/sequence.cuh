@@ -26,14 +26,18 @@ __device__ __forceinline__ decode_view lengths_of(const P& p, int b, int q_len) 
   s.units = s.coded_units + (p.segments & 4 ? (s.kv_len - s.coded_len + 15) / 16 : 0);
   return s;
 }
+/// Counts the anchors in.
+template <class P>
+__device__ __forceinline__ void add_anchors(const P& p, int b, decode_view& s) {
+  if (!(p.segments & 2 && p.anchor_table)) return;
+  s.anchors = anchor_pages(p, b);
+  s.anchor_units = count_anchor_pages(s.anchors, p.max_anchor_pages);
+  s.units += s.anchor_units;
+}
 template <class P>
 __device__ __forceinline__ decode_view view_of(const P& p, int b, int q_len) {
   decode_view s = lengths_of(p, b, q_len);
-  if (p.segments & 2 && p.anchor_table) {
-    s.anchors = anchor_pages(p, b);
-    s.anchor_units = count_anchor_pages(s.anchors, p.max_anchor_pages);
-    s.units += s.anchor_units;
-  }
+  add_anchors(p, b, s);
   return s;
 }
 
@@ -46,12 +50,13 @@ struct column {
 
 template <class P>
 __device__ __forceinline__ column column_of(const P& p, const decode_view& s, int b, int first_row, int q_len, int kv_head, int flat) {
-  const int ratio = p.q_heads / p.kv_heads;
+  const uint32_t ratio = uint32_t(p.q_heads) / uint32_t(p.kv_heads);
   column c;
-  c.valid = flat < q_len * ratio;
-  const int row = c.valid ? flat / ratio : 0;
+  c.valid = flat < q_len * int(ratio);
+  int row = 0;
+  if (c.valid && q_len > 1) row = int(uint32_t(flat) / ratio);  // a branch: divisions are long
   c.row = first_row + row;
-  c.head = kv_head * ratio + flat % ratio;
+  c.head = kv_head * int(ratio) + (c.valid ? flat - row * int(ratio) : 0);
   c.position = element_or(p.q_pos, b, s.first_pos + s.first_new) + row;
   c.new_rows = c.valid && p.tree_mask ? load_global(p.tree_mask + c.row) : ~0u;
   return c;

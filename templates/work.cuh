@@ -7,10 +7,16 @@ struct piece {
   int b, from, to, of, parts, first;
 };
 
-/// The share of `n` things that lie along the sequence: begin ... end - 1. All shares together are all things, each once.
+/// The share of `n` things that lie along the sequence: begin ... end - 1. All shares together are all things, each once: a boundary is the same
+/// for the CTAs on its two sides, and boundaries ascend. Floats, because 64-bit divisions are slow; being off by a thing does no harm.
 __device__ __forceinline__ void cut(const piece& w, int n, int& begin, int& end) {
-  begin = int(int64_t(n) * w.from / w.of);
-  end = int(int64_t(n) * w.to / w.of);
+  const float things = float(n) / float(w.of);
+  const auto boundary = [&](int at) {
+    const int near = int(things * float(at));
+    return at == w.of || near > n ? n : near;
+  };
+  begin = boundary(w.from);
+  end = boundary(w.to);
 }
 
 // What a sequence costs, in one unit per algorithm: it decides where a line of work is cut, never what is computed.
@@ -35,7 +41,9 @@ __device__ __forceinline__ query_rows query_rows_of(const P& p, int b) {
 /// Whether this CTA's group of query columns holds one of sequence `b`: others may have more rows.
 template <class K, class P>
 __device__ __forceinline__ bool has_columns(const P& p, int b) {
-  return block_index().y / p.kv_heads * K::kColumns < query_rows_of(p, b).count * (p.q_heads / p.kv_heads);
+  const int count = query_rows_of(p, b).count;
+  if (block_index().y < p.kv_heads) return count > 0;  // the first group: no division
+  return block_index().y / p.kv_heads * K::kColumns < count * (p.q_heads / p.kv_heads);
 }
 
 /// Cost of sequence `b` for this CTA's group of query columns.
@@ -47,8 +55,9 @@ __device__ __forceinline__ int cost_of(const P& p, int b) {
 }
 
 /// This CTA's share of the line, and where it begins. Costs add up below 2^31: 2^36 tokens.
+/// Of the CTAs, the first `longer` get `share` + 1 units of the line, the others `share`.
 struct line_share {
-  int begin, end, total, ctas;
+  int begin, end, ctas, share, longer;
   int b, at;  // the sequence that holds `begin`, and where on the line that sequence begins
 };
 
@@ -80,15 +89,19 @@ template <class K, class Cost, class P>
 __device__ __forceinline__ line_share share_of_line(const P& p) {
   const int x = block_index().x, lane = lane_index();
   line_share s = {};
-#pragma unroll 4
-  for (int b = lane; b < p.batch; b += 32) s.total += cost_of<K, Cost>(p, b);
+  int total = 0;
+#pragma unroll 1
+  for (int b = lane; b < p.batch; b += 32) total += cost_of<K, Cost>(p, b);
 #pragma unroll
-  for (int mask = 1; mask < 32; mask *= 2) s.total += shuffle_xor(s.total, mask);
+  for (int mask = 1; mask < 32; mask *= 2) total += shuffle_xor(total, mask);
   // No more CTAs than there is work, so that every CTA from a sequence's first to its last holds a share of it.
-  s.ctas = p.splits < s.total ? p.splits : s.total;
+  s.ctas = p.splits < total ? p.splits : total;
   if (x >= s.ctas) return s;
-  s.begin = int(int64_t(x) * s.total / s.ctas);
-  s.end = int(int64_t(x + 1) * s.total / s.ctas);
+  s.share = int(uint32_t(total) / uint32_t(s.ctas));
+  s.longer = total - s.share * s.ctas;
+  s.begin = x * s.share + (x < s.longer ? x : s.longer);
+  s.end = s.begin + s.share + (x < s.longer ? 1 : 0);
+#pragma unroll 1
   for (int base = 0;; base += 32) {
     const int cost = base + lane < p.batch ? cost_of<K, Cost>(p, base + lane) : 0;
     int after = cost;  // costs of the 32 sequences up to this lane's, added up
@@ -128,8 +141,10 @@ __device__ __forceinline__ piece next_piece(const P& p, line_share& s) {
   if (s.at >= s.end) return {};
   int cost = cost_of<K, Cost>(p, s.b);
   while (cost == 0) cost = cost_of<K, Cost>(p, ++s.b);
-  // Unit i of the line belongs to the last CTA that begins at or before it.
-  const auto owner = [&](int i) { return int((int64_t(i + 1) * s.ctas - 1) / s.total); };
+  const auto owner = [&](int i) {  // the CTA that unit i of the line belongs to
+    const int beyond = i - s.longer * (s.share + 1);
+    return beyond < 0 ? int(uint32_t(i) / uint32_t(s.share + 1)) : s.longer + int(uint32_t(beyond) / uint32_t(s.share));
+  };
   piece w;
   w.b = s.b++;
   w.from = s.begin > s.at ? s.begin - s.at : 0;
@@ -141,36 +156,42 @@ __device__ __forceinline__ piece next_piece(const P& p, line_share& s) {
   return w;
 }
 
+/// The piece under way: in a static launch from the block's place alone, else what for_each_piece left in shared memory.
+template <class P>
+__device__ __forceinline__ piece piece_now(const P& p, const work_memory* memory) {
+  const index3 block = block_index();
+  if (p.spread) return load_words(&memory->now);
+  return {block.z, block.x, block.x + 1, p.splits, p.splits, 0};
+}
+
 /// Calls body(const piece&) for each piece of this CTA, in order, all threads together; `memory` is shared. All threads of the block must call it.
 /// A block barrier stands between two bodies.
 template <class K, class Cost = lookup_cost, class P, class Body>
 __device__ __forceinline__ void for_each_piece(const P& p, work_memory* memory, Body&& body) {
-  const index3 block = block_index();
   if (p.spread) {
     if (!p.counters && p.splits > 1) clear_partials<K>(p);
     if (warp_index() == 0) {
       const line_share s = share_of_line<K, Cost>(p);
       if (thread_index() == 0) store_words(&memory->line, s);
     }
-  } else if (!has_columns<K>(p, block.z)) {
+  } else if (!has_columns<K>(p, block_index().z)) {
     return;
   }
   // One call of `body`: it is large, and the compiler would inline a second one.
 #pragma unroll 1
-  do {
-    if (thread_index() == 0) {
-      piece w = {block.z, block.x, block.x + 1, p.splits, p.splits, 0};
-      if (p.spread) {
+  while (true) {
+    if (p.spread) {
+      if (thread_index() == 0) {
         line_share s = load_words(&memory->line);
-        w = next_piece<K, Cost>(p, s);
+        store_words(&memory->now, next_piece<K, Cost>(p, s));
         store_words(&memory->line, s);
       }
-      store_words(&memory->now, w);
+      block_barrier();
     }
-    block_barrier();
-    const piece w = load_words(&memory->now);
+    const piece w = piece_now(p, memory);
     if (w.parts == 0) return;
     body(w);
+    if (!p.spread) return;
     block_barrier();  // shared memory is the next piece's
-  } while (p.spread);
+  }
 }

@@ -98,7 +98,7 @@ export function raceTiles(contract: Contract, arch: Arch): Tile[] {
   const usual = defaultTile(contract, arch);
   const fits = (tile: Tile): boolean => misfit(contract, tile, arch).length === 0;
   const made = [16, 12, 8].flatMap((warps) =>
-    [2, 1, 3].flatMap((stages) => {
+    [2, 1].flatMap((stages) => {
       const copies = [4, 2, 1].find((n) => fits({ algorithm: 'lookup', warps, stages, copies: n }));
       return copies === undefined ? [] : [{ algorithm: 'lookup', warps, stages, copies } as const];
     }),

@@ -4,6 +4,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import PQueue from 'p-queue';
+import { ARCHS } from '../generator/arch.ts';
 import { emitAll } from '../generator/emit.ts';
 import { CompileError, EnvironmentError } from '../generator/errors.ts';
 import { fatbinPath, kernelName, sourcePath, type Kernel } from '../generator/name.ts';
@@ -53,7 +54,9 @@ export async function loadKernels(kernels: readonly Kernel[], device: Device, on
 }
 
 async function loadEmulated(binary: string, kernels: readonly Kernel[], onStep: (what: string) => void): Promise<Loaded> {
-  const runner = new Runner({ binary, driver: await buildEmulator(), timeoutMs: TIMEOUT_MS });
+  // An H100 where a kernel was made for one or a later one: blocks of an A100, which the emulator is else, have less shared memory.
+  const hopper = kernels.some(({ arch }) => ARCHS.indexOf(arch) >= ARCHS.findIndex(({ name }) => name === 'sm90'));
+  const runner = new Runner({ binary, driver: await buildEmulator(), timeoutMs: TIMEOUT_MS, ...(hopper ? { env: { ANTKV_EMU_ARCH: '90' } } : {}) });
   onStep('emulated driver');
   const queue = new PQueue({ concurrency: 2 }); // one g++ takes up to 300 MB
   const refs = await Promise.all(

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/combine.cu.hbs
 //   kernel    antkv_combine_d64_f16__sm80_w4
-//   inputs    4850db88b520290e
+//   inputs    4142b80b65adfcd4
 //   remake    npx gen --only antkv_combine_d64_f16__sm80_w4
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -48,10 +48,18 @@ __device__ __forceinline__ const int32_t* anchor_pages(const P& p, int b) {
 
 /// Entries of a list of anchor pages before its end. All lanes must call it; all get the answer.
 __device__ __forceinline__ int count_anchor_pages(const int32_t* pages, int max_pages) {
-  for (int base = 0; base < max_pages; base += 32) {
-    const int i = base + lane_index();
-    const uint32_t ended = vote_ballot(i >= max_pages || load_global(pages + i) < 0);
-    if (ended) return base + count_bits((ended & (0u - ended)) - 1);
+  for (int base = 0; base < max_pages; base += 128) {  // four loads are under way together
+    bool ends[4];
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const int i = base + j * 32 + lane_index();
+      ends[j] = load_global(pages + (i < max_pages ? i : max_pages - 1)) < 0 || i >= max_pages;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const uint32_t ended = vote_ballot(ends[j]);
+      if (ended) return base + j * 32 + count_bits((ended & (0u - ended)) - 1);
+    }
   }
   return max_pages;
 }
@@ -63,6 +71,7 @@ __device__ __forceinline__ bool is_anchor(int token, int entry, int end, int fro
 }
 
 // Merges the splits of decode, always in the order 0, 1, ...: one warp per query row and head. grid (rows, ceil(q_heads / warps)).
+// A decode with counters has merged already, and so has one with one split: only ring scores are left then.
 
 constexpr float kLog2e = 1.44269504f;
 constexpr float kLn2 = 0.693147181f;
@@ -75,18 +84,34 @@ __device__ __forceinline__ void combine(const P& p) {
 
   float lse;
   if (p.partial_o) {
+    // Lanes look at a split each for the weights, then all at one split after another, eight under way together.
     float top = minus_infinity();
-    for (int split = 0; split < p.splits; ++split) top = fmaxf(top, load_global(p.partial_lse + split * columns + column));
-    constexpr int kMine = K::kHeadDim / 32;
+    for (int split = lane; split < p.splits; split += 32) top = fmaxf(top, load_global(p.partial_lse + split * columns + column));
+#pragma unroll
+    for (int mask = 1; mask < 32; mask *= 2) top = fmaxf(top, shuffle_xor(top, mask));
+    constexpr int kMine = K::kHeadDim / 32, kAtOnce = 8;
     float sum[kMine] = {};
     float total = 0;
-    for (int split = 0; split < p.splits && top > minus_infinity(); ++split) {
-      const float weight = exp2_fast((load_global(p.partial_lse + split * columns + column) - top) * kLog2e);
-      if (weight == 0) continue;  // a split that saw nothing may have left its output as it was: 0 * NaN is NaN
-      total += weight;
+    for (int base = 0; base < p.splits && top > minus_infinity(); base += 32) {
+      const bool exists = base + lane < p.splits;
+      const float mine = exists ? exp2_fast((load_global(p.partial_lse + (base + lane) * columns + column) - top) * kLog2e) : 0.0f;
+      for (int first = 0; first < 32 && base + first < p.splits; first += kAtOnce) {
+        float weight[kAtOnce], o[kAtOnce][kMine];
 #pragma unroll
-      for (int i = 0; i < kMine; ++i)
-        sum[i] += weight * load_global(p.partial_o + (split * columns + column) * K::kHeadDim + i * 32 + lane);
+        for (int j = 0; j < kAtOnce; ++j) {
+          weight[j] = shuffle(mine, first + j);
+          // A split that saw nothing may have left its output as it was: 0 * NaN is NaN.
+#pragma unroll
+          for (int i = 0; i < kMine; ++i)
+            o[j][i] = weight[j] > 0 ? load_global(p.partial_o + ((base + first + j) * columns + column) * K::kHeadDim + i * 32 + lane) : 0.0f;
+        }
+#pragma unroll
+        for (int j = 0; j < kAtOnce; ++j) {
+          total += weight[j];
+#pragma unroll
+          for (int i = 0; i < kMine; ++i) sum[i] += weight[j] * o[j][i];
+        }
+      }
     }
     lse = total > 0 ? top + log2_fast(total) * kLn2 : minus_infinity();
     f16* out = reinterpret_cast<f16*>(byte_pointer(p.out) + row * p.out_row_stride + head * p.out_head_stride);
@@ -94,7 +119,7 @@ __device__ __forceinline__ void combine(const P& p) {
     for (int i = 0; i < kMine; ++i) store_global(out + i * 32 + lane, to_f16(total > 0 ? sum[i] / total : 0.0f));
     if (p.lse && lane == 0) store_global(p.lse + column, lse);
   } else {
-    lse = load_global(p.lse + column);  // one split: decode wrote output and lse itself
+    lse = load_global(p.lse + column);  // decode wrote output and lse itself
   }
 
   // Raw scores of ring rows become attention mass, which only the final log-sum-exp allows.

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/encode.cu.hbs
 //   kernel    antkv_encode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t32
-//   inputs    9392df36511cbec7
+//   inputs    5880ee62594b3151
 //   remake    npx gen --only antkv_encode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t32
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -17,6 +17,8 @@ struct K {
     static constexpr int kChannels = 8, kBits = 8, kEntries = 256;
     static constexpr bool kQ8 = false;
     static constexpr int kScaleOffset = 32768, kHalfNormOffset = 32768;
+    static constexpr bool kKeys = true, kByLane = true;  // the order of codes in a unit
+    static constexpr int kChunks = 8, kPiece = 4, kTurnHigh = 1, kTurnShift = 1, kTurnMask = 0;
   };
   struct Value {
     static constexpr bool kExact = false;
@@ -24,6 +26,8 @@ struct K {
     static constexpr int kChannels = 8, kBits = 8, kEntries = 256;
     static constexpr bool kQ8 = true;
     static constexpr int kScaleOffset = 16384, kHalfNormOffset = 16640;
+    static constexpr bool kKeys = false, kByLane = true;
+    static constexpr int kChunks = 8, kPiece = 4, kRowSpan = 4;
   };
   static constexpr bool kCoded = true;  // a side is coded: pages carry a bitmap, and anchors exist
   static constexpr int kUnitBytes = 288, kValueOffset = 128, kKeyGainOffset = 256;
@@ -66,10 +70,18 @@ __device__ __forceinline__ const int32_t* anchor_pages(const P& p, int b) {
 
 /// Entries of a list of anchor pages before its end. All lanes must call it; all get the answer.
 __device__ __forceinline__ int count_anchor_pages(const int32_t* pages, int max_pages) {
-  for (int base = 0; base < max_pages; base += 32) {
-    const int i = base + lane_index();
-    const uint32_t ended = vote_ballot(i >= max_pages || load_global(pages + i) < 0);
-    if (ended) return base + count_bits((ended & (0u - ended)) - 1);
+  for (int base = 0; base < max_pages; base += 128) {  // four loads are under way together
+    bool ends[4];
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const int i = base + j * 32 + lane_index();
+      ends[j] = load_global(pages + (i < max_pages ? i : max_pages - 1)) < 0 || i >= max_pages;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const uint32_t ended = vote_ballot(ends[j]);
+      if (ended) return base + j * 32 + count_bits((ended & (0u - ended)) - 1);
+    }
   }
   return max_pages;
 }
@@ -136,30 +148,60 @@ __device__ __forceinline__ void rotate_rows(const P& p, f16* rows, int row_strid
     }
 }
 
-// From codes to channels: one codebook entry becomes the f16 channels of one chunk. C is the traits struct of one side.
+// Where codes and gains lie inside a unit of 16 tokens: the device's codeOffset and gainOffset (generator/layout.ts, which also computes the constants).
+// C is the traits struct of one side.
 
-/// The code of `chunk` in a token's row of codes.
+/// The byte of the code of `chunk` of token `token` (0 ... 15), from the start of the side.
 template <class C>
-__device__ __forceinline__ int code_at(const unsigned char* row, int chunk) {
+__device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
   static_assert(C::kBits == 8, "codes of whole bytes");
-  return load_shared(row + chunk);
+  if constexpr (!C::kByLane) {
+    return int(token * C::kRowBytes + chunk);
+  } else {
+    constexpr uint32_t kChunks = C::kChunks, kPiece = C::kPiece;
+    uint32_t lane, position;  // position: among the lane's bytes
+    if constexpr (C::kKeys) {
+      const uint32_t row = token % 8, turn = (row & 1) * C::kTurnHigh | (row >> C::kTurnShift & C::kTurnMask);
+      lane = row * 4 + chunk % 4;
+      position = token / 8 * (kChunks / 4) + (chunk / 4 ^ turn);
+    } else {
+      const uint32_t span = chunk / C::kRowSpan;
+      lane = (span / (kChunks / 8) * C::kRowSpan + chunk % C::kRowSpan) * 4 + token % 8 / 2;
+      position = (token / 8 * 2 + token % 2) * (kChunks / 8) + span % (kChunks / 8);
+    }
+    return int(position / kPiece * 32 * kPiece + lane * kPiece + position % kPiece);
+  }
 }
 
-/// Bytes of one codebook entry, and how many of them move at once.
+/// The index of token `token`'s gain among the 16 of its unit: a lane that holds tokens g and g + 8 reads one word.
+__device__ __forceinline__ int gain_index(int token) { return token % 8 * 2 + token / 8; }
+
+// From codes to channels: one codebook entry becomes the f16 channels of one chunk. C is the traits struct of one side.
+
+/// The code of `chunk` of token `token` (0 ... 15); `codes` is one side of a unit in shared memory.
+template <class C>
+__device__ __forceinline__ int code_at(const unsigned char* codes, int token, int chunk) {
+  return load_shared(codes + code_offset<C>(token, chunk));
+}
+
+/// Bytes of one codebook entry, how many of them move at once, and the 32-bit words that hold them.
 template <class C>
 struct entry_bytes {
   static constexpr int kAll = C::kChannels * (C::kQ8 ? 1 : 2);
   static constexpr int kPiece = kAll < 16 ? kAll : 16;
   static constexpr int kPieces = kAll / kPiece;
+  static constexpr int kWords = (kAll + 3) / 4;
 };
 
 /// Loads the entry at `entry` (global) as 32-bit words.
 template <class C>
-__device__ __forceinline__ void load_entry(uint32_t (&words)[entry_bytes<C>::kAll / 4], const unsigned char* entry) {
+__device__ __forceinline__ void load_entry(uint32_t (&words)[entry_bytes<C>::kWords], const unsigned char* entry) {
   using E = entry_bytes<C>;
 #pragma unroll
   for (int i = 0; i < E::kPieces; ++i) {
-    if constexpr (E::kPiece == 4) {
+    if constexpr (E::kPiece == 2) {  // 2 channels of 8 bits
+      words[i] = load_global(reinterpret_cast<const uint16_t*>(entry));
+    } else if constexpr (E::kPiece == 4) {
       words[i] = load_global(reinterpret_cast<const uint32_t*>(entry) + i);
     } else if constexpr (E::kPiece == 8) {
       const bytes8 piece = load_global(reinterpret_cast<const bytes8*>(entry) + i);
@@ -174,7 +216,7 @@ __device__ __forceinline__ void load_entry(uint32_t (&words)[entry_bytes<C>::kAl
 
 /// Channel `i` of a loaded entry as stored: the f16 centroid, or the int8 step count.
 template <class C>
-__device__ __forceinline__ float entry_channel(const uint32_t (&words)[entry_bytes<C>::kAll / 4], int i) {
+__device__ __forceinline__ float entry_channel(const uint32_t (&words)[entry_bytes<C>::kWords], int i) {
   if constexpr (C::kQ8) return float(int8_t(words[i / 4] >> (8 * (i % 4)) & 0xff));
   return to_float(f16{uint16_t(words[i / 2] >> (16 * (i % 2)))});
 }
@@ -200,7 +242,7 @@ __device__ __forceinline__ const float* channel_scales(const unsigned char* code
 }
 
 /// Expands 16 rows of codes in shared memory to 16 rows of f16 in shared memory, one warp.
-/// `codebook` is the packed codebook of this KV head (global). Without kScaled an int8 codebook's rows keep their whole
+/// `codes` is one side of a unit, `codebook` the packed codebook of this KV head (global). Without kScaled an int8 codebook's rows keep their whole
 /// numbers, exact in f16, and whoever reads them next applies channel_scales: one rounding instead of two.
 template <class C, int kHeadDim, bool kScaled>
 __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const unsigned char* codes, const unsigned char* codebook) {
@@ -218,8 +260,8 @@ __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const uns
     }
 #pragma unroll
     for (int row = first_row; row < 16; row += kRowsAtOnce) {
-      uint32_t words[entry_bytes<C>::kAll / 4];
-      load_entry<C>(words, entries + code_at<C>(codes + row * C::kRowBytes, chunk) * entry_bytes<C>::kAll);
+      uint32_t words[entry_bytes<C>::kWords];
+      load_entry<C>(words, entries + code_at<C>(codes, row, chunk) * entry_bytes<C>::kAll);
       uint32_t channels[C::kChannels / 2];
 #pragma unroll
       for (int i = 0; i < C::kChannels; i += 2) {
@@ -260,7 +302,7 @@ struct encode_memory {
   float rows[K::kTokens * kStride];
   float norm[K::kTokens * kMaxChunks];      // |x|^2 of each chunk
   float estimate[K::kTokens * kMaxChunks];  // |c|^2 of the centroid chosen for it
-  alignas(16) unsigned char codes[K::kTokens * K::kMaxRowBytes];
+  alignas(16) unsigned char codes[K::kTokens * K::kMaxRowBytes];  // units as their pages have them
 };
 
 /// Rotates one row of fp32 channels in place, forwards (+1) or backwards (-1), by the threads of one warp.
@@ -293,7 +335,6 @@ __device__ __forceinline__ void load_tile(float* rows, const unsigned char* from
 /// Finds the nearest centroid of every chunk of the tile: the largest x.c - |c|^2/2, the lower entry on a tie.
 template <class K, class C>
 __device__ __forceinline__ void find_codes(encode_memory<K>& mem, const unsigned char* codebook, int count) {
-  static_assert(C::kBits == 8, "codes of whole bytes");
   constexpr int kChunks = K::kHeadDim / C::kChannels;
   const float* half_norms = reinterpret_cast<const float*>(codebook + C::kHalfNormOffset);
   for (int task = thread_index(); task < K::kTokens * kChunks; task += K::kWarps * 32) {
@@ -310,7 +351,7 @@ __device__ __forceinline__ void find_codes(encode_memory<K>& mem, const unsigned
     float best = minus_infinity();
     int code = 0;
     for (int entry = 0; entry < C::kEntries; ++entry) {
-      uint32_t words[entry_bytes<C>::kAll / 4];
+      uint32_t words[entry_bytes<C>::kWords];
       load_entry<C>(words, codebook + (int64_t(chunk) * C::kEntries + entry) * entry_bytes<C>::kAll);
       float closeness = -load_global(half_norms + chunk * C::kEntries + entry);
 #pragma unroll
@@ -318,7 +359,7 @@ __device__ __forceinline__ void find_codes(encode_memory<K>& mem, const unsigned
       if (closeness > best) best = closeness, code = entry;
     }
     if (token >= count) code = 0;
-    store_shared(mem.codes + token * C::kRowBytes + chunk, (unsigned char)code);
+    store_shared(mem.codes + token / 16 * 16 * C::kRowBytes + code_offset<C>(token % 16, chunk), (unsigned char)code);
     store_shared(mem.norm + token * K::kMaxChunks + chunk, norm);
     store_shared(mem.estimate + token * K::kMaxChunks + chunk, 2.0f * load_global(half_norms + chunk * C::kEntries + code));
   }
@@ -444,7 +485,7 @@ __device__ __forceinline__ void encode(const P& p) {
     for (int token = thread_index(); token < (mine + 15) / 16 * 16; token += K::kWarps * 32) {
       const int logical = first + tile + token;
       unsigned char* unit = page_block(p, b, head, logical) + logical % p.page_size / 16 * K::kUnitBytes;
-      store_global(reinterpret_cast<f16*>(unit + K::kKeyGainOffset) + logical % 16, to_f16(gain_of<K, K::kHeadDim / K::Key::kChannels>(mem, token, mine)));
+      store_global(reinterpret_cast<f16*>(unit + K::kKeyGainOffset) + gain_index(logical % 16), to_f16(gain_of<K, K::kHeadDim / K::Key::kChannels>(mem, token, mine)));
     }
   }
   block_barrier();

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/score.cu.hbs
 //   kernel    antkv_score_d128_f16_exact__sm80_w4_t64
-//   inputs    28257f00ba2c5b39
+//   inputs    72f07f7b334f0884
 //   remake    npx gen --only antkv_score_d128_f16_exact__sm80_w4_t64
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -49,10 +49,18 @@ __device__ __forceinline__ const int32_t* anchor_pages(const P& p, int b) {
 
 /// Entries of a list of anchor pages before its end. All lanes must call it; all get the answer.
 __device__ __forceinline__ int count_anchor_pages(const int32_t* pages, int max_pages) {
-  for (int base = 0; base < max_pages; base += 32) {
-    const int i = base + lane_index();
-    const uint32_t ended = vote_ballot(i >= max_pages || load_global(pages + i) < 0);
-    if (ended) return base + count_bits((ended & (0u - ended)) - 1);
+  for (int base = 0; base < max_pages; base += 128) {  // four loads are under way together
+    bool ends[4];
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const int i = base + j * 32 + lane_index();
+      ends[j] = load_global(pages + (i < max_pages ? i : max_pages - 1)) < 0 || i >= max_pages;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const uint32_t ended = vote_ballot(ends[j]);
+      if (ended) return base + j * 32 + count_bits((ended & (0u - ended)) - 1);
+    }
   }
   return max_pages;
 }

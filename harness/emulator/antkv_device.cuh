@@ -17,6 +17,7 @@
 #define __launch_bounds__(...)
 #define __grid_constant__
 #define __align__(n) alignas(n)
+#define __constant__
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"  // #pragma unroll
 
 /// The caller's place in the source, for reports. Last parameter of everything that can go wrong; callers never pass it.
@@ -132,6 +133,24 @@ __device__ __forceinline__ void store_shared(T* p, T value, ANTKV_HERE) {
   antkv_emu::check_shared(p, sizeof(T), antkv_emu::Access::store, file, line);
   memcpy(static_cast<void*>(p), &value, sizeof(T));
 }
+/// Device addresses of shared memory begin at 0.
+__device__ __forceinline__ uint32_t shared_address(const void* p) {
+  return uint32_t(static_cast<const unsigned char*>(p) - antkv_emu::machine->shared);
+}
+__device__ __forceinline__ uint32_t load_table_u16(uint32_t address, ANTKV_HERE) {
+  return load_shared(reinterpret_cast<const uint16_t*>(shared_memory() + address), file, line);
+}
+__device__ __forceinline__ uint32_t load_table_u32(uint32_t address, ANTKV_HERE) {
+  return load_shared(reinterpret_cast<const uint32_t*>(shared_memory() + address), file, line);
+}
+__device__ __forceinline__ bytes8 load_table_8(uint32_t address, ANTKV_HERE) {
+  return load_shared(reinterpret_cast<const bytes8*>(shared_memory() + address), file, line);
+}
+__device__ __forceinline__ bytes16 load_table_16(uint32_t address, ANTKV_HERE) {
+  return load_shared(reinterpret_cast<const bytes16*>(shared_memory() + address), file, line);
+}
+/// Nothing is read; where nothing lies, the device ignores it.
+__device__ __forceinline__ void prefetch_global(const void* p) { (void)p; }
 /// Fibres switch only at collectives, so this is atomic as it stands.
 __device__ __forceinline__ uint32_t atomic_add_shared(uint32_t* p, uint32_t value, ANTKV_HERE) {
   antkv_emu::check_shared(p, 4, antkv_emu::Access::atomic, file, line);
@@ -266,9 +285,9 @@ __device__ __forceinline__ uint32_t fused_multiply_add_halves(uint32_t a, uint32
 }
 __device__ __forceinline__ uint32_t negate_halves(uint32_t a) { return a ^ 0x80008000u; }
 /// A shuffle on the device, so all lanes of the warp must come here too.
-__device__ __forceinline__ uint32_t opaque(uint32_t x, ANTKV_HERE) {
+__device__ __forceinline__ uint32_t opaque(uint32_t x, uint32_t zero, ANTKV_HERE) {
   antkv_emu::machine->arrive(antkv_emu::Collective::shuffle, nullptr, file, line);
-  return x;
+  return x ^ zero;
 }
 __device__ __forceinline__ float float_of_bits(uint32_t x) { return antkv_emu::float_of(x); }
 __device__ __forceinline__ float minus_infinity() { return antkv_emu::float_of(0xff800000u); }

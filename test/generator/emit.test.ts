@@ -20,11 +20,11 @@ test('a source is stamped, whole, and named after its kernel throughout', () => 
     assert.match(text, /^\/\/ Generated file\. Do not edit\.\n\/\/   template  templates\/\w+\.cu\.hbs\n/);
     assert.ok(text.includes(`//   kernel    ${name}\n`) && text.includes(`--only ${name}\n`));
     assert.match(text, new RegExp(`namespace ${name}_ \\{`));
-    assert.match(text, new RegExp(`extern "C" __global__ void __launch_bounds__\\(${kernel.tile.warps * 32}(, \\d+)?\\)\\n${name}\\(const __grid_constant__ antkv_${kernel.contract.op}_params p\\)`));
+    assert.match(text, new RegExp(`extern "C" __global__ void __launch_bounds__\\(${kernel.tile.warps * 32}(, [^)]+)?\\)\\n${name}\\(const __grid_constant__ antkv_${kernel.contract.op}_params p\\)`));
     // Behind its constants stand the bodies, whose C++ may double braces.
     assert.not.match(text.split('\n};\n')[0]!, /\{\{|undefined|NaN/);
     assert.not.match(text, /\/(home|work|tmp|root)\//);
-    assert.ok(text.split('\n').length <= 2000, `${name} has ${text.split('\n').length} lines`);
+    assert.ok(text.split('\n').length <= 2500, `${name} has ${text.split('\n').length} lines`);
   }
 });
 

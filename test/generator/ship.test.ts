@@ -1,26 +1,44 @@
 // Tests generator/ship.ts.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { reject } from '../../generator/contract.ts';
+import { ARCHS, findArch } from '../../generator/arch.ts';
+import { contractOf, reject } from '../../generator/contract.ts';
 import { lookupMisfit } from '../../generator/lookup.ts';
 import { contractName, kernelName, parseKernelName } from '../../generator/name.ts';
-import { SHIPPED_ARCHS, shippedContracts, shippedKernels } from '../../generator/ship.ts';
-import { defaultTile, misfit } from '../../generator/tile.ts';
+import { servedBy, SHIPPED_ARCHS, shippedContracts, shippedKernels } from '../../generator/ship.ts';
+import { algorithmOf, defaultTile, misfit } from '../../generator/tile.ts';
 
 test('what is committed is offered, fits, and is few', () => {
   const kernels = shippedKernels();
   for (const { contract, tile, arch } of kernels) assert.equal([...reject(contract), ...misfit(contract, tile, arch)], []);
-  assert.ok(kernels.length <= 40 * SHIPPED_ARCHS.length, `${kernels.length} kernels`);
+  for (const name of SHIPPED_ARCHS) assert.ok(kernels.filter(({ arch }) => arch.name === name).length <= 40, name);
   assert.is(new Set(kernels.map(kernelName)).size, kernels.length);
   for (const kernel of kernels) assert.equal(parseKernelName(kernelName(kernel)), kernel);
 });
 
-test('of a later architecture only what is other than on an older one', () => {
-  const words = (name: string): string => name.replace(/__sm\d+/, '__');
-  const names = shippedKernels().map(kernelName);
-  assert.is(new Set(names.map(words)).size, names.length);
-  for (const contract of shippedContracts().keys()) assert.ok(names.some((name) => name.startsWith(`${contract}__sm80_`)), contract);
-  for (const { contract, tile, arch } of shippedKernels()) assert.equal(tile, defaultTile(contract, arch));
+test('every device is served, those of shipped architectures with their own tiles, and no kernel is there twice', () => {
+  const kernels = shippedKernels();
+  for (const { contract } of shippedContracts().values()) {
+    for (const arch of ARCHS) {
+      const kernel = servedBy(kernels, contract, arch);
+      assert.ok(kernel, `${contractName(contract)} on ${arch.name}`);
+      assert.equal(misfit(contract, kernel.tile, arch), [], `${kernelName(kernel)} on ${arch.name}`);
+      if (SHIPPED_ARCHS.includes(arch.name)) assert.equal(kernel.tile, defaultTile(contract, arch), `${contractName(contract)} on ${arch.name}`);
+      const without = servedBy(kernels.filter((other) => other !== kernel), contract, arch);
+      if (kernel.arch === arch && without) assert.not.equal(without.tile, kernel.tile, `${kernelName(kernel)} need not be there`);
+    }
+  }
+});
+
+test('blocks of little shared memory get another kernel than those of A100 and H100', () => {
+  const contract = contractOf('decode', { headDim: 128, k: '8c8b', v: '8c8bq8', dtype: 'f16', key: 'pre', gain: 'k', columns: 4 });
+  const tiles = ['sm80', 'sm86', 'sm87', 'sm89', 'sm90', 'sm100', 'sm120'].map((name) => {
+    const { arch, tile } = servedBy(shippedKernels(), contract, findArch(name)!)!;
+    return `${name}: ${arch.name} ${algorithmOf(tile)} c${tile.copies}`;
+  });
+  assert.equal(tiles, [
+    'sm80: sm80 lookup c2', 'sm86: sm86 rows cundefined', 'sm87: sm86 rows cundefined', 'sm89: sm86 rows cundefined', 'sm90: sm90 lookup c4', 'sm100: sm90 lookup c4', 'sm120: sm86 rows cundefined',
+  ]);
 });
 
 test('where look-ups serve, there are kernels of 4 columns beside those of 8', () => {

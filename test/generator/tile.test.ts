@@ -6,7 +6,7 @@ import { contractOf, type Op } from '../../generator/contract.ts';
 import { parseContractName } from '../../generator/name.ts';
 import { sharedBytes } from '../../generator/shared.ts';
 import { shippedKernels } from '../../generator/ship.ts';
-import { algorithmOf, defaultTile, LOOKUP_READY, lookupTile, misfit, threadsOf, type Tile } from '../../generator/tile.ts';
+import { algorithmOf, defaultTile, lookupTile, misfit, threadsOf, type Tile } from '../../generator/tile.ts';
 
 const sm80 = findArch('sm80')!;
 const contract = (op: Op, headDim: 64 | 128 = 128) => contractOf(op, { headDim, k: '8c8b', v: '8c8bq8', dtype: 'f16', key: 'pre', gain: 'k' });
@@ -28,10 +28,12 @@ const MISFITS: [op: Op, tile: Tile, want: RegExp][] = [
   ['select', { warps: 4, tokens: 16 }, /a tile of select has warps/],
   ['encode', { algorithm: 'lookup', warps: 4, stages: 2, copies: 4 }, /lookup is one of decode, not of encode/],
   ['decode', { algorithm: 'lookup', warps: 4, tokens: 64, stages: 2 }, /a tile of decode has warps, stages, copies/],
+  ['decode', { algorithm: 'lookup', warps: 12, stages: 2, copies: 4 }, /^\d+ B of shared memory/],
+  ['decode', { algorithm: 'lookup', warps: 20, stages: 2, copies: 2 }, /20 warps is not 4, 8, 12 or 16/],
   ['decode', { algorithm: 'lookup', warps: 6, stages: 2, copies: 2 }, /6 warps is not 4, 8, 12 or 16/],
-  ['decode', { algorithm: 'lookup', warps: 8, stages: 4, copies: 2 }, /4 stages is not 1 to 3/],
+  ['decode', { algorithm: 'lookup', warps: 8, stages: 3, copies: 2 }, /3 stages is not 1 or 2/],
   ['decode', { algorithm: 'lookup', warps: 8, stages: 2, copies: 3 }, /3 copies is not 1, 2 or 4/],
-  ['decode', { algorithm: 'lookup', warps: 8, stages: 2, copies: 4 }, /236160 B of shared memory, sm80 has 166912/],
+  ['decode', { algorithm: 'lookup', warps: 8, stages: 2, copies: 4 }, /\d+ B of shared memory, sm80 has 166912/],
 ];
 for (const [op, tile, want] of MISFITS) test(`${op} ${JSON.stringify(tile)} does not fit`, () => assert.match(misfit(contract(op), tile, sm80).join('\n'), want));
 
@@ -67,22 +69,23 @@ for (const [words, want] of LOOKUPS) {
   });
 }
 
-test('the default is rows until the look-up kernel is ready, and where it does not fit', () => {
+test('the default is look-ups where they fit, else rows', () => {
   const decode = parseContractName('antkv_decode_d128_k8c8b_v8c8bq8_f16_n4');
-  assert.is(algorithmOf(defaultTile(decode, findArch('sm90')!)), LOOKUP_READY ? 'lookup' : 'rows');
+  assert.is(algorithmOf(defaultTile(decode, findArch('sm90')!)), 'lookup');
   assert.equal(defaultTile(parseContractName('antkv_decode_d128_kf16_vf16_f16'), findArch('sm90')!), { warps: 4, tokens: 64, stages: 2 });
 });
 
-test('shared memory of look-up kernels is tables, results, what the key method keeps, and flags', () => {
+test('shared memory of look-up kernels is tables, results, what the key method keeps, scales of the values, and flags', () => {
   const bytes = (words: string, tile: Tile): number => sharedBytes(parseContractName(`antkv_decode_${words}`), tile);
   const tile: Tile = { algorithm: 'lookup', warps: 8, stages: 2, copies: 4 };
   const result = (4 * 132 + 8) * 4;
-  assert.is(bytes('d128_k8c8b_v8c8bq8_f16_n4', tile), 256 * 128 + 4 * 32768 + 8 * (result + 4 * 4) + 128);
-  assert.is(bytes('d128_k4c8b_v4c8bq8_f16_n4', { ...tile, copies: 1 }), 256 * 256 + 32768 + 8 * (result + 4 * 4) + 128);
-  assert.is(bytes('d128_k8c8b_v8c8bq8_f16_pre_n4', tile), 256 * 256 + 4 * 32768 + 8 * (result + 2 * 5 * 64) + 128);
-  assert.is(bytes('d128_k2c8bq8_v2c8bq8_f16_n4', tile), 2 * 256 * 128 + 4 * 32768 + 8 * result + 128);
-  assert.is(bytes('d64_k8c8b_v8c8bq8_f16_n4', tile), 256 * 128 + 4 * 16384 + 8 * ((4 * 68 + 8) * 4 + 4 * 4) + 128);
-  assert.is(bytes('d128_k8c8b_v8c8bq8_f16', tile), 256 * 256 + 4 * 32768 + 8 * ((8 * 132 + 16) * 4 + 8 * 4) + 128);
+  const rest = 128 * 4 + 128;
+  assert.is(bytes('d128_k8c8b_v8c8bq8_f16_n4', tile), 256 * 128 + 4 * 32768 + 8 * (result + 4 * 4) + rest);
+  assert.is(bytes('d128_k4c8b_v4c8bq8_f16_n4', { ...tile, copies: 1 }), 256 * 256 + 32768 + 8 * (result + 4 * 4) + rest);
+  assert.is(bytes('d128_k8c8b_v8c8bq8_f16_pre_n4', tile), 256 * 256 + 4 * 32768 + 8 * (result + (32 * 16 * 8 + 128 * 4) / 8) + rest);
+  assert.is(bytes('d128_k2c8bq8_v2c8bq8_f16_n4', tile), 2 * 256 * 128 + 4 * 32768 + 8 * result + rest);
+  assert.is(bytes('d64_k8c8b_v8c8bq8_f16_n4', tile), 256 * 128 + 4 * 16384 + 8 * ((4 * 68 + 8) * 4 + 4 * 4) + 64 * 4 + 128);
+  assert.is(bytes('d128_k8c8b_v8c8bq8_f16', tile), 256 * 256 + 4 * 32768 + 8 * ((8 * 132 + 16) * 4 + 8 * 4) + rest);
 });
 
 test('a warp has 32 threads', () => assert.is(threadsOf({ warps: 4 }), 128));

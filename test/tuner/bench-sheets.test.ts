@@ -62,7 +62,7 @@ test('first tiles come before all others, shapes in the order of the goals', () 
   assert.ok(coded.length > first.length);
 });
 
-test('tiles of a race fit, are named once, begin with the default; look-ups with 8, 12 and 16 warps, 1 to 3 stages', () => {
+test('tiles of a race fit, are named once, begin with the default; look-ups with 8, 12 and 16 warps, 1 and 2 stages', () => {
   for (const goal of GOALS) {
     const contract = goalContract(goal, 128, 4);
     const tiles = raceTiles(contract, sm90);
@@ -71,7 +71,7 @@ test('tiles of a race fit, are named once, begin with the default; look-ups with
     assert.is(new Set(tiles.map((tile) => kernelName({ contract, arch: sm90, tile }))).size, tiles.length);
     const lookups = tiles.filter(({ algorithm }) => algorithm === 'lookup');
     assert.ok(new Set(lookups.map(({ warps }) => warps)).size >= 2, goal.title);
-    assert.equal([...new Set(lookups.map(({ stages }) => stages))].sort(), [1, 2, 3], goal.title);
+    assert.equal([...new Set(lookups.map(({ stages }) => stages))].sort(), [1, 2], goal.title);
   }
 });
 

@@ -32,7 +32,7 @@ const MISTAKES: [words: string[], what: RegExp, fix: RegExp][] = [
   [['--set', 'widow=4', '--out', 'OUT'], /no axis "widow"/, /window/],
   [['--recipe', '/nonexistent.json', '--out', 'OUT'], /cannot read the recipe .*ENOENT/, /path of a JSON file/],
   [['--only', 'antkv_decod_*', '--out', 'OUT'], /no kernel matches/, /did you mean|gen list/],
-  [['--arch', 'sm86'], /is not one of the committed kernels/, /--out DIR/],
+  [['--arch', 'sm89'], /is not one of the committed kernels/, /--out DIR/],
   [['--set', 'k=4c8b'], /is not one of the committed kernels/, /--out DIR/],
   [['show', 'antkv_decod'], /not a contract's name/, /antkv_decode/],
   [['show', 'antkv_decode_d256_k8c8b_v8c8b_f16'], /headDim 256: not built yet/, /gen list/],

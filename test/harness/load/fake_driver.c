@@ -24,7 +24,7 @@ int cuDeviceGet(int* device, int ordinal) { return *device = ordinal, ordinal > 
 int cuDeviceGetAttribute(int* value, int attribute, int device) {
   const int cc = number("FAKE_CC", 80);
   (void)device;
-  *value = attribute == 16 ? number("FAKE_SMS", 108) : attribute == 75 ? cc / 10 : attribute == 76 ? cc % 10 : 0;
+  *value = attribute == 16 ? number("FAKE_SMS", 108) : attribute == 75 ? cc / 10 : attribute == 76 ? cc % 10 : attribute == 97 ? number("FAKE_SHARED", 232448) : 0;
   return 0;
 }
 int cuDevicePrimaryCtxRetain(void** context, int device) { return (void)device, *context = &primary, puts("retain"), 0; }

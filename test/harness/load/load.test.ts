@@ -6,7 +6,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { findArch } from '../../../generator/arch.ts';
 import { printHeader } from '../../../generator/bindings/c.ts';
-import { parseContractName, type Kernel } from '../../../generator/name.ts';
+import { contractName, parseContractName, type Kernel } from '../../../generator/name.ts';
 import { defaultTile } from '../../../generator/tile.ts';
 import { VERSIONS } from '../../../generator/versions.ts';
 import { compile, generatedFolder, GOOD, paramsHex, ROOT } from './build.ts';
@@ -105,6 +105,21 @@ test('the newest architecture that the device can run is taken', async () => {
     assert.match(await last([open(many), `get ${DECODE} 1 32 8 4096`], { FAKE_CC: cc }, program), new RegExp(`^get 0 ${DECODE}__${want}_`), cc);
   }
   assert.match(await last([open(many), `get ${DECODE} 1 32 8 4096`], { FAKE_CC: '75' }, program), /^get 2 no kernel of .* for sm_75: antkv needs sm_80/);
+});
+
+test('a kernel whose tables the device has no room for is passed over', async () => {
+  const contract = parseContractName('antkv_decode_d128_k8c8b_v8c8bq8_f16_n4');
+  const kernels: Kernel[] = ['sm80', 'sm86', 'sm90'].map((name) => ({ contract, arch: findArch(name)!, tile: defaultTile(contract, findArch(name)!) }));
+  const get = `get ${contractName(contract)} 1 32 8 4096`;
+  const [few, many] = [generatedFolder(kernels.slice(2)), generatedFolder(kernels)];
+  const [small, program] = await Promise.all([few, many].map((folder) => compile([CLIENT], ['-I', folder, '-I', LOADER])));
+  const devices = [['80', 'sm80_lookup'], ['86', 'sm86_w4'], ['87', 'sm86_w4'], ['89', 'sm86_w4'], ['90', 'sm90_lookup'], ['103', 'sm90_lookup'], ['120', 'sm86_w4']] as const;
+  for (const [cc, want] of devices) {
+    const env = { FAKE_CC: cc, FAKE_SHARED: String(findArch(`sm${cc}`)!.sharedPerBlock) };
+    assert.match(await last([open(many), get], env, program), new RegExp(`^get 0 ${contractName(contract)}__${want}_`), cc);
+  }
+  const refused = await last([open(few), get], { FAKE_CC: '120', FAKE_SHARED: '101376' }, small);
+  assert.match(refused, /^get 2 antkv_decode_d128_k8c8b_v8c8bq8_f16_n4 needs \d+ bytes of shared memory, blocks of this device have 101376; `npx gen --arch sm120 --out DIR`/);
 });
 
 test('shapes that are none are refused', async () => {

@@ -16,7 +16,7 @@ let runner: Runner;
 let combine: KernelRef;
 let sound: KernelRef;
 
-// 8 warps and 4 columns of 64 channels: four groups of threads gather the parts.
+// 8 warps and 4 columns of 64 channels: a warp reads two results at once, and gathers every eighth part.
 const KERNEL = { contract: contractOf('decode', cacheAxes('d64 8c8b/8c8bq8 post n4')), arch: findArch('sm80')!, tile: { warps: 8, tokens: 128, stages: 2 } };
 const SOURCE = renderKernel(KERNEL);
 
@@ -68,12 +68,12 @@ async function found(kernel: KernelRef): Promise<string> {
 
 const PLANTED: readonly (readonly [what: string, from: string, to: string, report: RegExp])[] = [
   ['a counter that is not set back', 'if (last) store_global(counter, 0u);', '', /wrote to the input counters|values are NaN/],
-  ['no fence before the counter', '  grid_fence();\n  block_barrier();\n  if (thread_index() == 0) {', '  block_barrier();\n  if (thread_index() == 0) {', /global-race/],
+  ['no fence before the counter', '    grid_fence();\n    uint32_t* counter', '    uint32_t* counter', /global-race/],
   ['no fence behind it', '    grid_fence();\n    store_shared(flag', '    store_shared(flag', /global-race/],
-  ['no barrier before the counter', '  grid_fence();\n  block_barrier();\n  if (thread_index() == 0) {', '  grid_fence();\n  if (thread_index() == 0) {', /race/],
+  ['no barrier before the counter', '  block_barrier();  // what this puts before', '  // what this puts before', /race/],
   ['a part that arrives last too early', 'uint32_t(w.parts - 1)', 'uint32_t(w.parts > 2 ? w.parts - 2 : w.parts - 1)', /./],
-  ['a share that ends one unit late', 'end = int(int64_t(n) * w.to / w.of);', 'end = int(int64_t(n) * w.to / w.of) + (w.to < w.of);', /L2 error above|global-race/],
-  ['a share that begins one unit late', 'begin = int(int64_t(n) * w.from / w.of);', 'begin = int(int64_t(n) * w.from / w.of) + (w.from > 0);', /L2 error above/],
+  ['a share that ends one unit late', 'end = boundary(w.to);', 'end = boundary(w.to) + (w.to < w.of);', /L2 error above|global-race/],
+  ['a share that begins one unit late', 'begin = boundary(w.from);', 'begin = boundary(w.from) + (w.from > 0);', /L2 error above/],
   ['a sequence whose first CTA is forgotten', 'w.first = owner(s.at);', 'w.first = owner(s.at) + 1;', /./],
   ['no -inf from the CTAs that hold no share', 'if (!p.counters && p.splits > 1) clear_partials<K>(p);', '', /NaN|L2 error/],
   ['ring rows that no one clears', 'if (p.ring_scores && w.from == 0) clear_ring_scores', 'if (p.ring_scores && w.from != 0) clear_ring_scores', /NaN/],

@@ -1,34 +1,38 @@
 // Generated file. Do not edit.
 //   template  templates/unpack.cu.hbs
-//   kernel    antkv_unpack_d128_k4c8b_v4c8b_f16_pre_gain__sm80_w4_t32
-//   inputs    2aa9a9c11251773e
-//   remake    npx gen --only antkv_unpack_d128_k4c8b_v4c8b_f16_pre_gain__sm80_w4_t32
+//   kernel    antkv_unpack_d128_k2c8bq8_v2c8bq8_f16__sm80_w4_t32
+//   inputs    1c90edb7c4200075
+//   remake    npx gen --only antkv_unpack_d128_k2c8bq8_v2c8bq8_f16__sm80_w4_t32
 #include "antkv.h"
 #include "antkv_device.cuh"
 
-namespace antkv_unpack_d128_k4c8b_v4c8b_f16_pre_gain__sm80_w4_t32_ {  // its own: device linking would merge equal names
+namespace antkv_unpack_d128_k2c8bq8_v2c8bq8_f16__sm80_w4_t32_ {  // its own: device linking would merge equal names
 using namespace antkv;
 
 struct K {
   static constexpr int kHeadDim = 128;
   struct Key {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 32, kCodebookBytes = 98304;
-    static constexpr int kChannels = 4, kBits = 8, kEntries = 256;
-    static constexpr bool kQ8 = false;
-    static constexpr int kScaleOffset = 65536, kHalfNormOffset = 65536;
+    static constexpr int kRowBytes = 64, kCodebookBytes = 98816;
+    static constexpr int kChannels = 2, kBits = 8, kEntries = 256;
+    static constexpr bool kQ8 = true;
+    static constexpr int kScaleOffset = 32768, kHalfNormOffset = 33280;
+    static constexpr bool kKeys = true, kByLane = true;  // the order of codes in a unit
+    static constexpr int kChunks = 64, kPiece = 16, kTurnHigh = 0, kTurnShift = 0, kTurnMask = 3;
   };
   struct Value {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 32, kCodebookBytes = 98304;
-    static constexpr int kChannels = 4, kBits = 8, kEntries = 256;
-    static constexpr bool kQ8 = false;
-    static constexpr int kScaleOffset = 65536, kHalfNormOffset = 65536;
+    static constexpr int kRowBytes = 64, kCodebookBytes = 98816;
+    static constexpr int kChannels = 2, kBits = 8, kEntries = 256;
+    static constexpr bool kQ8 = true;
+    static constexpr int kScaleOffset = 32768, kHalfNormOffset = 33280;
+    static constexpr bool kKeys = false, kByLane = true;
+    static constexpr int kChunks = 64, kPiece = 16, kRowSpan = 8;
   };
   static constexpr bool kCoded = true;  // a side is coded: pages carry a bitmap, and anchors exist
-  static constexpr int kUnitBytes = 1056, kValueOffset = 512, kKeyGainOffset = 1024;
-  static constexpr bool kPre = true, kKeyGain = true;
-  static constexpr int kWarps = 4, kTokens = 32, kSharedBytes = 39040;
+  static constexpr int kUnitBytes = 2048, kValueOffset = 1024, kKeyGainOffset = 2048;
+  static constexpr bool kPre = false, kKeyGain = false;
+  static constexpr int kWarps = 4, kTokens = 32, kSharedBytes = 43008;
 };
 
 // Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
@@ -65,10 +69,18 @@ __device__ __forceinline__ const int32_t* anchor_pages(const P& p, int b) {
 
 /// Entries of a list of anchor pages before its end. All lanes must call it; all get the answer.
 __device__ __forceinline__ int count_anchor_pages(const int32_t* pages, int max_pages) {
-  for (int base = 0; base < max_pages; base += 32) {
-    const int i = base + lane_index();
-    const uint32_t ended = vote_ballot(i >= max_pages || load_global(pages + i) < 0);
-    if (ended) return base + count_bits((ended & (0u - ended)) - 1);
+  for (int base = 0; base < max_pages; base += 128) {  // four loads are under way together
+    bool ends[4];
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const int i = base + j * 32 + lane_index();
+      ends[j] = load_global(pages + (i < max_pages ? i : max_pages - 1)) < 0 || i >= max_pages;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const uint32_t ended = vote_ballot(ends[j]);
+      if (ended) return base + j * 32 + count_bits((ended & (0u - ended)) - 1);
+    }
   }
   return max_pages;
 }
@@ -135,30 +147,60 @@ __device__ __forceinline__ void rotate_rows(const P& p, f16* rows, int row_strid
     }
 }
 
-// From codes to channels: one codebook entry becomes the f16 channels of one chunk. C is the traits struct of one side.
+// Where codes and gains lie inside a unit of 16 tokens: the device's codeOffset and gainOffset (generator/layout.ts, which also computes the constants).
+// C is the traits struct of one side.
 
-/// The code of `chunk` in a token's row of codes.
+/// The byte of the code of `chunk` of token `token` (0 ... 15), from the start of the side.
 template <class C>
-__device__ __forceinline__ int code_at(const unsigned char* row, int chunk) {
+__device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
   static_assert(C::kBits == 8, "codes of whole bytes");
-  return load_shared(row + chunk);
+  if constexpr (!C::kByLane) {
+    return int(token * C::kRowBytes + chunk);
+  } else {
+    constexpr uint32_t kChunks = C::kChunks, kPiece = C::kPiece;
+    uint32_t lane, position;  // position: among the lane's bytes
+    if constexpr (C::kKeys) {
+      const uint32_t row = token % 8, turn = (row & 1) * C::kTurnHigh | (row >> C::kTurnShift & C::kTurnMask);
+      lane = row * 4 + chunk % 4;
+      position = token / 8 * (kChunks / 4) + (chunk / 4 ^ turn);
+    } else {
+      const uint32_t span = chunk / C::kRowSpan;
+      lane = (span / (kChunks / 8) * C::kRowSpan + chunk % C::kRowSpan) * 4 + token % 8 / 2;
+      position = (token / 8 * 2 + token % 2) * (kChunks / 8) + span % (kChunks / 8);
+    }
+    return int(position / kPiece * 32 * kPiece + lane * kPiece + position % kPiece);
+  }
 }
 
-/// Bytes of one codebook entry, and how many of them move at once.
+/// The index of token `token`'s gain among the 16 of its unit: a lane that holds tokens g and g + 8 reads one word.
+__device__ __forceinline__ int gain_index(int token) { return token % 8 * 2 + token / 8; }
+
+// From codes to channels: one codebook entry becomes the f16 channels of one chunk. C is the traits struct of one side.
+
+/// The code of `chunk` of token `token` (0 ... 15); `codes` is one side of a unit in shared memory.
+template <class C>
+__device__ __forceinline__ int code_at(const unsigned char* codes, int token, int chunk) {
+  return load_shared(codes + code_offset<C>(token, chunk));
+}
+
+/// Bytes of one codebook entry, how many of them move at once, and the 32-bit words that hold them.
 template <class C>
 struct entry_bytes {
   static constexpr int kAll = C::kChannels * (C::kQ8 ? 1 : 2);
   static constexpr int kPiece = kAll < 16 ? kAll : 16;
   static constexpr int kPieces = kAll / kPiece;
+  static constexpr int kWords = (kAll + 3) / 4;
 };
 
 /// Loads the entry at `entry` (global) as 32-bit words.
 template <class C>
-__device__ __forceinline__ void load_entry(uint32_t (&words)[entry_bytes<C>::kAll / 4], const unsigned char* entry) {
+__device__ __forceinline__ void load_entry(uint32_t (&words)[entry_bytes<C>::kWords], const unsigned char* entry) {
   using E = entry_bytes<C>;
 #pragma unroll
   for (int i = 0; i < E::kPieces; ++i) {
-    if constexpr (E::kPiece == 4) {
+    if constexpr (E::kPiece == 2) {  // 2 channels of 8 bits
+      words[i] = load_global(reinterpret_cast<const uint16_t*>(entry));
+    } else if constexpr (E::kPiece == 4) {
       words[i] = load_global(reinterpret_cast<const uint32_t*>(entry) + i);
     } else if constexpr (E::kPiece == 8) {
       const bytes8 piece = load_global(reinterpret_cast<const bytes8*>(entry) + i);
@@ -173,7 +215,7 @@ __device__ __forceinline__ void load_entry(uint32_t (&words)[entry_bytes<C>::kAl
 
 /// Channel `i` of a loaded entry as stored: the f16 centroid, or the int8 step count.
 template <class C>
-__device__ __forceinline__ float entry_channel(const uint32_t (&words)[entry_bytes<C>::kAll / 4], int i) {
+__device__ __forceinline__ float entry_channel(const uint32_t (&words)[entry_bytes<C>::kWords], int i) {
   if constexpr (C::kQ8) return float(int8_t(words[i / 4] >> (8 * (i % 4)) & 0xff));
   return to_float(f16{uint16_t(words[i / 2] >> (16 * (i % 2)))});
 }
@@ -199,7 +241,7 @@ __device__ __forceinline__ const float* channel_scales(const unsigned char* code
 }
 
 /// Expands 16 rows of codes in shared memory to 16 rows of f16 in shared memory, one warp.
-/// `codebook` is the packed codebook of this KV head (global). Without kScaled an int8 codebook's rows keep their whole
+/// `codes` is one side of a unit, `codebook` the packed codebook of this KV head (global). Without kScaled an int8 codebook's rows keep their whole
 /// numbers, exact in f16, and whoever reads them next applies channel_scales: one rounding instead of two.
 template <class C, int kHeadDim, bool kScaled>
 __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const unsigned char* codes, const unsigned char* codebook) {
@@ -217,8 +259,8 @@ __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const uns
     }
 #pragma unroll
     for (int row = first_row; row < 16; row += kRowsAtOnce) {
-      uint32_t words[entry_bytes<C>::kAll / 4];
-      load_entry<C>(words, entries + code_at<C>(codes + row * C::kRowBytes, chunk) * entry_bytes<C>::kAll);
+      uint32_t words[entry_bytes<C>::kWords];
+      load_entry<C>(words, entries + code_at<C>(codes, row, chunk) * entry_bytes<C>::kAll);
       uint32_t channels[C::kChannels / 2];
 #pragma unroll
       for (int i = 0; i < C::kChannels; i += 2) {
@@ -359,7 +401,7 @@ __device__ __forceinline__ void unpack(const P& p) {
     if constexpr (K::kPre) warp_barrier();
     if constexpr (K::kKeyGain) {
       for (int i = lane; i < 16 * K::kHeadDim; i += 32) {
-        const float gain = to_float(load_shared(reinterpret_cast<const f16*>(mem.stage + K::kKeyGainOffset) + i / K::kHeadDim));
+        const float gain = to_float(load_shared(reinterpret_cast<const f16*>(mem.stage + K::kKeyGainOffset) + gain_index(i / K::kHeadDim)));
         f16* at = mem.rows.k + i / K::kHeadDim * kStride + i % K::kHeadDim;
         store_shared(at, to_f16(gain * to_float(load_shared(at))));
       }
@@ -379,8 +421,8 @@ __device__ __forceinline__ void unpack(const P& p) {
 
 // At least one CTA per SM is all that is asked for: without the 1, ptxas may spill to fit more.
 extern "C" __global__ void __launch_bounds__(128, 1)
-antkv_unpack_d128_k4c8b_v4c8b_f16_pre_gain__sm80_w4_t32(const __grid_constant__ antkv_unpack_params p) {
+antkv_unpack_d128_k2c8bq8_v2c8bq8_f16__sm80_w4_t32(const __grid_constant__ antkv_unpack_params p) {
   unpack<K>(p);
 }
 
-}  // namespace antkv_unpack_d128_k4c8b_v4c8b_f16_pre_gain__sm80_w4_t32_
+}  // namespace antkv_unpack_d128_k2c8bq8_v2c8bq8_f16__sm80_w4_t32_

@@ -1,36 +1,41 @@
 // Generated file. Do not edit.
 //   template  templates/decode.cu.hbs
-//   kernel    antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t64_s2
-//   inputs    01bc7633954f6236
-//   remake    npx gen --only antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t64_s2
+//   kernel    antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm86_w4_t64_s2
+//   inputs    74da67f07e3bca81
+//   remake    npx gen --only antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm86_w4_t64_s2
 #include "antkv.h"
 #include "antkv_device.cuh"
 
-namespace antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t64_s2_ {  // its own: device linking would merge equal names
+namespace antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm86_w4_t64_s2_ {  // its own: device linking would merge equal names
 using namespace antkv;
 
 struct K {
-  static constexpr int kHeadDim = 64;
+  static constexpr int kHeadDim = 128;
   struct Key {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 8, kCodebookBytes = 40960;
-    static constexpr int kChannels = 8, kBits = 8, kEntries = 256;
+    static constexpr int kRowBytes = 32, kCodebookBytes = 98304;
+    static constexpr int kChannels = 4, kBits = 8, kEntries = 256;
     static constexpr bool kQ8 = false;
-    static constexpr int kScaleOffset = 32768, kHalfNormOffset = 32768;
+    static constexpr int kScaleOffset = 65536, kHalfNormOffset = 65536;
+    static constexpr bool kKeys = true, kByLane = true;  // the order of codes in a unit
+    static constexpr int kChunks = 32, kPiece = 16, kTurnHigh = 4, kTurnShift = 1, kTurnMask = 1;
   };
   struct Value {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 8, kCodebookBytes = 24832;
-    static constexpr int kChannels = 8, kBits = 8, kEntries = 256;
+    static constexpr int kRowBytes = 32, kCodebookBytes = 66048;
+    static constexpr int kChannels = 4, kBits = 8, kEntries = 256;
     static constexpr bool kQ8 = true;
-    static constexpr int kScaleOffset = 16384, kHalfNormOffset = 16640;
+    static constexpr int kScaleOffset = 32768, kHalfNormOffset = 33280;
+    static constexpr bool kKeys = false, kByLane = true;
+    static constexpr int kChunks = 32, kPiece = 16, kRowSpan = 8;
   };
   static constexpr bool kCoded = true;  // a side is coded: pages carry a bitmap, and anchors exist
-  static constexpr int kUnitBytes = 288, kValueOffset = 128, kKeyGainOffset = 256;
+  static constexpr int kUnitBytes = 1056, kValueOffset = 512, kKeyGainOffset = 1024;
   static constexpr bool kPre = true, kKeyGain = true;
+  static constexpr int kColumns = 4;  // query columns of a CTA
   static constexpr int kWarps = 4, kStages = 2;
   static constexpr int kWarpUnits = 1;  // units of 16 tokens that a warp takes per step
-  static constexpr int kSharedBytes = 20736;
+  static constexpr int kSharedBytes = 43328;
 };
 
 // Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
@@ -67,10 +72,18 @@ __device__ __forceinline__ const int32_t* anchor_pages(const P& p, int b) {
 
 /// Entries of a list of anchor pages before its end. All lanes must call it; all get the answer.
 __device__ __forceinline__ int count_anchor_pages(const int32_t* pages, int max_pages) {
-  for (int base = 0; base < max_pages; base += 32) {
-    const int i = base + lane_index();
-    const uint32_t ended = vote_ballot(i >= max_pages || load_global(pages + i) < 0);
-    if (ended) return base + count_bits((ended & (0u - ended)) - 1);
+  for (int base = 0; base < max_pages; base += 128) {  // four loads are under way together
+    bool ends[4];
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const int i = base + j * 32 + lane_index();
+      ends[j] = load_global(pages + (i < max_pages ? i : max_pages - 1)) < 0 || i >= max_pages;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const uint32_t ended = vote_ballot(ends[j]);
+      if (ended) return base + j * 32 + count_bits((ended & (0u - ended)) - 1);
+    }
   }
   return max_pages;
 }
@@ -137,30 +150,60 @@ __device__ __forceinline__ void rotate_rows(const P& p, f16* rows, int row_strid
     }
 }
 
-// From codes to channels: one codebook entry becomes the f16 channels of one chunk. C is the traits struct of one side.
+// Where codes and gains lie inside a unit of 16 tokens: the device's codeOffset and gainOffset (generator/layout.ts, which also computes the constants).
+// C is the traits struct of one side.
 
-/// The code of `chunk` in a token's row of codes.
+/// The byte of the code of `chunk` of token `token` (0 ... 15), from the start of the side.
 template <class C>
-__device__ __forceinline__ int code_at(const unsigned char* row, int chunk) {
+__device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
   static_assert(C::kBits == 8, "codes of whole bytes");
-  return load_shared(row + chunk);
+  if constexpr (!C::kByLane) {
+    return int(token * C::kRowBytes + chunk);
+  } else {
+    constexpr uint32_t kChunks = C::kChunks, kPiece = C::kPiece;
+    uint32_t lane, position;  // position: among the lane's bytes
+    if constexpr (C::kKeys) {
+      const uint32_t row = token % 8, turn = (row & 1) * C::kTurnHigh | (row >> C::kTurnShift & C::kTurnMask);
+      lane = row * 4 + chunk % 4;
+      position = token / 8 * (kChunks / 4) + (chunk / 4 ^ turn);
+    } else {
+      const uint32_t span = chunk / C::kRowSpan;
+      lane = (span / (kChunks / 8) * C::kRowSpan + chunk % C::kRowSpan) * 4 + token % 8 / 2;
+      position = (token / 8 * 2 + token % 2) * (kChunks / 8) + span % (kChunks / 8);
+    }
+    return int(position / kPiece * 32 * kPiece + lane * kPiece + position % kPiece);
+  }
 }
 
-/// Bytes of one codebook entry, and how many of them move at once.
+/// The index of token `token`'s gain among the 16 of its unit: a lane that holds tokens g and g + 8 reads one word.
+__device__ __forceinline__ int gain_index(int token) { return token % 8 * 2 + token / 8; }
+
+// From codes to channels: one codebook entry becomes the f16 channels of one chunk. C is the traits struct of one side.
+
+/// The code of `chunk` of token `token` (0 ... 15); `codes` is one side of a unit in shared memory.
+template <class C>
+__device__ __forceinline__ int code_at(const unsigned char* codes, int token, int chunk) {
+  return load_shared(codes + code_offset<C>(token, chunk));
+}
+
+/// Bytes of one codebook entry, how many of them move at once, and the 32-bit words that hold them.
 template <class C>
 struct entry_bytes {
   static constexpr int kAll = C::kChannels * (C::kQ8 ? 1 : 2);
   static constexpr int kPiece = kAll < 16 ? kAll : 16;
   static constexpr int kPieces = kAll / kPiece;
+  static constexpr int kWords = (kAll + 3) / 4;
 };
 
 /// Loads the entry at `entry` (global) as 32-bit words.
 template <class C>
-__device__ __forceinline__ void load_entry(uint32_t (&words)[entry_bytes<C>::kAll / 4], const unsigned char* entry) {
+__device__ __forceinline__ void load_entry(uint32_t (&words)[entry_bytes<C>::kWords], const unsigned char* entry) {
   using E = entry_bytes<C>;
 #pragma unroll
   for (int i = 0; i < E::kPieces; ++i) {
-    if constexpr (E::kPiece == 4) {
+    if constexpr (E::kPiece == 2) {  // 2 channels of 8 bits
+      words[i] = load_global(reinterpret_cast<const uint16_t*>(entry));
+    } else if constexpr (E::kPiece == 4) {
       words[i] = load_global(reinterpret_cast<const uint32_t*>(entry) + i);
     } else if constexpr (E::kPiece == 8) {
       const bytes8 piece = load_global(reinterpret_cast<const bytes8*>(entry) + i);
@@ -175,7 +218,7 @@ __device__ __forceinline__ void load_entry(uint32_t (&words)[entry_bytes<C>::kAl
 
 /// Channel `i` of a loaded entry as stored: the f16 centroid, or the int8 step count.
 template <class C>
-__device__ __forceinline__ float entry_channel(const uint32_t (&words)[entry_bytes<C>::kAll / 4], int i) {
+__device__ __forceinline__ float entry_channel(const uint32_t (&words)[entry_bytes<C>::kWords], int i) {
   if constexpr (C::kQ8) return float(int8_t(words[i / 4] >> (8 * (i % 4)) & 0xff));
   return to_float(f16{uint16_t(words[i / 2] >> (16 * (i % 2)))});
 }
@@ -201,7 +244,7 @@ __device__ __forceinline__ const float* channel_scales(const unsigned char* code
 }
 
 /// Expands 16 rows of codes in shared memory to 16 rows of f16 in shared memory, one warp.
-/// `codebook` is the packed codebook of this KV head (global). Without kScaled an int8 codebook's rows keep their whole
+/// `codes` is one side of a unit, `codebook` the packed codebook of this KV head (global). Without kScaled an int8 codebook's rows keep their whole
 /// numbers, exact in f16, and whoever reads them next applies channel_scales: one rounding instead of two.
 template <class C, int kHeadDim, bool kScaled>
 __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const unsigned char* codes, const unsigned char* codebook) {
@@ -219,8 +262,8 @@ __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const uns
     }
 #pragma unroll
     for (int row = first_row; row < 16; row += kRowsAtOnce) {
-      uint32_t words[entry_bytes<C>::kAll / 4];
-      load_entry<C>(words, entries + code_at<C>(codes + row * C::kRowBytes, chunk) * entry_bytes<C>::kAll);
+      uint32_t words[entry_bytes<C>::kWords];
+      load_entry<C>(words, entries + code_at<C>(codes, row, chunk) * entry_bytes<C>::kAll);
       uint32_t channels[C::kChannels / 2];
 #pragma unroll
       for (int i = 0; i < C::kChannels; i += 2) {
@@ -348,8 +391,9 @@ struct decode_view {
   int slot;
 };
 
+/// The sequence without its anchors, whose list takes time to count.
 template <class P>
-__device__ __forceinline__ decode_view view_of(const P& p, int b, int q_len) {
+__device__ __forceinline__ decode_view lengths_of(const P& p, int b, int q_len) {
   decode_view s;
   s.coded_len = load_global(p.coded_len + b);
   s.kv_len = load_global(p.kv_len + b);
@@ -361,12 +405,21 @@ __device__ __forceinline__ decode_view view_of(const P& p, int b, int q_len) {
   s.coded_units = p.segments & 1 ? (s.coded_len + 15) / 16 : 0;
   s.anchors = nullptr;
   s.anchor_units = 0;
-  if (p.segments & 2 && p.anchor_table) {
-    s.anchors = anchor_pages(p, b);
-    s.anchor_units = count_anchor_pages(s.anchors, p.max_anchor_pages);
-  }
-  const int ring_units = p.segments & 4 ? (s.kv_len - s.coded_len + 15) / 16 : 0;
-  s.units = s.coded_units + s.anchor_units + ring_units;
+  s.units = s.coded_units + (p.segments & 4 ? (s.kv_len - s.coded_len + 15) / 16 : 0);
+  return s;
+}
+/// Counts the anchors in.
+template <class P>
+__device__ __forceinline__ void add_anchors(const P& p, int b, decode_view& s) {
+  if (!(p.segments & 2 && p.anchor_table)) return;
+  s.anchors = anchor_pages(p, b);
+  s.anchor_units = count_anchor_pages(s.anchors, p.max_anchor_pages);
+  s.units += s.anchor_units;
+}
+template <class P>
+__device__ __forceinline__ decode_view view_of(const P& p, int b, int q_len) {
+  decode_view s = lengths_of(p, b, q_len);
+  add_anchors(p, b, s);
   return s;
 }
 
@@ -379,12 +432,13 @@ struct column {
 
 template <class P>
 __device__ __forceinline__ column column_of(const P& p, const decode_view& s, int b, int first_row, int q_len, int kv_head, int flat) {
-  const int ratio = p.q_heads / p.kv_heads;
+  const uint32_t ratio = uint32_t(p.q_heads) / uint32_t(p.kv_heads);
   column c;
-  c.valid = flat < q_len * ratio;
-  const int row = c.valid ? flat / ratio : 0;
+  c.valid = flat < q_len * int(ratio);
+  int row = 0;
+  if (c.valid && q_len > 1) row = int(uint32_t(flat) / ratio);  // a branch: divisions are long
   c.row = first_row + row;
-  c.head = kv_head * ratio + flat % ratio;
+  c.head = kv_head * int(ratio) + (c.valid ? flat - row * int(ratio) : 0);
   c.position = element_or(p.q_pos, b, s.first_pos + s.first_new) + row;
   c.new_rows = c.valid && p.tree_mask ? load_global(p.tree_mask + c.row) : ~0u;
   return c;
@@ -462,13 +516,15 @@ __device__ __forceinline__ fetched fetch_coded(const P& p, const decode_view& s,
     const int in_page = unit * 16 % p.page_size;
     anchored = load_global(bitmap + in_page / 32) >> in_page % 32;
   }
+  uint32_t gains = 0;  // of rows g and g + 8
+  if constexpr (K::kKeyGain) gains = load_shared(reinterpret_cast<const uint32_t*>(stage + K::kKeyGainOffset) + lane_index() / 4);
   fetched f;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int row = lane_index() / 4 + 8 * half, token = unit * 16 + row;
     f.token[half] = token < s.coded_len && !(anchored >> row & 1) ? token : -1;
     f.factor[half] = p.scale;
-    if constexpr (K::kKeyGain) f.factor[half] *= to_float(load_shared(reinterpret_cast<const f16*>(stage + K::kKeyGainOffset) + row));
+    if constexpr (K::kKeyGain) f.factor[half] *= to_float(f16{uint16_t(gains >> (16 * half))});
   }
   mem.expand(p, slot, u, k_codebook, v_codebook, s.coded_len - unit * 16, s.first_pos + unit * 16);
   return f;
@@ -526,12 +582,367 @@ __device__ __forceinline__ fetched fetch_ring(const P& p, const decode_view& s, 
   return f;
 }
 
-// Attention of one KV head's query columns over coded pages, anchor pages and ring.
-// grid (splits, column groups * kv_heads, batch). The three segments are one list of units of 16 tokens; a CTA owns a run of
-// it, its warps take turns, and each warp keeps its own softmax state until the end. No block barrier in the loop.
+// Which part of which sequence a CTA of decode works on. grid (splits, kv_heads * groups of query columns, spread ? 1 : batch).
+// Static: a sequence is cut by its own length alone, so that what else is in the batch never changes its bits. Spread: the sequences
+// lie end to end on one line of work, cut into equal shares, so that ragged batches fill the device.
+
+/// A CTA's share [from / of, to / of) of sequence `b`. The CTAs first ... first + parts - 1 (x of the block) hold its shares, in this order.
+struct piece {
+  int b, from, to, of, parts, first;
+};
+
+/// The share of `n` things that lie along the sequence: begin ... end - 1. All shares together are all things, each once: a boundary is the same
+/// for the CTAs on its two sides, and boundaries ascend. Floats, because 64-bit divisions are slow; being off by a thing does no harm.
+__device__ __forceinline__ void cut(const piece& w, int n, int& begin, int& end) {
+  const float things = float(n) / float(w.of);
+  const auto boundary = [&](int at) {
+    const int near = int(things * float(at));
+    return at == w.of || near > n ? n : near;
+  };
+  begin = boundary(w.from);
+  end = boundary(w.to);
+}
+
+// What a sequence costs, in one unit per algorithm: it decides where a line of work is cut, never what is computed.
+struct lookup_cost {  // clocks of 32 coded tokens; the tables of the queries; exact tokens take the slow path
+  static constexpr int kPiece = 32, kCoded32 = 1, kExact16 = 8;
+};
+struct rows_cost {  // units of 16 tokens, all alike; the start and the merge
+  static constexpr int kPiece = 8, kCoded32 = 2, kExact16 = 1;
+};
+
+/// First query row of sequence `b`, and how many it has.
+struct query_rows {
+  int first, count;
+};
+template <class P>
+__device__ __forceinline__ query_rows query_rows_of(const P& p, int b) {
+  if (!p.cu_q) return {b, 1};
+  const int first = load_global(p.cu_q + b);
+  return {first, load_global(p.cu_q + b + 1) - first};
+}
+
+/// Whether this CTA's group of query columns holds one of sequence `b`: others may have more rows.
+template <class K, class P>
+__device__ __forceinline__ bool has_columns(const P& p, int b) {
+  const int count = query_rows_of(p, b).count;
+  if (block_index().y < p.kv_heads) return count > 0;  // the first group: no division
+  return block_index().y / p.kv_heads * K::kColumns < count * (p.q_heads / p.kv_heads);
+}
+
+/// Cost of sequence `b` for this CTA's group of query columns.
+template <class K, class Cost, class P>
+__device__ __forceinline__ int cost_of(const P& p, int b) {
+  if (!has_columns<K>(p, b)) return 0;
+  const int coded = load_global(p.coded_len + b), exact = load_global(p.kv_len + b) - coded;
+  return Cost::kPiece + (p.segments & 1 ? (coded + 31) / 32 * Cost::kCoded32 : 0) + (p.segments & 4 ? (exact + 15) / 16 * Cost::kExact16 : 0);
+}
+
+/// This CTA's share of the line, and where it begins. Costs add up below 2^31: 2^36 tokens.
+/// Of the CTAs, the first `longer` get `share` + 1 units of the line, the others `share`.
+struct line_share {
+  int begin, end, ctas, share, longer;
+  int b, at;  // the sequence that holds `begin`, and where on the line that sequence begins
+};
+
+/// What a CTA keeps of its work in shared memory: in registers it would take room from the loop over tokens.
+struct work_memory {
+  line_share line;
+  piece now;
+};
+
+template <class T>
+__device__ __forceinline__ T load_words(const T* from) {
+  uint32_t words[sizeof(T) / 4];
+#pragma unroll
+  for (int i = 0; i < int(sizeof(T) / 4); ++i) words[i] = load_shared(reinterpret_cast<const uint32_t*>(from) + i);
+  T value;
+  memcpy(&value, words, sizeof(T));
+  return value;
+}
+template <class T>
+__device__ __forceinline__ void store_words(T* to, const T& value) {
+  uint32_t words[sizeof(T) / 4];
+  memcpy(words, &value, sizeof(T));
+#pragma unroll
+  for (int i = 0; i < int(sizeof(T) / 4); ++i) store_shared(reinterpret_cast<uint32_t*>(to) + i, words[i]);
+}
+
+/// One warp works it out.
+template <class K, class Cost, class P>
+__device__ __forceinline__ line_share share_of_line(const P& p) {
+  const int x = block_index().x, lane = lane_index();
+  line_share s = {};
+  int total = 0;
+#pragma unroll 1
+  for (int b = lane; b < p.batch; b += 32) total += cost_of<K, Cost>(p, b);
+#pragma unroll
+  for (int mask = 1; mask < 32; mask *= 2) total += shuffle_xor(total, mask);
+  // No more CTAs than there is work, so that every CTA from a sequence's first to its last holds a share of it.
+  s.ctas = p.splits < total ? p.splits : total;
+  if (x >= s.ctas) return s;
+  s.share = int(uint32_t(total) / uint32_t(s.ctas));
+  s.longer = total - s.share * s.ctas;
+  s.begin = x * s.share + (x < s.longer ? x : s.longer);
+  s.end = s.begin + s.share + (x < s.longer ? 1 : 0);
+#pragma unroll 1
+  for (int base = 0;; base += 32) {
+    const int cost = base + lane < p.batch ? cost_of<K, Cost>(p, base + lane) : 0;
+    int after = cost;  // costs of the 32 sequences up to this lane's, added up
+#pragma unroll
+    for (int delta = 1; delta < 32; delta *= 2) {
+      const int before = shuffle_up(after, delta);
+      if (lane >= delta) after += before;
+    }
+    const uint32_t beyond = vote_ballot(s.at + after > s.begin);
+    if (beyond) {
+      const int holder = count_bits((beyond & (0u - beyond)) - 1);
+      s.b = base + holder;
+      s.at += shuffle(after - cost, holder);
+      return s;
+    }
+    s.at += shuffle(after, 31);
+  }
+}
+
+/// What combine reads for the CTAs that hold no share of a sequence; the pieces overwrite it for those that do.
+template <class K, class P>
+__device__ __forceinline__ void clear_partials(const P& p) {
+  const index3 block = block_index();
+  const int ratio = p.q_heads / p.kv_heads, kv_head = block.y % p.kv_heads, group = block.y / p.kv_heads;
+  for (int i = thread_index(); i < p.batch * K::kColumns; i += K::kWarps * 32) {
+    const query_rows rows = query_rows_of(p, i / K::kColumns);
+    const int column = group * K::kColumns + i % K::kColumns;
+    if (column < rows.count * ratio)
+      store_global(p.partial_lse + (int64_t(block.x) * p.rows + rows.first + column / ratio) * p.q_heads + kv_head * ratio + column % ratio, minus_infinity());
+  }
+  block_barrier();
+}
+
+/// The next piece of the share; parts is 0 after the last.
+template <class K, class Cost, class P>
+__device__ __forceinline__ piece next_piece(const P& p, line_share& s) {
+  if (s.at >= s.end) return {};
+  int cost = cost_of<K, Cost>(p, s.b);
+  while (cost == 0) cost = cost_of<K, Cost>(p, ++s.b);
+  const auto owner = [&](int i) {  // the CTA that unit i of the line belongs to
+    const int beyond = i - s.longer * (s.share + 1);
+    return beyond < 0 ? int(uint32_t(i) / uint32_t(s.share + 1)) : s.longer + int(uint32_t(beyond) / uint32_t(s.share));
+  };
+  piece w;
+  w.b = s.b++;
+  w.from = s.begin > s.at ? s.begin - s.at : 0;
+  w.to = s.end - s.at < cost ? s.end - s.at : cost;
+  w.of = cost;
+  w.first = owner(s.at);
+  w.parts = owner(s.at + cost - 1) - w.first + 1;
+  s.at += cost;
+  return w;
+}
+
+/// The piece under way: in a static launch from the block's place alone, else what for_each_piece left in shared memory.
+template <class P>
+__device__ __forceinline__ piece piece_now(const P& p, const work_memory* memory) {
+  const index3 block = block_index();
+  if (p.spread) return load_words(&memory->now);
+  return {block.z, block.x, block.x + 1, p.splits, p.splits, 0};
+}
+
+/// Calls body(const piece&) for each piece of this CTA, in order, all threads together; `memory` is shared. All threads of the block must call it.
+/// A block barrier stands between two bodies.
+template <class K, class Cost = lookup_cost, class P, class Body>
+__device__ __forceinline__ void for_each_piece(const P& p, work_memory* memory, Body&& body) {
+  if (p.spread) {
+    if (!p.counters && p.splits > 1) clear_partials<K>(p);
+    if (warp_index() == 0) {
+      const line_share s = share_of_line<K, Cost>(p);
+      if (thread_index() == 0) store_words(&memory->line, s);
+    }
+  } else if (!has_columns<K>(p, block_index().z)) {
+    return;
+  }
+  // One call of `body`: it is large, and the compiler would inline a second one.
+#pragma unroll 1
+  while (true) {
+    if (p.spread) {
+      if (thread_index() == 0) {
+        line_share s = load_words(&memory->line);
+        store_words(&memory->now, next_piece<K, Cost>(p, s));
+        store_words(&memory->line, s);
+      }
+      block_barrier();
+    }
+    const piece w = piece_now(p, memory);
+    if (w.parts == 0) return;
+    body(w);
+    if (!p.spread) return;
+    block_barrier();  // shared memory is the next piece's
+  }
+}
+
+// From the results of a CTA's warps to output and log-sum-exp: warps in a fixed order, then the CTAs that share a sequence, also in a fixed order.
 
 constexpr float kLog2e = 1.44269504f;
 constexpr float kLn2 = 0.693147181f;
+
+/// What a warp leaves for the merge: [columns, d] weighted sums (finite), maxima (log2 units, -inf: nothing seen) and weights.
+template <class K>
+struct alignas(16) warp_result {
+  static constexpr int kStride = K::kHeadDim + 4;  // lanes of one store hit 32 banks: columns apart by 4, channels by 1
+  float o[K::kColumns * kStride];
+  float maximum[K::kColumns];
+  float weight[K::kColumns];
+};
+
+/// Merges results and writes output and log-sum-exp, or this CTA's part of them. A warp takes a column, a lane 4 of its channels.
+/// What a result without weight holds is not read.
+template <class K, class P, class Column>
+__device__ __forceinline__ void write_results(const P& p, const Column& column_at, const warp_result<K>* results, int count, bool whole) {
+  constexpr int kQuads = K::kHeadDim / 4, kAbreast = 32 / kQuads;  // results that a warp reads at once
+  static_assert(kQuads * kAbreast == 32, "head dims of 64 and 128");
+  const int lane = lane_index(), channel = lane % kQuads * 4;
+#pragma unroll 1
+  for (int flat = warp_index(); flat < K::kColumns; flat += K::kWarps) {
+    // Factors first, a lane's of one result: there are at most 32.
+    float top = lane < count ? load_shared(results[lane].maximum + flat) : minus_infinity();
+    float factor = top, total = lane < count ? load_shared(results[lane].weight + flat) : 0.0f;
+#pragma unroll
+    for (int mask = 1; mask < 32; mask *= 2) top = fmaxf(top, shuffle_xor(top, mask));
+    factor = factor == minus_infinity() ? 0.0f : exp2_fast(factor - top);
+    total *= factor;
+#pragma unroll
+    for (int mask = 1; mask < 32; mask *= 2) total += shuffle_xor(total, mask);
+    factor = total > 0 ? factor / total : 0.0f;
+
+    float sum[4] = {};
+#pragma unroll 4
+    for (int i = 0; i < count; i += kAbreast) {
+      const int mine = i + lane / kQuads;
+      const float times = shuffle(factor, mine);
+      if (times > 0) {
+        const bytes16 o = load_shared(reinterpret_cast<const bytes16*>(results[mine].o + flat * warp_result<K>::kStride + channel));
+#pragma unroll
+        for (int j = 0; j < 4; ++j) sum[j] += times * float_of_bits(o.w[j]);
+      }
+    }
+    if constexpr (kAbreast == 2) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) sum[j] += shuffle_xor(sum[j], 16);
+    }
+
+    const auto c = column_at(flat);
+    if (!c.valid || lane >= kQuads) continue;
+    const float lse = total > 0 ? (top + log2_fast(total)) * kLn2 : minus_infinity();
+    if (whole) {
+      bytes8* out = reinterpret_cast<bytes8*>(byte_pointer(p.out) + c.row * p.out_row_stride + c.head * p.out_head_stride + channel * 2);
+      store_global(out, bytes8{{pack_halves(sum[0], sum[1]), pack_halves(sum[2], sum[3])}});
+      if (p.lse && lane == 0) store_global(p.lse + int64_t(c.row) * p.q_heads + c.head, lse);
+    } else {
+      const int64_t at = (int64_t(block_index().x) * p.rows + c.row) * p.q_heads + c.head;
+      store_global(reinterpret_cast<bytes16*>(p.partial_o + at * K::kHeadDim + channel), bytes16{{float_bits(sum[0]), float_bits(sum[1]), float_bits(sum[2]), float_bits(sum[3])}});
+      if (lane == 0) store_global(p.partial_lse + at, lse);
+    }
+  }
+}
+
+/// Tells the CTAs of the piece's sequence that this one's part is written. True, in all threads, for the last one, which sees all parts.
+template <class P>
+__device__ __forceinline__ bool arrive_last(const P& p, const piece& w, uint32_t* flag) {
+  block_barrier();  // what this puts before the fence, the fence puts before the addition: one thread's is enough
+  if (thread_index() == 0) {
+    grid_fence();
+    uint32_t* counter = p.counters + int64_t(w.b) * grid_size().y + block_index().y;
+    const bool last = atomic_add_global(counter, 1) == uint32_t(w.parts - 1);
+    if (last) store_global(counter, 0u);  // for the next launch
+    grid_fence();
+    store_shared(flag, uint32_t(last));
+  }
+  block_barrier();
+  return load_shared(flag) != 0;
+}
+
+/// Gathers the parts of a sequence into at most `capacity` results, one per warp; returns how many. A result takes every so-many-th part, in order.
+template <class K, class P, class Column>
+__device__ __forceinline__ int gather_parts(const P& p, const piece& w, const Column& column_at, warp_result<K>* results, int capacity) {
+  constexpr int kQuads = K::kHeadDim / 4;
+  const int used = w.parts < capacity ? w.parts : capacity, lane = lane_index(), warp = warp_index(), channel = lane % kQuads * 4;
+  if (warp >= used) return used;
+  warp_result<K>& r = results[warp];
+  const auto mine = column_at(lane % K::kColumns);
+  const int place = mine.valid ? mine.row * p.q_heads + mine.head : -1;  // of the lane's column in a part
+#pragma unroll 1
+  for (int base = 0; base < K::kColumns; base += 4) {
+    int at[4];
+    float maximum[4], weight[4] = {}, sum[4][4] = {};
+#pragma unroll
+    for (int c = 0; c < 4; ++c) maximum[c] = minus_infinity(), at[c] = shuffle(place, base + c);
+#pragma unroll 1
+    for (int part = warp; part < w.parts; part += used) {
+      const int64_t from = int64_t(w.first + part) * p.rows * p.q_heads;
+      float lse[4];
+      bytes16 o[4];
+#pragma unroll
+      for (int c = 0; c < 4; ++c) {  // all of them under way together
+        lse[c] = minus_infinity(), o[c] = {};
+        if (at[c] >= 0) {
+          lse[c] = load_global_coherent(p.partial_lse + from + at[c]);
+          o[c] = load_global_coherent(reinterpret_cast<const bytes16*>(p.partial_o + (from + at[c]) * K::kHeadDim + channel));
+        }
+      }
+#pragma unroll
+      for (int c = 0; c < 4; ++c) {
+        const float top = fmaxf(maximum[c], lse[c] * kLog2e), zero = top == minus_infinity() ? 0.0f : top;  // not -inf - -inf
+        const float shrink = exp2_fast(maximum[c] - zero), factor = exp2_fast(lse[c] * kLog2e - zero);
+        maximum[c] = top;
+        weight[c] = weight[c] * shrink + factor;
+#pragma unroll
+        for (int j = 0; j < 4; ++j) sum[c][j] = sum[c][j] * shrink + factor * float_of_bits(o[c].w[j]);
+      }
+    }
+    if (lane >= kQuads) continue;
+#pragma unroll
+    for (int c = 0; c < 4; ++c) {
+      store_shared(reinterpret_cast<bytes16*>(r.o + (base + c) * warp_result<K>::kStride + channel),
+                   bytes16{{float_bits(sum[c][0]), float_bits(sum[c][1]), float_bits(sum[c][2]), float_bits(sum[c][3])}});
+      if (lane == 0) {
+        store_shared(r.maximum + base + c, maximum[c]);
+        store_shared(r.weight + base + c, weight[c]);
+      }
+    }
+  }
+  return used;
+}
+
+/// Writes -inf where the ring holds no token of the sequence: what the buffer held before would come out of combine as attention mass.
+template <class K, class P, class Column>
+__device__ __forceinline__ void clear_ring_scores(const P& p, const decode_view& s, const Column& column_at) {
+  const int held = p.segments & 4 ? s.kv_len - s.coded_len : 0;
+  for (int i = thread_index(); i < K::kColumns * p.ring_rows; i += K::kWarps * 32) {
+    const int row = i % p.ring_rows, after_coded = (row - s.coded_len % p.ring_rows + p.ring_rows) % p.ring_rows;
+    const auto c = column_at(i / p.ring_rows);
+    if (c.valid && after_coded >= held) store_global(p.ring_scores + (int64_t(c.row) * p.q_heads + c.head) * p.ring_rows + row, minus_infinity());
+  }
+}
+
+/// Merges `count` results (1 to 32, in shared memory; they are used up), and with `counters` the parts of the other CTAs if this one is the last, and
+/// writes what the piece owes. `flag`: a word of shared memory beside them. All threads, after a block barrier.
+template <class K, class P, class Column>
+__device__ __forceinline__ void finish_piece(const P& p, const piece& w, const decode_view& s, const Column& column_at, warp_result<K>* results, int count, uint32_t* flag) {
+  if (p.ring_scores && w.from == 0) clear_ring_scores<K>(p, s, column_at);
+  // Without counters combine follows, and reads the part even of a sequence that one CTA had to itself.
+  bool whole = p.splits == 1 || (p.counters && w.parts == 1);
+  for (int have = count;;) {
+    write_results<K>(p, column_at, results, have, whole);
+    if (whole || !p.counters || !arrive_last(p, w, flag)) break;
+    have = gather_parts<K>(p, w, column_at, results, count);
+    whole = true;
+    block_barrier();
+  }
+}
+
+// Algorithm "rows": codes become f16 rows in shared memory, and the matrix unit does the rest. Right for every contract, fast for exact rows.
+// Attention of one KV head's query columns over coded pages, anchor pages and ring: one list of units of 16 tokens per sequence. A CTA owns a run
+// of it (work.cuh), its warps take turns, and each warp keeps its own softmax state until the end. No block barrier in the loop.
 
 /// Running softmax of a warp: lane 4g + t holds columns 2t and 2t + 1; channels 16 i + g and 16 i + g + 8 of o[i].
 template <class K>
@@ -567,15 +978,7 @@ struct softmax_state {
   }
 };
 
-/// What a warp leaves for the merge: [8 columns, d] weighted sums, maxima (log2 units) and weights.
-template <class K>
-struct warp_result {
-  static constexpr int kStride = K::kHeadDim + 4;  // lanes of one store hit 32 banks: 4 columns apart by 8, channels by 1
-  float o[8 * kStride];
-  float maximum[8];
-  float weight[8];
-};
-
+/// Leaves a warp's state for the merge. Columns beyond kColumns are padding of the matrix instruction.
 template <class K>
 __device__ __forceinline__ void store_result(warp_result<K>& r, softmax_state<K>& state) {
   const int g = lane_index() / 4, t = lane_index() % 4;
@@ -584,6 +987,7 @@ __device__ __forceinline__ void store_result(warp_result<K>& r, softmax_state<K>
     float weight = state.weight[c];
 #pragma unroll
     for (int mask = 4; mask < 32; mask *= 2) weight += shuffle_xor(weight, mask);
+    if (2 * t >= K::kColumns) continue;
     if (g == 0) {
       store_shared(r.maximum + 2 * t + c, state.maximum[c]);
       store_shared(r.weight + 2 * t + c, weight);
@@ -596,48 +1000,31 @@ __device__ __forceinline__ void store_result(warp_result<K>& r, softmax_state<K>
   }
 }
 
-/// One channel of one column, the warps merged in order; `lse` in natural units.
+/// Shared memory: the warps' units while the loop runs, then what it leaves.
 template <class K>
-__device__ __forceinline__ float merge_warps(const warp_result<K>* results, int column, int channel, float& lse) {
-  float top = minus_infinity();
-  for (int w = 0; w < K::kWarps; ++w) top = fmaxf(top, load_shared(results[w].maximum + column));
-  float sum = 0, total = 0;
-  for (int w = 0; w < K::kWarps; ++w) {
-    const float maximum = load_shared(results[w].maximum + column);
-    const float shrink = maximum == minus_infinity() ? 0.0f : exp2_fast(maximum - top);
-    sum += shrink * load_shared(results[w].o + column * warp_result<K>::kStride + channel);
-    total += shrink * load_shared(results[w].weight + column);
-  }
-  lse = total > 0 ? (top + log2_fast(total)) * kLn2 : minus_infinity();
-  return total > 0 ? sum / total : 0.0f;
-}
+struct rows_memory {
+  union {
+    warp_memory<K> warps[K::kWarps];
+    warp_result<K> results[K::kWarps];
+  };
+  work_memory work;
+  uint32_t flag;
+};
 
-/// Writes -inf where the ring holds no token of the sequence: what the buffer held before would come out of combine as attention mass.
-template <class K, class P, class F>
-__device__ __forceinline__ void clear_ring_scores(const P& p, const decode_view& s, const F& column_at) {
-  const int held = p.segments & 4 ? s.kv_len - s.coded_len : 0;
-  for (int i = thread_index(); i < 8 * p.ring_rows; i += K::kWarps * 32) {
-    const int row = i % p.ring_rows, after_coded = (row - s.coded_len % p.ring_rows + p.ring_rows) % p.ring_rows;
-    const column c = column_at(i / p.ring_rows);
-    if (c.valid && after_coded >= held) store_global(p.ring_scores + (int64_t(c.row) * p.q_heads + c.head) * p.ring_rows + row, minus_infinity());
-  }
-}
-
+/// The piece `w` of a sequence: its run of units, merged and written.
 template <class K, class P>
-__device__ __forceinline__ void decode(const P& p) {
-  static_assert(K::kWarps * sizeof(warp_memory<K>) <= K::kSharedBytes && K::kWarps * sizeof(warp_result<K>) <= K::kSharedBytes, "generator/shared.ts is wrong");
+__device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
   constexpr int kStride = unit_rows<K::kHeadDim>::kStride;
   constexpr int kStepUnits = K::kWarps * K::kWarpUnits;
 
-  const index3 block = block_index();
   const int warp = warp_index(), g = lane_index() / 4, t = lane_index() % 4;
-  const int b = block.z, kv_head = block.y % p.kv_heads, group = block.y / p.kv_heads;
-  const int first_row = p.cu_q ? load_global(p.cu_q + b) : b;
-  const int q_len = p.cu_q ? load_global(p.cu_q + b + 1) - first_row : 1;
-  if (group * 8 >= q_len * (p.q_heads / p.kv_heads)) return;  // a shorter sequence than the host's bound
-
-  const decode_view s = view_of(p, b, q_len);
-  const auto column_at = [&](int c) { return column_of(p, s, b, first_row, q_len, kv_head, group * 8 + c); };
+  const int b = w.b, kv_head = block_index().y % p.kv_heads, group = block_index().y / p.kv_heads;
+  const query_rows rows_of_b = query_rows_of(p, b);
+  const decode_view s = view_of(p, b, rows_of_b.count);
+  const auto column_at = [&](int c) {
+    const int beyond = rows_of_b.count * (p.q_heads / p.kv_heads);
+    return column_of(p, s, b, rows_of_b.first, rows_of_b.count, kv_head, c < K::kColumns ? group * K::kColumns + c : beyond);
+  };
   const column mine[2] = {column_at(2 * t), column_at(2 * t + 1)};
   uint32_t q[K::kHeadDim / 16][2];
   {
@@ -647,13 +1034,13 @@ __device__ __forceinline__ void decode(const P& p) {
   const unsigned char* k_codebook = byte_pointer(p.k_codebook) + int64_t(kv_head) * K::Key::kCodebookBytes;
   const unsigned char* v_codebook = byte_pointer(p.v_codebook) + int64_t(kv_head) * K::Value::kCodebookBytes;
 
-  // This CTA's run of units; a warp's step covers kWarpUnits of them.
-  const int share = (s.units + p.splits - 1) / p.splits;
-  const int begin = block.x * share, end = begin + share < s.units ? begin + share : s.units;
+  // A warp's step covers kWarpUnits units.
+  int begin, end;
+  cut(w, s.units, begin, end);
   const int first = begin + warp * K::kWarpUnits;
   const int steps = end > first ? (end - first + kStepUnits - 1) / kStepUnits : 0;
 
-  warp_memory<K>& mem = reinterpret_cast<warp_memory<K>*>(shared_memory())[warp];
+  warp_memory<K>& mem = reinterpret_cast<rows_memory<K>*>(shared_memory())->warps[warp];
   const auto prefetch = [&](int step) {
     if (step < steps) {
 #pragma unroll
@@ -719,32 +1106,24 @@ __device__ __forceinline__ void decode(const P& p) {
   copy_async_wait<0>();
 
   block_barrier();
-  warp_result<K>* results = reinterpret_cast<warp_result<K>*>(shared_memory());
-  store_result(results[warp], state);
+  rows_memory<K>& memory = *reinterpret_cast<rows_memory<K>*>(shared_memory());
+  store_result(memory.results[warp], state);
   block_barrier();
-  if (p.ring_scores && block.x == 0) clear_ring_scores<K>(p, s, column_at);
-  for (int i = thread_index(); i < 8 * K::kHeadDim; i += K::kWarps * 32) {
-    const int channel = i % K::kHeadDim;
-    const column c = column_at(i / K::kHeadDim);
-    if (!c.valid) continue;
-    float lse;
-    const float value = merge_warps(results, i / K::kHeadDim, channel, lse);
-    if (p.splits == 1) {
-      f16* out = reinterpret_cast<f16*>(byte_pointer(p.out) + c.row * p.out_row_stride + c.head * p.out_head_stride);
-      store_global(out + channel, to_f16(value));
-      if (p.lse && channel == 0) store_global(p.lse + int64_t(c.row) * p.q_heads + c.head, lse);
-    } else {
-      const int64_t at = (int64_t(block.x) * p.rows + c.row) * p.q_heads + c.head;
-      store_global(p.partial_o + at * K::kHeadDim + channel, value);
-      if (channel == 0) store_global(p.partial_lse + at, lse);
-    }
-  }
+  finish_piece<K>(p, w, s, column_at, memory.results, K::kWarps, &memory.flag);
 }
 
-// At least one CTA per SM is all that is asked for: without the 1, ptxas may spill to fit more.
-extern "C" __global__ void __launch_bounds__(128, 1)
-antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t64_s2(const __grid_constant__ antkv_decode_params p) {
+template <class K, class P>
+__device__ __forceinline__ void decode(const P& p) {
+  static_assert(sizeof(rows_memory<K>) <= K::kSharedBytes, "generator/shared.ts is wrong");
+  work_memory* work = &reinterpret_cast<rows_memory<K>*>(shared_memory())->work;
+  for_each_piece<K, rows_cost>(p, work, [&](const piece& w) { decode_piece<K>(p, w); });
+}
+
+// Three CTAs of four warps per SM: left alone, ptxas takes 200 registers for some contracts, and two fit.
+// Of more warps at least one CTA is all that is asked for: without the 1, ptxas may spill to fit more.
+extern "C" __global__ void __launch_bounds__(128, 128 <= 128 ? 3 : 1)
+antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm86_w4_t64_s2(const __grid_constant__ antkv_decode_params p) {
   decode<K>(p);
 }
 
-}  // namespace antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t64_s2_
+}  // namespace antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm86_w4_t64_s2_

@@ -1,0 +1,100 @@
+// Look-up kernels as the counters see them: which look-ups wait for banks, and what the loads of codes fetch.
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { parseKernelName } from '../../../generator/name.ts';
+import { countersSchema, sitesAt, wasted, type Counters, type Site } from '../../../tuner/counters.ts';
+import type { Runner } from '../../../tuner/runner.ts';
+import { emulatedRunner } from './lab.ts';
+import { lookup, passes, type Lookup } from './lookup.ts';
+
+const test = suite('ops/lookup counters');
+let runner: Runner;
+const kernels = new Map<string, Lookup>();
+
+/** Every key method, entry size, number of columns and head dim, with 4 copies of the table of values. */
+const FREE = [
+  'd128_k8c8b_v8c8bq8_f16_n4__sm90_lookup_w8_s2_c4',
+  'd128_k8c8b_v16c8bq8_f16__sm90_lookup_w8_s2_c4',
+  'd128_k4c8b_v4c8bq8_f16_n4__sm90_lookup_w8_s2_c4',
+  'd128_k16c8b_v2c8bq8_f16_n4__sm90_lookup_w8_s1_c4',
+  'd128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s2_c4',
+  'd128_k4c8b_v4c8bq8_f16_pre_n4__sm90_lookup_w12_s2_c4',
+  'd128_k2c8bq8_v2c8bq8_f16__sm90_lookup_w8_s1_c4',
+  'd64_k8c8b_v8c8bq8_f16_n4__sm90_lookup_w8_s2_c4',
+  'd64_k4c8b_v2c8bq8_f16_pre_gain__sm90_lookup_w8_s1_c4',
+] as const;
+/** Fewer copies: values wait, keys do not. */
+const FEWER = [
+  ['d128_k8c8b_v8c8bq8_f16_n4__sm80_lookup_w8_s2_c2', 2],
+  ['d128_k4c8b_v4c8bq8_f16_pre_n4__sm80_lookup_w12_s2_c2', 2],
+  ['d128_k2c8bq8_v2c8bq8_f16_n4__sm80_lookup_w8_s1_c2', 2],
+  ['d128_k16c8b_v16c8bq8_f16_n4__sm80_lookup_w8_s2_c2', 2],
+  ['d64_k8c8b_v8c8bq8_f16_n4__sm80_lookup_w8_s2_c2', 2],
+  ['d128_k4c8b_v8c8bq8_f16_n4__sm90_lookup_w8_s2_c1', 4],
+] as const;
+const TOKENS = 1024;
+
+test('runner and kernels build', async () => {
+  const names = [...FREE, ...FEWER.map(([words]) => words)];
+  const [made, ...built] = await Promise.all([emulatedRunner(), ...names.map(lookup)]);
+  runner = made;
+  names.forEach((words, i) => kernels.set(words, built[i]!));
+});
+test.after(() => runner?.close());
+
+/** The counters of one CTA's attention to {@link TOKENS} random codes: any two that could meet in a bank do somewhere. */
+async function count(words: string, pageSize: number): Promise<Counters> {
+  const record = await passes(runner, kernels.get(words)!, { coded_len: [TOKENS], page_size: pageSize }, { counters: 1, race: 0 });
+  return countersSchema.parse(record.counters);
+}
+const lines = (words: string, counters: Counters, text: string): Site[] => sitesAt(counters, kernels.get(words)!.source, text);
+const sum = (sites: readonly Site[], of: 'instructions' | 'wavefronts' | 'ideal'): number => sites.reduce((n, { count: tally }) => n + tally[of]!, 0);
+const instructions = (sites: readonly Site[]): number => sum(sites, 'instructions');
+
+/** Look-ups of keys and of values, and table reads that are no codes: accumulate_values alone knows the slots of a lane. Checks that all look-ups were counted. */
+function lookups(words: string, counters: Counters): { keys: Site[]; values: Site[]; others: Site[] } {
+  const all = lines(words, counters, 'load_table_');
+  const text = kernels.get(words)!.source.split('\n');
+  const those = (pattern: RegExp): Site[] => all.filter(({ line }) => pattern.test(text[line - 1]!));
+  const values = those(/load_table_.*(T::kPerLane|at\(byte \+ 1\))/);
+  const keys = those(/load_table_\w+\(at\b/).filter((site) => !values.includes(site));
+  const others = all.filter((site) => !values.includes(site) && !keys.includes(site));
+  // A look-up serves one code, of int8 pairs too; a warp has 32 of them under way.
+  const { headDim, k, v } = parseKernelName(kernels.get(words)!.kernel.name).contract;
+  const codes = (codec: string): number => (headDim! / Number(/^\d+/.exec(codec)![0])) * TOKENS;
+  assert.equal([instructions(keys), instructions(values)], [codes(k!) / 32, codes(v!) / 32], words);
+  return { keys, values, others };
+}
+
+for (const words of FREE) {
+  test(`${words}: no look-up waits for a bank`, async () => {
+    for (const pageSize of [64, 16]) {
+      const { keys, values, others } = lookups(words, await count(words, pageSize));
+      assert.equal([wasted(keys), wasted(values), wasted(others)], [0, 0, 0]);
+    }
+  });
+}
+
+for (const [words, times] of FEWER) {
+  test(`${words}: look-ups of values wait up to ${times} times as long, those of keys never`, async () => {
+    const { keys, values } = lookups(words, await count(words, 64));
+    assert.is(wasted(keys), 0);
+    const [done, ideal] = [sum(values, 'wavefronts'), sum(values, 'ideal')];
+    assert.ok(done > ideal && done <= times * ideal, `${done} wavefronts, ideal ${ideal}`);
+  });
+}
+
+for (const words of FREE) {
+  test(`${words}: codes come in whole sectors`, async () => {
+    for (const pageSize of [256, 64, 16]) {
+      const counters = await count(words, pageSize);
+      const codes = lines(words, counters, 'load_global_once(reinterpret_cast<const ').filter(({ line }) => /\(side\)/.test(kernels.get(words)!.source.split('\n')[line - 1]!));
+      assert.ok(instructions(codes) > 0 && codes.every(({ space, access }) => space === 'global' && access === 'load'));
+      // Bitmaps of 16 bytes put every other page across two sectors' halves: a request then takes one more. Pages of 256 tokens begin with a sector.
+      if (pageSize === 256) assert.is(wasted(codes), 0);
+      else assert.ok(wasted(codes) <= instructions(codes), `${wasted(codes)} sectors too many in ${instructions(codes)} loads`);
+    }
+  });
+}
+
+test.run();
