@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d128_k2c8bq8_v2c8bq8_f16__sm80_lookup_w8_s2_c2
-//   inputs    fdadacb9271c01b4
+//   inputs    658027a3e0063ca0
 //   remake    npx gen --only antkv_decode_d128_k2c8bq8_v2c8bq8_f16__sm80_lookup_w8_s2_c2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -1992,17 +1992,22 @@ __device__ __forceinline__ int token_of(const warp_tiles& t, int i) {
   return (t.first + min_int(i, t.count - 1) * K::kWarps) * 32;
 }
 
-/// Asks for the lines of this warp's first tiles, which are a chain of three loads away, before anything else is done.
+/// Asks for the lines of this warp's first tiles and first exact rows, which lie at the ends of chains of loads, before anything else
+/// is done. The two chains are followed side by side.
 template <class K, class P>
-__device__ __forceinline__ void prefetch_coded(const P& p, const piece& w, const decode_view& s, int kv_head) {
+__device__ __forceinline__ void prefetch_first(const P& p, const piece& w, decode_view s, int kv_head) {
   const warp_tiles tiles = tiles_of<K>(p, w, s);
-  if (tiles.count == 0 || lane_index() >= min_int(K::kStages, tiles.count)) return;
-  const int token = token_of<K>(tiles, lane_index()), in_page = token & (p.page_size - 1);
-  const int64_t page = load_global(tiles.pages + (token >> count_bits(uint32_t(p.page_size - 1))));
-  const unsigned char* block = byte_pointer(p.pages) + page * p.page_stride + kv_head * p.page_head_stride;
+  const bool asks = lane_index() < min_int(2, tiles.count);
+  const int token = asks ? token_of<K>(tiles, lane_index()) : 0, in_page = token & (p.page_size - 1);
+  const int64_t page = asks ? load_global(tiles.pages + (token >> count_bits(uint32_t(p.page_size - 1)))) : 0;
+  add_anchors(p, w.b, s);
+  if (asks) {
+    const unsigned char* block = byte_pointer(p.pages) + page * p.page_stride + kv_head * p.page_head_stride;
 #pragma unroll
-  for (int at = 0; at < 2 * K::kUnitBytes; at += 128) prefetch_global(block + in_page / 16 * K::kUnitBytes + at);
-  prefetch_global(block + p.page_size / 16 * K::kUnitBytes);
+    for (int at = 0; at < 2 * K::kUnitBytes; at += 128) prefetch_global(block + in_page / 16 * K::kUnitBytes + at);
+    prefetch_global(block + p.page_size / 16 * K::kUnitBytes);
+  }
+  prefetch_exact<K>(p, w, s, kv_head);
 }
 
 template <class K, class P, class ColumnAt>
@@ -2198,12 +2203,11 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
       for (int at = thread_index() * 128; at < K::Value::kCodebookBytes; at += K::kWarps * 32 * 128) prefetch_global(v_codebook + at);
       for (int at = thread_index() * 128; at < K::Key::kCodebookBytes; at += K::kWarps * 32 * 128) prefetch_global(k_codebook + at);
     }
-    prefetch_coded<K>(p, w, view(), kv_head);
-    {
-      decode_view s = view();
-      add_anchors(p, w.b, s);
-      prefetch_exact<K>(p, w, s, kv_head);
+    if (thread_index() < K::kColumns * (K::kHeadDim / 64)) {
+      const unsigned char* row = columns(thread_index() / (K::kHeadDim / 64));
+      if (row) prefetch_global(row + thread_index() % (K::kHeadDim / 64) * 128);
     }
+    prefetch_first<K>(p, w, view(), kv_head);
     if (!filled) {
       typename Values::raw_entries raw;
       Values::load(raw, v_codebook);

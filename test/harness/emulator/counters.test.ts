@@ -32,6 +32,10 @@ const EXPECTED: readonly (readonly [text: string, space: string, count: readonly
   ['words + 1024 + lane, load', 'shared', [1, 1, 1], 'store'],
   ['words + 1024 + lane, load', 'shared', [1, 2, 1], 'load'],
   ['if (lane < 8)', 'shared', [1, 8, 1]],
+  ['load_table_u16', 'shared', [1, 1, 1]],                                        // two lanes to a word
+  ['load_table_u32', 'shared', [1, 32, 1]],
+  ['load_table_8', 'shared', [1, 16, 2]],                                         // eight lanes of each half in each of two pairs of banks
+  ['load_table_16', 'shared', [1, 4, 4]],
   ['load_matrix_x4(r, s + lane * 16)', 'shared', [1, 4, 4]],
   ['load_matrix_x4(r, s + lane * 128)', 'shared', [1, 32, 4]],
   ['load_matrix_x4_transposed(r, s + lane * 144)', 'shared', [1, 4, 4]],          // padded rows

@@ -133,6 +133,18 @@ Case lookups() {
           }};
 }
 
+Case addresses() {
+  constexpr size_t table = 8192;  // bytes; then 4 words per thread
+  return {"addresses", 11, {1, 1, 1}, 1040 + table, random_words(table / 4 + 128 * 4), 128 * 8, [](size_t i, uint32_t word, const std::vector<uint32_t>& from) {
+            const size_t of[] = {0, 1, 2, 2, 3, 3, 3, 3}, first[] = {0, 1, 2, 4};
+            const size_t width = of[i % 8], bytes = size_t(2) << width;
+            const size_t at = from[table / 4 + i / 8 * 4 + width] % (table / bytes) * bytes + (i % 8 - first[width]) * 4;
+            uint32_t want = 0;
+            memcpy(&want, reinterpret_cast<const unsigned char*>(from.data()) + at, width ? 4 : 2);
+            return word == want;
+          }};
+}
+
 }  // namespace
 
-std::vector<Case> lookup_cases() { return {bytes(), packed(), merge(), lookups()}; }
+std::vector<Case> lookup_cases() { return {bytes(), packed(), merge(), lookups(), addresses()}; }

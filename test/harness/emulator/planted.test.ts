@@ -61,6 +61,8 @@ const BUGS: Readonly<Record<string, Bug>> = {
   fence_before_the_store: { kind: 'global-race', grid: 3, set: ['race=2'], says: /load_global .*store_global/ },
   counter_read_plainly: { kind: 'global-race', set: ['race=2'], says: /atomic_add_global/ },
   once_after_a_store: { kind: 'global-race', set: ['race=2'], says: /load_global_once .* the read-only path/ },
+  table_read_past_its_end: { kind: 'shared-out-of-bounds', code: 700, shared: 256, says: /load_shared of 16 bytes .*256 bytes launched/ },
+  table_read_misaligned: { kind: 'misaligned', code: 716, says: /load_shared of 2 bytes/ },
   opaque_in_a_branch: { kind: 'divergent-collective', says: /lanes 0-19 at shuffle/ },
   bytes_in_a_branch: { kind: 'divergent-collective', says: /lanes 0-15 at mma_16x8x32_s8u8 .*\n.*lanes 16-31 at mma_16x8x32_s8s8/ },
 };

@@ -162,6 +162,7 @@ extern "C" __global__ void __launch_bounds__(128) emu_clean(const __grid_constan
     case 8: return packed(p);
     case 9: return merge(p);
     case 10: return lookups(p);
+    case 11: return addresses(p);
   }
 }
 }  // namespace emu_clean_

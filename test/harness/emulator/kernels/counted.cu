@@ -28,6 +28,12 @@ extern "C" __global__ void __launch_bounds__(32) emu_counted(const __grid_consta
   sum += load_shared(words + lane * 7 % 5 * 32 + lane);
   if (lane % 2) sum += load_shared(reinterpret_cast<const bytes8*>(s) + lane * 8).w[0];
   if (lane < 8) sum += load_shared(words + lane * 32);
+  const uint32_t table = shared_address(s);
+  sum += load_table_u16(table + lane * 2);
+  sum += load_table_u32(table + lane * 256);
+  sum += load_table_8(table + lane * 64).w[0];
+  sum += load_table_16(table + lane * 16).w[0];
+  prefetch_global(p.in + lane * 8);
   uint32_t r[4];
   load_matrix_x4(r, s + lane * 16);
   load_matrix_x4(r, s + lane * 128);

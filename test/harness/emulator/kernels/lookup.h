@@ -27,7 +27,7 @@ __device__ inline void packed(const emu_test_params& p) {
   const int i = block_index().x * 128 + thread_index();
   const bool mine = i * 3 < p.n;
   const uint32_t a = load_global(p.in + (mine ? i * 3 : 0)), b = load_global(p.in + (mine ? i * 3 + 1 : 0)), c = load_global(p.in + (mine ? i * 3 + 2 : 0));
-  const uint32_t same = opaque(a);  // all lanes
+  const uint32_t same = opaque(a, uint32_t(p.n) >> 31);  // all lanes
   if (!mine) return;
   uint32_t* out = p.out + i * 8;
   store_global(out + 0, add_halves(a, b));
@@ -82,5 +82,27 @@ __device__ inline void lookups(const emu_test_params& p) {
     for (int k = 0; k < 4; k++) sum += load_shared(table + permute_bytes(codes, 0, 0x4440u + uint32_t(k)) * 32 + lane);
   }
   store_global(p.out + thread, sum);
+}
+
+constexpr int kTableBytes = 8192, kTableBegin = 1040;  // not where shared memory begins
+
+/// Reads of 2, 4, 8 and 16 bytes by address. `in`: the table, then one word of index per thread and width; `out`: 1 + 1 + 2 + 4 words per thread.
+__device__ inline void addresses(const emu_test_params& p) {
+  const int thread = thread_index();
+  prefetch_global(reinterpret_cast<const unsigned char*>(p.in) + thread * 13);  // of any alignment; nothing is read
+  unsigned char* table = shared_memory() + kTableBegin;
+  for (int i = thread; i < kTableBytes / 16; i += 128)
+    store_shared(reinterpret_cast<bytes16*>(table) + i, load_global(reinterpret_cast<const bytes16*>(p.in) + i));
+  block_barrier();
+  const uint32_t at = opaque(shared_address(table), uint32_t(p.n) >> 31);
+  uint32_t index[4];
+  for (int i = 0; i < 4; i++) index[i] = load_global(p.in + kTableBytes / 4 + thread * 4 + i) % uint32_t(kTableBytes >> (i + 1));
+  const bytes8 two = load_table_8(at + index[2] * 8);
+  const bytes16 four = load_table_16(at + index[3] * 16);
+  uint32_t* out = p.out + thread * 8;
+  store_global(out, load_table_u16(at + index[0] * 2));
+  store_global(out + 1, load_table_u32(at + index[1] * 4));
+  for (int i = 0; i < 2; i++) store_global(out + 2 + i, two.w[i]);
+  for (int i = 0; i < 4; i++) store_global(out + 4 + i, four.w[i]);
 }
 }  // namespace emu_clean_

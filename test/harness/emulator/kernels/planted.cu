@@ -226,8 +226,22 @@ __device__ void last_row_read_by_next_block(const emu_test_params& p) {
 
 __device__ void opaque_in_a_branch(const emu_test_params& p) {
   uint32_t x = uint32_t(thread_index());
-  if (lane_index() < 20) x = opaque(x);
+  if (lane_index() < 20) x = opaque(x, uint32_t(p.n) >> 31);
   finish(p, x);
+}
+
+__device__ void table_read_past_its_end(const emu_test_params& p) {
+  const int thread = thread_index();
+  store_shared(reinterpret_cast<uint32_t*>(shared_memory()) + thread, 1u);
+  block_barrier();
+  finish(p, load_table_16(shared_address(shared_memory()) + uint32_t(thread == 3 ? 256 : 0)).w[0]);
+}
+
+__device__ void table_read_misaligned(const emu_test_params& p) {
+  const int thread = thread_index();
+  store_shared(reinterpret_cast<uint32_t*>(shared_memory()) + thread, 1u);
+  block_barrier();
+  finish(p, load_table_u16(shared_address(shared_memory()) + uint32_t(thread == 3)));
 }
 
 __device__ void bytes_in_a_branch(const emu_test_params& p) {
@@ -345,6 +359,8 @@ extern "C" __global__ void __launch_bounds__(64) emu_planted(const __grid_consta
     case 43: return good_uneven(p);
     case 44: return good_merge(p);
     case 45: return good_merge_by_one_thread(p);
+    case 46: return table_read_past_its_end(p);
+    case 47: return table_read_misaligned(p);
   }
 }
 }  // namespace emu_planted_
