@@ -1,6 +1,6 @@
 // The analytic cost of decode: where the time of a kernel goes on a device, from counts of its work. Orders tiles, and documents them. Pure.
 import type { Machine } from './arch.ts';
-import { codecOf } from './codec.ts';
+import { chunksOf, codecOf } from './codec.ts';
 import { isCacheContract, isCoded, type CacheContract } from './contract.ts';
 import { exactUnit, tileParts, total, type Work } from './counts.ts';
 import { keyMethod } from './lookup.ts';
@@ -35,6 +35,8 @@ const ROUND_TRIP = 600;
 /** A tile from its codes' arrival to its last mma with nothing else in the way, and 16 exact tokens from their page's index: what short sequences wait for. */
 const TILE_LATENCY = 800;
 const EXACT_LATENCY = 2000;
+/** Instructions of a warp's sines and cosines of a position, with their reduction and where they are put (rope.cuh). */
+const ANGLE = 24;
 /** Launch of a graph's node, and the end of the grid, in microseconds. */
 const LAUNCH = 4;
 
@@ -69,7 +71,7 @@ export interface TileCost {
   readonly work: Work;
   readonly floors: Floors;
   readonly bound: Pipe;
-  /** The bounding floor / {@link reached}. */
+  /** The bounding floor / {@link reached}: what a loop takes that keeps that pipe busy. Kernels that wait for latencies or barriers take longer. */
   readonly expected: number;
 }
 
@@ -111,7 +113,8 @@ export function tileCost(kernel: Kernel, m: Machine): TileCost {
 }
 
 /**
- * Clocks before a CTA's first tile: lengths, then queries and codebooks; its tables from L2 (all CTAs at once) and, of `sum`, d multiply-adds per entry and column.
+ * Clocks before a CTA's first tile: lengths, then queries and codebooks; its tables from L2 (all CTAs at once); of `sum`, d multiply-adds per entry and column, twice
+ * where registers do not hold them until the largest is known, and their rounding; of `turn`, sines and cosines of the places and of the way to the next tile.
  * `again`: before the first tile of its second sequence, where only what depends on the queries is made again.
  */
 function startClocks(kernel: Kernel, m: Machine): { first: number; again: number } {
@@ -122,10 +125,15 @@ function startClocks(kernel: Kernel, m: Machine): { first: number; again: number
     return codec.kind === 'vq' ? 256 * c.headDim * (codec.codebook === 'q8' ? 1 : 2) : 0;
   };
   const table = lookupTables(c, kernel.tile);
-  const products = keyMethod(c) === 'sum' ? (256 * c.headDim * (c.columns ?? 8)) / 32 / m.float + (256 * c.headDim) / 64 : 0;
-  const keys = Math.max(book(c.k) / m.l2, products, table.k / 128);
+  const method = keyMethod(c);
+  const { columns = 8, headDim: d } = c;
+  const entries = 256 * chunksOf(codecOf(c.k), d);
+  const times = (entries / (32 * kernel.tile.warps)) * columns <= 64 ? 1 : 2; // kHold in lookup_sum.cuh
+  const products = method === 'sum' ? times * ((256 * d * columns) / 32 / m.float + (256 * d) / 64) + (entries * columns) / 32 / m.float : 0;
+  const angles = method === 'turn' ? ((1024 + d / 2) / 32) * (ANGLE / 4) : 0;
+  const keys = Math.max(book(c.k) / m.l2, products, table.k / 128) + angles;
   const values = Math.max(book(c.v) / m.l2, table.v / 128);
-  return { first: 2 * ROUND_TRIP + keys + values, again: 2 * ROUND_TRIP + (keyMethod(c) === 'sum' ? keys : 0) };
+  return { first: 2 * ROUND_TRIP + keys + values, again: 2 * ROUND_TRIP + (method === 'sum' ? keys : 0) };
 }
 
 /** The cost of a launch at `splits` CTAs per KV head, all of them resident at once. */

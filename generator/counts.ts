@@ -43,55 +43,77 @@ const vq = (name: string): VqCodec => {
 
 /**
  * Keys of 32 tokens by look-up. Each look-up takes one dp4a (128 code + lane's offset) and one load; a lane makes one per chunk.
- * - `sum` (lookup_sum.cuh): entries of `columns` 16-bit numbers; up to 4 added, two columns to a word (4 words: 2 additions of three), then one int8 mma per 4 columns
- *   adds them up; a score is its two bytes joined, and one fma (with a gain: two, and a conversion).
- * - `turn` (lookup_turn.cuh): per two pairs of channels and token 2 multiplies and 2 fmas of halves; 8-byte entries trade places by selects; queries turned by their
- *   unit's position once per tile (4 columns) or unit (8); each tile's angles advanced by 4 fp32 operations per pair and shared through 1 store and d / 32 loads.
+ * - `sum` (lookup_sum.cuh): entries of `columns` 14-bit numbers; up to 4 added, two columns to a word (4 words: 2 additions of three), then one int8 mma per 4 columns
+ *   adds them up; a lane has one score per column: two bytes joined, converted, one fma (with a gain: two).
+ * - `turn` (lookup_turn.cuh): see {@link turnedKeys}.
  * - `dot` (lookup_dot.cuh): 2-byte entries, two joined by a PRMT, put in order by two selects; exact int32 sums, two bytes of q.
  */
 function keysOf(c: CacheContract): Work {
   const { headDim: d, columns = 8 } = c;
   const { channels } = vq(c.k);
   const chunks = d / channels;
-  const looks = { dot: chunks, memory: chunks };
+  const scores = work({ dot: columns, alu: columns, float: columns });
   switch (keyMethod(c)) {
     case 'sum': {
       const perToken = chunks / 4;
       const atOnce = Math.min(4, perToken);
       const sums = (4 * perToken) / atOnce; // 4 groups of 8 tokens
-      return work({ ...looks, dot: chunks + 8, wavefronts: chunks * (columns / 2), alu: sums * (atOnce / 2) * (columns / 2), float: 8, matrix: sums * (columns / 4) });
+      const found = work({ dot: chunks, memory: chunks, wavefronts: chunks * (columns / 2), alu: sums * (atOnce / 2) * (columns / 2), float: 1, matrix: sums * (columns / 4) });
+      return total([[1, found], [1, scores]]);
     }
-    case 'turn': {
-      const turns = columns / 4;
-      const words = d / 2;
-      return work({
-        dot: chunks,
-        memory: chunks + turns * (d / 32) + 1,
-        wavefronts: chunks * ((channels * 2) / 4) + turns * (d / 32) + 4,
-        alu: (channels === 4 ? words : 0) + 4,
-        half: 2 * words + turns * (d / 4),
-        float: 16 + 2 * columns,
-        mufu: 0.25, // angles from scratch every 32 tiles
-        matrix: d / 8,
-        control: 1,
-      });
-    }
+    case 'turn':
+      return turnedKeys(d, channels, columns);
     case 'dot':
-      return work({ dot: chunks + columns, memory: chunks, wavefronts: chunks, alu: chunks / 2 + chunks + columns, float: columns, matrix: (d / 16) * (columns / 4) });
+      return total([[1, work({ dot: chunks, memory: chunks, wavefronts: chunks, alu: chunks / 2 + chunks, matrix: (d / 16) * (columns / 4) })], [1, scores]]);
     default:
       throw new Error(`k ${c.k} has no look-ups`);
   }
+}
+
+/**
+ * Keys before RoPE. A lane owns d / 16 words (pairs of channels) of each half of a token's key. 4 of them are fast: turned in registers by 2 multiplies and 2 fmas of
+ * halves per word and token, coefficients from shared memory (one row of 128 B per place). The others are slow: centroids as they are, times three operands.
+ * - Queries, once per tile: turned on in fp32 (8 operations per pair, cosines and sines from shared memory), made two halves each (2 packs, 2 conversions, 2
+ *   subtractions per word), multiplied by the powers of the frequency. With 4 columns lanes in twos turn one half each and trade words by shuffles.
+ * - Each word pair of a unit: an mma for either half of the channels, of the halves and their rests and of the powers; 4 columns hold two of these in one mma.
+ * Head dim 64 has fast pairs only: the centroid as it is and (cos - 1, sin) of it, twice the mma.
+ */
+function turnedKeys(d: number, channels: number, columns: number): Work {
+  const chunks = d / channels;
+  const words = d / 16;
+  const fast = words < 8 ? words : words / 2;
+  const slow = words - fast;
+  const shares = columns === 4 && slow > 0;
+  const own = shares ? words / 2 : words;
+  const sets = columns / 4;
+  const splits = slow === 0;
+  const found = work({ dot: chunks, memory: chunks, wavefronts: (chunks * channels) / 2, alu: channels === 4 ? d / 2 : 0 }); // 8-byte entries trade places
+  const advanced = work({ memory: own, wavefronts: 4 * own, float: 8 * own });
+  const anew = work({ memory: 4 * own, wavefronts: 4 * own, mufu: 4 * own, float: 16 * own, alu: 6 * own }); // every 32 tiles
+  const halved = work({ alu: 2 * own * 4, float: 2 * own * 2 });
+  // Of each word and half: a shuffle and 4 selects; of each slow word: 2 selects, a sign and 2 products. Without sharing: a select, or (8 columns) nothing; 4 products.
+  const traded = shares
+    ? work({ memory: 2 * own, wavefronts: 2 * own, alu: 2 * own * 4 + slow * 3, half: slow * 2 })
+    : work({ alu: columns === 4 ? 2 * own : 0, half: slow * 4 });
+  const places = work({ memory: 8, wavefronts: 32 });
+  // 8 tokens of a lane are 4 groups of a word pair's 2 x 2 registers in each of 2 units.
+  const turned = work({ half: 2 * (fast / 2) * 16, alu: 2 * ((splits ? fast : slow) / 2) * 8 + (splits ? sets * 2 * fast : 0) });
+  const products = work({ matrix: 2 * sets * (fast * (splits ? 2 : 1) + 2 * slow) });
+  const sums = work({ float: columns * ((columns === 4 ? 3 : 1) + (slow > 0 ? 2 : 0) + 1) + (slow > 0 ? 4 : 0) });
+  return total([...[found, advanced, halved, traded, places, turned, products, sums, work({ alu: 2, control: 2 })].map((part) => [1, part] as const), [1 / 32, anew]]);
 }
 
 /** Scores to weights: ex2, fixed point by adding 2^23, an OR and an addition of three per two, bytes packed by PRMT; one vote. Anchors are masked in a quarter of the tiles. */
 function weightsOf(c: CacheContract): Work {
   const { columns = 8, gain } = c;
   const sum = keyMethod(c) === 'sum';
-  const scores = sum ? 8 : columns; // of a lane: 4 columns are summed twice over, once for each byte of their weights
-  const gained = gain === 'k' ? work({ float: sum ? 8 : 4, alu: 4, memory: 2, wavefronts: 2 }) : NONE;
-  const moved = sum ? NONE : work({ memory: 4, wavefronts: 4 }); // movmatrix
+  const scores = columns; // of a lane: 8 tokens of half as many columns, or of 2 or 1 in four
+  // A score's gain: a conversion and an fma, of `sum` each score's own; else two columns share a multiplication.
+  const gained = gain !== 'k' ? NONE : sum ? work({ float: scores, alu: scores * (columns === 4 ? 2 : 1), memory: 2, wavefronts: 2 }) : work({ float: 4, alu: 4, memory: 2, wavefronts: 2 });
+  // To where the values' mma wants them: shuffles of pairs (`sum`, 4 columns; 8 are there already), else movmatrix.
+  const moved = sum ? work(columns === 4 ? { memory: 4, wavefronts: 4, alu: 4 } : { alu: 8 }) : work({ memory: 4, wavefronts: 4, alu: 4 + columns / 2 });
   const masks = work({ alu: 2 * scores });
-  return total([[1, work({ mufu: scores, float: scores, alu: scores + 4 + columns / 2, control: 3 })], [1, gained], [1, moved], [0.28, masks]]);
+  return total([[1, work({ mufu: scores, float: scores, alu: scores + 5, dot: 1, control: 4 })], [1, gained], [1, moved], [0.28, masks]]);
 }
 
 /** Values of 32 tokens (lookup_values.cuh): look-ups of 4 to 16 bytes (two of 2 bytes joined by a PRMT), transposed by 2 PRMT per word, int8 mma; 8 columns in two sets. */
@@ -105,25 +127,31 @@ function valuesOf(c: CacheContract, copies: number): Work {
   return work({ dot: chunks, memory: chunks, wavefronts: chunks * phases * (4 / copies), alu: 2 * words + (channels === 2 ? words : 0), matrix: (d / 16) * (columns / 4) });
 }
 
-/** Codes of 32 tokens to registers, their place and bitmap from the lane that looked them up for 32 tiles, the loop. */
-function loadsOf(c: CacheContract): Work {
+/**
+ * Codes of 32 tokens to registers, one tile ahead, and from there to where the loop uses them; their place and bitmap from the lane that looked them up for 16 tiles.
+ * With one stage only keys are a tile ahead, and lines two tiles ahead are prefetched to L2.
+ */
+function loadsOf(c: CacheContract, tile: Tile): Work {
   const { headDim: d } = c;
   const bytes = 2 * unitLayout(c).bytes + 4;
-  const loads = ([c.k, c.v] as const).reduce((sum, name) => sum + 2 * Math.max(1, chunksOf(codecOf(name), d) / 32), 0);
-  return work({ bytes, wavefronts: bytes / 128 + 3, memory: loads + 3, alu: 10, dot: 2, control: 6 });
+  const words = (name: string): number => chunksOf(codecOf(name), d) / 8; // of a lane and unit
+  const loads = [c.k, c.v].reduce((sum, name) => sum + 2 * Math.max(1, words(name) / 4), 0);
+  const early = tile.stages === 1;
+  return work({ bytes, wavefronts: bytes / 128 + 4 + (early ? 3 : 0), memory: loads + 4 + (early ? 3 : 0), alu: 11 + 2 * (words(c.k) + (early ? 0 : words(c.v))), dot: 2, control: 6 });
 }
 
 /**
  * 16 exact tokens, anchors or window. `rows`: 16 rows of K and V by cp.async (two half-warps each, with tests of the token's index), then ldmatrix and mma.
- * `lookup` (exact.cuh): rows straight to fragments, 6 of them per lane in 16-byte pieces, values paired by PRMT.
+ * `lookup` (exact.cuh): rows straight to fragments, 6 of them per lane in 16-byte pieces, queries again for each unit, values paired by PRMT; sums stay in shared
+ * memory, read and written in 16-byte pieces that meet in banks by twos (of 4 columns half of the lanes have one).
  */
 export function exactUnit(c: CacheContract, tile: Tile): Work {
   const { headDim: d } = c;
   const step = d / 16;
   if (tile.algorithm === 'lookup') {
     return work({
-      bytes: anchorPageBytes(d), wavefronts: d / 2 + d / 8 + 12,
-      alu: 6 * 16 + d / 4 + 30, dot: 6 * 3, float: 40 + d / 4, mufu: 6, matrix: 2 * step, memory: (5 * d) / 32 + 6 * 3 + 12, control: 12,
+      bytes: anchorPageBytes(d), wavefronts: d / 2 + d / 8 + 11 + 2 * step * 8,
+      alu: 6 * 16 + d / 4 + 30, dot: 6 * 3, float: 40 + d / 4, mufu: 6, matrix: 2 * step, memory: (5 * d) / 32 + 11 + 2 * step, control: 12,
     });
   }
   return work({
@@ -161,5 +189,5 @@ function rowsTile(c: CacheContract): Work {
 /** The parts of 32 coded tokens (exact ones, if neither side is coded), by name. */
 export function tileParts(c: CacheContract, tile: Tile): Readonly<Record<string, Work>> {
   if (tile.algorithm !== 'lookup') return { rows: rowsTile(c) };
-  return { [`keys (${keyMethod(c)})`]: keysOf(c), weights: weightsOf(c), values: valuesOf(c, tile.copies ?? 4), 'loads, loop': loadsOf(c) };
+  return { [`keys (${keyMethod(c)})`]: keysOf(c), weights: weightsOf(c), values: valuesOf(c, tile.copies ?? 4), 'loads, loop': loadsOf(c, tile) };
 }

@@ -24,7 +24,7 @@ struct turn_keys {
   static constexpr int kAll = kPairs * kWords, kFast = kAll < 8 ? kAll : kAll / 2, kSlow = kAll - kFast;
   static constexpr bool kShares = kColumns == 4 && kSlow > 0;  // lanes 4 apart turn one half each of a column's pairs
   static constexpr int kOwn = kShares ? kAll / 2 : kAll;       // words (of each half) that a lane turns
-  static constexpr bool kSplits = kSlow == 0;                  // fast pairs' keys are split (see "multiply")
+  static constexpr bool kSplits = true;                  // fast pairs' keys are split (see "multiply")
   static constexpr float kSplit = 0.1f;                        // ... of frequencies up to this
   static constexpr float kFastest = 0.0105f;                   // of the slow pairs' frequencies: 10000^-0.5 and a little
   /// Shared memory, by warps: cosines and sines of the fast pairs at a tile's 32 places; then those of the way to a warp's next tile.

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s1_c4
-//   inputs    6adad5eca36ea136
+//   inputs    ef08251005a72efa
 //   remake    npx gen --only antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s1_c4
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -1271,7 +1271,7 @@ struct turn_keys {
   static constexpr int kAll = kPairs * kWords, kFast = kAll < 8 ? kAll : kAll / 2, kSlow = kAll - kFast;
   static constexpr bool kShares = kColumns == 4 && kSlow > 0;  // lanes 4 apart turn one half each of a column's pairs
   static constexpr int kOwn = kShares ? kAll / 2 : kAll;       // words (of each half) that a lane turns
-  static constexpr bool kSplits = kSlow == 0;                  // fast pairs' keys are split (see "multiply")
+  static constexpr bool kSplits = true;                  // fast pairs' keys are split (see "multiply")
   static constexpr float kSplit = 0.1f;                        // ... of frequencies up to this
   static constexpr float kFastest = 0.0105f;                   // of the slow pairs' frequencies: 10000^-0.5 and a little
   /// Shared memory, by warps: cosines and sines of the fast pairs at a tile's 32 places; then those of the way to a warp's next tile.

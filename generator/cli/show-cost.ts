@@ -36,7 +36,7 @@ const FIELDS = ['bytes', 'wavefronts', 'alu', 'dot', 'half', 'float', 'mufu', 'm
 /** The facts as tables. */
 export function printCost({ kernel, machine, modelled, tile, shapes }: ReturnType<typeof costFacts>): string {
   const row = (name: string, work: Work): (string | number)[] => [name, ...FIELDS.map((field) => work[field].toFixed(work[field] % 1 === 0 ? 0 : 1))];
-  const speed = modelled ? 'modelled' : 'expected';
+  const speed = modelled ? 'modelled' : 'at best';
   return [
     kernel,
     `${machine.name}${modelled ? ', modelled' : ''}: ${machine.sms} SMs x ${machine.ghz} GHz, ${machine.memory} GB/s`,
@@ -44,8 +44,8 @@ export function printCost({ kernel, machine, modelled, tile, shapes }: ReturnTyp
     'Work per 32 tokens of one KV head: bytes, wavefronts of shared memory and L1, warp instructions',
     table([['part', ...FIELDS], ...Object.entries(tile.parts).map(([name, work]) => row(name, work)), row('all', tile.work)]),
     '',
-    'Clocks of an SM that each pipe needs for it, and what is expected',
-    table([[...PIPES, 'expected'], [...PIPES.map((pipe) => tile.floors[pipe].toFixed(1)), tile.expected.toFixed(1)]]),
+    'Clocks of an SM that each pipe needs for it, and of a loop that keeps the busiest one at work',
+    table([[...PIPES, 'at best'], [...PIPES.map((pipe) => tile.floors[pipe].toFixed(1)), tile.expected.toFixed(1)]]),
     `bound by ${tile.bound}`,
     '',
     `${COST_SETTING.queryHeads}/${COST_SETTING.kvHeads} heads, one query, ${COST_SETTING.anchors * 100} % anchors, window ${COST_SETTING.window}; us of one graph launch, clocks of a CTA`,
@@ -53,5 +53,6 @@ export function printCost({ kernel, machine, modelled, tile, shapes }: ReturnTyp
       ['shape', 'splits', 'start', 'loop', 'merge', `us ${speed}`, 'us by bytes', 'us f16 by bytes', 'over f16'],
       ...shapes.map((s) => [`B${s.batch} ${thousands(s.tokens)}`, s.splits, Math.round(s.start), Math.round(s.loop), Math.round(s.merge), s.us.toFixed(1), s.floorUs.toFixed(1), s.f16Us.toFixed(1), `${s.overF16.toFixed(2)}x`]),
     ]),
+    'A model from counts: it knows no stalls. What kernels took is in bench records (gen report).',
   ].join('\n');
 }

@@ -19,21 +19,33 @@ const parts = (words: string) => tileParts(lookup(words).contract as CacheContra
 const some = (w: Work, fields: readonly (keyof Work)[]): number[] => fields.map((field) => w[field]);
 
 test('counts of 32 tokens, by hand', () => {
-  // 1 bit, 4 columns: 16 look-ups of 8 bytes a side; keys 4 groups x 2 additions x 2 words and 4 mma; values 32 words transposed by 64 PRMT for 8 mma.
+  // 1 bit, 4 columns: 16 look-ups of 8 bytes a side; keys 4 groups x 2 additions x 2 words, 4 scores joined and converted, 4 mma; values 32 words transposed by 64 PRMT for 8 mma.
   const one = parts('d128_k8c8b_v8c8bq8_f16_n4');
-  assert.equal(some(one['keys (sum)']!, ['memory', 'dot', 'wavefronts', 'alu', 'matrix']), [16, 24, 32, 16, 4]);
+  assert.equal(some(one['keys (sum)']!, ['memory', 'dot', 'wavefronts', 'alu', 'matrix']), [16, 20, 32, 20, 4]);
   assert.equal(some(one['values']!, ['memory', 'dot', 'wavefronts', 'alu', 'matrix']), [16, 16, 32, 64, 8]);
-  assert.is(one['weights']!.mufu, 8);
+  // A score per column, in pairs by 4 shuffles to where values want them; 8 columns need none.
+  assert.equal(some(one['weights']!, ['mufu', 'memory', 'wavefronts']), [4, 4, 4]);
+  assert.equal(some(parts('d128_k8c8b_v8c8bq8_f16')['weights']!, ['mufu', 'memory', 'wavefronts']), [8, 0, 0]);
   // 2 bits: twice the look-ups, values of 4 bytes.
   const two = parts('d128_k4c8b_v4c8bq8_f16_n4');
-  assert.equal(some(two['keys (sum)']!, ['memory', 'wavefronts', 'alu', 'matrix']), [32, 64, 32, 8]);
+  assert.equal(some(two['keys (sum)']!, ['memory', 'wavefronts', 'alu', 'matrix']), [32, 64, 36, 8]);
   assert.equal(some(two['values']!, ['memory', 'wavefronts', 'alu', 'matrix']), [32, 32, 64, 8]);
   // Half a bit: two look-ups per lane and token are added.
-  assert.equal(some(parts('d128_k16c8b_v16c8bq8_f16_n4')['keys (sum)']!, ['memory', 'wavefronts', 'alu', 'matrix']), [8, 16, 8, 4]);
-  // Keys before RoPE: 16 look-ups of 16 bytes, 128 half2 instructions and 32 for the queries, 16 mma; 4 exponentials.
+  assert.equal(some(parts('d128_k16c8b_v16c8bq8_f16_n4')['keys (sum)']!, ['memory', 'wavefronts', 'alu', 'matrix']), [8, 16, 12, 4]);
+  // Keys before RoPE, 4 columns: 16 look-ups of 16 bytes; per tile 4 loads for the queries' way and 8 of places, 4 wavefronts each, 8 shuffles, and a 32nd of 16
+  // loads from memory. Halves: 4 words x 2 units x 8 for fast pairs, 8 for powers. 24 mma: of 8 words, 4 slow ones are multiplied twice.
   const turn = parts('d128_k8c8b_v8c8bq8_f16_pre_gain_n4');
-  assert.equal(some(turn['keys (turn)']!, ['dot', 'wavefronts', 'half', 'matrix']), [16, 72, 160, 16]);
+  assert.equal(some(turn['keys (turn)']!, ['dot', 'memory', 'wavefronts', 'half', 'matrix']), [16, 16 + 4 + 8 + 8 + 0.5, 64 + 16 + 8 + 32 + 0.5, 72, 24]);
+  // fp32: 32 to turn the queries, 16 for rests, 20 for scores and 4 for places, 2 of those anew.
+  assert.is(turn['keys (turn)']!.float, 32 + 16 + 24 + 4 + 2);
   assert.is(turn['weights']!.mufu, 4);
+  // 8 columns: each lane turns all its queries, twice the mma. 8-byte entries trade places by 64 selects.
+  const wide = parts('d128_k8c8b_v8c8bq8_f16_pre_gain')['keys (turn)']!;
+  assert.equal(some(wide, ['memory', 'half', 'matrix']), [16 + 8 + 8 + 1, 64 + 16, 48]);
+  const narrow = parts('d128_k4c8b_v4c8bq8_f16_pre_n4')['keys (turn)']!;
+  assert.equal([narrow.alu - turn['keys (turn)']!.alu, narrow.memory - turn['keys (turn)']!.memory], [64, 16]);
+  // Head dim 64: all 4 words fast, each multiplied turned and as it is.
+  assert.equal(some(parts('d64_k8c8b_v8c8bq8_f16_pre_n4')['keys (turn)']!, ['half', 'matrix', 'wavefronts']), [64, 16, 32 + 16 + 32 + 0.5]);
   // 4 bits: 64 look-ups of 2 bytes a side, joined by a PRMT and put in order by 64 selects.
   const four = parts('d128_k2c8bq8_v2c8bq8_f16_n4');
   assert.equal(some(four['keys (dot)']!, ['memory', 'wavefronts', 'alu', 'matrix']), [64, 64, 100, 8]);

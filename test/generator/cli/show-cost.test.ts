@@ -24,7 +24,8 @@ test('an A100 is modelled, and printed as that', () => {
   const facts = costFacts(parseKernelName('antkv_decode_d128_k8c8b_v8c8bq8_f16_n4__sm80_lookup_w16_s2_c2'), COST_SHAPES);
   assert.ok(facts.modelled);
   assert.match(printCost(facts), /A100, modelled: 108 SMs[\s\S]*us modelled/);
-  assert.not.match(printCost(costFacts(parseKernelName(FAST), COST_SHAPES)), /modelled/);
+  assert.not.match(printCost(costFacts(parseKernelName(FAST), COST_SHAPES)), /modelled|expected/);
+  assert.match(printCost(costFacts(parseKernelName(FAST), COST_SHAPES)), /us at best[\s\S]*no stalls/);
 });
 
 test('show --cost prints tables, or JSON with the same numbers', async () => {
@@ -33,7 +34,7 @@ test('show --cost prints tables, or JSON with the same numbers', async () => {
   const facts = JSON.parse(stdout) as ReturnType<typeof costFacts>;
   assert.equal(facts, JSON.parse(JSON.stringify(costFacts(parseKernelName(FAST), [{ batch: 16, tokens: 32768 }]))));
   const text = (await gen(['show', FAST, '--cost', '--shape', '16x32K'])).stdout;
-  assert.match(text, /^keys \(sum\) +0 +32 +16 +24 +0 +8 +0 +4 +16 +0$/m);
+  assert.match(text, /^keys \(sum\) +0 +32 +20 +20 +0 +5 +0 +4 +16 +0$/m);
   assert.match(text, new RegExp(`^B16 32K .* ${facts.shapes[0]!.us.toFixed(1)} .* ${facts.shapes[0]!.overF16.toFixed(2)}x$`, 'm'));
   assert.match(text, new RegExp(`^bound by ${facts.tile.bound}$`, 'm'));
   const alone = await gen(['show', FAST, '--shape', '16x32K']);
