@@ -75,8 +75,9 @@ function keysOf(c: CacheContract): Work {
  * halves per word and token, coefficients from shared memory (one row of 128 B per place). The others are slow: centroids as they are, times three operands.
  * - Queries, once per tile: turned on in fp32 (8 operations per pair, cosines and sines from shared memory), made two halves each (2 packs, 2 conversions, 2
  *   subtractions per word), multiplied by the powers of the frequency. With 4 columns lanes in twos turn one half each and trade words by shuffles.
- * - Each word pair of a unit: an mma for either half of the channels, of the halves and their rests and of the powers; 4 columns hold two of these in one mma.
- * Head dim 64 has fast pairs only: the centroid as it is and (cos - 1, sin) of it, twice the mma.
+ * - Each word pair of a unit: 2 selects per register put odd rows' halves in order; an mma for either half of the channels, twice over: of fast pairs for the centroid
+ *   as it is and for (cos - 1, sin) of it, of slow ones for the query and for the powers. 4 columns hold a query's halves and their rests in one mma, 8 take two.
+ * Head dim 64 has fast pairs only.
  */
 function turnedKeys(d: number, channels: number, columns: number): Work {
   const chunks = d / channels;
@@ -86,7 +87,6 @@ function turnedKeys(d: number, channels: number, columns: number): Work {
   const shares = columns === 4 && slow > 0;
   const own = shares ? words / 2 : words;
   const sets = columns / 4;
-  const splits = slow === 0;
   const found = work({ dot: chunks, memory: chunks, wavefronts: (chunks * channels) / 2, alu: channels === 4 ? d / 2 : 0 }); // 8-byte entries trade places
   const advanced = work({ memory: own, wavefronts: 4 * own, float: 8 * own });
   const anew = work({ memory: 4 * own, wavefronts: 4 * own, mufu: 4 * own, float: 16 * own, alu: 6 * own }); // every 32 tiles
@@ -97,9 +97,9 @@ function turnedKeys(d: number, channels: number, columns: number): Work {
     : work({ alu: columns === 4 ? 2 * own : 0, half: slow * 4 });
   const places = work({ memory: 8, wavefronts: 32 });
   // 8 tokens of a lane are 4 groups of a word pair's 2 x 2 registers in each of 2 units.
-  const turned = work({ half: 2 * (fast / 2) * 16, alu: 2 * ((splits ? fast : slow) / 2) * 8 + (splits ? sets * 2 * fast : 0) });
-  const products = work({ matrix: 2 * sets * (fast * (splits ? 2 : 1) + 2 * slow) });
-  const sums = work({ float: columns * ((columns === 4 ? 3 : 1) + (slow > 0 ? 2 : 0) + 1) + (slow > 0 ? 4 : 0) });
+  const turned = work({ half: 2 * (fast / 2) * 16, alu: 2 * (words / 2) * 8 + sets * 2 * fast });
+  const products = work({ matrix: 4 * sets * words });
+  const sums = work({ float: columns * ((columns === 4 ? 2 : 1) + (slow > 0 ? 2 : 0) + 1) + (slow > 0 ? 4 : 0) });
   return total([...[found, advanced, halved, traded, places, turned, products, sums, work({ alu: 2, control: 2 })].map((part) => [1, part] as const), [1 / 32, anew]]);
 }
 

@@ -14,8 +14,8 @@
      antkv_open(&lib, "generated", 0);                        // the folder, and a CUDA device
      shape.batch = 16, shape.q_heads = 32, shape.kv_heads = 8;
      shape.max_tokens = 131072;                               // bounds, fixed when a graph is captured
-     antkv_get(&lib, "antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain", &shape, &decode);
      shape.spread = 1;                                        // lengths differ; 0: a sequence's bits never depend on the others
+     antkv_get(&lib, "antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain", &shape, &decode);
      antkv_workspace(&decode, &o_bytes, &lse_bytes, &counter_bytes);  // allocate once, one per concurrent stream; fill the counters with 0
      antkv_decode_params p;
      ANTKV_INIT(p);                                           // clears it, sets struct_size and abi_version

@@ -33,15 +33,15 @@ test('counts of 32 tokens, by hand', () => {
   // Half a bit: two look-ups per lane and token are added.
   assert.equal(some(parts('d128_k16c8b_v16c8bq8_f16_n4')['keys (sum)']!, ['memory', 'wavefronts', 'alu', 'matrix']), [8, 16, 12, 4]);
   // Keys before RoPE, 4 columns: 16 look-ups of 16 bytes; per tile 4 loads for the queries' way and 8 of places, 4 wavefronts each, 8 shuffles, and a 32nd of 16
-  // loads from memory. Halves: 4 words x 2 units x 8 for fast pairs, 8 for powers. 24 mma: of 8 words, 4 slow ones are multiplied twice.
+  // loads from memory. Halves: 4 words x 2 units x 8 for fast pairs, 8 for powers. 32 mma: 2 units x 8 words, each twice.
   const turn = parts('d128_k8c8b_v8c8bq8_f16_pre_gain_n4');
-  assert.equal(some(turn['keys (turn)']!, ['dot', 'memory', 'wavefronts', 'half', 'matrix']), [16, 16 + 4 + 8 + 8 + 0.5, 64 + 16 + 8 + 32 + 0.5, 72, 24]);
-  // fp32: 32 to turn the queries, 16 for rests, 20 for scores and 4 for places, 2 of those anew.
-  assert.is(turn['keys (turn)']!.float, 32 + 16 + 24 + 4 + 2);
+  assert.equal(some(turn['keys (turn)']!, ['dot', 'memory', 'wavefronts', 'half', 'matrix']), [16, 16 + 4 + 8 + 8 + 0.5, 64 + 16 + 8 + 32 + 0.5, 72, 32]);
+  // fp32: 32 to turn the queries, 16 for rests, 20 for scores and 4 for places, 2 for those anew.
+  assert.is(turn['keys (turn)']!.float, 32 + 16 + 20 + 4 + 2);
   assert.is(turn['weights']!.mufu, 4);
   // 8 columns: each lane turns all its queries, twice the mma. 8-byte entries trade places by 64 selects.
   const wide = parts('d128_k8c8b_v8c8bq8_f16_pre_gain')['keys (turn)']!;
-  assert.equal(some(wide, ['memory', 'half', 'matrix']), [16 + 8 + 8 + 1, 64 + 16, 48]);
+  assert.equal(some(wide, ['memory', 'half', 'matrix']), [16 + 8 + 8 + 1, 64 + 16, 64]);
   const narrow = parts('d128_k4c8b_v4c8bq8_f16_pre_n4')['keys (turn)']!;
   assert.equal([narrow.alu - turn['keys (turn)']!.alu, narrow.memory - turn['keys (turn)']!.memory], [64, 16]);
   // Head dim 64: all 4 words fast, each multiplied turned and as it is.
