@@ -1,4 +1,4 @@
-// Look-up kernels as the counters see them: which look-ups wait for banks, and what the loads of codes fetch.
+// Look-up kernels as the counters see them: which look-ups wait for banks, what the loads of codes fetch, and that the cost model counts what ran. Builds many kernels.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { CacheContract } from '../../../generator/contract.ts';
