@@ -49,9 +49,8 @@ __device__ __forceinline__ void prefetch_exact(const P& p, const piece& w, const
 
 /// Attends to this warp's share of the piece's exact rows and leaves the result, nothing seen included, in `result`.
 /// `column_at(c)`: column c, and what it may see.
-template <class K, class P, class Columns, class ColumnAt>
-__device__ __forceinline__ void attend_exact(const P& p, const piece& w, const decode_view& s, int kv_head, warp_result<K>& result, const Columns&,
-                                             const ColumnAt& column_at) {
+template <class K, class P, class ColumnAt>
+__device__ __forceinline__ void attend_exact(const P& p, const piece& w, const decode_view& s, int kv_head, warp_result<K>& result, const ColumnAt& column_at) {
   constexpr int kPieces = K::kHeadDim / 32;   // 16-byte pieces of a row that a lane reads of K
   constexpr int kSpans = K::kHeadDim / 64;    // ... and of V
   constexpr int kStride = warp_result<K>::kStride;

@@ -222,7 +222,7 @@ __device__ __forceinline__ void prefetch_first(const P& p, const piece& w, decod
 
 template <class K, class P, class ColumnAt>
 __device__ __forceinline__ void attend_coded(const P& p, const piece& w, const decode_view& s, int kv_head, typename keys_of<K>::type& keys, const unsigned char* values,
-                                             warp_result<K>& result, unsigned char* turns, const float* scales, int first_row, const ColumnAt& column_at) {
+                                             warp_result<K>& result, const float* scales, int first_row, const ColumnAt& column_at) {
   using Keys = typename keys_of<K>::type;
   using Values = value_table<K>;
   const warp_tiles tiles = tiles_of<K>(p, w, s);
@@ -372,7 +372,8 @@ template <class K, class P>
 __device__ __forceinline__ void decode_lookup(const P& p) {
   using Keys = typename keys_of<K>::type;
   using Values = value_table<K>;
-  static_assert(Keys::kTableBytes == K::kKeyTableBytes && Values::group_offset(K::kHeadDim / 32 - 1) < K::kValueTableBytes, "generator/shared.ts is wrong");
+  static_assert(K::kStages == 1 || K::kStages == 2, "generator/tile.ts let other stages through");
+  static_assert(Keys::kTableBytes == K::kKeyTableBytes && Values::kTableBytes == K::kValueTableBytes, "generator/shared.ts is wrong");
   unsigned char* const values = shared_memory();
   unsigned char* const key_table = values + K::kValueTableBytes;
   warp_result<K>* const results = reinterpret_cast<warp_result<K>*>(key_table + K::kKeyTableBytes);
@@ -431,14 +432,13 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     {
       decode_view s = view();
       add_anchors(p, w.b, s);
-      attend_exact<K>(p, w, s, kv_head, results[warp_index()], columns, columns_of(s));
+      attend_exact<K>(p, w, s, kv_head, results[warp_index()], columns_of(s));
     }
     {
       Keys keys;
       keys.begin(p, key_table, columns, reinterpret_cast<const float*>(k_codebook + K::Key::kScaleOffset), maxima, turns);
-      if constexpr (K::kKeyTurn) block_barrier();  // the warps' own turns lie where the unit's were
       const decode_view s = view();
-      attend_coded<K>(p, w, s, kv_head, keys, values, results[warp_index()], turns + warp_index() * Keys::kWarpBytes, scales, group * K::kColumns / (p.q_heads / p.kv_heads), columns_of(s));
+      attend_coded<K>(p, w, s, kv_head, keys, values, results[warp_index()], scales, group * K::kColumns / (p.q_heads / p.kv_heads), columns_of(s));
     }
     block_barrier();
     const decode_view s = view();

@@ -2,31 +2,24 @@
 // in it, is a 16-bit fixed-point number whose two bytes are two columns of B. Sums are exact. Tokens are rows of A.
 
 template <class K>
-struct dot_keys {
+struct dot_keys : token_rows<K> {
   using C = typename K::Key;
   static_assert(C::kQ8 && C::kChannels == 2, "generator/tile.ts let another key codec through");
-  static constexpr int kColumns = K::kColumns;
+  static_assert(C::kTurnHigh == 0 && C::kTurnShift == 0 && C::kTurnMask == 3, "place m holds word m ^ (g % 4)");
+  using Rows = token_rows<K>;
+  using Rows::kColumns, Rows::kScores, Rows::kLaneColumns, Rows::kGainWords;
   static constexpr int kChunks = K::kHeadDim / 2, kPerLane = kChunks / 4;
   static constexpr int kRow = 128, kSlice = 256 * kRow, kSlices = K::kHeadDim / 64;
   static constexpr int kTableBytes = kSlices * kSlice;
   static constexpr int kCodeWords = kChunks / 8;
   static constexpr int kSteps = K::kHeadDim / 32;
   static constexpr int kSets = kColumns / 4;  // B fragments: both bytes of 4 columns, or the high and the low bytes of 8
-  static constexpr int kScores = kColumns, kLaneColumns = kColumns / 4;
-  static constexpr bool kTablePerPiece = false;
-  static constexpr int kMaximaBytes = 0;
-  static constexpr int kGainWords = 1;
-  static constexpr int kSharedBits = 4 | 8 | 16;  // lanes that share columns differ in these
   static constexpr int kWarpBytes = 0;
-  static __device__ __forceinline__ bool is_writer() { return lane_index() < 4; }
   static constexpr float kLargest = 32639;  // 127 * 256 + 127: both bytes stay signed bytes
 
   uint32_t q[kSets][kSteps][2];
   float scale[kLaneColumns];
   uint32_t address[4];  // of the look-ups of code 0
-
-  static __device__ __forceinline__ int column(int i) { return kColumns == 4 ? lane_index() % 4 : lane_index() % 4 * 2 + i % 2; }
-  static __device__ __forceinline__ int token(int i) { return i / (kColumns / 4) * 8 + lane_index() / 4; }
 
   /// Word t + 4 * m of a slice's row holds the entries of chunks 4 * (8 * slice + m) + t and 16 further, in both halves of the row.
   template <class P, class F>
@@ -86,10 +79,6 @@ struct dot_keys {
     for (int m = 0; m < 4; ++m) address[m] = opaque(shared_address(table) + (g / 4 * 16 + t + 4 * (m ^ (g % 4))) * 4, uint32_t(p.batch) >> 31);
   }
 
-  static __device__ __forceinline__ void load_gains(uint32_t (&words)[1], const unsigned char* gains) {
-    words[0] = load_global_once(reinterpret_cast<const uint32_t*>(gains) + lane_index() / 4);
-  }
-
   /// Scores of a tile, in log2 units, `bias` added.
   __device__ __forceinline__ void scores(float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords],
                                          const uint32_t (&gains)[2][kGainWords], const float (&bias)[kLaneColumns]) const {
@@ -127,18 +116,9 @@ struct dot_keys {
 #pragma unroll
         for (int c = 0; c < kLaneColumns; ++c) {
           const int high = kColumns == 4 ? sum[0][2 * v] : sum[0][2 * v + c], low = kColumns == 4 ? sum[0][2 * v + 1] : sum[kSets - 1][2 * v + c];
-          float factor = scale[c];
-          if constexpr (K::kKeyGain) factor *= to_float(f16{uint16_t(gains[unit][0] >> (16 * v))});
-          s[(2 * unit + v) * kLaneColumns + c] = fused_multiply_add(float(high * 256 + low), factor, bias[c]);
+          const int i = (2 * unit + v) * kLaneColumns + c;
+          s[i] = fused_multiply_add(float(high * 256 + low), Rows::factor(scale[c], gains, i), bias[c]);
         }
     }
-  }
-
-  static __device__ __forceinline__ void to_value_lanes(float (&theirs)[kLaneColumns], const float (&mine)[kLaneColumns]) {
-#pragma unroll
-    for (int c = 0; c < kLaneColumns; ++c) theirs[c] = mine[c];
-  }
-  static __device__ __forceinline__ void weights(uint32_t (&b)[kColumns / 4][2], const uint32_t (&x)[kScores], const uint32_t (&select)[2]) {
-    transpose_weights<kColumns>(b, x, select);
   }
 };

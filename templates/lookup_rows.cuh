@@ -3,12 +3,11 @@
 /// Products of the queries and a unit's keys, by way of rows of f16 in the place of the table: any RoPE. The unit's first token stands at `position`.
 // No part of the loop that it is called from, whose registers it would cost.
 template <class K, class P>
-__device__ __attribute__((noinline)) void multiply_as_rows(const P& p, float* products, const uint32_t* codes, const unsigned char* row, int position) {
+__device__ __noinline__ void multiply_as_rows(const P& p, float* products, const uint32_t* codes, const unsigned char* row, int position) {
   using C = typename K::Key;
   constexpr int kPairs = C::kChunks / 8, kWords = C::kChannels / 2, kEntryBytes = 2 * C::kChannels;
   static_assert(K::kWarps * 16 * K::kHeadDim * 2 <= K::kKeyTableBytes, "no room for the warps' rows");
-  float d[4] = {};
-  const int lane = lane_index(), g = lane / 4, t = lane % 4, turn = (g & 1) * C::kTurnHigh | (g >> C::kTurnShift & C::kTurnMask);
+  const int lane = lane_index(), g = lane / 4, t = lane % 4, turn = int(key_turn<C>(g));
   f16* rows = reinterpret_cast<f16*>(shared_memory() + K::kValueTableBytes) + warp_index() * 16 * K::kHeadDim;
   const unsigned char* codebook = byte_pointer(p.k_codebook) + int64_t(block_index().y % p.kv_heads) * C::kCodebookBytes;
   warp_barrier();  // the unit before has been read
@@ -23,13 +22,10 @@ __device__ __attribute__((noinline)) void multiply_as_rows(const P& p, float* pr
   warp_barrier();
   rotate_rows<16, K::kHeadDim>(p, rows, K::kHeadDim, position, nullptr);
   warp_barrier();
-#pragma unroll
-  for (int j = 0; j < K::kHeadDim / 8; j += 2) {
-    uint32_t a[4];
-    load_matrix_x4(a, rows + lane % 16 * K::kHeadDim + lane / 16 * 8 + j * 8);
-    const uint32_t* query = reinterpret_cast<const uint32_t*>(row) + j * 4 + t;
-    mma_16x8x16(d, a, {row ? load_global(query) : 0, row ? load_global(query + 4) : 0});
-  }
+  uint32_t queries[K::kHeadDim / 16][2];
+  load_columns<K::kHeadDim>(queries, row, row != nullptr);
+  float d[4] = {};
+  multiply_rows<K::kHeadDim>(d, rows, K::kHeadDim, queries);
 #pragma unroll
   for (int i = 0; i < 4; ++i) products[i] = d[i];
 }

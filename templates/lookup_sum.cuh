@@ -15,7 +15,6 @@ struct sum_keys {
   static constexpr bool kFour = kColumns == 4;
   static constexpr int kBlocks = kFour ? 2 : 1;  // of 8 tokens that share a product: the rows of 4 columns hold two
   static constexpr int kScores = 8 / kBlocks, kLaneColumns = 1;
-  static constexpr int kTurn = kPerLane < 4 ? kPerLane - 1 : 3;  // layout.ts: lane row r's group i is stored in place i ^ (r & kTurn)
   static constexpr int kAtOnce = kPerLane < 4 ? kPerLane : 4;    // look-ups added before the matrix unit adds
   static constexpr bool kTablePerPiece = true;
   static constexpr int kWarpBytes = 0;      // of shared memory beside the table
@@ -144,7 +143,7 @@ struct sum_keys {
     const int r = lane_index() / 4, t = lane_index() % 4;
 #pragma unroll
     for (int i = 0; i < kAtOnce; ++i) {
-      const int chunk = 4 * (i ^ (r & kTurn)) + t;
+      const int chunk = 4 * (i ^ int(key_turn<C>(r))) + t;
       address[i] = opaque(shared_address(table) + chunk / kSlots * kSlice + chunk % kSlots * kEntryBytes + (kCopies > 1 ? r / 2 % kCopies * kChunks * kEntryBytes : 0), zero);
     }
     // k = 4 t + byte of lane t's look-up: byte 0 and 1 of a word are one column, 2 and 3 the next.

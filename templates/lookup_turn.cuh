@@ -1,11 +1,12 @@
-// Scores of keys coded before RoPE: centroids are looked up as f16 fragments and rotated in registers by their place in the unit of
-// 16 tokens, which is the same in every unit; the unit's own position turns the queries instead. Tokens are rows of A.
+// Scores of keys coded before RoPE: centroids are looked up as f16 fragments and turned in registers by their place in the tile of 32
+// tokens, which is the same in every tile; the tile's own position turns the queries instead. Tokens are rows of A.
 
 template <class K>
-struct turn_keys {
+struct turn_keys : token_rows<K> {
   using C = typename K::Key;
   static_assert(!C::kQ8 && (C::kChannels == 8 || C::kChannels == 4), "generator/tile.ts let another key codec through");
-  static constexpr int kColumns = K::kColumns;
+  using Rows = token_rows<K>;
+  using Rows::kColumns, Rows::kScores, Rows::kLaneColumns, Rows::kGainWords;
   static constexpr int kChunks = K::kHeadDim / C::kChannels;
   static constexpr int kPairs = kChunks / 8;           // groups of 4 chunks whose partners lie kPairs groups higher
   static constexpr int kWords = C::kChannels / 2;      // of a look-up, two channels each
@@ -14,18 +15,11 @@ struct turn_keys {
   static constexpr int kRow = 128, kSlice = 256 * kRow, kSlices = kChunks / kSlots;
   static constexpr int kTableBytes = kSlices * kSlice;
   static constexpr int kCodeWords = kChunks / 8;
-  static constexpr int kScores = kColumns, kLaneColumns = kColumns / 4;
-  static constexpr bool kTablePerPiece = false;
-  static constexpr int kMaximaBytes = 0;
-  static constexpr int kGainWords = 1;
-  static constexpr int kSharedBits = 4 | 8 | 16;  // lanes that share columns differ in these
-  static __device__ __forceinline__ bool is_writer() { return lane_index() < 4; }
   // Words 0 ... kFast - 1 of a lane are of pairs that are turned in registers, the rest of slow ones (see "multiply").
   static constexpr int kAll = kPairs * kWords, kFast = kAll < 8 ? kAll : kAll / 2, kSlow = kAll - kFast;
   static constexpr bool kShares = kColumns == 4 && kSlow > 0;  // lanes 4 apart turn one half each of a column's pairs
   static constexpr int kOwn = kShares ? kAll / 2 : kAll;       // words (of each half) that a lane turns
-  static constexpr bool kSplits = true;                  // fast pairs' keys are split (see "multiply")
-  static constexpr float kSplit = 0.1f;                        // ... of frequencies up to this
+  static constexpr float kSplit = 0.1f;                        // fast pairs of frequencies up to this are split
   static constexpr float kFastest = 0.0105f;                   // of the slow pairs' frequencies: 10000^-0.5 and a little
   /// Shared memory, by warps: cosines and sines of the fast pairs at a tile's 32 places; then those of the way to a warp's next tile.
   static constexpr int kPlaceBytes = 32 * 128, kWarpBytes = (kPlaceBytes + K::kHeadDim * 4 + 16 * K::kWarps - 1) / (16 * K::kWarps) * 16;
@@ -34,9 +28,8 @@ struct turn_keys {
   const unsigned char* row;            // where they came from, null if the column is idle
   const unsigned char* places;         // coefficients of place g of this lane's column
   uint32_t first_power[kSlow ? kSlow : 1], second_power[kSlow && kColumns == 8 ? kSlow : 1];
-  uint32_t whole[kSplits ? kFast : 1];
+  uint32_t whole[kFast];               // masks of the halves whose pairs are split
   const float* steps;                  // the way's cosines
-  float sign;                          // of the second halves' products: odd rows hold partners in the other order
   float scale;
   uint32_t address[kSwaps ? 4 : 2];    // of the look-ups of code 0: [partner + 2 * neighbour]
 
@@ -51,9 +44,6 @@ struct turn_keys {
       for (int i = K::kHeadDim / 4 + lane_index(); i < K::kHeadDim / 2; i += 32) fast = fast || !(load_global(p.inv_freq + i) <= kFastest);
     return vote_ballot(fast) != 0;
   }
-
-  static __device__ __forceinline__ int column(int i) { return kColumns == 4 ? lane_index() % 4 : lane_index() % 4 * 2 + i % 2; }
-  static __device__ __forceinline__ int token(int i) { return i / (kColumns / 4) * 8 + lane_index() / 4; }
 
   /// The chunk in slot `slot` of slice `slice`: slots differ in t, in the partner and, of 8-byte entries, in the neighbour.
   static __device__ __forceinline__ int chunk_of(int slot, int slice) {
@@ -98,13 +88,11 @@ struct turn_keys {
         const float inv_freq = load_global(p.inv_freq + first_channel(w, t, e));
         rope_angle(place < 16 ? 16 - place : place - 16, inv_freq, s[e], c[e]);
         if (place >= 16) s[e] = -s[e];
-        if (kSplits && inv_freq <= kSplit) c[e] -= 1;
+        if (inv_freq <= kSplit) c[e] -= 1;
       }
       uint32_t* to = reinterpret_cast<uint32_t*>(turns + place * 128 + place % 2 * 64) + t * 4 + w;
-      // Even rows look up (x, y) and odd rows (y, x): x' = x cos - y sin; y' = y cos + x sin comes out negated in odd rows.
-      const bool swaps = !kSplits && place % 2;
-      store_shared(to, swaps ? pack_halves(s[0], s[1]) : pack_halves(c[0], c[1]));
-      store_shared(reinterpret_cast<uint32_t*>(turns + place * 128 + (1 - place % 2) * 64) + t * 4 + w, swaps ? pack_halves(c[0], c[1]) : pack_halves(s[0], s[1]));
+      store_shared(to, pack_halves(c[0], c[1]));
+      store_shared(reinterpret_cast<uint32_t*>(turns + place * 128 + (1 - place % 2) * 64) + t * 4 + w, pack_halves(s[0], s[1]));
     }
     for (int i = thread_index(); i < K::kHeadDim / 2; i += K::kWarps * 32) {
       float* way = reinterpret_cast<float*>(turns + kPlaceBytes);
@@ -120,19 +108,14 @@ struct turn_keys {
   __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const F& columns, const float*, const float*, unsigned char* turns) {
     const int g = lane_index() / 4, t = lane_index() % 4;
     row = columns(kColumns == 4 ? g / 2 : g);
-    sign = g % 2 ? -1.0f : 1.0f;
     general = is_general(p);
     scale = p.scale * (general ? 1.0f : p.attention_factor) * kLog2e;
-    if (general) {
-      return;
-    }
+    if (general) return;
     places = turns + g * 128 + t * 16;
-    if constexpr (kSplits) {
 #pragma unroll
-      for (int i = 0; i < kFast; ++i) {
-        const float* inv_freq = p.inv_freq + first_channel(i, t, 0);
-        whole[i] = (load_global(inv_freq) <= kSplit ? 0xffffu : 0) | (load_global(inv_freq + 1) <= kSplit ? 0xffff0000u : 0);
-      }
+    for (int i = 0; i < kFast; ++i) {
+      const float* inv_freq = p.inv_freq + first_channel(i, t, 0);
+      whole[i] = (load_global(inv_freq) <= kSplit ? 0xffffu : 0) | (load_global(inv_freq + 1) <= kSplit ? 0xffff0000u : 0);
     }
 #pragma unroll
     for (int i = 0; i < kSlow; ++i) {
@@ -158,7 +141,7 @@ struct turn_keys {
   }
   /// The queries turned to `position` from scratch, so that the ways' errors do not add up over more than 32 tiles. No part of the loop either.
   template <class P>
-  static __device__ __attribute__((noinline)) void place(const P& p, float (*q)[2 * kOwn], const unsigned char* row, int position) {
+  static __device__ __noinline__ void place(const P& p, float (*q)[2 * kOwn], const unsigned char* row, int position) {
 #pragma unroll
     for (int i = 0; i < kOwn; ++i) {
       const uint32_t* from = reinterpret_cast<const uint32_t*>(row + own_pair(i, 0) * 2);
@@ -186,11 +169,6 @@ struct turn_keys {
     }
   }
 
-  // Gains of a unit, as loaded: tokens g and g + 8.
-  static __device__ __forceinline__ void load_gains(uint32_t (&words)[1], const unsigned char* gains) {
-    words[0] = load_global_once(reinterpret_cast<const uint32_t*>(gains) + lane_index() / 4);
-  }
-
   /// One look-up: the words of an entry.
   static __device__ __forceinline__ void look_up(uint32_t (&words)[kWords], uint32_t at) {
     if constexpr (kWords == 4) {
@@ -208,7 +186,7 @@ struct turn_keys {
   // Fast pairs of keys are turned in registers from place m = -16 ... 15 to 0, in f16. Slow pairs turn so little, by |m w| < 0.17, that
   // cos(m w) = 1 - (m w)^2 / 2 and sin(m w) = m w (1 - ...) do, and powers of m leave the sum over the channels: centroids as they
   // are, exact, times q, w q and w^2 q, three products whose sum each token weighs by 1, m, m^2.
-  // Where there are only fast pairs, those among them that do not turn far are split: centroids as they are, and (cos - 1, sin) of them in f16.
+  // Fast pairs that do not turn far are split, for the error of one rounding is of what it rounds: centroids as they are, and (cos - 1, sin) of them in f16.
   // 4 columns fill 8: even ones q and w q, odd ones what q leaves and w^2 q.
   __device__ __forceinline__ void multiply(float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords]) const {
     constexpr int kFine = kColumns / 4;                       // operands that hold the halves and their rests
@@ -234,8 +212,7 @@ struct turn_keys {
             const uint32_t other = shuffle_xor(odd ? high[half][i] : low[half][i], 4);
             b[0][half][i] = odd ? other : high[half][i];
             b[0][half][kOwn + i] = odd ? low[half][i] : other;
-            const uint32_t whole_halves = odd ? high[half][i] : other;
-            wholes[half][i] = whole_halves;
+            wholes[half][i] = odd ? high[half][i] : other;
           } else {
             b[0][half][i] = kColumns == 4 && odd ? low[half][i] : high[half][i];
             if constexpr (kColumns == 8) b[kFine - 1][half][i] = low[half][i];
@@ -259,7 +236,7 @@ struct turn_keys {
     }
 #pragma unroll
     for (int unit = 0; unit < 2; ++unit) {
-      float first[4] = {}, second[4] = {}, powers[kFine][4] = {};
+      float products[4] = {}, powers[kFine][4] = {};
       uint32_t near[2][4], far[2][4];  // what the look-up of the even place and its partner's are multiplied by
 #pragma unroll
       for (int v = 0; v < 2; ++v) {
@@ -305,8 +282,8 @@ struct turn_keys {
               const int v = k % 2;
               const uint32_t even_place = found[v][n][0][w + k / 2], odd_place = found[v][n][1][w + k / 2];
               const uint32_t close = near[v][(i + k / 2) % kFast], distant = far[v][(i + k / 2) % kFast];
-              raw_x[k] = !kSplits && i < kFast || !odd ? even_place : odd_place;
-              raw_y[k] = !kSplits && i < kFast || !odd ? odd_place : even_place;
+              raw_x[k] = odd ? odd_place : even_place;  // odd rows look up (y, x)
+              raw_y[k] = odd ? even_place : odd_place;
               x[k] = raw_x[k], y[k] = raw_y[k];
               if (i < kFast) {
                 x[k] = fused_multiply_add_halves(close, raw_x[k], multiply_halves(distant, raw_y[k]));
@@ -315,13 +292,11 @@ struct turn_keys {
             }
 #pragma unroll
             for (int f = 0; f < kFine; ++f) {
-              mma_16x8x16(first, x, {b[f][0][i], b[f][0][i + 1]});
-              // Slow pairs' second halves never come out negated.
-              if (!kSplits && i < kFast) mma_16x8x16(second, y, {b[f][1][i], b[f][1][i + 1]});
-              else mma_16x8x16(first, y, {b[f][1][i], b[f][1][i + 1]});
-              if (kSplits && i < kFast) {
-                mma_16x8x16(first, raw_x, {b[f][0][i] & whole[i % kFast], b[f][0][i + 1] & whole[(i + 1) % kFast]});
-                mma_16x8x16(first, raw_y, {b[f][1][i] & whole[i % kFast], b[f][1][i + 1] & whole[(i + 1) % kFast]});
+              mma_16x8x16(products, x, {b[f][0][i], b[f][0][i + 1]});
+              mma_16x8x16(products, y, {b[f][1][i], b[f][1][i + 1]});
+              if (i < kFast) {
+                mma_16x8x16(products, raw_x, {b[f][0][i] & whole[i % kFast], b[f][0][i + 1] & whole[(i + 1) % kFast]});
+                mma_16x8x16(products, raw_y, {b[f][1][i] & whole[i % kFast], b[f][1][i + 1] & whole[(i + 1) % kFast]});
               }
             }
             if constexpr (kPowers > 0) {
@@ -340,7 +315,7 @@ struct turn_keys {
 #pragma unroll
         for (int c = 0; c < kLaneColumns; ++c) {
           const int d = 2 * v + c;
-          float sum = fused_multiply_add(kColumns == 4 ? second[d] + second[(d + 1) % 4] : second[d], sign, kColumns == 4 ? first[d] + first[(d + 1) % 4] : first[d]);
+          float sum = kColumns == 4 ? products[d] + products[(d + 1) % 4] : products[d];
           if constexpr (kPowers > 0) {
             const float m = float(lane_index() / 4 + 8 * (2 * unit + v) - 16) * 0.0625f;
             const float two = kColumns == 4 ? powers[0][(d + 1) % 4] : powers[kFine - 1][d];
@@ -379,19 +354,6 @@ struct turn_keys {
       multiply(s, codes);
     }
 #pragma unroll
-    for (int i = 0; i < kScores; ++i) {
-      float factor = scale;
-      if constexpr (K::kKeyGain) factor *= to_float(f16{uint16_t(gains[i / (2 * kLaneColumns)][0] >> (16 * (i / kLaneColumns % 2)))});
-      s[i] = fused_multiply_add(s[i], factor, bias[i % kLaneColumns]);
-    }
-  }
-
-  static __device__ __forceinline__ void to_value_lanes(float (&theirs)[kLaneColumns], const float (&mine)[kLaneColumns]) {
-#pragma unroll
-    for (int c = 0; c < kLaneColumns; ++c) theirs[c] = mine[c];
-  }
-  /// Weights (fixed point in the low 16 bits) to B fragments of the values' product: one transpose per 8 tokens.
-  static __device__ __forceinline__ void weights(uint32_t (&b)[kColumns / 4][2], const uint32_t (&x)[kScores], const uint32_t (&select)[2]) {
-    transpose_weights<kColumns>(b, x, select);
+    for (int i = 0; i < kScores; ++i) s[i] = fused_multiply_add(s[i], Rows::factor(scale, gains, i), bias[i % kLaneColumns]);
   }
 };

@@ -25,6 +25,7 @@ struct value_table {
   static constexpr int kWords = kSlotBytes / 4;
   static constexpr int kCodeWords = kChunks / 8;                  // 32-bit words of codes of a lane and unit: kChunks / 2 bytes
   static constexpr int kRow = 128, kSlice = 256 * kRow;
+  static constexpr int kTableBytes = (K::kHeadDim / 32 + kGroupsPerRow - 1) / kGroupsPerRow * kSlice;
 
   /// Where group `g` of slots begins in a row, and in which slice of 32 KB.
   static __device__ __forceinline__ constexpr int group_offset(int g) {
@@ -152,22 +153,5 @@ __device__ __forceinline__ void accumulate_values(int (&sums)[kSets][K::kHeadDim
         for (int set = 0; set < kSets; ++set) mma_16x8x32_s8u8(sums[set][(slot * T::kWords + word) * 2 + k], a, weights[set]);
       }
     }
-  }
-}
-
-/// x[token] of the lane's columns, tokens g and g + 8 of two units, to B fragments: bytes of tokens 2t, 2t + 1, 8 + 2t, 9 + 2t of column g.
-template <int kColumns, int kScores>
-__device__ __forceinline__ void transpose_weights(uint32_t (&b)[kColumns / 4][2], const uint32_t (&x)[kScores], const uint32_t (&select)[2]) {
-#pragma unroll
-  for (int unit = 0; unit < 2; ++unit) {
-    uint32_t rows[2];
-#pragma unroll
-    for (int v = 0; v < 2; ++v) {
-      const int i = (2 * unit + v) * (kColumns / 4);
-      // Of 4 columns, each is there twice: for the high byte of its weights and for the low one.
-      rows[v] = transpose_matrix(kColumns == 4 ? permute_bytes(x[i], x[i], 0x1010) : permute_bytes(x[i], x[i + kColumns / 4 - 1], 0x5410));
-    }
-#pragma unroll
-    for (int set = 0; set < kColumns / 4; ++set) b[set][unit] = permute_bytes(rows[0], rows[1], select[set]);
   }
 }

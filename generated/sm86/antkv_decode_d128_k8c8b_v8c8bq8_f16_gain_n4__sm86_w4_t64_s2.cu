@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode.cu.hbs
 //   kernel    antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4__sm86_w4_t64_s2
-//   inputs    e69f88968bb20dac
+//   inputs    d59b25e1a2a07775
 //   remake    npx gen --only antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4__sm86_w4_t64_s2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -153,6 +153,12 @@ __device__ __forceinline__ void rotate_rows(const P& p, f16* rows, int row_strid
 // Where codes and gains lie inside a unit of 16 tokens: the device's codeOffset and gainOffset (generator/layout.ts, which also computes the constants).
 // C is the traits struct of one side.
 
+/// What the groups of 4 chunks of a key in row `row` (0 ... 7) are stored turned by: group i lies in place i ^ key_turn(row).
+template <class C>
+__device__ __forceinline__ constexpr uint32_t key_turn(uint32_t row) {
+  return (row & 1) * C::kTurnHigh | (row >> C::kTurnShift & C::kTurnMask);
+}
+
 /// The byte of the code of `chunk` of token `token` (0 ... 15), from the start of the side.
 template <class C>
 __device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
@@ -163,9 +169,9 @@ __device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
     constexpr uint32_t kChunks = C::kChunks, kPiece = C::kPiece;
     uint32_t lane, position;  // position: among the lane's bytes
     if constexpr (C::kKeys) {
-      const uint32_t row = token % 8, turn = (row & 1) * C::kTurnHigh | (row >> C::kTurnShift & C::kTurnMask);
+      const uint32_t row = token % 8;
       lane = row * 4 + chunk % 4;
-      position = token / 8 * (kChunks / 4) + (chunk / 4 ^ turn);
+      position = token / 8 * (kChunks / 4) + (chunk / 4 ^ key_turn<C>(row));
     } else {
       const uint32_t span = chunk / C::kRowSpan;
       lane = (span / (kChunks / 8) * C::kRowSpan + chunk % C::kRowSpan) * 4 + token % 8 / 2;

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s1_c4
-//   inputs    0841ceedfbc1241e
+//   inputs    32bd190627dc5c81
 //   remake    npx gen --only antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s1_c4
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -149,6 +149,82 @@ __device__ __forceinline__ void rotate_rows(const P& p, f16* rows, int row_strid
       f16* at = rows + r * row_stride + channel;
       store_shared(at, to_f16(to_float(load_shared(at)) * load_global(scale + channel)));
     }
+}
+
+// Where codes and gains lie inside a unit of 16 tokens: the device's codeOffset and gainOffset (generator/layout.ts, which also computes the constants).
+// C is the traits struct of one side.
+
+/// What the groups of 4 chunks of a key in row `row` (0 ... 7) are stored turned by: group i lies in place i ^ key_turn(row).
+template <class C>
+__device__ __forceinline__ constexpr uint32_t key_turn(uint32_t row) {
+  return (row & 1) * C::kTurnHigh | (row >> C::kTurnShift & C::kTurnMask);
+}
+
+/// The byte of the code of `chunk` of token `token` (0 ... 15), from the start of the side.
+template <class C>
+__device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
+  static_assert(C::kBits == 8, "codes of whole bytes");
+  if constexpr (!C::kByLane) {
+    return int(token * C::kRowBytes + chunk);
+  } else {
+    constexpr uint32_t kChunks = C::kChunks, kPiece = C::kPiece;
+    uint32_t lane, position;  // position: among the lane's bytes
+    if constexpr (C::kKeys) {
+      const uint32_t row = token % 8;
+      lane = row * 4 + chunk % 4;
+      position = token / 8 * (kChunks / 4) + (chunk / 4 ^ key_turn<C>(row));
+    } else {
+      const uint32_t span = chunk / C::kRowSpan;
+      lane = (span / (kChunks / 8) * C::kRowSpan + chunk % C::kRowSpan) * 4 + token % 8 / 2;
+      position = (token / 8 * 2 + token % 2) * (kChunks / 8) + span % (kChunks / 8);
+    }
+    return int(position / kPiece * 32 * kPiece + lane * kPiece + position % kPiece);
+  }
+}
+
+/// The index of token `token`'s gain among the 16 of its unit: a lane that holds tokens g and g + 8 reads one word.
+__device__ __forceinline__ int gain_index(int token) { return token % 8 * 2 + token / 8; }
+
+// Attention's two products on the matrix unit, for 16 tokens and 8 query columns. Lane = 4 * g + t throughout.
+
+/// The 8 columns of a row-major operand with `kHeadDim` channels as B fragments: column g of this lane at `column`, or zeros.
+template <int kHeadDim>
+__device__ __forceinline__ void load_columns(uint32_t (&fragment)[kHeadDim / 16][2], const void* column, bool valid) {
+  const uint32_t* words = static_cast<const uint32_t*>(column) + lane_index() % 4;
+#pragma unroll
+  for (int step = 0; step < kHeadDim / 16; ++step) {
+    fragment[step][0] = valid ? load_global(words + step * 8) : 0;
+    fragment[step][1] = valid ? load_global(words + step * 8 + 4) : 0;
+  }
+}
+
+/// d[token][column] = rows . columns over all channels; `rows` are 16 rows in shared memory.
+template <int kHeadDim>
+__device__ __forceinline__ void multiply_rows(float (&d)[4], const f16* rows, int row_stride, const uint32_t (&columns)[kHeadDim / 16][2]) {
+  const int lane = lane_index();
+  const f16* from = rows + (lane % 16) * row_stride + lane / 16 * 8;
+#pragma unroll
+  for (int step = 0; step < kHeadDim / 16; ++step) {
+    uint32_t a[4];
+    load_matrix_x4(a, from + step * 16);
+    mma_16x8x16(d, a, columns[step]);
+  }
+}
+
+/// d[channel][column] += rows^T . weights; `weights` holds token g (d[0], d[1]) and g + 8 (d[2], d[3]) of columns 2t, 2t + 1.
+template <int kHeadDim>
+__device__ __forceinline__ void accumulate_rows(float (&d)[kHeadDim / 16][4], const f16* rows, int row_stride, const float (&weights)[4]) {
+  const int lane = lane_index();
+  const f16* from = rows + (lane % 8 + lane / 16 * 8) * row_stride + lane / 8 % 2 * 8;
+  // A product's result has its tokens on rows; as B operand the tokens belong on pairs of registers: one transpose per 8 x 8 block.
+  const uint32_t b[2] = {transpose_matrix(pack(to_f16(weights[0]), to_f16(weights[1]))),
+                         transpose_matrix(pack(to_f16(weights[2]), to_f16(weights[3])))};
+#pragma unroll
+  for (int tile = 0; tile < kHeadDim / 16; ++tile) {
+    uint32_t a[4];
+    load_matrix_x4_transposed(a, from + tile * 16);
+    mma_16x8x16(d[tile], a, b);
+  }
 }
 
 // One sequence as decode sees it: three segments as one list of units of 16 tokens, and what each query column may see.
@@ -631,9 +707,8 @@ __device__ __forceinline__ void prefetch_exact(const P& p, const piece& w, const
 
 /// Attends to this warp's share of the piece's exact rows and leaves the result, nothing seen included, in `result`.
 /// `column_at(c)`: column c, and what it may see.
-template <class K, class P, class Columns, class ColumnAt>
-__device__ __forceinline__ void attend_exact(const P& p, const piece& w, const decode_view& s, int kv_head, warp_result<K>& result, const Columns&,
-                                             const ColumnAt& column_at) {
+template <class K, class P, class ColumnAt>
+__device__ __forceinline__ void attend_exact(const P& p, const piece& w, const decode_view& s, int kv_head, warp_result<K>& result, const ColumnAt& column_at) {
   constexpr int kPieces = K::kHeadDim / 32;   // 16-byte pieces of a row that a lane reads of K
   constexpr int kSpans = K::kHeadDim / 64;    // ... and of V
   constexpr int kStride = warp_result<K>::kStride;
@@ -811,6 +886,7 @@ struct value_table {
   static constexpr int kWords = kSlotBytes / 4;
   static constexpr int kCodeWords = kChunks / 8;                  // 32-bit words of codes of a lane and unit: kChunks / 2 bytes
   static constexpr int kRow = 128, kSlice = 256 * kRow;
+  static constexpr int kTableBytes = (K::kHeadDim / 32 + kGroupsPerRow - 1) / kGroupsPerRow * kSlice;
 
   /// Where group `g` of slots begins in a row, and in which slice of 32 KB.
   static __device__ __forceinline__ constexpr int group_offset(int g) {
@@ -941,23 +1017,6 @@ __device__ __forceinline__ void accumulate_values(int (&sums)[kSets][K::kHeadDim
   }
 }
 
-/// x[token] of the lane's columns, tokens g and g + 8 of two units, to B fragments: bytes of tokens 2t, 2t + 1, 8 + 2t, 9 + 2t of column g.
-template <int kColumns, int kScores>
-__device__ __forceinline__ void transpose_weights(uint32_t (&b)[kColumns / 4][2], const uint32_t (&x)[kScores], const uint32_t (&select)[2]) {
-#pragma unroll
-  for (int unit = 0; unit < 2; ++unit) {
-    uint32_t rows[2];
-#pragma unroll
-    for (int v = 0; v < 2; ++v) {
-      const int i = (2 * unit + v) * (kColumns / 4);
-      // Of 4 columns, each is there twice: for the high byte of its weights and for the low one.
-      rows[v] = transpose_matrix(kColumns == 4 ? permute_bytes(x[i], x[i], 0x1010) : permute_bytes(x[i], x[i + kColumns / 4 - 1], 0x5410));
-    }
-#pragma unroll
-    for (int set = 0; set < kColumns / 4; ++set) b[set][unit] = permute_bytes(rows[0], rows[1], select[set]);
-  }
-}
-
 // Scores by look-up sums (ADC): a table of q . centroid per chunk and entry, so that a score is the sum of one look-up per chunk.
 // Entries are unsigned 14-bit fixed point in 16 bits: four add up in plain integer instructions, two columns to a word, and the matrix
 // unit adds the rest, a look-up's bytes being its B fragment and A picking columns and bytes. Sums are exact. Tokens are columns of B.
@@ -975,7 +1034,6 @@ struct sum_keys {
   static constexpr bool kFour = kColumns == 4;
   static constexpr int kBlocks = kFour ? 2 : 1;  // of 8 tokens that share a product: the rows of 4 columns hold two
   static constexpr int kScores = 8 / kBlocks, kLaneColumns = 1;
-  static constexpr int kTurn = kPerLane < 4 ? kPerLane - 1 : 3;  // layout.ts: lane row r's group i is stored in place i ^ (r & kTurn)
   static constexpr int kAtOnce = kPerLane < 4 ? kPerLane : 4;    // look-ups added before the matrix unit adds
   static constexpr bool kTablePerPiece = true;
   static constexpr int kWarpBytes = 0;      // of shared memory beside the table
@@ -1104,7 +1162,7 @@ struct sum_keys {
     const int r = lane_index() / 4, t = lane_index() % 4;
 #pragma unroll
     for (int i = 0; i < kAtOnce; ++i) {
-      const int chunk = 4 * (i ^ (r & kTurn)) + t;
+      const int chunk = 4 * (i ^ int(key_turn<C>(r))) + t;
       address[i] = opaque(shared_address(table) + chunk / kSlots * kSlice + chunk % kSlots * kEntryBytes + (kCopies > 1 ? r / 2 % kCopies * kChunks * kEntryBytes : 0), zero);
     }
     // k = 4 t + byte of lane t's look-up: byte 0 and 1 of a word are one column, 2 and 3 the next.
@@ -1209,17 +1267,65 @@ struct sum_keys {
   }
 };
 
+// Scores that have tokens as rows of the matrix unit's result: what turned and dotted keys have in common. Lane 4g + t holds tokens g and
+// g + 8 of each unit, and column t of 4, or columns 2t and 2t + 1 of 8.
+
+template <class K>
+struct token_rows {
+  static constexpr int kColumns = K::kColumns;
+  static constexpr int kScores = kColumns, kLaneColumns = kColumns / 4;
+  static constexpr int kSharedBits = 4 | 8 | 16;        // lanes that share columns, and hold other tokens, differ in these
+  static constexpr bool kTablePerPiece = false;         // the table depends on the KV head alone
+  static constexpr int kMaximaBytes = 0;
+
+  /// Column of score `i`, token of score `i` in the tile of 32.
+  static __device__ __forceinline__ int column(int i) { return kColumns == 4 ? lane_index() % 4 : lane_index() % 4 * 2 + i % 2; }
+  static __device__ __forceinline__ int token(int i) { return i / kLaneColumns * 8 + lane_index() / 4; }
+  static __device__ __forceinline__ bool is_writer() { return lane_index() < 4; }
+
+  // Gains of a unit, as loaded: tokens g and g + 8.
+  static constexpr int kGainWords = 1;
+  static __device__ __forceinline__ void load_gains(uint32_t (&words)[1], const unsigned char* gains) {
+    words[0] = load_global_once(reinterpret_cast<const uint32_t*>(gains) + lane_index() / 4);
+  }
+  /// The factor of score `i`: `scale` of its column, and its token's gain.
+  static __device__ __forceinline__ float factor(float scale, const uint32_t (&gains)[2][kGainWords], int i) {
+    if constexpr (!K::kKeyGain) return scale;
+    return scale * to_float(f16{uint16_t(gains[i / (2 * kLaneColumns)][0] >> (16 * (i / kLaneColumns % 2)))});
+  }
+
+  /// The lanes that sum a column's values are those that score it.
+  static __device__ __forceinline__ void to_value_lanes(float (&theirs)[kLaneColumns], const float (&mine)[kLaneColumns]) {
+#pragma unroll
+    for (int c = 0; c < kLaneColumns; ++c) theirs[c] = mine[c];
+  }
+  /// Weights (fixed point in the low 16 bits) to B fragments of the values' product, by one transpose per 8 tokens: bytes of tokens
+  /// 2t, 2t + 1, 8 + 2t, 9 + 2t of column g, where 4 columns come twice, for the high and the low bytes.
+  static __device__ __forceinline__ void weights(uint32_t (&b)[kColumns / 4][2], const uint32_t (&x)[kScores], const uint32_t (&select)[2]) {
+#pragma unroll
+    for (int unit = 0; unit < 2; ++unit) {
+      uint32_t rows[2];
+#pragma unroll
+      for (int v = 0; v < 2; ++v) {
+        const int i = (2 * unit + v) * kLaneColumns;
+        rows[v] = transpose_matrix(kColumns == 4 ? permute_bytes(x[i], x[i], 0x1010) : permute_bytes(x[i], x[i + kLaneColumns - 1], 0x5410));
+      }
+#pragma unroll
+      for (int set = 0; set < kColumns / 4; ++set) b[set][unit] = permute_bytes(rows[0], rows[1], select[set]);
+    }
+  }
+};
+
 // The slow way of keys coded before RoPE, for a RoPE that lookup_turn.cuh is not made for: a unit's codes become rows of f16 in shared memory.
 
 /// Products of the queries and a unit's keys, by way of rows of f16 in the place of the table: any RoPE. The unit's first token stands at `position`.
 // No part of the loop that it is called from, whose registers it would cost.
 template <class K, class P>
-__device__ __attribute__((noinline)) void multiply_as_rows(const P& p, float* products, const uint32_t* codes, const unsigned char* row, int position) {
+__device__ __noinline__ void multiply_as_rows(const P& p, float* products, const uint32_t* codes, const unsigned char* row, int position) {
   using C = typename K::Key;
   constexpr int kPairs = C::kChunks / 8, kWords = C::kChannels / 2, kEntryBytes = 2 * C::kChannels;
   static_assert(K::kWarps * 16 * K::kHeadDim * 2 <= K::kKeyTableBytes, "no room for the warps' rows");
-  float d[4] = {};
-  const int lane = lane_index(), g = lane / 4, t = lane % 4, turn = (g & 1) * C::kTurnHigh | (g >> C::kTurnShift & C::kTurnMask);
+  const int lane = lane_index(), g = lane / 4, t = lane % 4, turn = int(key_turn<C>(g));
   f16* rows = reinterpret_cast<f16*>(shared_memory() + K::kValueTableBytes) + warp_index() * 16 * K::kHeadDim;
   const unsigned char* codebook = byte_pointer(p.k_codebook) + int64_t(block_index().y % p.kv_heads) * C::kCodebookBytes;
   warp_barrier();  // the unit before has been read
@@ -1234,25 +1340,23 @@ __device__ __attribute__((noinline)) void multiply_as_rows(const P& p, float* pr
   warp_barrier();
   rotate_rows<16, K::kHeadDim>(p, rows, K::kHeadDim, position, nullptr);
   warp_barrier();
-#pragma unroll
-  for (int j = 0; j < K::kHeadDim / 8; j += 2) {
-    uint32_t a[4];
-    load_matrix_x4(a, rows + lane % 16 * K::kHeadDim + lane / 16 * 8 + j * 8);
-    const uint32_t* query = reinterpret_cast<const uint32_t*>(row) + j * 4 + t;
-    mma_16x8x16(d, a, {row ? load_global(query) : 0, row ? load_global(query + 4) : 0});
-  }
+  uint32_t queries[K::kHeadDim / 16][2];
+  load_columns<K::kHeadDim>(queries, row, row != nullptr);
+  float d[4] = {};
+  multiply_rows<K::kHeadDim>(d, rows, K::kHeadDim, queries);
 #pragma unroll
   for (int i = 0; i < 4; ++i) products[i] = d[i];
 }
 
-// Scores of keys coded before RoPE: centroids are looked up as f16 fragments and rotated in registers by their place in the unit of
-// 16 tokens, which is the same in every unit; the unit's own position turns the queries instead. Tokens are rows of A.
+// Scores of keys coded before RoPE: centroids are looked up as f16 fragments and turned in registers by their place in the tile of 32
+// tokens, which is the same in every tile; the tile's own position turns the queries instead. Tokens are rows of A.
 
 template <class K>
-struct turn_keys {
+struct turn_keys : token_rows<K> {
   using C = typename K::Key;
   static_assert(!C::kQ8 && (C::kChannels == 8 || C::kChannels == 4), "generator/tile.ts let another key codec through");
-  static constexpr int kColumns = K::kColumns;
+  using Rows = token_rows<K>;
+  using Rows::kColumns, Rows::kScores, Rows::kLaneColumns, Rows::kGainWords;
   static constexpr int kChunks = K::kHeadDim / C::kChannels;
   static constexpr int kPairs = kChunks / 8;           // groups of 4 chunks whose partners lie kPairs groups higher
   static constexpr int kWords = C::kChannels / 2;      // of a look-up, two channels each
@@ -1261,18 +1365,11 @@ struct turn_keys {
   static constexpr int kRow = 128, kSlice = 256 * kRow, kSlices = kChunks / kSlots;
   static constexpr int kTableBytes = kSlices * kSlice;
   static constexpr int kCodeWords = kChunks / 8;
-  static constexpr int kScores = kColumns, kLaneColumns = kColumns / 4;
-  static constexpr bool kTablePerPiece = false;
-  static constexpr int kMaximaBytes = 0;
-  static constexpr int kGainWords = 1;
-  static constexpr int kSharedBits = 4 | 8 | 16;  // lanes that share columns differ in these
-  static __device__ __forceinline__ bool is_writer() { return lane_index() < 4; }
   // Words 0 ... kFast - 1 of a lane are of pairs that are turned in registers, the rest of slow ones (see "multiply").
   static constexpr int kAll = kPairs * kWords, kFast = kAll < 8 ? kAll : kAll / 2, kSlow = kAll - kFast;
   static constexpr bool kShares = kColumns == 4 && kSlow > 0;  // lanes 4 apart turn one half each of a column's pairs
   static constexpr int kOwn = kShares ? kAll / 2 : kAll;       // words (of each half) that a lane turns
-  static constexpr bool kSplits = true;                  // fast pairs' keys are split (see "multiply")
-  static constexpr float kSplit = 0.1f;                        // ... of frequencies up to this
+  static constexpr float kSplit = 0.1f;                        // fast pairs of frequencies up to this are split
   static constexpr float kFastest = 0.0105f;                   // of the slow pairs' frequencies: 10000^-0.5 and a little
   /// Shared memory, by warps: cosines and sines of the fast pairs at a tile's 32 places; then those of the way to a warp's next tile.
   static constexpr int kPlaceBytes = 32 * 128, kWarpBytes = (kPlaceBytes + K::kHeadDim * 4 + 16 * K::kWarps - 1) / (16 * K::kWarps) * 16;
@@ -1281,9 +1378,8 @@ struct turn_keys {
   const unsigned char* row;            // where they came from, null if the column is idle
   const unsigned char* places;         // coefficients of place g of this lane's column
   uint32_t first_power[kSlow ? kSlow : 1], second_power[kSlow && kColumns == 8 ? kSlow : 1];
-  uint32_t whole[kSplits ? kFast : 1];
+  uint32_t whole[kFast];               // masks of the halves whose pairs are split
   const float* steps;                  // the way's cosines
-  float sign;                          // of the second halves' products: odd rows hold partners in the other order
   float scale;
   uint32_t address[kSwaps ? 4 : 2];    // of the look-ups of code 0: [partner + 2 * neighbour]
 
@@ -1298,9 +1394,6 @@ struct turn_keys {
       for (int i = K::kHeadDim / 4 + lane_index(); i < K::kHeadDim / 2; i += 32) fast = fast || !(load_global(p.inv_freq + i) <= kFastest);
     return vote_ballot(fast) != 0;
   }
-
-  static __device__ __forceinline__ int column(int i) { return kColumns == 4 ? lane_index() % 4 : lane_index() % 4 * 2 + i % 2; }
-  static __device__ __forceinline__ int token(int i) { return i / (kColumns / 4) * 8 + lane_index() / 4; }
 
   /// The chunk in slot `slot` of slice `slice`: slots differ in t, in the partner and, of 8-byte entries, in the neighbour.
   static __device__ __forceinline__ int chunk_of(int slot, int slice) {
@@ -1345,13 +1438,11 @@ struct turn_keys {
         const float inv_freq = load_global(p.inv_freq + first_channel(w, t, e));
         rope_angle(place < 16 ? 16 - place : place - 16, inv_freq, s[e], c[e]);
         if (place >= 16) s[e] = -s[e];
-        if (kSplits && inv_freq <= kSplit) c[e] -= 1;
+        if (inv_freq <= kSplit) c[e] -= 1;
       }
       uint32_t* to = reinterpret_cast<uint32_t*>(turns + place * 128 + place % 2 * 64) + t * 4 + w;
-      // Even rows look up (x, y) and odd rows (y, x): x' = x cos - y sin; y' = y cos + x sin comes out negated in odd rows.
-      const bool swaps = !kSplits && place % 2;
-      store_shared(to, swaps ? pack_halves(s[0], s[1]) : pack_halves(c[0], c[1]));
-      store_shared(reinterpret_cast<uint32_t*>(turns + place * 128 + (1 - place % 2) * 64) + t * 4 + w, swaps ? pack_halves(c[0], c[1]) : pack_halves(s[0], s[1]));
+      store_shared(to, pack_halves(c[0], c[1]));
+      store_shared(reinterpret_cast<uint32_t*>(turns + place * 128 + (1 - place % 2) * 64) + t * 4 + w, pack_halves(s[0], s[1]));
     }
     for (int i = thread_index(); i < K::kHeadDim / 2; i += K::kWarps * 32) {
       float* way = reinterpret_cast<float*>(turns + kPlaceBytes);
@@ -1367,19 +1458,14 @@ struct turn_keys {
   __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const F& columns, const float*, const float*, unsigned char* turns) {
     const int g = lane_index() / 4, t = lane_index() % 4;
     row = columns(kColumns == 4 ? g / 2 : g);
-    sign = g % 2 ? -1.0f : 1.0f;
     general = is_general(p);
     scale = p.scale * (general ? 1.0f : p.attention_factor) * kLog2e;
-    if (general) {
-      return;
-    }
+    if (general) return;
     places = turns + g * 128 + t * 16;
-    if constexpr (kSplits) {
 #pragma unroll
-      for (int i = 0; i < kFast; ++i) {
-        const float* inv_freq = p.inv_freq + first_channel(i, t, 0);
-        whole[i] = (load_global(inv_freq) <= kSplit ? 0xffffu : 0) | (load_global(inv_freq + 1) <= kSplit ? 0xffff0000u : 0);
-      }
+    for (int i = 0; i < kFast; ++i) {
+      const float* inv_freq = p.inv_freq + first_channel(i, t, 0);
+      whole[i] = (load_global(inv_freq) <= kSplit ? 0xffffu : 0) | (load_global(inv_freq + 1) <= kSplit ? 0xffff0000u : 0);
     }
 #pragma unroll
     for (int i = 0; i < kSlow; ++i) {
@@ -1405,7 +1491,7 @@ struct turn_keys {
   }
   /// The queries turned to `position` from scratch, so that the ways' errors do not add up over more than 32 tiles. No part of the loop either.
   template <class P>
-  static __device__ __attribute__((noinline)) void place(const P& p, float (*q)[2 * kOwn], const unsigned char* row, int position) {
+  static __device__ __noinline__ void place(const P& p, float (*q)[2 * kOwn], const unsigned char* row, int position) {
 #pragma unroll
     for (int i = 0; i < kOwn; ++i) {
       const uint32_t* from = reinterpret_cast<const uint32_t*>(row + own_pair(i, 0) * 2);
@@ -1433,11 +1519,6 @@ struct turn_keys {
     }
   }
 
-  // Gains of a unit, as loaded: tokens g and g + 8.
-  static __device__ __forceinline__ void load_gains(uint32_t (&words)[1], const unsigned char* gains) {
-    words[0] = load_global_once(reinterpret_cast<const uint32_t*>(gains) + lane_index() / 4);
-  }
-
   /// One look-up: the words of an entry.
   static __device__ __forceinline__ void look_up(uint32_t (&words)[kWords], uint32_t at) {
     if constexpr (kWords == 4) {
@@ -1455,7 +1536,7 @@ struct turn_keys {
   // Fast pairs of keys are turned in registers from place m = -16 ... 15 to 0, in f16. Slow pairs turn so little, by |m w| < 0.17, that
   // cos(m w) = 1 - (m w)^2 / 2 and sin(m w) = m w (1 - ...) do, and powers of m leave the sum over the channels: centroids as they
   // are, exact, times q, w q and w^2 q, three products whose sum each token weighs by 1, m, m^2.
-  // Where there are only fast pairs, those among them that do not turn far are split: centroids as they are, and (cos - 1, sin) of them in f16.
+  // Fast pairs that do not turn far are split, for the error of one rounding is of what it rounds: centroids as they are, and (cos - 1, sin) of them in f16.
   // 4 columns fill 8: even ones q and w q, odd ones what q leaves and w^2 q.
   __device__ __forceinline__ void multiply(float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords]) const {
     constexpr int kFine = kColumns / 4;                       // operands that hold the halves and their rests
@@ -1481,8 +1562,7 @@ struct turn_keys {
             const uint32_t other = shuffle_xor(odd ? high[half][i] : low[half][i], 4);
             b[0][half][i] = odd ? other : high[half][i];
             b[0][half][kOwn + i] = odd ? low[half][i] : other;
-            const uint32_t whole_halves = odd ? high[half][i] : other;
-            wholes[half][i] = whole_halves;
+            wholes[half][i] = odd ? high[half][i] : other;
           } else {
             b[0][half][i] = kColumns == 4 && odd ? low[half][i] : high[half][i];
             if constexpr (kColumns == 8) b[kFine - 1][half][i] = low[half][i];
@@ -1506,7 +1586,7 @@ struct turn_keys {
     }
 #pragma unroll
     for (int unit = 0; unit < 2; ++unit) {
-      float first[4] = {}, second[4] = {}, powers[kFine][4] = {};
+      float products[4] = {}, powers[kFine][4] = {};
       uint32_t near[2][4], far[2][4];  // what the look-up of the even place and its partner's are multiplied by
 #pragma unroll
       for (int v = 0; v < 2; ++v) {
@@ -1552,8 +1632,8 @@ struct turn_keys {
               const int v = k % 2;
               const uint32_t even_place = found[v][n][0][w + k / 2], odd_place = found[v][n][1][w + k / 2];
               const uint32_t close = near[v][(i + k / 2) % kFast], distant = far[v][(i + k / 2) % kFast];
-              raw_x[k] = !kSplits && i < kFast || !odd ? even_place : odd_place;
-              raw_y[k] = !kSplits && i < kFast || !odd ? odd_place : even_place;
+              raw_x[k] = odd ? odd_place : even_place;  // odd rows look up (y, x)
+              raw_y[k] = odd ? even_place : odd_place;
               x[k] = raw_x[k], y[k] = raw_y[k];
               if (i < kFast) {
                 x[k] = fused_multiply_add_halves(close, raw_x[k], multiply_halves(distant, raw_y[k]));
@@ -1562,13 +1642,11 @@ struct turn_keys {
             }
 #pragma unroll
             for (int f = 0; f < kFine; ++f) {
-              mma_16x8x16(first, x, {b[f][0][i], b[f][0][i + 1]});
-              // Slow pairs' second halves never come out negated.
-              if (!kSplits && i < kFast) mma_16x8x16(second, y, {b[f][1][i], b[f][1][i + 1]});
-              else mma_16x8x16(first, y, {b[f][1][i], b[f][1][i + 1]});
-              if (kSplits && i < kFast) {
-                mma_16x8x16(first, raw_x, {b[f][0][i] & whole[i % kFast], b[f][0][i + 1] & whole[(i + 1) % kFast]});
-                mma_16x8x16(first, raw_y, {b[f][1][i] & whole[i % kFast], b[f][1][i + 1] & whole[(i + 1) % kFast]});
+              mma_16x8x16(products, x, {b[f][0][i], b[f][0][i + 1]});
+              mma_16x8x16(products, y, {b[f][1][i], b[f][1][i + 1]});
+              if (i < kFast) {
+                mma_16x8x16(products, raw_x, {b[f][0][i] & whole[i % kFast], b[f][0][i + 1] & whole[(i + 1) % kFast]});
+                mma_16x8x16(products, raw_y, {b[f][1][i] & whole[i % kFast], b[f][1][i + 1] & whole[(i + 1) % kFast]});
               }
             }
             if constexpr (kPowers > 0) {
@@ -1587,7 +1665,7 @@ struct turn_keys {
 #pragma unroll
         for (int c = 0; c < kLaneColumns; ++c) {
           const int d = 2 * v + c;
-          float sum = fused_multiply_add(kColumns == 4 ? second[d] + second[(d + 1) % 4] : second[d], sign, kColumns == 4 ? first[d] + first[(d + 1) % 4] : first[d]);
+          float sum = kColumns == 4 ? products[d] + products[(d + 1) % 4] : products[d];
           if constexpr (kPowers > 0) {
             const float m = float(lane_index() / 4 + 8 * (2 * unit + v) - 16) * 0.0625f;
             const float two = kColumns == 4 ? powers[0][(d + 1) % 4] : powers[kFine - 1][d];
@@ -1626,20 +1704,7 @@ struct turn_keys {
       multiply(s, codes);
     }
 #pragma unroll
-    for (int i = 0; i < kScores; ++i) {
-      float factor = scale;
-      if constexpr (K::kKeyGain) factor *= to_float(f16{uint16_t(gains[i / (2 * kLaneColumns)][0] >> (16 * (i / kLaneColumns % 2)))});
-      s[i] = fused_multiply_add(s[i], factor, bias[i % kLaneColumns]);
-    }
-  }
-
-  static __device__ __forceinline__ void to_value_lanes(float (&theirs)[kLaneColumns], const float (&mine)[kLaneColumns]) {
-#pragma unroll
-    for (int c = 0; c < kLaneColumns; ++c) theirs[c] = mine[c];
-  }
-  /// Weights (fixed point in the low 16 bits) to B fragments of the values' product: one transpose per 8 tokens.
-  static __device__ __forceinline__ void weights(uint32_t (&b)[kColumns / 4][2], const uint32_t (&x)[kScores], const uint32_t (&select)[2]) {
-    transpose_weights<kColumns>(b, x, select);
+    for (int i = 0; i < kScores; ++i) s[i] = fused_multiply_add(s[i], Rows::factor(scale, gains, i), bias[i % kLaneColumns]);
   }
 };
 
@@ -1647,31 +1712,24 @@ struct turn_keys {
 // in it, is a 16-bit fixed-point number whose two bytes are two columns of B. Sums are exact. Tokens are rows of A.
 
 template <class K>
-struct dot_keys {
+struct dot_keys : token_rows<K> {
   using C = typename K::Key;
   static_assert(C::kQ8 && C::kChannels == 2, "generator/tile.ts let another key codec through");
-  static constexpr int kColumns = K::kColumns;
+  static_assert(C::kTurnHigh == 0 && C::kTurnShift == 0 && C::kTurnMask == 3, "place m holds word m ^ (g % 4)");
+  using Rows = token_rows<K>;
+  using Rows::kColumns, Rows::kScores, Rows::kLaneColumns, Rows::kGainWords;
   static constexpr int kChunks = K::kHeadDim / 2, kPerLane = kChunks / 4;
   static constexpr int kRow = 128, kSlice = 256 * kRow, kSlices = K::kHeadDim / 64;
   static constexpr int kTableBytes = kSlices * kSlice;
   static constexpr int kCodeWords = kChunks / 8;
   static constexpr int kSteps = K::kHeadDim / 32;
   static constexpr int kSets = kColumns / 4;  // B fragments: both bytes of 4 columns, or the high and the low bytes of 8
-  static constexpr int kScores = kColumns, kLaneColumns = kColumns / 4;
-  static constexpr bool kTablePerPiece = false;
-  static constexpr int kMaximaBytes = 0;
-  static constexpr int kGainWords = 1;
-  static constexpr int kSharedBits = 4 | 8 | 16;  // lanes that share columns differ in these
   static constexpr int kWarpBytes = 0;
-  static __device__ __forceinline__ bool is_writer() { return lane_index() < 4; }
   static constexpr float kLargest = 32639;  // 127 * 256 + 127: both bytes stay signed bytes
 
   uint32_t q[kSets][kSteps][2];
   float scale[kLaneColumns];
   uint32_t address[4];  // of the look-ups of code 0
-
-  static __device__ __forceinline__ int column(int i) { return kColumns == 4 ? lane_index() % 4 : lane_index() % 4 * 2 + i % 2; }
-  static __device__ __forceinline__ int token(int i) { return i / (kColumns / 4) * 8 + lane_index() / 4; }
 
   /// Word t + 4 * m of a slice's row holds the entries of chunks 4 * (8 * slice + m) + t and 16 further, in both halves of the row.
   template <class P, class F>
@@ -1731,10 +1789,6 @@ struct dot_keys {
     for (int m = 0; m < 4; ++m) address[m] = opaque(shared_address(table) + (g / 4 * 16 + t + 4 * (m ^ (g % 4))) * 4, uint32_t(p.batch) >> 31);
   }
 
-  static __device__ __forceinline__ void load_gains(uint32_t (&words)[1], const unsigned char* gains) {
-    words[0] = load_global_once(reinterpret_cast<const uint32_t*>(gains) + lane_index() / 4);
-  }
-
   /// Scores of a tile, in log2 units, `bias` added.
   __device__ __forceinline__ void scores(float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords],
                                          const uint32_t (&gains)[2][kGainWords], const float (&bias)[kLaneColumns]) const {
@@ -1772,19 +1826,10 @@ struct dot_keys {
 #pragma unroll
         for (int c = 0; c < kLaneColumns; ++c) {
           const int high = kColumns == 4 ? sum[0][2 * v] : sum[0][2 * v + c], low = kColumns == 4 ? sum[0][2 * v + 1] : sum[kSets - 1][2 * v + c];
-          float factor = scale[c];
-          if constexpr (K::kKeyGain) factor *= to_float(f16{uint16_t(gains[unit][0] >> (16 * v))});
-          s[(2 * unit + v) * kLaneColumns + c] = fused_multiply_add(float(high * 256 + low), factor, bias[c]);
+          const int i = (2 * unit + v) * kLaneColumns + c;
+          s[i] = fused_multiply_add(float(high * 256 + low), Rows::factor(scale[c], gains, i), bias[c]);
         }
     }
-  }
-
-  static __device__ __forceinline__ void to_value_lanes(float (&theirs)[kLaneColumns], const float (&mine)[kLaneColumns]) {
-#pragma unroll
-    for (int c = 0; c < kLaneColumns; ++c) theirs[c] = mine[c];
-  }
-  static __device__ __forceinline__ void weights(uint32_t (&b)[kColumns / 4][2], const uint32_t (&x)[kScores], const uint32_t (&select)[2]) {
-    transpose_weights<kColumns>(b, x, select);
   }
 };
 
@@ -2012,7 +2057,7 @@ __device__ __forceinline__ void prefetch_first(const P& p, const piece& w, decod
 
 template <class K, class P, class ColumnAt>
 __device__ __forceinline__ void attend_coded(const P& p, const piece& w, const decode_view& s, int kv_head, typename keys_of<K>::type& keys, const unsigned char* values,
-                                             warp_result<K>& result, unsigned char* turns, const float* scales, int first_row, const ColumnAt& column_at) {
+                                             warp_result<K>& result, const float* scales, int first_row, const ColumnAt& column_at) {
   using Keys = typename keys_of<K>::type;
   using Values = value_table<K>;
   const warp_tiles tiles = tiles_of<K>(p, w, s);
@@ -2162,7 +2207,8 @@ template <class K, class P>
 __device__ __forceinline__ void decode_lookup(const P& p) {
   using Keys = typename keys_of<K>::type;
   using Values = value_table<K>;
-  static_assert(Keys::kTableBytes == K::kKeyTableBytes && Values::group_offset(K::kHeadDim / 32 - 1) < K::kValueTableBytes, "generator/shared.ts is wrong");
+  static_assert(K::kStages == 1 || K::kStages == 2, "generator/tile.ts let other stages through");
+  static_assert(Keys::kTableBytes == K::kKeyTableBytes && Values::kTableBytes == K::kValueTableBytes, "generator/shared.ts is wrong");
   unsigned char* const values = shared_memory();
   unsigned char* const key_table = values + K::kValueTableBytes;
   warp_result<K>* const results = reinterpret_cast<warp_result<K>*>(key_table + K::kKeyTableBytes);
@@ -2221,14 +2267,13 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     {
       decode_view s = view();
       add_anchors(p, w.b, s);
-      attend_exact<K>(p, w, s, kv_head, results[warp_index()], columns, columns_of(s));
+      attend_exact<K>(p, w, s, kv_head, results[warp_index()], columns_of(s));
     }
     {
       Keys keys;
       keys.begin(p, key_table, columns, reinterpret_cast<const float*>(k_codebook + K::Key::kScaleOffset), maxima, turns);
-      if constexpr (K::kKeyTurn) block_barrier();  // the warps' own turns lie where the unit's were
       const decode_view s = view();
-      attend_coded<K>(p, w, s, kv_head, keys, values, results[warp_index()], turns + warp_index() * Keys::kWarpBytes, scales, group * K::kColumns / (p.q_heads / p.kv_heads), columns_of(s));
+      attend_coded<K>(p, w, s, kv_head, keys, values, results[warp_index()], scales, group * K::kColumns / (p.q_heads / p.kv_heads), columns_of(s));
     }
     block_barrier();
     const decode_view s = view();

@@ -273,9 +273,6 @@ __device__ __forceinline__ uint32_t permute_bytes(uint32_t low, uint32_t high, u
   return to;
 }
 __device__ __forceinline__ uint32_t pack_halves(float lo, float hi) { return uint32_t(antkv_emu::float_to_half(lo)) | uint32_t(antkv_emu::float_to_half(hi)) << 16; }
-__device__ __forceinline__ uint32_t add_halves(uint32_t a, uint32_t b) {
-  return uint32_t(antkv_emu::add_half(uint16_t(a), uint16_t(b))) | uint32_t(antkv_emu::add_half(uint16_t(a >> 16), uint16_t(b >> 16))) << 16;
-}
 __device__ __forceinline__ uint32_t multiply_halves(uint32_t a, uint32_t b) {
   return uint32_t(antkv_emu::multiply_half(uint16_t(a), uint16_t(b))) | uint32_t(antkv_emu::multiply_half(uint16_t(a >> 16), uint16_t(b >> 16))) << 16;
 }
