@@ -57,9 +57,8 @@ inline uint16_t double_to_half(double x) {
   return uint16_t(sign | uint16_t((u - (1008ull << 52) + (1ull << 41) - 1 + (u >> 42 & 1)) >> 42));
 }
 
-// Sums and products of halves, rounded once. Doubles hold sums and products of two halves exactly. a * b + c may need more than 53 bits, but then
+// Products and fused sums of halves, rounded once. Doubles hold sums and products of two halves exactly. a * b + c may need more than 53 bits, but then
 // one of the two is so much the smaller that the sum is not near the middle of two halves (or overflows): rounding twice makes no difference.
-inline uint16_t add_half(uint16_t a, uint16_t b) { return double_to_half(double(half_to_float(a)) + double(half_to_float(b))); }
 inline uint16_t multiply_half(uint16_t a, uint16_t b) { return double_to_half(double(half_to_float(a)) * double(half_to_float(b))); }
 inline uint16_t fused_multiply_add_half(uint16_t a, uint16_t b, uint16_t c) {
   return double_to_half(double(half_to_float(a)) * double(half_to_float(b)) + double(half_to_float(c)));
