@@ -82,7 +82,7 @@ function distance(a: string, b: string): number {
 /** The known names closest to `name`, best first, at most three; only such that a typing slip could explain. */
 export function nearest(name: string, known: readonly string[]): string[] {
   const far = Math.max(2, Math.ceil(name.length / 3));
-  return known
+  return [...new Set(known)]
     .map((candidate) => ({ candidate, steps: distance(name.toLowerCase(), candidate.toLowerCase()) }))
     .filter(({ candidate, steps }) => steps <= far || candidate.startsWith(name))
     .sort((a, b) => a.steps - b.steps)

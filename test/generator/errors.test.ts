@@ -15,6 +15,7 @@ test('each error has its exit code, its name and its fix', () => {
 test('the nearest names are those that a slip explains, best first', () => {
   assert.equal(nearest('doctr', ['list', 'show', 'doctor']), ['doctor']);
   assert.equal(nearest('lsit', ['list', 'show', 'last']), ['list', 'last']);
+  assert.equal(nearest('lsit', ['list', 'list', 'last']), ['list', 'last'], 'each once');
   assert.equal(nearest('xyzzyxyzzy', ['list', 'show', 'doctor']), []);
 });
 
