@@ -16,7 +16,7 @@
 /* Rises when a field of a struct moves, changes or goes. */
 #define ANTKV_ABI_VERSION 2
 /* Rises when a byte of coded pages, anchor pages, ring or packed codebooks moves. */
-#define ANTKV_LAYOUT_VERSION 2
+#define ANTKV_LAYOUT_VERSION 3
 /* Tokens of a unit, rows of an anchor page, uncommitted rows that a ring holds beyond window + flush block. */
 #define ANTKV_UNIT_TOKENS 16
 #define ANTKV_ANCHOR_ROWS 16

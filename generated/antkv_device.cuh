@@ -31,6 +31,12 @@ struct alignas(16) bytes16 {
 
 // --- identity -----------------------------------------------------------------------------------------------------
 __device__ __forceinline__ int thread_index() { return int(threadIdx.x); }
+/// The same, but what is computed from it is computed here, not kept in registers from where it was computed before.
+__device__ __forceinline__ int thread_index_anew() {
+  int x;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(x));
+  return x;
+}
 __device__ __forceinline__ int lane_index() { return int(threadIdx.x) & 31; }
 /// The same in all lanes: read from lane 0, so that the compiler keeps it in a uniform register.
 __device__ __forceinline__ int warp_index() { return __shfl_sync(~0u, int(threadIdx.x) >> 5, 0); }
@@ -93,7 +99,7 @@ __device__ __forceinline__ uint32_t atomic_add_shared(uint32_t* p, uint32_t valu
 /// Adds to a 32-bit word of global memory; returns the old value.
 __device__ __forceinline__ uint32_t atomic_add_global(uint32_t* p, uint32_t value) { return atomicAdd(p, value); }
 /// Stores of this thread before it are seen by every thread of the grid that sees its stores after it.
-__device__ __forceinline__ void grid_fence() { __threadfence(); }
+__device__ __forceinline__ void grid_fence() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 /// Reads what another CTA wrote during this launch: from L2, never from L1.
 template <class T>
 __device__ __forceinline__ T load_global_coherent(const T* p) {
@@ -151,6 +157,12 @@ template <class T>
 __device__ __forceinline__ T shuffle_up(T value, int delta) {
   return __shfl_up_sync(~0u, value, delta);
 }
+template <class T>
+__device__ __forceinline__ T shuffle_down(T value, int delta) {
+  return __shfl_down_sync(~0u, value, delta);
+}
+/// Whether any lane's predicate holds.
+__device__ __forceinline__ bool vote_any(bool predicate) { return __any_sync(~0u, predicate); }
 /// Bit i: lane i's predicate.
 __device__ __forceinline__ uint32_t vote_ballot(bool predicate) { return __ballot_sync(~0u, predicate); }
 
@@ -170,18 +182,33 @@ __device__ __forceinline__ void mma_16x8x32_s8u8(int (&d)[4], const uint32_t (&a
                : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
-/// d = A * B + c
-__device__ __forceinline__ void mma_16x8x32_s8u8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const int (&c)[4]) {
-  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.u8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"
-               : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(c[0]), "r"(c[1]), "r"(c[2]), "r"(c[3]));
-}
 /// d += A * B, both int8.
 __device__ __forceinline__ void mma_16x8x32_s8s8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+// m16n8k64 of bytes, A sparse: of each four consecutive k it holds two elements, so that its fragment is that of 16 x 32. `places` says which two, 4 bits
+// for each four: the first one's place, then the second's, ascending. Even lanes give it for row g, odd ones for row g + 8; here a row has one pair of places
+// throughout. B rows 16i + 4t ... 16i + 4t + 3 of column g in b[i] (PTX ISA, "Matrix fragments for sparse mma.m16n8k64 with .u8/.s8"; where the places lie was tried).
+#if __CUDACC_VER_MAJOR__ * 100 + __CUDACC_VER_MINOR__ >= 1205
+#define ANTKV_SPARSE "mma.sp::ordered_metadata.sync.aligned.m16n8k64.row.col.s32."
+#else  // the same instruction's older name
+#define ANTKV_SPARSE "mma.sp.sync.aligned.m16n8k64.row.col.s32."
+#endif
+/// d += A * B, 16 x 64 times 64 x 8, A uint8, B int8, int32 sums.
+__device__ __forceinline__ void mma_sparse_16x8x64_u8s8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[4], uint32_t places) {
+  asm volatile(ANTKV_SPARSE "u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9,%10,%11}, {%0,%1,%2,%3}, %12, 0x0;"
+               : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(b[2]), "r"(b[3]), "r"(places));
+}
+/// d += A * B, both uint8.
+__device__ __forceinline__ void mma_sparse_16x8x64_u8u8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[4], uint32_t places) {
+  asm volatile(ANTKV_SPARSE "u8.u8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9,%10,%11}, {%0,%1,%2,%3}, %12, 0x0;"
+               : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(b[2]), "r"(b[3]), "r"(places));
+}
+#undef ANTKV_SPARSE
 /// Four 8 x 8 matrices of 16-bit elements; lanes 8i ... 8i + 7 give the 16-byte rows of matrix i. Lane gets row g, columns 2t, 2t + 1 of each.
 __device__ __forceinline__ void load_matrix_x4(uint32_t (&r)[4], const void* row) {
   const uint32_t from = uint32_t(__cvta_generic_to_shared(row));

@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* The same numbers as in antkv.h: a compiler that sees both headers refuses two definitions that differ. */
-#define ANTKV_LAYOUT_VERSION 2 /* of all that follows */
+#define ANTKV_LAYOUT_VERSION 3 /* of all that follows */
 #define ANTKV_UNIT_TOKENS 16 /* every page size is a multiple */
 #define ANTKV_ANCHOR_ROWS 16 /* rows of an anchor page */
 #define ANTKV_DRAFT_ROWS 16  /* uncommitted rows that a ring holds beyond window + flush block */
@@ -152,8 +152,8 @@ static inline int64_t antkv_code_offset(antkv_format f, int side, int32_t token,
     position = token / 8 * (chunks / 4) + (chunk / 4 ^ turn);
   } else {
     const int32_t row_span = c.channels <= 4 ? 8 : 32 / c.channels, span = chunk / row_span;
-    lane = (span / (chunks / 8) * row_span + chunk % row_span) * 4 + token % 8 / 2;
-    position = (token / 8 * 2 + token % 2) * (chunks / 8) + span % (chunks / 8);
+    lane = (span / (chunks / 8) * row_span + chunk % row_span) * 4 + token % 4;
+    position = token / 4 * (chunks / 8) + span % (chunks / 8);
   }
   return (int64_t)(position / piece) * 32 * piece + lane * piece + position % piece;
 }

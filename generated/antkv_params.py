@@ -6,7 +6,7 @@
 import ctypes
 
 ABI_VERSION = 2
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 
 
 class _Params(ctypes.Structure):

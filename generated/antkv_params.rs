@@ -5,7 +5,7 @@
 //! 0 is null; strides count bytes. With cudarc, add `unsafe impl cudarc::driver::DeviceRepr` for the structs that you launch with.
 
 pub const ABI_VERSION: u32 = 2;
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// K/V rows to coded pages, and the kept rows to anchor pages. A last unit of 16 tokens is filled with code 0 and gain 0; units behind it stay as they were; every bitmap word of a page is written.
 #[repr(C)]

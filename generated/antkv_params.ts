@@ -4,7 +4,7 @@
 /** Goes into abi_version of every struct. */
 export const ABI_VERSION = 2;
 /** Version of coded pages, anchor pages, ring and packed codebooks. */
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 3;
 
 /** How a field is written; a ptr is a 64-bit device pointer. */
 export type FieldType = 'u32' | 'i32' | 'i64' | 'f32' | 'ptr';

@@ -89,8 +89,8 @@ export function codeOffset(side: Side, f: PageFormat, token: number, chunk: numb
   } else {
     const span = Math.floor(chunk / rowSpan); // of rowSpan chunks
     const row = Math.floor(span / (chunks / 8)) * rowSpan + (chunk % rowSpan);
-    lane = row * 4 + Math.floor((token % 8) / 2);
-    position = (Math.floor(token / 8) * 2 + (token % 2)) * (chunks / 8) + (span % (chunks / 8));
+    lane = row * 4 + (token % 4);
+    position = Math.floor(token / 4) * (chunks / 8) + (span % (chunks / 8));
   }
   return Math.floor(position / piece) * 32 * piece + lane * piece + (position % piece);
 }

@@ -5,7 +5,7 @@ import { codeOrder } from './layout.ts';
 
 /**
  * How `lookup` scores coded keys.
- * - `sum`: a table of q . centroid per chunk and entry, f16; a score is the sum of its chunks' entries. Keys after RoPE, f16 codebook.
+ * - `sum`: a table of q . centroid per chunk and entry, fixed point; a score is the sum of its chunks' entries. Keys after RoPE, f16 codebook.
  * - `turn`: centroids are looked up, rotated in f16 by q's own rotation per tile, multiplied by mma. Keys before RoPE, f16 codebook.
  * - `dot`: int8 centroids are looked up as mma operands, q is 16-bit fixed point. Keys after RoPE, int8 codebook of 2 channels per code.
  */

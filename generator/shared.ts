@@ -26,7 +26,7 @@ const resultBytes = (c: CacheContract): number => {
 
 /** The tables of a `lookup` kernel (lookup.cuh), each entry-major in rows of 128 bytes, one bank line. */
 export interface LookupTables {
-  /** Keys. `sum`: [256, chunks, columns] f16, copied to fill the row; `turn`: the f16 codebook [256, d]; `dot`: two copies of the int8 codebook [256, d]. */
+  /** Keys. `sum`: [256, chunks, columns] 16-bit numbers, copied to fill the row; `turn`: the f16 codebook [256, d]; `dot`: two copies of the int8 codebook [256, d]. */
   readonly k: number;
   /** Values: the int8 codebook, `copies` times; 256 d bytes each. */
   readonly v: number;
@@ -42,14 +42,22 @@ export function lookupTables(c: Contract, t: Tile): LookupTables {
   return { k: 256 * rows[method], v: 256 * Math.max(128, headDim * (t.copies ?? 4)) };
 }
 
-/** `lookup_memory` (lookup.cuh): tables, the warps' results, flags. */
+/** `warp_memory` (lookup_codes.cuh): a warp's places of tiles, then its result. */
+export const lookupWarpBytes = (c: Contract): number => {
+  if (!isCacheContract(c)) throw new Error('decode without a page format');
+  return Math.max(resultBytes(c), 32 * 16);
+};
+
+/** `lookup_memory` (lookup.cuh): tables, the warps' own, flags. */
 function lookupBytes(c: Contract, t: Tile): number {
   if (!isCacheContract(c)) throw new Error('decode without a page format');
   const { k, v } = lookupTables(c, t);
   // `turn_keys`: for all warps, cos and sin (f16) of up to 32 channel pairs at a tile's 32 places, then (fp32) of all pairs.
   // `sum_keys`: the largest dot product of each column.
   const perWarp = { turn: Math.ceil((32 * 16 * 8 + c.headDim * 4) / 16 / t.warps) * 16, sum: (c.columns ?? 8) * 4, dot: 0 }[keyMethod(c)!];
-  return k + v + t.warps * (resultBytes(c) + perWarp) + c.headDim * 4 + 128;
+  // `cta_memory`: flag, work, context with its columns, scales.
+  const cta = 192 + (c.columns ?? 8) * 20 + c.headDim * 4;
+  return k + v + t.warps * (lookupWarpBytes(c) + perWarp) + Math.ceil(cta / 16) * 16;
 }
 
 /** `encode_memory` (encode.cuh). */

@@ -18,7 +18,10 @@ export interface Tile {
   readonly warps: number;
   /** Tokens per step of a CTA. */
   readonly tokens?: number;
-  /** Tiles whose copies are under way at once: cp.async groups of a CTA, at `lookup` tiles of 32 tokens whose codes are under way to a warp's registers. */
+  /**
+   * Tiles whose copies are under way at once: cp.async groups of a CTA. Of `lookup`, sets of registers that the codes of 32 tokens come to in turn, each two tiles ahead;
+   * with one set only keys come a tile ahead, and the rest is asked to be in L2 by then, which leaves registers to keys that need them.
+   */
   readonly stages?: number;
   /** Copies of the table of values in shared memory: 4 are free of bank conflicts, 2 and 1 take 2 and 4 times as long and a half and a quarter of the bytes. */
   readonly copies?: number;
@@ -69,7 +72,7 @@ export function lookupTile(contract: Contract, arch: Arch): Tile | undefined {
   const chunks = chunksOf(codecOf(contract.k), contract.headDim);
   const most = contract.columns === 8 || method !== 'sum' ? 8 : chunks > 16 ? 12 : 16;
   const warps = [16, 12, 8].filter((w) => w <= most);
-  const stages = method === 'turn' ? 1 : 2;
+  const stages = method === 'turn' && contract.columns === 8 ? 1 : 2;
   const tiles = warps.flatMap((w) => [4, 2].map((copies): Tile => ({ algorithm: 'lookup', warps: w, stages, copies })));
   return tiles.find((tile) => misfit(contract, tile, arch).length === 0);
 }

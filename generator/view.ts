@@ -4,7 +4,7 @@ import { isCacheContract, isCoded, type CacheContract } from './contract.ts';
 import { codebookLayout, codeOrder, UNIT_TOKENS, unitLayout } from './layout.ts';
 import { keyMethod } from './lookup.ts';
 import { kernelName, type Kernel } from './name.ts';
-import { encodeLimits, lookupTables, sharedBytes } from './shared.ts';
+import { encodeLimits, lookupTables, lookupWarpBytes, sharedBytes } from './shared.ts';
 import { threadsOf } from './tile.ts';
 
 export type Hole = string | number | boolean;
@@ -79,6 +79,7 @@ export const HOLES: Readonly<Record<string, (kernel: Kernel) => Hole>> = {
   keyDot: ({ contract }) => keyMethod(contract) === 'dot',
   kTableBytes: ({ contract, tile }) => lookupTables(contract, tile).k,
   vTableBytes: ({ contract, tile }) => lookupTables(contract, tile).v,
+  warpBytes: ({ contract }) => lookupWarpBytes(contract),
   maxChunks: ({ contract }) => encodeLimits(contract).maxChunks,
   maxRowBytes: ({ contract }) => encodeLimits(contract).maxRowBytes,
   exactForm: ({ contract }) => present(contract.form, 'form') === 'exact',
@@ -99,7 +100,7 @@ export const shellOf = ({ contract, tile }: Pick<Kernel, 'contract' | 'tile'>): 
 export const HOLES_OF: Readonly<Record<string, readonly string[] | undefined>> = {
   encode: [...CODED, 'tokens', 'maxChunks', 'maxRowBytes'],
   decode: [...CODED, 'columns', 'stages', 'warpUnits'],
-  decode_lookup: [...CODED, 'columns', 'stages', 'copies', 'keySum', 'keyTurn', 'keyDot', 'kTableBytes', 'vTableBytes'],
+  decode_lookup: [...CODED, 'columns', 'stages', 'copies', 'keySum', 'keyTurn', 'keyDot', 'kTableBytes', 'vTableBytes', 'warpBytes'],
   unpack: [...CODED, 'tokens'],
   combine: ['name', 'threads', 'warps', 'headDim'],
   score: ['name', 'threads', 'warps', 'tokens', 'sharedBytes', 'headDim', 'exactForm'],

@@ -167,7 +167,7 @@ __device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
   rows_memory<K>& memory = *reinterpret_cast<rows_memory<K>*>(shared_memory());
   store_result(memory.results[warp], state);
   block_barrier();
-  finish_piece<K>(p, w, s, column_at, memory.results, K::kWarps, &memory.flag);
+  finish_piece<K>(p, w, s, column_at, {reinterpret_cast<unsigned char*>(memory.results), sizeof(warp_result<K>)}, K::kWarps, &memory.flag);
 }
 
 template <class K, class P>

@@ -15,11 +15,12 @@ struct exact_unit {
   }
   __device__ __forceinline__ int64_t offset(int n) const { return row(n) * stride; }
 };
+/// `page`: the entry of the sequence's list of anchor pages, where the unit is one of anchors.
 template <class K, class P>
-__device__ __forceinline__ exact_unit exact_unit_of(const P& p, const decode_view& s, int kv_head, int unit) {
+__device__ __forceinline__ exact_unit exact_unit_of(const P& p, const decode_view& s, int kv_head, int unit, int page) {
   if (unit < s.anchor_units) {
-    const unsigned char* page = anchor_block(p, load_global(s.anchors + unit), kv_head);
-    return {page, page + 32 * K::kHeadDim, 2 * K::kHeadDim, 0, 16, 16};
+    const unsigned char* rows = anchor_block(p, page, kv_head);
+    return {rows, rows + 32 * K::kHeadDim, 2 * K::kHeadDim, 0, 16, 16};
   }
   const int token = s.coded_len + (unit - s.anchor_units) * 16;
   const int64_t at = s.slot * p.ring_slot_stride + kv_head * p.ring_head_stride;
@@ -34,52 +35,74 @@ __device__ __forceinline__ int first_exact(const piece& w, const decode_view& s,
   return begin + K::kWarps - 1 - warp_index();
 }
 
-/// Asks for the lines of this warp's first unit.
-template <class K, class P>
-__device__ __forceinline__ void prefetch_exact(const P& p, const piece& w, const decode_view& s, int kv_head) {
+/// This warp's units of a piece: number n is unit first + n * warps.
+struct exact_units {
+  int first, count;
+  int page;  // lane n: the anchor page of unit base + n
+};
+/// Loads the pages of up to 32 units from number `base` on.
+template <class K>
+__device__ __forceinline__ void load_pages(exact_units& units, const decode_view& s, int base) {
+  const int unit = units.first + (base + lane_index()) * K::kWarps;
+  units.page = base + lane_index() < units.count && unit < s.anchor_units ? load_global(s.anchors + unit) : 0;
+}
+template <class K, class Context>
+__device__ __forceinline__ exact_units exact_units_of(const Context* context) {
+  const decode_view s = load_words(&context->s);
+  exact_units units;
   int end;
-  const int unit = first_exact<K>(w, s, end);
-  if (unit >= end) return;
-  // A lane asks for half a row of K or of V.
-  const exact_unit u = exact_unit_of<K>(p, s, kv_head, unit);
+  units.first = first_exact<K>(load_words(&context->w), s, end);
+  units.count = end > units.first ? (end - units.first + K::kWarps - 1) / K::kWarps : 0;
+  load_pages<K>(units, s, 0);
+  return units;
+}
+
+/// Asks for the lines of unit number `n`, if there is one.
+template <class K, class P>
+__device__ __forceinline__ void prefetch_exact(const P& p, const decode_view& s, int kv_head, const exact_units& units, int n) {
+  const int page = shuffle(units.page, n % 32);
+  if (n >= units.count) return;
+  // A lane asks for half a row of K or of V; the anchors' tokens lie behind their rows.
+  const exact_unit u = exact_unit_of<K>(p, s, kv_head, units.first + n * K::kWarps, page);
   const int64_t at = u.offset(lane_index() / 2) + lane_index() % 2 * K::kHeadDim;
   prefetch_global(u.k + at);
   prefetch_global(u.v + at);
+  if (lane_index() == 0 && units.first + n * K::kWarps < s.anchor_units) prefetch_global(u.k + 64 * K::kHeadDim);
 }
 
-/// Attends to this warp's share of the piece's exact rows and leaves the result, nothing seen included, in `result`.
-/// `column_at(c)`: column c, and what it may see.
-template <class K, class P, class ColumnAt>
-__device__ __forceinline__ void attend_exact(const P& p, const piece& w, const decode_view& s, int kv_head, warp_result<K>& result, const ColumnAt& column_at) {
+/// Attends to this warp's share of the piece's exact rows and adds them to `result`, which holds what its coded tokens came to.
+template <class K, class P, class Context>
+__device__ __forceinline__ void attend_exact(const P& p, const Context* context, exact_units& units, warp_result<K>& result) {
   constexpr int kPieces = K::kHeadDim / 32;   // 16-byte pieces of a row that a lane reads of K
   constexpr int kSpans = K::kHeadDim / 64;    // ... and of V
   constexpr int kStride = warp_result<K>::kStride;
   const int g = lane_index() / 4, t = lane_index() % 4;
-  int end;
-  const int first = first_exact<K>(w, s, end);
-  if (first >= end) {
-#pragma unroll 1
-    for (int i = lane_index() * 4; i < K::kColumns * kStride; i += 128) store_shared(reinterpret_cast<bytes16*>(result.o + i), bytes16{});
-    if (lane_index() < K::kColumns) {
-      store_shared(result.maximum + lane_index(), minus_infinity());
-      store_shared(result.weight + lane_index(), 0.0f);
-    }
-    warp_barrier();  // the coded tokens' results are added next, by other lanes
-    return;
-  }
+  if (units.count == 0) return;
+  const decode_view s = load_words(&context->s);
+  const int kv_head = load_shared(&context->kv_head);
+  prefetch_exact<K>(p, s, kv_head, units, 1);
 
   // Tokens before `open` a column sees. This lane's column g gives the query, and columns 2t and 2t + 1 are those of its scores.
-  const column own = column_at(g);
+  column own = load_words(context->columns + g % K::kColumns);
+  own.valid = own.valid && g < K::kColumns;
   const unsigned char* query = byte_pointer(p.q) + own.row * p.q_row_stride + own.head * p.q_head_stride + t * 16;
   const int own_open = own.valid && own.position >= s.first_pos ? own.position - s.first_pos + 1 : 0;
   const int open[2] = {shuffle(own_open, 8 * t), shuffle(own_open, 8 * t + 4)};
 
   // The sums stay in the result between units: registers are for rows on their way, K's and V's together.
   float* const sums = result.o + 2 * t * kStride + g * 8;
-  float maximum[2] = {minus_infinity(), minus_infinity()}, weight[2] = {};
+  float maximum[2], weight[2];
+#pragma unroll
+  for (int c = 0; c < 2; ++c) {
+    const bool mine = 2 * t < K::kColumns;
+    maximum[c] = mine ? load_shared(result.maximum + 2 * t + c) : minus_infinity();
+    weight[c] = mine && g == 0 ? load_shared(result.weight + 2 * t + c) : 0.0f;
+  }
 #pragma unroll 1
-  for (int unit = first; unit < end; unit += K::kWarps) {
-    const exact_unit rows = exact_unit_of<K>(p, s, kv_head, unit);
+  for (int n = 0; n < units.count; ++n) {
+    if (n > 0 && n % 32 == 0) load_pages<K>(units, s, n);
+    const int unit = units.first + n * K::kWarps;
+    const exact_unit rows = exact_unit_of<K>(p, s, kv_head, unit, shuffle(units.page, n % 32));
     bytes16 k[2][kPieces], v[4][kSpans];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
@@ -93,6 +116,7 @@ __device__ __forceinline__ void attend_exact(const P& p, const piece& w, const d
 #pragma unroll
       for (int span = 0; span < kSpans; ++span) v[i][span] = load_global_once(row + span * 8);
     }
+    if (n % 32 < 30) prefetch_exact<K>(p, s, kv_head, units, n + 2);
     int token[2];                   // of rows g and g + 8; -1: none
     uint32_t used[2] = {~0u, ~0u};  // bit 4 n: there is row n, or n + 8
     if (unit < s.anchor_units) {
@@ -156,14 +180,14 @@ __device__ __forceinline__ void attend_exact(const P& p, const piece& w, const d
       for (int i = c; i < 4; i += 2) score[i] = exp2_fast(score[i] * kLog2e - zero);
       weight[c] = weight[c] * shrink[c] + (score[c] + score[c + 2]);
     }
-          if ((used[0] & used[1]) != ~0u) {  // never written perhaps: 0 * NaN is NaN
+    if ((used[0] & used[1]) != ~0u) {  // never written perhaps: 0 * NaN is NaN
 #pragma unroll
-            for (int i = 0; i < 4; ++i)
-              if (!(used[i / 2] >> (8 * t + i % 2 * 4) & 1)) {
+      for (int i = 0; i < 4; ++i)
+        if (!(used[i / 2] >> (8 * t + i % 2 * 4) & 1)) {
 #pragma unroll
-                for (int span = 0; span < kSpans; ++span) v[i][span] = {};
-              }
-          }
+          for (int span = 0; span < kSpans; ++span) v[i][span] = {};
+        }
+    }
     const uint32_t b[2] = {transpose_matrix(pack_halves(score[0], score[1])), transpose_matrix(pack_halves(score[2], score[3]))};
 #pragma unroll
     for (int span = 0; span < kSpans; ++span) {
@@ -179,16 +203,15 @@ __device__ __forceinline__ void attend_exact(const P& p, const piece& w, const d
         for (int h = 0; h < 4; h += 2) {
           bytes16* at = reinterpret_cast<bytes16*>(sums + c * kStride + span * 64 + h * 2);
           float sum[4] = {o[h][c], o[h][c + 2], o[h + 1][c], o[h + 1][c + 2]};
-          if (unit > first) {
-            const bytes16 before = load_shared(at);
+          const bytes16 before = load_shared(at);
 #pragma unroll
-            for (int i = 0; i < 4; ++i) sum[i] += float_of_bits(before.w[i]) * shrink[c];
-          }
+          for (int i = 0; i < 4; ++i) sum[i] += float_of_bits(before.w[i]) * shrink[c];
           store_shared(at, bytes16{{float_bits(sum[0]), float_bits(sum[1]), float_bits(sum[2]), float_bits(sum[3])}});
         }
     }
   }
 
+  warp_barrier();  // every lane has read what the first ones write now
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
 #pragma unroll

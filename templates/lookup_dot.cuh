@@ -21,17 +21,31 @@ struct dot_keys : token_rows<K> {
   float scale[kLaneColumns];
   uint32_t address[4];  // of the look-ups of code 0
 
+  static constexpr int kTurns = (32 * kSlices + K::kWarps - 1) / K::kWarps;
+  struct raw_table {
+    bytes16 piece[kTurns][2];
+  };
+  /// Starts loading the codebook of one KV head, all threads.
+  template <class F>
+  static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook, const F&) {
+    const int word = lane_index() % 16;
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const int line = min_int(warp_index() + turn * K::kWarps, 32 * kSlices - 1), chunk = 4 * (8 * (line / 32) + word / 4) + word % 4;
+#pragma unroll
+      for (int half = 0; half < 2; ++half) raw.piece[turn][half] = load_global(reinterpret_cast<const bytes16*>(codebook + ((chunk + 16 * half) * 256 + line % 32 * 8) * 2));
+    }
+  }
   /// Word t + 4 * m of a slice's row holds the entries of chunks 4 * (8 * slice + m) + t and 16 further, in both halves of the row.
-  template <class P, class F>
-  static __device__ __forceinline__ void fill(const P&, unsigned char* table, const unsigned char* codebook, const F&, float*) {
-    const int lane = lane_index(), word = lane % 16;
-    for (int line = warp_index(); line < 32 * kSlices; line += K::kWarps) {
-      const int slice = line / 32, entry = line % 32 * 8, chunk = 4 * (8 * slice + word / 4) + word % 4;
-      const bytes16 low = load_global(reinterpret_cast<const bytes16*>(codebook + (chunk * 256 + entry) * 2));
-      const bytes16 high = load_global(reinterpret_cast<const bytes16*>(codebook + ((chunk + 16) * 256 + entry) * 2));
+  static __device__ __forceinline__ void fill(unsigned char* table, const raw_table& raw, float*) {
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const int line = warp_index() + turn * K::kWarps;
+      if (line >= 32 * kSlices) break;
 #pragma unroll
       for (int e = 0; e < 8; ++e)
-        store_shared(reinterpret_cast<uint32_t*>(table + slice * kSlice + (entry + e) * kRow) + lane, permute_bytes(low.w[e / 2], high.w[e / 2], e % 2 ? 0x7632 : 0x5410));
+        store_shared(reinterpret_cast<uint32_t*>(table + line / 32 * kSlice + (line % 32 * 8 + e) * kRow) + lane_index(),
+                     permute_bytes(raw.piece[turn][0].w[e / 2], raw.piece[turn][1].w[e / 2], e % 2 ? 0x7632 : 0x5410));
     }
   }
 
@@ -80,8 +94,10 @@ struct dot_keys : token_rows<K> {
   }
 
   /// Scores of a tile, in log2 units, `bias` added.
-  __device__ __forceinline__ void scores(float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords],
-                                         const uint32_t (&gains)[2][kGainWords], const float (&bias)[kLaneColumns]) const {
+  template <class Meanwhile>
+  __device__ __forceinline__ void scores(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords],
+                                         const uint32_t (&gains)[2][kGainWords], const float (&bias)[kLaneColumns], const Meanwhile& meanwhile) const {
+    meanwhile();
     const bool odd = lane_index() / 4 % 2, upper = lane_index() / 8 % 2;
 #pragma unroll
     for (int unit = 0; unit < 2; ++unit) {
@@ -94,7 +110,7 @@ struct dot_keys : token_rows<K> {
 #pragma unroll
           for (int m = 0; m < 4; ++m) {
             const int byte = v * kPerLane + slice * 8 + m;
-            const auto at = [&](int b) { return row_of_byte(codes[unit][b / 4], b % 4, address[m]) + slice * kSlice; };
+            const auto at = [&](int b) { return rows.at(codes[unit][b / 4], b % 4, address[m]) + slice * kSlice; };
             const uint32_t low = load_table_u16(at(byte)), high = load_table_u16(at(byte + 4) + 2);
             words[v][m] = permute_bytes(low, high, 0x5410);
           }

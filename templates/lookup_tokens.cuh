@@ -9,6 +9,9 @@ struct token_rows {
   static constexpr bool kTablePerPiece = false;         // the table depends on the KV head alone
   static constexpr int kMaximaBytes = 0;
 
+  /// What the bias of column `c` begins as.
+  __device__ __forceinline__ float origin(int) const { return 0; }
+
   /// Column of score `i`, token of score `i` in the tile of 32.
   static __device__ __forceinline__ int column(int i) { return kColumns == 4 ? lane_index() % 4 : lane_index() % 4 * 2 + i % 2; }
   static __device__ __forceinline__ int token(int i) { return i / kLaneColumns * 8 + lane_index() / 4; }
@@ -16,8 +19,9 @@ struct token_rows {
 
   // Gains of a unit, as loaded: tokens g and g + 8.
   static constexpr int kGainWords = 1;
+  static __device__ __forceinline__ const unsigned char* gains_at(const unsigned char* gains) { return gains + lane_index() / 4 * 4; }
   static __device__ __forceinline__ void load_gains(uint32_t (&words)[1], const unsigned char* gains) {
-    words[0] = load_global_once(reinterpret_cast<const uint32_t*>(gains) + lane_index() / 4);
+    words[0] = load_global_once(reinterpret_cast<const uint32_t*>(gains));
   }
   /// The factor of score `i`: `scale` of its column, and its token's gain.
   static __device__ __forceinline__ float factor(float scale, const uint32_t (&gains)[2][kGainWords], int i) {
@@ -25,14 +29,16 @@ struct token_rows {
     return scale * to_float(f16{uint16_t(gains[i / (2 * kLaneColumns)][0] >> (16 * (i / kLaneColumns % 2)))});
   }
 
-  /// The lanes that sum a column's values are those that score it.
+  /// Of 4 columns: the one whose values this lane sums, and the place of its channels in a pair.
+  static __device__ __forceinline__ int value_column() { return lane_index() / 8; }
+  static __device__ __forceinline__ int value_element() { return lane_index() / 4 % 2; }
+  /// The value that `mine` has in the lanes of the columns whose values this lane sums.
   static __device__ __forceinline__ void to_value_lanes(float (&theirs)[kLaneColumns], const float (&mine)[kLaneColumns]) {
 #pragma unroll
-    for (int c = 0; c < kLaneColumns; ++c) theirs[c] = mine[c];
+    for (int c = 0; c < kLaneColumns; ++c) theirs[c] = kColumns == 4 ? shuffle(mine[c], value_column()) : mine[c];
   }
-  /// Weights (fixed point in the low 16 bits) to B fragments of the values' product, by one transpose per 8 tokens: bytes of tokens
-  /// 2t, 2t + 1, 8 + 2t, 9 + 2t of column g, where 4 columns come twice, for the high and the low bytes.
-  static __device__ __forceinline__ void weights(uint32_t (&b)[kColumns / 4][2], const uint32_t (&x)[kScores], const uint32_t (&select)[2]) {
+  /// Weights (fixed point in the low 16 bits) to operands of the values' product, by one transpose per 8 tokens; 4 columns come twice, in rows 2n and 2n + 1.
+  static __device__ __forceinline__ void weights(uint32_t (&w)[value_sums<K>::kWeightSets][value_sums<K>::kWeightWords], const uint32_t (&x)[kScores]) {
 #pragma unroll
     for (int unit = 0; unit < 2; ++unit) {
       uint32_t rows[2];
@@ -41,8 +47,7 @@ struct token_rows {
         const int i = (2 * unit + v) * kLaneColumns;
         rows[v] = transpose_matrix(kColumns == 4 ? permute_bytes(x[i], x[i], 0x1010) : permute_bytes(x[i], x[i + kLaneColumns - 1], 0x5410));
       }
-#pragma unroll
-      for (int set = 0; set < kColumns / 4; ++set) b[set][unit] = permute_bytes(rows[0], rows[1], select[set]);
+      pack_weights<K>(w, unit, rows[0], rows[1]);
     }
   }
 };

@@ -51,20 +51,33 @@ struct turn_keys : token_rows<K> {
     return 4 * (partner * kPairs + group) + slot % 4;
   }
 
-  /// Copies the codebook of one KV head from global memory, all threads.
-  template <class P, class F>
-  static __device__ __forceinline__ void fill(const P& p, unsigned char* table, const unsigned char* codebook, const F&, float*) {
-    if (is_general(p)) return;                  // the table's place is the warps' rows
-    constexpr int kEntries = 32 / kEntryBytes;  // of a task: 32 bytes, one sector, of the codebook
-    for (int task = thread_index(); task < K::kHeadDim * 256 * 2 / 32; task += K::kWarps * 32) {
-      const int slot = task % kSlots, line = task / kSlots % (256 / kEntries), slice = task / (kSlots * 256 / kEntries);
+  static constexpr int kEntries = 32 / kEntryBytes;  // of a task: 32 bytes, one sector, of the codebook
+  static constexpr int kTasks = K::kHeadDim * 256 * 2 / 32, kThreads = K::kWarps * 32, kTurns = (kTasks + kThreads - 1) / kThreads;
+  struct raw_table {
+    bytes16 piece[kTurns][2];
+  };
+  /// Starts loading the codebook of one KV head, all threads.
+  template <class F>
+  static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook, const F&) {
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const int task = min_int(thread_index() + turn * kThreads, kTasks - 1), slot = task % kSlots, line = task / kSlots % (256 / kEntries), slice = task / (kSlots * 256 / kEntries);
       const bytes16* from = reinterpret_cast<const bytes16*>(codebook + (chunk_of(slot, slice) * 256 + line * kEntries) * kEntryBytes);
-      const bytes16 raw[2] = {load_global(from), load_global(from + 1)};
+      raw.piece[turn][0] = load_global(from), raw.piece[turn][1] = load_global(from + 1);
+    }
+  }
+  /// Lays the table out, all threads. Of a general RoPE no one reads it: its place is the warps' rows, after a barrier.
+  static __device__ __forceinline__ void fill(unsigned char* table, const raw_table& raw, float*) {
+    const int thread = thread_index_anew();
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const int task = thread + turn * kThreads, slot = task % kSlots, line = task / kSlots % (256 / kEntries), slice = task / (kSlots * 256 / kEntries);
+      if (task >= kTasks) break;
       unsigned char* to = table + slice * kSlice + line * kEntries * kRow + slot * kEntryBytes;
 #pragma unroll
       for (int e = 0; e < kEntries; ++e) {
-        if constexpr (kEntryBytes == 16) store_shared(reinterpret_cast<bytes16*>(to + e * kRow), raw[e % 2]);
-        else store_shared(reinterpret_cast<bytes8*>(to + e * kRow), bytes8{{raw[e / 2].w[e % 2 * 2], raw[e / 2].w[e % 2 * 2 + 1]}});
+        if constexpr (kEntryBytes == 16) store_shared(reinterpret_cast<bytes16*>(to + e * kRow), raw.piece[turn][e % 2]);
+        else store_shared(reinterpret_cast<bytes8*>(to + e * kRow), bytes8{{raw.piece[turn][e / 2].w[e % 2 * 2], raw.piece[turn][e / 2].w[e % 2 * 2 + 1]}});
       }
     }
   }
@@ -188,7 +201,7 @@ struct turn_keys : token_rows<K> {
   // are, exact, times q, w q and w^2 q, three products whose sum each token weighs by 1, m, m^2.
   // Fast pairs that do not turn far are split, for the error of one rounding is of what it rounds: centroids as they are, and (cos - 1, sin) of them in f16.
   // 4 columns fill 8: even ones q and w q, odd ones what q leaves and w^2 q.
-  __device__ __forceinline__ void multiply(float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords]) const {
+  __device__ __forceinline__ void multiply(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords]) const {
     constexpr int kFine = kColumns / 4;                       // operands that hold the halves and their rests
     constexpr int kPowers = kSlow ? kColumns / 4 : 0;         // ... and the other powers
     uint32_t b[kFine][2][kAll], power[kPowers ? kPowers : 1][2][kSlow ? kSlow : 1];
@@ -256,7 +269,7 @@ struct turn_keys : token_rows<K> {
 #pragma unroll
             for (int partner = 0; partner < 2; ++partner) {
               const int byte = v * 2 * kPairs + partner * kPairs + pair + n;
-              look_up(found[v][n][partner], row_of_byte(codes[unit][byte / 4], byte % 4, address[2 * n + partner]) + pair / kNeighbours * kSlice);
+              look_up(found[v][n][partner], rows.at(codes[unit][byte / 4], byte % 4, address[2 * n + partner]) + pair / kNeighbours * kSlice);
             }
         if constexpr (kSwaps) {
           const bool swapped = lane_index() / 8 % 2;
@@ -328,7 +341,7 @@ struct turn_keys : token_rows<K> {
 
   /// Scores of a tile, in log2 units, `bias` added. Its first token stands at `position`; `anew`: the tile before is not kWarps * 32 tokens before it.
   template <class P>
-  __device__ __forceinline__ void scores(const P& p, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], const uint32_t (&gains)[2][kGainWords],
+  __device__ __forceinline__ void scores(const P& p, const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], const uint32_t (&gains)[2][kGainWords],
                                          const float (&bias)[kLaneColumns], int position, bool anew) {
     if (__builtin_expect(general, 0)) {
 #pragma unroll 1
@@ -351,7 +364,7 @@ struct turn_keys : token_rows<K> {
       } else {
         advance();
       }
-      multiply(s, codes);
+      multiply(rows, s, codes);
     }
 #pragma unroll
     for (int i = 0; i < kScores; ++i) s[i] = fused_multiply_add(s[i], Rows::factor(scale, gains, i), bias[i % kLaneColumns]);

@@ -1,12 +1,22 @@
-// Values by look-up: int8 centroids in shared memory, so laid out that the 32 lanes of a look-up never meet in a bank, and the
-// words they bring are transposed in registers to the matrix unit's fragments. Lane = 4r + t: r owns channels, t owns tokens.
+// Values by look-up: int8 centroids in shared memory, so laid out that the 32 lanes of a look-up never meet in a bank, and what they bring are operands of
+// the matrix unit. Lane = 4r + t: r owns channels, t owns tokens t, 4 + t, 8 + t and 12 + t of a unit.
 
 __device__ __forceinline__ int min_int(int a, int b) { return a < b ? a : b; }
 
-// Constant memory can be an operand where an immediate cannot, and registers are scarce in the loop.
 __constant__ uint32_t kByteTimes128[4] = {0x80u, 0x8000u, 0x800000u, 0x80000000u};
-/// 128 times byte `i` of `word`, plus c: the place of an entry in a table with rows of 128 bytes, in one instruction.
-__device__ __forceinline__ uint32_t row_of_byte(uint32_t word, int i, uint32_t c) { return dot_bytes(word, kByteTimes128[i], c); }
+/// Places of entries in tables with rows of 128 bytes: 128 times byte `i` of `word`, plus c, in one instruction. Its factors are held in registers where there is room.
+template <bool kHold>
+struct byte_rows {
+  uint32_t times[kHold ? 4 : 1];
+
+  __device__ __forceinline__ byte_rows(uint32_t zero) {
+#pragma unroll
+    for (int i = 0; i < (kHold ? 4 : 0); ++i) times[i] = opaque(0x80u << (8 * i), zero);
+  }
+  __device__ __forceinline__ uint32_t at(uint32_t word, int i, uint32_t c) const { return dot_bytes(word, kHold ? times[kHold ? i : 0] : kByteTimes128[i], c); }
+};
+template <class K>
+using row_places = byte_rows<K::kKeySum>;  // the other ways of scoring keys leave no room
 
 /// The table. A row of 128 bytes holds, for one entry, a few chunks kCopies times: lane t reads copy t % kCopies, lane r its own chunk.
 /// With 4 copies every bank serves one lane; with fewer, 2 or 4 lanes share one and their entries differ.
@@ -35,11 +45,33 @@ struct value_table {
   static __device__ __forceinline__ int lane_offset(int r, int t) {
     return group_offset(r / kSlots * kPerLane) + (r % kSlots * kCopies + t % kCopies) * kSlotBytes;
   }
-  /// The channel in half `j` of matrix tile `m` that lane row r owns.
-  static __device__ __forceinline__ int channel(int r, int m, int j) {
-    const int slot = m / 2 / kWords, word = m / 2 % kWords, k = m % 2;
-    if constexpr (kPairs) return ((2 * slot + k) * 8 + r) * 2 + j;
-    return ((r / kSlots * kPerLane + slot) * kSlots + r % kSlots) * C::kChannels + 4 * word + 2 * k + j;
+  /// The channel in byte `byte` of word `word` (of a lane's kPerLane * kWords) that lane row r looks up.
+  static __device__ __forceinline__ int channel(int r, int word, int byte) {
+    const int slot = word / kWords, part = word % kWords;
+    if constexpr (kPairs) return ((2 * slot + byte / 2) * 8 + r) * 2 + byte % 2;
+    return ((r / kSlots * kPerLane + slot) * kSlots + r % kSlots) * C::kChannels + 4 * part + byte;
+  }
+
+  /// Half `half` of a pair's slot, in the low half of the word.
+  static __device__ __forceinline__ uint32_t look_up_half(const row_places<K>& rows, const uint32_t (&codes)[kCodeWords], uint32_t at, int token, int slot, int half) {
+    const int byte = (token * kPerLane + slot) * 2 + half;
+    return load_table_u16(rows.at(codes[byte / 4], byte % 4, at) + (group_offset(slot) + half * 2));
+  }
+  /// Slot `slot` of token `token` (of a lane's four in a unit); `at` is the shared address that lane_offset leads to.
+  static __device__ __forceinline__ void look_up(uint32_t (&words)[kWords], const row_places<K>& rows, const uint32_t (&codes)[kCodeWords], uint32_t at, int token, int slot) {
+    const auto row = [&](int byte) { return rows.at(codes[byte / 4], byte % 4, at) + group_offset(slot); };
+    if constexpr (kPairs) {
+      words[0] = permute_bytes(look_up_half(rows, codes, at, token, slot, 0), look_up_half(rows, codes, at, token, slot, 1), 0x5410);
+    } else if constexpr (kWords == 1) {
+      words[0] = load_table_u32(row(token * kPerLane + slot));
+    } else if constexpr (kWords == 2) {
+      const bytes8 entry = load_table_8(row(token * kPerLane + slot));
+      words[0] = entry.w[0], words[kWords - 1] = entry.w[1];
+    } else {
+      const bytes16 entry = load_table_16(row(token * kPerLane + slot));
+#pragma unroll
+      for (int i = 0; i < kWords; ++i) words[i] = entry.w[i];
+    }
   }
 
   // A task is 32 bytes, one sector, of the codebook: some entries of one slot.
@@ -64,9 +96,10 @@ struct value_table {
   }
   /// Lays the table out, all threads.
   static __device__ __forceinline__ void store(unsigned char* table, const raw_entries& raw) {
+    const int thread = thread_index_anew();
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn) {
-      const int task = thread_index() + turn * kThreads;
+      const int task = thread + turn * kThreads;
       if (task >= kTasks) break;
       const int slot = task % kSlots, line = task / kSlots, entry = line % kLines * kEntries, group = task / (kSlots * kLines);
       unsigned char* to = table + group_offset(group) + entry * kRow + slot * kCopies * kSlotBytes;
@@ -113,45 +146,115 @@ __device__ __forceinline__ void transpose_bytes(uint32_t (&x)[4]) {
   x[3] = permute_bytes(odd01, odd23, 0x7632);
 }
 
-/// sums[set][tile] += values^T . weights for one tile of two units. `weights[set][unit]` holds the bytes of tokens
-/// 2t, 2t + 1, 8 + 2t, 9 + 2t of column g; `lane_address` is the shared address that lane_offset leads to.
-template <class K, int kSets>
-__device__ __forceinline__ void accumulate_values(int (&sums)[kSets][K::kHeadDim / 16][4], uint32_t lane_address,
-                                                  const uint32_t (&codes)[2][value_table<K>::kCodeWords], const uint32_t (&weights)[kSets][2]) {
+// Sums of weighted values, and which column and channel a lane's sums belong to. 4 columns: channels are on the narrow side of the product, a pair of them and a
+// pair of tokens to a register of B, which one PRMT makes of two look-ups' words. A holds the weights, high and low bytes in rows of their own; a row sums one channel
+// of each pair, so every second number of it is zero, which the sparse product need not be told. 8 columns would need twice the products for that: four tokens
+// are brought together by transposing bytes instead, and channels are A's rows.
+template <class K>
+struct value_sums {
   using T = value_table<K>;
+  static constexpr bool kSparse = K::kColumns == 4;
+  static constexpr int kSets = K::kColumns / 4;
+  /// Words of weights of a tile: high and low bytes of either unit, or a word of each unit for each set of bytes.
+  static constexpr int kWeightSets = kSparse ? 1 : 2, kWeightWords = kSparse ? 4 : 2;
+  static constexpr int kTiles = K::kHeadDim / 16;
+
+  int sums[kSets][kTiles][4] = {};
+
+  /// The table's copy and rows that this lane reads, from its begin.
+  static __device__ __forceinline__ int lane_offset() { return T::lane_offset(lane_index() / 4, lane_index() % 4); }
+  /// Which channel of a pair the lane's rows of A are for, as the sparse product is told; `element` is 0 or 1.
+  static __device__ __forceinline__ uint32_t places_of(int element, uint32_t zero) { return opaque(element ? 0xddddddddu : 0x88888888u, zero); }
+
+  /// Adds a tile of two units. `at` is the shared address that lane_offset leads to.
+  __device__ __forceinline__ void add(const row_places<K>& rows, uint32_t at, const uint32_t (&codes)[2][T::kCodeWords], const uint32_t (&weights)[kWeightSets][kWeightWords],
+                                      uint32_t places) {
 #pragma unroll
-  for (int slot = 0; slot < T::kPerLane; ++slot) {
-    uint32_t words[2][T::kWords][4];  // [unit][word of the slot][token]
+    for (int slot = 0; slot < T::kPerLane; ++slot) {
+      if constexpr (kSparse && T::kPairs) {  // a pair of channels is a look-up of its own
 #pragma unroll
-    for (int unit = 0; unit < 2; ++unit)
+        for (int half = 0; half < 2; ++half) {
+          uint32_t b[4];
 #pragma unroll
-      for (int token = 0; token < 4; ++token) {
-        const auto at = [&](int byte) { return row_of_byte(codes[unit][byte / 4], byte % 4, lane_address) + T::group_offset(slot); };
-        if constexpr (T::kPairs) {
-          const int byte = token * T::kPerLane * 2 + slot * 2;
-          const uint32_t low = load_table_u16(at(byte)), high = load_table_u16(at(byte + 1) + 2);
-          words[unit][0][token] = permute_bytes(low, high, 0x5410);
-        } else if constexpr (T::kWords == 1) {
-          words[unit][0][token] = load_table_u32(at(token * T::kPerLane + slot));
-        } else if constexpr (T::kWords == 2) {
-          const bytes8 entry = load_table_8(at(token * T::kPerLane + slot));
-          words[unit][0][token] = entry.w[0], words[unit][T::kWords - 1][token] = entry.w[1];
-        } else {
-          const bytes16 entry = load_table_16(at(token * T::kPerLane + slot));
+          for (int i = 0; i < 4; ++i)
+            b[i] = permute_bytes(T::look_up_half(rows, codes[i / 2], at, i % 2, slot, half), T::look_up_half(rows, codes[i / 2], at, i % 2 + 2, slot, half), 0x5410);
+          mma_sparse_16x8x64_u8s8(sums[0][slot * 2 + half], weights[0], b, places);
+        }
+      } else {
+        uint32_t found[2][4][T::kWords];
 #pragma unroll
-          for (int i = 0; i < T::kWords; ++i) words[unit][i][token] = entry.w[i];
+        for (int unit = 0; unit < 2; ++unit)
+#pragma unroll
+          for (int token = 0; token < 4; ++token) T::look_up(found[unit][token], rows, codes[unit], at, token, slot);
+#pragma unroll
+        for (int word = 0; word < T::kWords; ++word) {
+          const int tile = (slot * T::kWords + word) * 2;
+          if constexpr (kSparse) {
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+              uint32_t b[4];  // tokens t and 8 + t, 4 + t and 12 + t of either unit
+#pragma unroll
+              for (int i = 0; i < 4; ++i) b[i] = permute_bytes(found[i / 2][i % 2][word], found[i / 2][i % 2 + 2][word], half ? 0x7632 : 0x5410);
+              mma_sparse_16x8x64_u8s8(sums[0][tile + half], weights[0], b, places);
+            }
+          } else {
+            uint32_t turned[2][4];
+#pragma unroll
+            for (int unit = 0; unit < 2; ++unit) {
+#pragma unroll
+              for (int token = 0; token < 4; ++token) turned[unit][token] = found[unit][token][word];
+              transpose_bytes(turned[unit]);
+            }
+#pragma unroll
+            for (int k = 0; k < 2; ++k)
+#pragma unroll
+              for (int set = 0; set < kSets; ++set)
+                mma_16x8x32_s8u8(sums[set][tile + k], {turned[0][2 * k], turned[0][2 * k + 1], turned[1][2 * k], turned[1][2 * k + 1]}, weights[kSparse ? 0 : set]);
+          }
         }
       }
+    }
+  }
+
+  /// Shifts right by `places` (0 ... 31) of the columns, rounding: [0] of this lane's only one, or of 2t and 2t + 1.
+  __device__ __forceinline__ void lower(const float (&places)[kSets]) {
+    int by[kSets], half[kSets];
 #pragma unroll
-    for (int word = 0; word < T::kWords; ++word) {
-      transpose_bytes(words[0][word]);
-      transpose_bytes(words[1][word]);
+    for (int set = 0; set < kSets; ++set) by[set] = int(places[set]), half[set] = (1 << by[set]) / 2 & 0x3fffffff;
 #pragma unroll
-      for (int k = 0; k < 2; ++k) {
-        const uint32_t a[4] = {words[0][word][2 * k], words[0][word][2 * k + 1], words[1][word][2 * k], words[1][word][2 * k + 1]};
+    for (int set = 0; set < kSets; ++set)
 #pragma unroll
-        for (int set = 0; set < kSets; ++set) mma_16x8x32_s8u8(sums[set][(slot * T::kWords + word) * 2 + k], a, weights[set]);
-      }
+      for (int tile = 0; tile < kTiles; ++tile)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) sums[set][tile][i] = (sums[set][tile][i] + half[kSparse ? 0 : i % 2]) >> by[kSparse ? 0 : i % 2];
+  }
+
+  /// Of column `c` of this lane's: how many sums it has here, the sum of number `i`, and its channel; `row` is what tells the lanes of a column's weights apart.
+  static constexpr int kSums = K::kHeadDim / 8;
+  __device__ __forceinline__ float sum(int c, int i) const {
+    if constexpr (kSparse) return float(sums[0][i / 2][i % 2]) * 256.0f + float(sums[0][i / 2][2 + i % 2]);
+    else return float(sums[0][i / 2][i % 2 * 2 + c]) * 256.0f + float(sums[kSets - 1][i / 2][i % 2 * 2 + c]);
+  }
+  static __device__ __forceinline__ int channel(int row, int i) {
+    if constexpr (kSparse) return T::channel(lane_index() % 4 * 2 + i % 2, i / 4, i / 2 % 2 * 2 + row);
+    else return T::channel(lane_index() / 4, i / 4, i / 2 % 2 * 2 + i % 2);
+  }
+};
+
+/// Weights of a unit to operands: `first` and `second` hold those of tokens 2t and 2t + 1 of its halves, 16 bits each.
+template <class K>
+__device__ __forceinline__ void pack_weights(uint32_t (&w)[value_sums<K>::kWeightSets][value_sums<K>::kWeightWords], int unit, uint32_t first, uint32_t second) {
+  if constexpr (K::kColumns == 4) {
+    w[0][2 * unit] = permute_bytes(first, second, 0x7351);  // tokens 2t, 8 + 2t, 2t + 1, 9 + 2t, as B has them in pairs
+    w[0][2 * unit + 1] = permute_bytes(first, second, 0x6240);
+  } else {
+    // Of column g: tokens t, 4 + t, 8 + t, 12 + t.
+    const int from = lane_index() / 4 * 4 + lane_index() % 4 / 2;
+    const uint32_t merge = lane_index() % 2 ? 0x7351 : 0x6240;
+#pragma unroll
+    for (int set = 0; set < 2; ++set) {
+      const uint32_t bytes = permute_bytes(first, second, set ? 0x6420 : 0x7531);
+      w[value_sums<K>::kSparse ? 0 : set][unit] = permute_bytes(shuffle(bytes, from), shuffle(bytes, from + 2), merge);
     }
   }
 }

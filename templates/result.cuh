@@ -12,10 +12,18 @@ struct alignas(16) warp_result {
   float weight[K::kColumns];
 };
 
+/// The results of a CTA's warps, `stride` bytes apart in shared memory.
+template <class K>
+struct warp_results {
+  unsigned char* first;
+  int stride;
+  __device__ __forceinline__ warp_result<K>& operator[](int i) const { return *reinterpret_cast<warp_result<K>*>(first + i * stride); }
+};
+
 /// Merges results and writes output and log-sum-exp, or this CTA's part of them. A warp takes a column, a lane 4 of its channels.
 /// What a result without weight holds is not read.
 template <class K, class P, class Column>
-__device__ __forceinline__ void write_results(const P& p, const Column& column_at, const warp_result<K>* results, int count, bool whole) {
+__device__ __forceinline__ void write_results(const P& p, const Column& column_at, const warp_results<K>& results, int count, bool whole) {
   constexpr int kQuads = K::kHeadDim / 4, kAbreast = 32 / kQuads;  // results that a warp reads at once
   static_assert(kQuads * kAbreast == 32, "head dims of 64 and 128");
   const int lane = lane_index(), channel = lane % kQuads * 4;
@@ -81,7 +89,7 @@ __device__ __forceinline__ bool arrive_last(const P& p, const piece& w, uint32_t
 
 /// Gathers the parts of a sequence into at most `capacity` results, one per warp; returns how many. A result takes every so-many-th part, in order.
 template <class K, class P, class Column>
-__device__ __forceinline__ int gather_parts(const P& p, const piece& w, const Column& column_at, warp_result<K>* results, int capacity) {
+__device__ __forceinline__ int gather_parts(const P& p, const piece& w, const Column& column_at, const warp_results<K>& results, int capacity) {
   constexpr int kQuads = K::kHeadDim / 4;
   const int used = w.parts < capacity ? w.parts : capacity, lane = lane_index(), warp = warp_index(), channel = lane % kQuads * 4;
   if (warp >= used) return used;
@@ -145,7 +153,7 @@ __device__ __forceinline__ void clear_ring_scores(const P& p, const decode_view&
 /// Merges `count` results (1 to 32, in shared memory; they are used up), and with `counters` the parts of the other CTAs if this one is the last, and
 /// writes what the piece owes. `flag`: a word of shared memory beside them. All threads, after a block barrier.
 template <class K, class P, class Column>
-__device__ __forceinline__ void finish_piece(const P& p, const piece& w, const decode_view& s, const Column& column_at, warp_result<K>* results, int count, uint32_t* flag) {
+__device__ __forceinline__ void finish_piece(const P& p, const piece& w, const decode_view& s, const Column& column_at, const warp_results<K>& results, int count, uint32_t* flag) {
   if (p.ring_scores && w.from == 0) clear_ring_scores<K>(p, s, column_at);
   // Without counters combine follows, and reads the part even of a sequence that one CTA had to itself.
   bool whole = p.splits == 1 || (p.counters && w.parts == 1);

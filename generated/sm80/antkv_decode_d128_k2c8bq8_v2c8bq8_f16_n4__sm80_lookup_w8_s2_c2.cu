@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4__sm80_lookup_w8_s2_c2
-//   inputs    f1dab210c8197c69
+//   inputs    d19b5e8a3dc74744
 //   remake    npx gen --only antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4__sm80_lookup_w8_s2_c2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -36,7 +36,8 @@ struct K {
   static constexpr bool kKeySum = false, kKeyTurn = false, kKeyDot = true;  // how scores come about
   static constexpr int kWarps = 8, kStages = 2;       // tiles whose codes are under way in a warp's registers
   static constexpr int kCopies = 2;                           // of the table of values
-  static constexpr int kKeyTableBytes = 65536, kValueTableBytes = 65536, kSharedBytes = 148864;
+  static constexpr int kWarpBytes = 2144;                     // of shared memory: a warp's own
+  static constexpr int kKeyTableBytes = 65536, kValueTableBytes = 65536, kSharedBytes = 149008;
 };
 
 // Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
@@ -175,8 +176,8 @@ __device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
       position = token / 8 * (kChunks / 4) + (chunk / 4 ^ key_turn<C>(row));
     } else {
       const uint32_t span = chunk / C::kRowSpan;
-      lane = (span / (kChunks / 8) * C::kRowSpan + chunk % C::kRowSpan) * 4 + token % 8 / 2;
-      position = (token / 8 * 2 + token % 2) * (kChunks / 8) + span % (kChunks / 8);
+      lane = (span / (kChunks / 8) * C::kRowSpan + chunk % C::kRowSpan) * 4 + token % 4;
+      position = token / 4 * (kChunks / 8) + span % (kChunks / 8);
     }
     return int(position / kPiece * 32 * kPiece + lane * kPiece + position % kPiece);
   }
@@ -510,10 +511,18 @@ struct alignas(16) warp_result {
   float weight[K::kColumns];
 };
 
+/// The results of a CTA's warps, `stride` bytes apart in shared memory.
+template <class K>
+struct warp_results {
+  unsigned char* first;
+  int stride;
+  __device__ __forceinline__ warp_result<K>& operator[](int i) const { return *reinterpret_cast<warp_result<K>*>(first + i * stride); }
+};
+
 /// Merges results and writes output and log-sum-exp, or this CTA's part of them. A warp takes a column, a lane 4 of its channels.
 /// What a result without weight holds is not read.
 template <class K, class P, class Column>
-__device__ __forceinline__ void write_results(const P& p, const Column& column_at, const warp_result<K>* results, int count, bool whole) {
+__device__ __forceinline__ void write_results(const P& p, const Column& column_at, const warp_results<K>& results, int count, bool whole) {
   constexpr int kQuads = K::kHeadDim / 4, kAbreast = 32 / kQuads;  // results that a warp reads at once
   static_assert(kQuads * kAbreast == 32, "head dims of 64 and 128");
   const int lane = lane_index(), channel = lane % kQuads * 4;
@@ -579,7 +588,7 @@ __device__ __forceinline__ bool arrive_last(const P& p, const piece& w, uint32_t
 
 /// Gathers the parts of a sequence into at most `capacity` results, one per warp; returns how many. A result takes every so-many-th part, in order.
 template <class K, class P, class Column>
-__device__ __forceinline__ int gather_parts(const P& p, const piece& w, const Column& column_at, warp_result<K>* results, int capacity) {
+__device__ __forceinline__ int gather_parts(const P& p, const piece& w, const Column& column_at, const warp_results<K>& results, int capacity) {
   constexpr int kQuads = K::kHeadDim / 4;
   const int used = w.parts < capacity ? w.parts : capacity, lane = lane_index(), warp = warp_index(), channel = lane % kQuads * 4;
   if (warp >= used) return used;
@@ -643,7 +652,7 @@ __device__ __forceinline__ void clear_ring_scores(const P& p, const decode_view&
 /// Merges `count` results (1 to 32, in shared memory; they are used up), and with `counters` the parts of the other CTAs if this one is the last, and
 /// writes what the piece owes. `flag`: a word of shared memory beside them. All threads, after a block barrier.
 template <class K, class P, class Column>
-__device__ __forceinline__ void finish_piece(const P& p, const piece& w, const decode_view& s, const Column& column_at, warp_result<K>* results, int count, uint32_t* flag) {
+__device__ __forceinline__ void finish_piece(const P& p, const piece& w, const decode_view& s, const Column& column_at, const warp_results<K>& results, int count, uint32_t* flag) {
   if (p.ring_scores && w.from == 0) clear_ring_scores<K>(p, s, column_at);
   // Without counters combine follows, and reads the part even of a sequence that one CTA had to itself.
   bool whole = p.splits == 1 || (p.counters && w.parts == 1);
@@ -673,11 +682,12 @@ struct exact_unit {
   }
   __device__ __forceinline__ int64_t offset(int n) const { return row(n) * stride; }
 };
+/// `page`: the entry of the sequence's list of anchor pages, where the unit is one of anchors.
 template <class K, class P>
-__device__ __forceinline__ exact_unit exact_unit_of(const P& p, const decode_view& s, int kv_head, int unit) {
+__device__ __forceinline__ exact_unit exact_unit_of(const P& p, const decode_view& s, int kv_head, int unit, int page) {
   if (unit < s.anchor_units) {
-    const unsigned char* page = anchor_block(p, load_global(s.anchors + unit), kv_head);
-    return {page, page + 32 * K::kHeadDim, 2 * K::kHeadDim, 0, 16, 16};
+    const unsigned char* rows = anchor_block(p, page, kv_head);
+    return {rows, rows + 32 * K::kHeadDim, 2 * K::kHeadDim, 0, 16, 16};
   }
   const int token = s.coded_len + (unit - s.anchor_units) * 16;
   const int64_t at = s.slot * p.ring_slot_stride + kv_head * p.ring_head_stride;
@@ -692,52 +702,74 @@ __device__ __forceinline__ int first_exact(const piece& w, const decode_view& s,
   return begin + K::kWarps - 1 - warp_index();
 }
 
-/// Asks for the lines of this warp's first unit.
-template <class K, class P>
-__device__ __forceinline__ void prefetch_exact(const P& p, const piece& w, const decode_view& s, int kv_head) {
+/// This warp's units of a piece: number n is unit first + n * warps.
+struct exact_units {
+  int first, count;
+  int page;  // lane n: the anchor page of unit base + n
+};
+/// Loads the pages of up to 32 units from number `base` on.
+template <class K>
+__device__ __forceinline__ void load_pages(exact_units& units, const decode_view& s, int base) {
+  const int unit = units.first + (base + lane_index()) * K::kWarps;
+  units.page = base + lane_index() < units.count && unit < s.anchor_units ? load_global(s.anchors + unit) : 0;
+}
+template <class K, class Context>
+__device__ __forceinline__ exact_units exact_units_of(const Context* context) {
+  const decode_view s = load_words(&context->s);
+  exact_units units;
   int end;
-  const int unit = first_exact<K>(w, s, end);
-  if (unit >= end) return;
-  // A lane asks for half a row of K or of V.
-  const exact_unit u = exact_unit_of<K>(p, s, kv_head, unit);
+  units.first = first_exact<K>(load_words(&context->w), s, end);
+  units.count = end > units.first ? (end - units.first + K::kWarps - 1) / K::kWarps : 0;
+  load_pages<K>(units, s, 0);
+  return units;
+}
+
+/// Asks for the lines of unit number `n`, if there is one.
+template <class K, class P>
+__device__ __forceinline__ void prefetch_exact(const P& p, const decode_view& s, int kv_head, const exact_units& units, int n) {
+  const int page = shuffle(units.page, n % 32);
+  if (n >= units.count) return;
+  // A lane asks for half a row of K or of V; the anchors' tokens lie behind their rows.
+  const exact_unit u = exact_unit_of<K>(p, s, kv_head, units.first + n * K::kWarps, page);
   const int64_t at = u.offset(lane_index() / 2) + lane_index() % 2 * K::kHeadDim;
   prefetch_global(u.k + at);
   prefetch_global(u.v + at);
+  if (lane_index() == 0 && units.first + n * K::kWarps < s.anchor_units) prefetch_global(u.k + 64 * K::kHeadDim);
 }
 
-/// Attends to this warp's share of the piece's exact rows and leaves the result, nothing seen included, in `result`.
-/// `column_at(c)`: column c, and what it may see.
-template <class K, class P, class ColumnAt>
-__device__ __forceinline__ void attend_exact(const P& p, const piece& w, const decode_view& s, int kv_head, warp_result<K>& result, const ColumnAt& column_at) {
+/// Attends to this warp's share of the piece's exact rows and adds them to `result`, which holds what its coded tokens came to.
+template <class K, class P, class Context>
+__device__ __forceinline__ void attend_exact(const P& p, const Context* context, exact_units& units, warp_result<K>& result) {
   constexpr int kPieces = K::kHeadDim / 32;   // 16-byte pieces of a row that a lane reads of K
   constexpr int kSpans = K::kHeadDim / 64;    // ... and of V
   constexpr int kStride = warp_result<K>::kStride;
   const int g = lane_index() / 4, t = lane_index() % 4;
-  int end;
-  const int first = first_exact<K>(w, s, end);
-  if (first >= end) {
-#pragma unroll 1
-    for (int i = lane_index() * 4; i < K::kColumns * kStride; i += 128) store_shared(reinterpret_cast<bytes16*>(result.o + i), bytes16{});
-    if (lane_index() < K::kColumns) {
-      store_shared(result.maximum + lane_index(), minus_infinity());
-      store_shared(result.weight + lane_index(), 0.0f);
-    }
-    warp_barrier();  // the coded tokens' results are added next, by other lanes
-    return;
-  }
+  if (units.count == 0) return;
+  const decode_view s = load_words(&context->s);
+  const int kv_head = load_shared(&context->kv_head);
+  prefetch_exact<K>(p, s, kv_head, units, 1);
 
   // Tokens before `open` a column sees. This lane's column g gives the query, and columns 2t and 2t + 1 are those of its scores.
-  const column own = column_at(g);
+  column own = load_words(context->columns + g % K::kColumns);
+  own.valid = own.valid && g < K::kColumns;
   const unsigned char* query = byte_pointer(p.q) + own.row * p.q_row_stride + own.head * p.q_head_stride + t * 16;
   const int own_open = own.valid && own.position >= s.first_pos ? own.position - s.first_pos + 1 : 0;
   const int open[2] = {shuffle(own_open, 8 * t), shuffle(own_open, 8 * t + 4)};
 
   // The sums stay in the result between units: registers are for rows on their way, K's and V's together.
   float* const sums = result.o + 2 * t * kStride + g * 8;
-  float maximum[2] = {minus_infinity(), minus_infinity()}, weight[2] = {};
+  float maximum[2], weight[2];
+#pragma unroll
+  for (int c = 0; c < 2; ++c) {
+    const bool mine = 2 * t < K::kColumns;
+    maximum[c] = mine ? load_shared(result.maximum + 2 * t + c) : minus_infinity();
+    weight[c] = mine && g == 0 ? load_shared(result.weight + 2 * t + c) : 0.0f;
+  }
 #pragma unroll 1
-  for (int unit = first; unit < end; unit += K::kWarps) {
-    const exact_unit rows = exact_unit_of<K>(p, s, kv_head, unit);
+  for (int n = 0; n < units.count; ++n) {
+    if (n > 0 && n % 32 == 0) load_pages<K>(units, s, n);
+    const int unit = units.first + n * K::kWarps;
+    const exact_unit rows = exact_unit_of<K>(p, s, kv_head, unit, shuffle(units.page, n % 32));
     bytes16 k[2][kPieces], v[4][kSpans];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
@@ -751,6 +783,7 @@ __device__ __forceinline__ void attend_exact(const P& p, const piece& w, const d
 #pragma unroll
       for (int span = 0; span < kSpans; ++span) v[i][span] = load_global_once(row + span * 8);
     }
+    if (n % 32 < 30) prefetch_exact<K>(p, s, kv_head, units, n + 2);
     int token[2];                   // of rows g and g + 8; -1: none
     uint32_t used[2] = {~0u, ~0u};  // bit 4 n: there is row n, or n + 8
     if (unit < s.anchor_units) {
@@ -814,14 +847,14 @@ __device__ __forceinline__ void attend_exact(const P& p, const piece& w, const d
       for (int i = c; i < 4; i += 2) score[i] = exp2_fast(score[i] * kLog2e - zero);
       weight[c] = weight[c] * shrink[c] + (score[c] + score[c + 2]);
     }
-          if ((used[0] & used[1]) != ~0u) {  // never written perhaps: 0 * NaN is NaN
+    if ((used[0] & used[1]) != ~0u) {  // never written perhaps: 0 * NaN is NaN
 #pragma unroll
-            for (int i = 0; i < 4; ++i)
-              if (!(used[i / 2] >> (8 * t + i % 2 * 4) & 1)) {
+      for (int i = 0; i < 4; ++i)
+        if (!(used[i / 2] >> (8 * t + i % 2 * 4) & 1)) {
 #pragma unroll
-                for (int span = 0; span < kSpans; ++span) v[i][span] = {};
-              }
-          }
+          for (int span = 0; span < kSpans; ++span) v[i][span] = {};
+        }
+    }
     const uint32_t b[2] = {transpose_matrix(pack_halves(score[0], score[1])), transpose_matrix(pack_halves(score[2], score[3]))};
 #pragma unroll
     for (int span = 0; span < kSpans; ++span) {
@@ -837,16 +870,15 @@ __device__ __forceinline__ void attend_exact(const P& p, const piece& w, const d
         for (int h = 0; h < 4; h += 2) {
           bytes16* at = reinterpret_cast<bytes16*>(sums + c * kStride + span * 64 + h * 2);
           float sum[4] = {o[h][c], o[h][c + 2], o[h + 1][c], o[h + 1][c + 2]};
-          if (unit > first) {
-            const bytes16 before = load_shared(at);
+          const bytes16 before = load_shared(at);
 #pragma unroll
-            for (int i = 0; i < 4; ++i) sum[i] += float_of_bits(before.w[i]) * shrink[c];
-          }
+          for (int i = 0; i < 4; ++i) sum[i] += float_of_bits(before.w[i]) * shrink[c];
           store_shared(at, bytes16{{float_bits(sum[0]), float_bits(sum[1]), float_bits(sum[2]), float_bits(sum[3])}});
         }
     }
   }
 
+  warp_barrier();  // every lane has read what the first ones write now
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
 #pragma unroll
@@ -859,15 +891,25 @@ __device__ __forceinline__ void attend_exact(const P& p, const piece& w, const d
   warp_barrier();
 }
 
-// Values by look-up: int8 centroids in shared memory, so laid out that the 32 lanes of a look-up never meet in a bank, and the
-// words they bring are transposed in registers to the matrix unit's fragments. Lane = 4r + t: r owns channels, t owns tokens.
+// Values by look-up: int8 centroids in shared memory, so laid out that the 32 lanes of a look-up never meet in a bank, and what they bring are operands of
+// the matrix unit. Lane = 4r + t: r owns channels, t owns tokens t, 4 + t, 8 + t and 12 + t of a unit.
 
 __device__ __forceinline__ int min_int(int a, int b) { return a < b ? a : b; }
 
-// Constant memory can be an operand where an immediate cannot, and registers are scarce in the loop.
 __constant__ uint32_t kByteTimes128[4] = {0x80u, 0x8000u, 0x800000u, 0x80000000u};
-/// 128 times byte `i` of `word`, plus c: the place of an entry in a table with rows of 128 bytes, in one instruction.
-__device__ __forceinline__ uint32_t row_of_byte(uint32_t word, int i, uint32_t c) { return dot_bytes(word, kByteTimes128[i], c); }
+/// Places of entries in tables with rows of 128 bytes: 128 times byte `i` of `word`, plus c, in one instruction. Its factors are held in registers where there is room.
+template <bool kHold>
+struct byte_rows {
+  uint32_t times[kHold ? 4 : 1];
+
+  __device__ __forceinline__ byte_rows(uint32_t zero) {
+#pragma unroll
+    for (int i = 0; i < (kHold ? 4 : 0); ++i) times[i] = opaque(0x80u << (8 * i), zero);
+  }
+  __device__ __forceinline__ uint32_t at(uint32_t word, int i, uint32_t c) const { return dot_bytes(word, kHold ? times[kHold ? i : 0] : kByteTimes128[i], c); }
+};
+template <class K>
+using row_places = byte_rows<K::kKeySum>;  // the other ways of scoring keys leave no room
 
 /// The table. A row of 128 bytes holds, for one entry, a few chunks kCopies times: lane t reads copy t % kCopies, lane r its own chunk.
 /// With 4 copies every bank serves one lane; with fewer, 2 or 4 lanes share one and their entries differ.
@@ -896,11 +938,33 @@ struct value_table {
   static __device__ __forceinline__ int lane_offset(int r, int t) {
     return group_offset(r / kSlots * kPerLane) + (r % kSlots * kCopies + t % kCopies) * kSlotBytes;
   }
-  /// The channel in half `j` of matrix tile `m` that lane row r owns.
-  static __device__ __forceinline__ int channel(int r, int m, int j) {
-    const int slot = m / 2 / kWords, word = m / 2 % kWords, k = m % 2;
-    if constexpr (kPairs) return ((2 * slot + k) * 8 + r) * 2 + j;
-    return ((r / kSlots * kPerLane + slot) * kSlots + r % kSlots) * C::kChannels + 4 * word + 2 * k + j;
+  /// The channel in byte `byte` of word `word` (of a lane's kPerLane * kWords) that lane row r looks up.
+  static __device__ __forceinline__ int channel(int r, int word, int byte) {
+    const int slot = word / kWords, part = word % kWords;
+    if constexpr (kPairs) return ((2 * slot + byte / 2) * 8 + r) * 2 + byte % 2;
+    return ((r / kSlots * kPerLane + slot) * kSlots + r % kSlots) * C::kChannels + 4 * part + byte;
+  }
+
+  /// Half `half` of a pair's slot, in the low half of the word.
+  static __device__ __forceinline__ uint32_t look_up_half(const row_places<K>& rows, const uint32_t (&codes)[kCodeWords], uint32_t at, int token, int slot, int half) {
+    const int byte = (token * kPerLane + slot) * 2 + half;
+    return load_table_u16(rows.at(codes[byte / 4], byte % 4, at) + (group_offset(slot) + half * 2));
+  }
+  /// Slot `slot` of token `token` (of a lane's four in a unit); `at` is the shared address that lane_offset leads to.
+  static __device__ __forceinline__ void look_up(uint32_t (&words)[kWords], const row_places<K>& rows, const uint32_t (&codes)[kCodeWords], uint32_t at, int token, int slot) {
+    const auto row = [&](int byte) { return rows.at(codes[byte / 4], byte % 4, at) + group_offset(slot); };
+    if constexpr (kPairs) {
+      words[0] = permute_bytes(look_up_half(rows, codes, at, token, slot, 0), look_up_half(rows, codes, at, token, slot, 1), 0x5410);
+    } else if constexpr (kWords == 1) {
+      words[0] = load_table_u32(row(token * kPerLane + slot));
+    } else if constexpr (kWords == 2) {
+      const bytes8 entry = load_table_8(row(token * kPerLane + slot));
+      words[0] = entry.w[0], words[kWords - 1] = entry.w[1];
+    } else {
+      const bytes16 entry = load_table_16(row(token * kPerLane + slot));
+#pragma unroll
+      for (int i = 0; i < kWords; ++i) words[i] = entry.w[i];
+    }
   }
 
   // A task is 32 bytes, one sector, of the codebook: some entries of one slot.
@@ -925,9 +989,10 @@ struct value_table {
   }
   /// Lays the table out, all threads.
   static __device__ __forceinline__ void store(unsigned char* table, const raw_entries& raw) {
+    const int thread = thread_index_anew();
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn) {
-      const int task = thread_index() + turn * kThreads;
+      const int task = thread + turn * kThreads;
       if (task >= kTasks) break;
       const int slot = task % kSlots, line = task / kSlots, entry = line % kLines * kEntries, group = task / (kSlots * kLines);
       unsigned char* to = table + group_offset(group) + entry * kRow + slot * kCopies * kSlotBytes;
@@ -974,45 +1039,115 @@ __device__ __forceinline__ void transpose_bytes(uint32_t (&x)[4]) {
   x[3] = permute_bytes(odd01, odd23, 0x7632);
 }
 
-/// sums[set][tile] += values^T . weights for one tile of two units. `weights[set][unit]` holds the bytes of tokens
-/// 2t, 2t + 1, 8 + 2t, 9 + 2t of column g; `lane_address` is the shared address that lane_offset leads to.
-template <class K, int kSets>
-__device__ __forceinline__ void accumulate_values(int (&sums)[kSets][K::kHeadDim / 16][4], uint32_t lane_address,
-                                                  const uint32_t (&codes)[2][value_table<K>::kCodeWords], const uint32_t (&weights)[kSets][2]) {
+// Sums of weighted values, and which column and channel a lane's sums belong to. 4 columns: channels are on the narrow side of the product, a pair of them and a
+// pair of tokens to a register of B, which one PRMT makes of two look-ups' words. A holds the weights, high and low bytes in rows of their own; a row sums one channel
+// of each pair, so every second number of it is zero, which the sparse product need not be told. 8 columns would need twice the products for that: four tokens
+// are brought together by transposing bytes instead, and channels are A's rows.
+template <class K>
+struct value_sums {
   using T = value_table<K>;
+  static constexpr bool kSparse = K::kColumns == 4;
+  static constexpr int kSets = K::kColumns / 4;
+  /// Words of weights of a tile: high and low bytes of either unit, or a word of each unit for each set of bytes.
+  static constexpr int kWeightSets = kSparse ? 1 : 2, kWeightWords = kSparse ? 4 : 2;
+  static constexpr int kTiles = K::kHeadDim / 16;
+
+  int sums[kSets][kTiles][4] = {};
+
+  /// The table's copy and rows that this lane reads, from its begin.
+  static __device__ __forceinline__ int lane_offset() { return T::lane_offset(lane_index() / 4, lane_index() % 4); }
+  /// Which channel of a pair the lane's rows of A are for, as the sparse product is told; `element` is 0 or 1.
+  static __device__ __forceinline__ uint32_t places_of(int element, uint32_t zero) { return opaque(element ? 0xddddddddu : 0x88888888u, zero); }
+
+  /// Adds a tile of two units. `at` is the shared address that lane_offset leads to.
+  __device__ __forceinline__ void add(const row_places<K>& rows, uint32_t at, const uint32_t (&codes)[2][T::kCodeWords], const uint32_t (&weights)[kWeightSets][kWeightWords],
+                                      uint32_t places) {
 #pragma unroll
-  for (int slot = 0; slot < T::kPerLane; ++slot) {
-    uint32_t words[2][T::kWords][4];  // [unit][word of the slot][token]
+    for (int slot = 0; slot < T::kPerLane; ++slot) {
+      if constexpr (kSparse && T::kPairs) {  // a pair of channels is a look-up of its own
 #pragma unroll
-    for (int unit = 0; unit < 2; ++unit)
+        for (int half = 0; half < 2; ++half) {
+          uint32_t b[4];
 #pragma unroll
-      for (int token = 0; token < 4; ++token) {
-        const auto at = [&](int byte) { return row_of_byte(codes[unit][byte / 4], byte % 4, lane_address) + T::group_offset(slot); };
-        if constexpr (T::kPairs) {
-          const int byte = token * T::kPerLane * 2 + slot * 2;
-          const uint32_t low = load_table_u16(at(byte)), high = load_table_u16(at(byte + 1) + 2);
-          words[unit][0][token] = permute_bytes(low, high, 0x5410);
-        } else if constexpr (T::kWords == 1) {
-          words[unit][0][token] = load_table_u32(at(token * T::kPerLane + slot));
-        } else if constexpr (T::kWords == 2) {
-          const bytes8 entry = load_table_8(at(token * T::kPerLane + slot));
-          words[unit][0][token] = entry.w[0], words[unit][T::kWords - 1][token] = entry.w[1];
-        } else {
-          const bytes16 entry = load_table_16(at(token * T::kPerLane + slot));
+          for (int i = 0; i < 4; ++i)
+            b[i] = permute_bytes(T::look_up_half(rows, codes[i / 2], at, i % 2, slot, half), T::look_up_half(rows, codes[i / 2], at, i % 2 + 2, slot, half), 0x5410);
+          mma_sparse_16x8x64_u8s8(sums[0][slot * 2 + half], weights[0], b, places);
+        }
+      } else {
+        uint32_t found[2][4][T::kWords];
 #pragma unroll
-          for (int i = 0; i < T::kWords; ++i) words[unit][i][token] = entry.w[i];
+        for (int unit = 0; unit < 2; ++unit)
+#pragma unroll
+          for (int token = 0; token < 4; ++token) T::look_up(found[unit][token], rows, codes[unit], at, token, slot);
+#pragma unroll
+        for (int word = 0; word < T::kWords; ++word) {
+          const int tile = (slot * T::kWords + word) * 2;
+          if constexpr (kSparse) {
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+              uint32_t b[4];  // tokens t and 8 + t, 4 + t and 12 + t of either unit
+#pragma unroll
+              for (int i = 0; i < 4; ++i) b[i] = permute_bytes(found[i / 2][i % 2][word], found[i / 2][i % 2 + 2][word], half ? 0x7632 : 0x5410);
+              mma_sparse_16x8x64_u8s8(sums[0][tile + half], weights[0], b, places);
+            }
+          } else {
+            uint32_t turned[2][4];
+#pragma unroll
+            for (int unit = 0; unit < 2; ++unit) {
+#pragma unroll
+              for (int token = 0; token < 4; ++token) turned[unit][token] = found[unit][token][word];
+              transpose_bytes(turned[unit]);
+            }
+#pragma unroll
+            for (int k = 0; k < 2; ++k)
+#pragma unroll
+              for (int set = 0; set < kSets; ++set)
+                mma_16x8x32_s8u8(sums[set][tile + k], {turned[0][2 * k], turned[0][2 * k + 1], turned[1][2 * k], turned[1][2 * k + 1]}, weights[kSparse ? 0 : set]);
+          }
         }
       }
+    }
+  }
+
+  /// Shifts right by `places` (0 ... 31) of the columns, rounding: [0] of this lane's only one, or of 2t and 2t + 1.
+  __device__ __forceinline__ void lower(const float (&places)[kSets]) {
+    int by[kSets], half[kSets];
 #pragma unroll
-    for (int word = 0; word < T::kWords; ++word) {
-      transpose_bytes(words[0][word]);
-      transpose_bytes(words[1][word]);
+    for (int set = 0; set < kSets; ++set) by[set] = int(places[set]), half[set] = (1 << by[set]) / 2 & 0x3fffffff;
 #pragma unroll
-      for (int k = 0; k < 2; ++k) {
-        const uint32_t a[4] = {words[0][word][2 * k], words[0][word][2 * k + 1], words[1][word][2 * k], words[1][word][2 * k + 1]};
+    for (int set = 0; set < kSets; ++set)
 #pragma unroll
-        for (int set = 0; set < kSets; ++set) mma_16x8x32_s8u8(sums[set][(slot * T::kWords + word) * 2 + k], a, weights[set]);
-      }
+      for (int tile = 0; tile < kTiles; ++tile)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) sums[set][tile][i] = (sums[set][tile][i] + half[kSparse ? 0 : i % 2]) >> by[kSparse ? 0 : i % 2];
+  }
+
+  /// Of column `c` of this lane's: how many sums it has here, the sum of number `i`, and its channel; `row` is what tells the lanes of a column's weights apart.
+  static constexpr int kSums = K::kHeadDim / 8;
+  __device__ __forceinline__ float sum(int c, int i) const {
+    if constexpr (kSparse) return float(sums[0][i / 2][i % 2]) * 256.0f + float(sums[0][i / 2][2 + i % 2]);
+    else return float(sums[0][i / 2][i % 2 * 2 + c]) * 256.0f + float(sums[kSets - 1][i / 2][i % 2 * 2 + c]);
+  }
+  static __device__ __forceinline__ int channel(int row, int i) {
+    if constexpr (kSparse) return T::channel(lane_index() % 4 * 2 + i % 2, i / 4, i / 2 % 2 * 2 + row);
+    else return T::channel(lane_index() / 4, i / 4, i / 2 % 2 * 2 + i % 2);
+  }
+};
+
+/// Weights of a unit to operands: `first` and `second` hold those of tokens 2t and 2t + 1 of its halves, 16 bits each.
+template <class K>
+__device__ __forceinline__ void pack_weights(uint32_t (&w)[value_sums<K>::kWeightSets][value_sums<K>::kWeightWords], int unit, uint32_t first, uint32_t second) {
+  if constexpr (K::kColumns == 4) {
+    w[0][2 * unit] = permute_bytes(first, second, 0x7351);  // tokens 2t, 8 + 2t, 2t + 1, 9 + 2t, as B has them in pairs
+    w[0][2 * unit + 1] = permute_bytes(first, second, 0x6240);
+  } else {
+    // Of column g: tokens t, 4 + t, 8 + t, 12 + t.
+    const int from = lane_index() / 4 * 4 + lane_index() % 4 / 2;
+    const uint32_t merge = lane_index() % 2 ? 0x7351 : 0x6240;
+#pragma unroll
+    for (int set = 0; set < 2; ++set) {
+      const uint32_t bytes = permute_bytes(first, second, set ? 0x6420 : 0x7531);
+      w[value_sums<K>::kSparse ? 0 : set][unit] = permute_bytes(shuffle(bytes, from), shuffle(bytes, from + 2), merge);
     }
   }
 }
@@ -1041,109 +1176,131 @@ struct sum_keys {
   static constexpr int kMaximaBytes = K::kWarps * kColumns * 4;
 
   uint32_t address[kAtOnce];           // of the lane's look-ups, of code 0
-  // A fragments: rows 0 ... 7 pick the low bytes of the columns, rows 8 ... 15 the high ones. Of 4 columns, rows 0 ... 3 (8 ... 11) are
-  // one block's, the others the next block's: [block]. Of 8 columns: [quad of columns].
-  uint32_t pick[2][4];
-  float step, shift;                   // score = sum * step + shift, log2 units, in lanes of that column
+  // A, of ones and zeros: rows 0 ... 7 pick the low bytes of the columns, rows 8 ... 15 the high ones. Of 4 columns, rows 0 ... 3 (8 ... 11) are
+  // one block's, the others the next block's.
+  uint32_t pick[4], places;
+  float step;                          // score = sum * step + origin, log2 units, in lanes of that column
+
+  /// What a score is before its bias is known to mean something: that of an empty sum, where no gain multiplies it.
+  __device__ __forceinline__ float origin(int) const { return K::kKeyGain ? 0.0f : -step * float(kChunks * kMiddle); }
 
   /// Column of score `i`, token of score `i` in the tile of 32.
   static __device__ __forceinline__ int column(int) { return lane_index() / 4 % kColumns; }
   static __device__ __forceinline__ int token(int i) { return (i / 2 * kBlocks + (kFour ? lane_index() / 16 : 0)) * 8 + lane_index() % 4 * 2 + i % 2; }
 
-  /// Builds the table from this CTA's query columns, all threads; `columns(c)` is column c's row of q, null if it is idle. `maxima`: kMaximaBytes of
-  /// shared memory, which holds each warp's largest |q . centroid| per column until the next call.
-  template <class P, class F>
-  static __device__ __forceinline__ void fill(const P& p, unsigned char* table, const unsigned char* codebook, const F& columns, float* maxima) {
-    constexpr int kEntries = C::kChannels <= 16 ? 16 / C::kChannels : 1;  // of a task: 32 bytes, one sector, of the codebook
-    constexpr int kThreads = K::kWarps * 32, kWords = C::kChannels / 2, kLines = 256 / kEntries, kStride = kThreads / kChunks;
-    constexpr int kTurns = (kLines + kStride - 1) / kStride;
-    constexpr bool kHold = kTurns * kEntries * kColumns <= 64;  // all of a thread's dot products in registers: else they are computed again
-    static_assert(kThreads % kChunks == 0, "a thread keeps its chunk");
-    const int warp = warp_index(), chunk = thread_index() % kChunks, first = thread_index() / kChunks;
-    uint32_t q[kColumns][kWords];
-#pragma unroll
-    for (int c = 0; c < kColumns; ++c) {
-      const unsigned char* row = columns(c);
-#pragma unroll
-      for (int i = 0; i < kWords; ++i) q[c][i] = row ? load_global(reinterpret_cast<const uint32_t*>(row) + chunk * kWords + i) : 0;
-    }
-    const auto load_line = [&](uint32_t (&words)[kEntries * kWords], int line) {
-      const bytes16* from = reinterpret_cast<const bytes16*>(codebook + (chunk * 256 + line * kEntries) * C::kChannels * 2);
-#pragma unroll
-      for (int i = 0; i < kEntries * kWords / 4; ++i) {
-        const bytes16 piece = load_global(from + i);
-#pragma unroll
-        for (int j = 0; j < 4; ++j) words[4 * i + j] = piece.w[j];
-      }
-    };
-    const auto multiply = [&](float (&dot)[kEntries][kColumns], const uint32_t (&words)[kEntries * kWords]) {
-#pragma unroll
-      for (int e = 0; e < kEntries; ++e) {
-#pragma unroll
-        for (int c = 0; c < kColumns; ++c) dot[e][c] = 0;
-#pragma unroll
-        for (int i = 0; i < kWords; ++i) {
-          const float x = to_float(f16{uint16_t(words[e * kWords + i])}), y = to_float(f16{uint16_t(words[e * kWords + i] >> 16)});
-#pragma unroll
-          for (int c = 0; c < kColumns; ++c)
-            dot[e][c] = fused_multiply_add(y, to_float(f16{uint16_t(q[c][i] >> 16)}), fused_multiply_add(x, to_float(f16{uint16_t(q[c][i])}), dot[e][c]));
-        }
-      }
-    };
+  // The table is a matrix product: A has 16 entries and 16 channels (a slab), B the queries. A slab has one chunk or several, and B zeros where column and channel
+  // are of different ones. k is permuted, so that lane 4g + t holds channels 4t ... 4t + 3 of rows g and g + 8.
+  static constexpr int kSlabs = K::kHeadDim / 16, kOfSlab = 16 / C::kChannels > 0 ? 16 / C::kChannels : 1;  // chunks
+  static constexpr bool kTwin = kFour && kCopies > 1;     // 4 columns come twice in a product's 8, for two copies
+  static constexpr int kAbreast = kFour && !kTwin ? 2 : 1;  // chunks in a product's 8 columns
+  static constexpr int kProducts = kOfSlab / kAbreast, kAll = kSlabs * kProducts;
+  static constexpr int kTurns = (16 + K::kWarps - 1) / K::kWarps;  // blocks of 16 entries that a warp takes
+  static_assert(kAll % 8 == 0, "steps of eight products");
+  static_assert(C::kChannels <= 16, "a chunk lies in a slab");
+  struct raw_table {
+    uint32_t rows[kTurns][kSlabs][4];
+    uint32_t q[kSlabs][2];
+  };
 
-    float held[kHold ? kTurns : 1][kEntries][kColumns], most[kColumns] = {};
-    constexpr int kAhead = kTurns < 2 ? kTurns : 2;  // lines whose loads are under way together
+  /// Starts loading what the table is made of, all threads; `columns(c)` is column c's row of q, null if it is idle.
+  template <class F>
+  static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook, const F& columns) {
+    const int g = lane_index() / 4, t = lane_index() % 4, warp = warp_index();
 #pragma unroll
-    for (int group = 0; group < kTurns; group += kAhead) {
-      uint32_t words[kAhead][kEntries * kWords];
+    for (int turn = 0; turn < kTurns; ++turn)
 #pragma unroll
-      for (int i = 0; i < kAhead; ++i) load_line(words[i], min_int(first + (group + i) * kStride, kLines - 1));
+      for (int slab = 0; slab < kSlabs; ++slab)
 #pragma unroll
-      for (int i = 0; i < kAhead; ++i) {
-        if (group + i >= kTurns) break;
-        float(&dot)[kEntries][kColumns] = held[kHold ? group + i : 0];
-        multiply(dot, words[i]);
+        for (int half = 0; half < 2; ++half) {
+          const int entry = min_int(warp + turn * K::kWarps, 15) * 16 + g + 8 * half;
+          const auto at = [&](int channel) { return codebook + ((channel / C::kChannels * 256 + entry) * C::kChannels + channel % C::kChannels) * 2; };
+          if constexpr (C::kChannels == 2) {
 #pragma unroll
-        for (int e = 0; e < kEntries; ++e)
+            for (int i = 0; i < 2; ++i) raw.rows[turn][slab][half + 2 * i] = load_global(reinterpret_cast<const uint32_t*>(at(slab * 16 + 4 * t + 2 * i)));
+          } else {
+            const bytes8 four = load_global(reinterpret_cast<const bytes8*>(at(slab * 16 + 4 * t)));
+            raw.rows[turn][slab][half] = four.w[0], raw.rows[turn][slab][half + 2] = four.w[1];
+          }
+        }
+    const unsigned char* row = columns(g % kColumns);
 #pragma unroll
-          for (int c = 0; c < kColumns; ++c) most[c] = fmaxf(most[c], fabsf(dot[e][c]));
-      }
+    for (int slab = 0; slab < kSlabs; ++slab) {
+      const bytes8 four = row ? load_global(reinterpret_cast<const bytes8*>(row) + slab * 4 + t) : bytes8{};
+      raw.q[slab][0] = four.w[0], raw.q[slab][1] = four.w[1];
     }
+  }
+  /// Product `u` of a turn's: dot products of entries g and g + 8 with columns 2t and 2t + 1 (of 4 columns, those of chunk 2u + t / 2 and 2t mod 4).
+  static __device__ __forceinline__ void multiply(float (&d)[4], const raw_table& raw, int turn, int u) {
+    const int g = lane_index() / 4, t = lane_index() % 4, slab = u / kProducts;
+    const int wanted = u % kProducts * kAbreast + (kAbreast > 1 ? g / kColumns : 0);  // which of the slab's chunks
+    uint32_t b[2];
 #pragma unroll
-    for (int c = 0; c < kColumns; ++c) {
+    for (int i = 0; i < 2; ++i) b[i] = (4 * t + 2 * i) / C::kChannels == wanted ? raw.q[slab][i] : 0;
 #pragma unroll
-      for (int mask = 1; mask < 32; mask *= 2) most[c] = fmaxf(most[c], shuffle_xor(most[c], mask));
-      if (lane_index() == 0) store_shared(maxima + warp * kColumns + c, most[c]);
+    for (int i = 0; i < 4; ++i) d[i] = 0;
+    mma_16x8x16(d, raw.rows[turn][slab], b);
+  }
+
+  /// Builds the table, all threads. `maxima`: kMaximaBytes of shared memory, which holds each warp's largest |q . centroid| per column until the next call.
+  static __device__ __forceinline__ void fill(unsigned char* table, const raw_table& raw, float* maxima) {
+    const int g = lane_index() / 4, t = lane_index() % 4, warp = warp_index();
+    float most[2] = {};
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn)
+#pragma unroll
+      for (int u = 0; u < kAll; ++u) {
+        float d[4];
+        multiply(d, raw, turn, u);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) most[i % 2] = fmaxf(most[i % 2], fabsf(d[i]));
+      }
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+#pragma unroll
+      for (int mask = kFour ? 2 : 4; mask < 32; mask *= 2) most[i] = fmaxf(most[i], shuffle_xor(most[i], mask));
+      if (lane_index() < kColumns / 2) store_shared(maxima + warp * kColumns + 2 * t + i, most[i]);
     }
     block_barrier();
-    float steps[kColumns];  // to the unit
+    float steps[2];  // to the unit
 #pragma unroll
-    for (int c = 0; c < kColumns; ++c) steps[c] = kMiddle / largest(maxima, c);
+    for (int i = 0; i < 2; ++i) steps[i] = kMiddle / largest(maxima, 2 * t % kColumns + i);
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn) {
-      const int line = first + turn * kStride;
-      if (line >= kLines) break;
-      if constexpr (!kHold) {
-        uint32_t words[kEntries * kWords];
-        load_line(words, line);
-        multiply(held[0], words);
-      }
+      const int block = warp + turn * K::kWarps;
+      if (block >= 16) break;
 #pragma unroll
-      for (int e = 0; e < kEntries; ++e) {
-        uint32_t packed[kColumns / 2];
+      for (int first = 0; first < kAll; first += 8) {
+        uint32_t packed[2][8];
 #pragma unroll
-        for (int c = 0; c < kColumns; c += 2) {
-          // 2^23 + x, rounded to a whole number, has x in its low bits.
-          const float* dot = held[kHold ? turn : 0][e];
-          const uint32_t low = float_bits(fused_multiply_add(dot[c], steps[c], 8388608.0f + kMiddle));
-          const uint32_t high = float_bits(fused_multiply_add(dot[c + 1], steps[c + 1], 8388608.0f + kMiddle));
-          packed[c / 2] = permute_bytes(low, high, 0x5410);
+        for (int u = 0; u < 8; ++u) {
+          float d[4];
+          multiply(d, raw, turn, first + u);
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            // 2^23 + x, rounded to a whole number, has x in its low bits.
+            const uint32_t low = float_bits(fused_multiply_add(d[2 * half], steps[0], 8388608.0f + kMiddle));
+            const uint32_t high = float_bits(fused_multiply_add(d[2 * half + 1], steps[1], 8388608.0f + kMiddle));
+            packed[half][u] = permute_bytes(low, high, 0x5410);
+          }
         }
-        unsigned char* to = table + chunk / kSlots * kSlice + (line * kEntries + e) * kRow + chunk % kSlots * kEntryBytes;
+        // Rows of the table share their banks: lane row g stores product (s + g) mod 8 in step s.
 #pragma unroll
-        for (int copy = 0; copy < kCopies; ++copy) {
-          if constexpr (kColumns == 4) store_shared(reinterpret_cast<bytes8*>(to + copy * kChunks * kEntryBytes), bytes8{{packed[0], packed[1]}});
-          else store_shared(reinterpret_cast<bytes16*>(to + copy * kChunks * kEntryBytes), bytes16{{packed[0], packed[1], packed[kColumns / 2 - 2], packed[kColumns / 2 - 1]}});
+        for (int by = 1; by < 8; by *= 2)
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            uint32_t turned[8];
+#pragma unroll
+            for (int u = 0; u < 8; ++u) turned[u] = g & by ? packed[half][(u + by) % 8] : packed[half][u];
+#pragma unroll
+            for (int u = 0; u < 8; ++u) packed[half][u] = turned[u];
+          }
+#pragma unroll
+        for (int step = 0; step < 8; ++step) {
+          const int u = first + (step + g) % 8;
+          const int chunk = kAbreast * u + (kAbreast > 1 ? t / 2 : 0), copy = kTwin ? t / 2 : 0;
+          unsigned char* to = table + (block * 16 + g) * kRow + chunk / kSlots * kSlice + (chunk % kSlots + copy * kChunks) * kEntryBytes + t * 2 % kColumns * 2;
+#pragma unroll
+          for (int half = 0; half < 2; ++half) store_shared(reinterpret_cast<uint32_t*>(to + half * 8 * kRow), packed[half][step]);
         }
       }
     }
@@ -1165,103 +1322,107 @@ struct sum_keys {
       const int chunk = 4 * (i ^ int(key_turn<C>(r))) + t;
       address[i] = opaque(shared_address(table) + chunk / kSlots * kSlice + chunk % kSlots * kEntryBytes + (kCopies > 1 ? r / 2 % kCopies * kChunks * kEntryBytes : 0), zero);
     }
-    // k = 4 t + byte of lane t's look-up: byte 0 and 1 of a word are one column, 2 and 3 the next.
+    // B's register i holds word i % 2 of the entries of block (or quad of columns) i / 2: bytes 0 and 1 are one column's, 2 and 3 the next one's.
+    const int g = lane_index() / 4, element = g % 2;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) pick[i] = opaque(g / 4 == i / 2 && g % 4 / 2 == t / 2 ? (element ? 0x1000100u : 0x10001u) : 0u, zero);
+    places = opaque(t % 2 ? 0xddddddddu : 0x88888888u, zero);  // rows g: bytes 0 and 2, the low ones; rows g + 8: bytes 1 and 3
     const int mine = column(0);
-#pragma unroll
-    for (int part = 0; part < 2; ++part)
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int at = kFour ? (r / 4 == part ? mine - i / 2 * 2 : -1) : mine - 4 * part - i / 2 * 2;  // of the two columns in the word
-        pick[part][i] = opaque(at == 0 ? (i % 2 ? 0x100u : 1u) : at == 1 ? (i % 2 ? 0x1000000u : 0x10000u) : 0u, zero);
-      }
     step = float_of_bits(opaque(float_bits(largest(maxima, mine) / kMiddle * p.scale * kLog2e), zero));
-    shift = float_of_bits(opaque(float_bits(-step * float(kChunks * kMiddle)), zero));
   }
 
   // Gains of a unit, as loaded: tokens 2t, 8 + 2t, 2t + 1, 9 + 2t, two halves to a word.
   static constexpr int kGainWords = 2;
+  static __device__ __forceinline__ const unsigned char* gains_at(const unsigned char* gains) { return gains + lane_index() % 4 * 8; }
   static __device__ __forceinline__ void load_gains(uint32_t (&words)[2], const unsigned char* gains) {
-    const bytes8 four = load_global_once(reinterpret_cast<const bytes8*>(gains) + lane_index() % 4);
+    const bytes8 four = load_global_once(reinterpret_cast<const bytes8*>(gains));
     words[0] = four.w[0], words[1] = four.w[1];
   }
 
-  /// Scores of a tile, in log2 units, `bias` added.
-  __device__ __forceinline__ void scores(float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords],
-                                         const uint32_t (&gains)[2][kGainWords], const float (&bias)[1]) const {
-    const float shifted = shift + bias[0];
+  /// Scores of a tile, in log2 units, `bias` added. `meanwhile()`: what to do while the first look-ups are under way.
+  template <class Meanwhile>
+  __device__ __forceinline__ void scores(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords],
+                                         const uint32_t (&gains)[2][kGainWords], const float (&bias)[1], const Meanwhile& meanwhile) const {
+    constexpr int kParts = kColumns / 2;  // words of an entry
+    constexpr int kTogether = kPerLane * kParts <= 8 ? 4 : kPerLane * kParts <= 16 ? 2 : 1;  // blocks whose look-ups are under way together: 32 registers
+    uint32_t sums[4][kPerLane / kAtOnce][kParts];  // [block]
+#pragma unroll
+    for (int first = 0; first < 4; first += kTogether) {
+      uint32_t found[kTogether][kPerLane][kParts];
+#pragma unroll
+      for (int block = 0; block < kTogether; ++block)
+#pragma unroll
+        for (int i = 0; i < kPerLane; ++i) {
+          const int byte = (first + block) % 2 * kPerLane + i;
+          const uint32_t at = rows.at(codes[(first + block) / 2][byte / 4], byte % 4, address[i % kAtOnce]) + i / 4 * (16 / kSlots) * kSlice;
+          if constexpr (kFour) {
+            const bytes8 entry = load_table_8(at);
+            found[block][i][0] = entry.w[0], found[block][i][1] = entry.w[1];
+          } else {
+            const bytes16 entry = load_table_16(at);
+#pragma unroll
+            for (int c = 0; c < kParts; ++c) found[block][i][c] = entry.w[c];
+          }
+        }
+      if (first == 0) meanwhile();
+#pragma unroll
+      for (int block = 0; block < kTogether; ++block)
+#pragma unroll
+        for (int i = 0; i < kPerLane; i += kAtOnce)
+#pragma unroll
+          for (int c = 0; c < kParts; ++c) {
+            uint32_t sum = found[block][i][c] + found[block][i + 1][c];  // of 4 at most: below 2^16, no carry into the other column
+            if constexpr (kAtOnce == 4) sum = sum + found[block][i + kAtOnce - 2][c] + found[block][i + kAtOnce - 1][c];
+            sums[first + block][i / kAtOnce][c] = sum;
+          }
+    }
 #pragma unroll
     for (int pair = 0; pair < 4 / kBlocks; ++pair) {
       int d[4] = {};
 #pragma unroll
-      for (int half = 0; half < kBlocks; ++half) {
-        const int block = pair * kBlocks + half, unit = block / 2, v = block % 2;
+      for (int i = 0; i < kPerLane / kAtOnce; ++i) {
+        uint32_t b[4];
 #pragma unroll
-        for (int i = 0; i < kPerLane; i += kAtOnce) {
-          uint32_t found[kAtOnce][kColumns / 2];
-#pragma unroll
-          for (int j = 0; j < kAtOnce; ++j) {
-            const int byte = v * kPerLane + i + j;
-            const uint32_t at = row_of_byte(codes[unit][byte / 4], byte % 4, address[j]) + i / 4 * (16 / kSlots) * kSlice;
-            if constexpr (kFour) {
-              const bytes8 entry = load_table_8(at);
-              found[j][0] = entry.w[0], found[j][1] = entry.w[1];
-            } else {
-              const bytes16 entry = load_table_16(at);
-#pragma unroll
-              for (int c = 0; c < kColumns / 2; ++c) found[j][c] = entry.w[c];
-            }
-          }
-#pragma unroll
-          for (int c = 0; c < kColumns / 2; ++c) {
-            uint32_t sum = found[0][c] + found[1][c];  // of 4 at most: below 2^16, no carry into the other column
-            if constexpr (kAtOnce == 4) sum = sum + found[kAtOnce - 2][c] + found[kAtOnce - 1][c];
-            found[0][c] = sum;
-          }
-#pragma unroll
-          for (int quad = 0; quad < kColumns / 4; ++quad) {
-            mma_16x8x32_s8u8(d, pick[kFour ? half : quad], {found[0][2 * quad], found[0][2 * quad + 1]});
-          }
-        }
+        for (int w = 0; w < 4; ++w) b[w] = sums[pair * kBlocks + w / kParts][i][w % kParts];
+        mma_sparse_16x8x64_u8u8(d, pick, b, places);
       }
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
         const float sum = float(d[2 + j] * 256 + d[j]);
         float& score = s[2 * pair + j];
         if constexpr (!K::kKeyGain) {
-          score = fused_multiply_add(sum, step, shifted);
+          score = fused_multiply_add(sum, step, bias[0]);  // which begins as the origin
         } else {
           // Gains lie as tokens (2t, 8 + 2t), (2t + 1, 9 + 2t) of a unit.
           const uint32_t two = gains[kFour ? pair : pair / 2][j];
           const float gain = to_float(f16{uint16_t(kFour ? (lane_index() / 16 ? two >> 16 : two) : pair % 2 ? two >> 16 : two)});
-          score = fused_multiply_add(fused_multiply_add(sum, step, shift), gain, bias[0]);
+          score = fused_multiply_add((sum - float(kChunks * kMiddle)) * step, gain, bias[0]);
         }
       }
     }
   }
 
-  /// The value that `mine` has in the lanes of the columns whose value sums this lane holds: column t, or 2t and 2t + 1.
+  /// Of 4 columns: the one whose values this lane sums, which is that of its scores, and the place of its channels in a pair.
+  static __device__ __forceinline__ int value_column() { return lane_index() / 4 % 4; }
+  static __device__ __forceinline__ int value_element() { return lane_index() / 16; }
+  /// The value that `mine` has in the lanes of the columns whose values this lane sums.
   static __device__ __forceinline__ void to_value_lanes(float (&theirs)[kColumns / 4], const float (&mine)[1]) {
-    const int t = lane_index() % 4;
 #pragma unroll
-    for (int c = 0; c < kColumns / 4; ++c) theirs[c] = shuffle(mine[0], kFour ? 4 * t : 8 * t + 4 * c);
+    for (int c = 0; c < kColumns / 4; ++c) theirs[c] = kFour ? mine[0] : shuffle(mine[0], lane_index() % 4 * 8 + 4 * c);
   }
   /// Lanes that share columns differ in these bits.
   static constexpr int kSharedBits = 1 | 2 | (kFour ? 16 : 0);
   static __device__ __forceinline__ bool is_writer() { return lane_index() % 4 == 0 && (!kFour || lane_index() < 16); }
 
-  /// Weights (fixed point in the low 16 bits) to B fragments of the values' product: bytes of tokens 2t, 2t + 1, 8 + 2t, 9 + 2t of column g,
-  /// where 4 columns come twice, for the high and the low bytes.
-  static __device__ __forceinline__ void weights(uint32_t (&b)[kColumns / 4][2], const uint32_t (&x)[kScores], const uint32_t (&select)[2]) {
-    const int from = lane_index() / 8 * 4 + lane_index() % 4;
+  /// Weights (fixed point in the low 16 bits) to operands of the values' product.
+  static __device__ __forceinline__ void weights(uint32_t (&w)[value_sums<K>::kWeightSets][value_sums<K>::kWeightWords], const uint32_t (&x)[kScores]) {
 #pragma unroll
     for (int unit = 0; unit < 2; ++unit) {
       if constexpr (kFour) {
         const uint32_t pair = permute_bytes(x[2 * unit], x[2 * unit + 1], 0x5410);
-        b[0][unit] = permute_bytes(shuffle(pair, from), shuffle(pair, from + 16), select[0]);
+        pack_weights<K>(w, unit, shuffle_up(pair, 16), shuffle_down(pair, 16));  // each half of the warp keeps its own, where the other's would lie beyond
       } else {
-        const uint32_t two = permute_bytes(x[4 * unit], x[4 * unit + 1], 0x5410), more = permute_bytes(x[4 * unit + 2], x[4 * unit + 3], 0x5410);
-#pragma unroll
-        for (int set = 0; set < kColumns / 4; ++set) b[set][unit] = permute_bytes(two, more, select[set]);
+        pack_weights<K>(w, unit, permute_bytes(x[4 * unit], x[4 * unit + 1], 0x5410), permute_bytes(x[4 * unit + 2], x[4 * unit + 3], 0x5410));
       }
     }
   }
@@ -1278,6 +1439,9 @@ struct token_rows {
   static constexpr bool kTablePerPiece = false;         // the table depends on the KV head alone
   static constexpr int kMaximaBytes = 0;
 
+  /// What the bias of column `c` begins as.
+  __device__ __forceinline__ float origin(int) const { return 0; }
+
   /// Column of score `i`, token of score `i` in the tile of 32.
   static __device__ __forceinline__ int column(int i) { return kColumns == 4 ? lane_index() % 4 : lane_index() % 4 * 2 + i % 2; }
   static __device__ __forceinline__ int token(int i) { return i / kLaneColumns * 8 + lane_index() / 4; }
@@ -1285,8 +1449,9 @@ struct token_rows {
 
   // Gains of a unit, as loaded: tokens g and g + 8.
   static constexpr int kGainWords = 1;
+  static __device__ __forceinline__ const unsigned char* gains_at(const unsigned char* gains) { return gains + lane_index() / 4 * 4; }
   static __device__ __forceinline__ void load_gains(uint32_t (&words)[1], const unsigned char* gains) {
-    words[0] = load_global_once(reinterpret_cast<const uint32_t*>(gains) + lane_index() / 4);
+    words[0] = load_global_once(reinterpret_cast<const uint32_t*>(gains));
   }
   /// The factor of score `i`: `scale` of its column, and its token's gain.
   static __device__ __forceinline__ float factor(float scale, const uint32_t (&gains)[2][kGainWords], int i) {
@@ -1294,14 +1459,16 @@ struct token_rows {
     return scale * to_float(f16{uint16_t(gains[i / (2 * kLaneColumns)][0] >> (16 * (i / kLaneColumns % 2)))});
   }
 
-  /// The lanes that sum a column's values are those that score it.
+  /// Of 4 columns: the one whose values this lane sums, and the place of its channels in a pair.
+  static __device__ __forceinline__ int value_column() { return lane_index() / 8; }
+  static __device__ __forceinline__ int value_element() { return lane_index() / 4 % 2; }
+  /// The value that `mine` has in the lanes of the columns whose values this lane sums.
   static __device__ __forceinline__ void to_value_lanes(float (&theirs)[kLaneColumns], const float (&mine)[kLaneColumns]) {
 #pragma unroll
-    for (int c = 0; c < kLaneColumns; ++c) theirs[c] = mine[c];
+    for (int c = 0; c < kLaneColumns; ++c) theirs[c] = kColumns == 4 ? shuffle(mine[c], value_column()) : mine[c];
   }
-  /// Weights (fixed point in the low 16 bits) to B fragments of the values' product, by one transpose per 8 tokens: bytes of tokens
-  /// 2t, 2t + 1, 8 + 2t, 9 + 2t of column g, where 4 columns come twice, for the high and the low bytes.
-  static __device__ __forceinline__ void weights(uint32_t (&b)[kColumns / 4][2], const uint32_t (&x)[kScores], const uint32_t (&select)[2]) {
+  /// Weights (fixed point in the low 16 bits) to operands of the values' product, by one transpose per 8 tokens; 4 columns come twice, in rows 2n and 2n + 1.
+  static __device__ __forceinline__ void weights(uint32_t (&w)[value_sums<K>::kWeightSets][value_sums<K>::kWeightWords], const uint32_t (&x)[kScores]) {
 #pragma unroll
     for (int unit = 0; unit < 2; ++unit) {
       uint32_t rows[2];
@@ -1310,8 +1477,7 @@ struct token_rows {
         const int i = (2 * unit + v) * kLaneColumns;
         rows[v] = transpose_matrix(kColumns == 4 ? permute_bytes(x[i], x[i], 0x1010) : permute_bytes(x[i], x[i + kLaneColumns - 1], 0x5410));
       }
-#pragma unroll
-      for (int set = 0; set < kColumns / 4; ++set) b[set][unit] = permute_bytes(rows[0], rows[1], select[set]);
+      pack_weights<K>(w, unit, rows[0], rows[1]);
     }
   }
 };
@@ -1401,20 +1567,33 @@ struct turn_keys : token_rows<K> {
     return 4 * (partner * kPairs + group) + slot % 4;
   }
 
-  /// Copies the codebook of one KV head from global memory, all threads.
-  template <class P, class F>
-  static __device__ __forceinline__ void fill(const P& p, unsigned char* table, const unsigned char* codebook, const F&, float*) {
-    if (is_general(p)) return;                  // the table's place is the warps' rows
-    constexpr int kEntries = 32 / kEntryBytes;  // of a task: 32 bytes, one sector, of the codebook
-    for (int task = thread_index(); task < K::kHeadDim * 256 * 2 / 32; task += K::kWarps * 32) {
-      const int slot = task % kSlots, line = task / kSlots % (256 / kEntries), slice = task / (kSlots * 256 / kEntries);
+  static constexpr int kEntries = 32 / kEntryBytes;  // of a task: 32 bytes, one sector, of the codebook
+  static constexpr int kTasks = K::kHeadDim * 256 * 2 / 32, kThreads = K::kWarps * 32, kTurns = (kTasks + kThreads - 1) / kThreads;
+  struct raw_table {
+    bytes16 piece[kTurns][2];
+  };
+  /// Starts loading the codebook of one KV head, all threads.
+  template <class F>
+  static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook, const F&) {
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const int task = min_int(thread_index() + turn * kThreads, kTasks - 1), slot = task % kSlots, line = task / kSlots % (256 / kEntries), slice = task / (kSlots * 256 / kEntries);
       const bytes16* from = reinterpret_cast<const bytes16*>(codebook + (chunk_of(slot, slice) * 256 + line * kEntries) * kEntryBytes);
-      const bytes16 raw[2] = {load_global(from), load_global(from + 1)};
+      raw.piece[turn][0] = load_global(from), raw.piece[turn][1] = load_global(from + 1);
+    }
+  }
+  /// Lays the table out, all threads. Of a general RoPE no one reads it: its place is the warps' rows, after a barrier.
+  static __device__ __forceinline__ void fill(unsigned char* table, const raw_table& raw, float*) {
+    const int thread = thread_index_anew();
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const int task = thread + turn * kThreads, slot = task % kSlots, line = task / kSlots % (256 / kEntries), slice = task / (kSlots * 256 / kEntries);
+      if (task >= kTasks) break;
       unsigned char* to = table + slice * kSlice + line * kEntries * kRow + slot * kEntryBytes;
 #pragma unroll
       for (int e = 0; e < kEntries; ++e) {
-        if constexpr (kEntryBytes == 16) store_shared(reinterpret_cast<bytes16*>(to + e * kRow), raw[e % 2]);
-        else store_shared(reinterpret_cast<bytes8*>(to + e * kRow), bytes8{{raw[e / 2].w[e % 2 * 2], raw[e / 2].w[e % 2 * 2 + 1]}});
+        if constexpr (kEntryBytes == 16) store_shared(reinterpret_cast<bytes16*>(to + e * kRow), raw.piece[turn][e % 2]);
+        else store_shared(reinterpret_cast<bytes8*>(to + e * kRow), bytes8{{raw.piece[turn][e / 2].w[e % 2 * 2], raw.piece[turn][e / 2].w[e % 2 * 2 + 1]}});
       }
     }
   }
@@ -1538,7 +1717,7 @@ struct turn_keys : token_rows<K> {
   // are, exact, times q, w q and w^2 q, three products whose sum each token weighs by 1, m, m^2.
   // Fast pairs that do not turn far are split, for the error of one rounding is of what it rounds: centroids as they are, and (cos - 1, sin) of them in f16.
   // 4 columns fill 8: even ones q and w q, odd ones what q leaves and w^2 q.
-  __device__ __forceinline__ void multiply(float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords]) const {
+  __device__ __forceinline__ void multiply(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords]) const {
     constexpr int kFine = kColumns / 4;                       // operands that hold the halves and their rests
     constexpr int kPowers = kSlow ? kColumns / 4 : 0;         // ... and the other powers
     uint32_t b[kFine][2][kAll], power[kPowers ? kPowers : 1][2][kSlow ? kSlow : 1];
@@ -1606,7 +1785,7 @@ struct turn_keys : token_rows<K> {
 #pragma unroll
             for (int partner = 0; partner < 2; ++partner) {
               const int byte = v * 2 * kPairs + partner * kPairs + pair + n;
-              look_up(found[v][n][partner], row_of_byte(codes[unit][byte / 4], byte % 4, address[2 * n + partner]) + pair / kNeighbours * kSlice);
+              look_up(found[v][n][partner], rows.at(codes[unit][byte / 4], byte % 4, address[2 * n + partner]) + pair / kNeighbours * kSlice);
             }
         if constexpr (kSwaps) {
           const bool swapped = lane_index() / 8 % 2;
@@ -1678,7 +1857,7 @@ struct turn_keys : token_rows<K> {
 
   /// Scores of a tile, in log2 units, `bias` added. Its first token stands at `position`; `anew`: the tile before is not kWarps * 32 tokens before it.
   template <class P>
-  __device__ __forceinline__ void scores(const P& p, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], const uint32_t (&gains)[2][kGainWords],
+  __device__ __forceinline__ void scores(const P& p, const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], const uint32_t (&gains)[2][kGainWords],
                                          const float (&bias)[kLaneColumns], int position, bool anew) {
     if (__builtin_expect(general, 0)) {
 #pragma unroll 1
@@ -1701,7 +1880,7 @@ struct turn_keys : token_rows<K> {
       } else {
         advance();
       }
-      multiply(s, codes);
+      multiply(rows, s, codes);
     }
 #pragma unroll
     for (int i = 0; i < kScores; ++i) s[i] = fused_multiply_add(s[i], Rows::factor(scale, gains, i), bias[i % kLaneColumns]);
@@ -1731,17 +1910,31 @@ struct dot_keys : token_rows<K> {
   float scale[kLaneColumns];
   uint32_t address[4];  // of the look-ups of code 0
 
+  static constexpr int kTurns = (32 * kSlices + K::kWarps - 1) / K::kWarps;
+  struct raw_table {
+    bytes16 piece[kTurns][2];
+  };
+  /// Starts loading the codebook of one KV head, all threads.
+  template <class F>
+  static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook, const F&) {
+    const int word = lane_index() % 16;
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const int line = min_int(warp_index() + turn * K::kWarps, 32 * kSlices - 1), chunk = 4 * (8 * (line / 32) + word / 4) + word % 4;
+#pragma unroll
+      for (int half = 0; half < 2; ++half) raw.piece[turn][half] = load_global(reinterpret_cast<const bytes16*>(codebook + ((chunk + 16 * half) * 256 + line % 32 * 8) * 2));
+    }
+  }
   /// Word t + 4 * m of a slice's row holds the entries of chunks 4 * (8 * slice + m) + t and 16 further, in both halves of the row.
-  template <class P, class F>
-  static __device__ __forceinline__ void fill(const P&, unsigned char* table, const unsigned char* codebook, const F&, float*) {
-    const int lane = lane_index(), word = lane % 16;
-    for (int line = warp_index(); line < 32 * kSlices; line += K::kWarps) {
-      const int slice = line / 32, entry = line % 32 * 8, chunk = 4 * (8 * slice + word / 4) + word % 4;
-      const bytes16 low = load_global(reinterpret_cast<const bytes16*>(codebook + (chunk * 256 + entry) * 2));
-      const bytes16 high = load_global(reinterpret_cast<const bytes16*>(codebook + ((chunk + 16) * 256 + entry) * 2));
+  static __device__ __forceinline__ void fill(unsigned char* table, const raw_table& raw, float*) {
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const int line = warp_index() + turn * K::kWarps;
+      if (line >= 32 * kSlices) break;
 #pragma unroll
       for (int e = 0; e < 8; ++e)
-        store_shared(reinterpret_cast<uint32_t*>(table + slice * kSlice + (entry + e) * kRow) + lane, permute_bytes(low.w[e / 2], high.w[e / 2], e % 2 ? 0x7632 : 0x5410));
+        store_shared(reinterpret_cast<uint32_t*>(table + line / 32 * kSlice + (line % 32 * 8 + e) * kRow) + lane_index(),
+                     permute_bytes(raw.piece[turn][0].w[e / 2], raw.piece[turn][1].w[e / 2], e % 2 ? 0x7632 : 0x5410));
     }
   }
 
@@ -1790,8 +1983,10 @@ struct dot_keys : token_rows<K> {
   }
 
   /// Scores of a tile, in log2 units, `bias` added.
-  __device__ __forceinline__ void scores(float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords],
-                                         const uint32_t (&gains)[2][kGainWords], const float (&bias)[kLaneColumns]) const {
+  template <class Meanwhile>
+  __device__ __forceinline__ void scores(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords],
+                                         const uint32_t (&gains)[2][kGainWords], const float (&bias)[kLaneColumns], const Meanwhile& meanwhile) const {
+    meanwhile();
     const bool odd = lane_index() / 4 % 2, upper = lane_index() / 8 % 2;
 #pragma unroll
     for (int unit = 0; unit < 2; ++unit) {
@@ -1804,7 +1999,7 @@ struct dot_keys : token_rows<K> {
 #pragma unroll
           for (int m = 0; m < 4; ++m) {
             const int byte = v * kPerLane + slice * 8 + m;
-            const auto at = [&](int b) { return row_of_byte(codes[unit][b / 4], b % 4, address[m]) + slice * kSlice; };
+            const auto at = [&](int b) { return rows.at(codes[unit][b / 4], b % 4, address[m]) + slice * kSlice; };
             const uint32_t low = load_table_u16(at(byte)), high = load_table_u16(at(byte + 4) + 2);
             words[v][m] = permute_bytes(low, high, 0x5410);
           }
@@ -1833,9 +2028,7 @@ struct dot_keys : token_rows<K> {
   }
 };
 
-// Algorithm "lookup": a warp takes 32 coded tokens at a time from codes in registers to weighted values in registers. Look-ups in
-// shared memory, in tables without bank conflicts, are the matrix unit's operands; weights are 16-bit fixed-point numbers and values
-// int8, so that the second product is exact. Exact rows are attended to first (exact.cuh).
+// What a warp keeps of the coded tokens it has seen: sums of values, weights and the bias that weights are formed with.
 
 template <class K, bool kSum = K::kKeySum, bool kTurn = K::kKeyTurn, bool kDot = K::kKeyDot>
 struct keys_of;
@@ -1852,67 +2045,31 @@ struct keys_of<K, false, false, true> {
   using type = dot_keys<K>;
 };
 
-/// The key side of a tile of 32 tokens, two units. `hidden`: bit i, nobody sees token i's code.
-template <class K>
-struct key_codes {
-  using Keys = typename keys_of<K>::type;
-  uint32_t words[2][Keys::kCodeWords], gains[2][Keys::kGainWords];
-  uint32_t hidden;
-};
-
-/// A lane's words of one side of a unit.
-template <int kWords>
-__device__ __forceinline__ void load_codes(uint32_t (&words)[kWords], const unsigned char* side) {
-  const int lane = lane_index();
-  if constexpr (kWords == 1) {
-    words[0] = load_global_once(reinterpret_cast<const uint32_t*>(side) + lane);
-  } else if constexpr (kWords == 2) {
-    const bytes8 x = load_global_once(reinterpret_cast<const bytes8*>(side) + lane);
-    words[0] = x.w[0], words[1] = x.w[1];
-  } else {
-#pragma unroll
-    for (int piece = 0; piece < kWords / 4; ++piece) {
-      const bytes16 x = load_global_once(reinterpret_cast<const bytes16*>(side) + piece * 32 + lane);
-#pragma unroll
-      for (int i = 0; i < 4; ++i) words[4 * piece + i] = x.w[i];
-    }
-  }
-}
-
-/// Where the units of 16 tiles lie: lane 2 i + u knows unit u of tile i.
-struct unit_place {
-  const unsigned char* at;
-  uint32_t hidden;  // 16 bits
-};
-
-/// The place of the unit whose first token is `token`, in page number `page`; where no token is, nothing is seen.
-template <class K, class P>
-__device__ __forceinline__ unit_place place_of(const P& p, const decode_view& s, int kv_head, int token, int page) {
-  const int in_page = token & (p.page_size - 1), tokens = s.coded_len - token;
-  const unsigned char* block = byte_pointer(p.pages) + int64_t(page) * p.page_stride + kv_head * p.page_head_stride;
-  unit_place place;
-  place.at = block + in_page / 16 * K::kUnitBytes;
-  place.hidden = load_global(reinterpret_cast<const uint16_t*>(block + (p.page_size / 16) * K::kUnitBytes) + in_page / 16);
-  if (tokens < 16) place.hidden |= tokens > 0 ? 0xffffu << tokens & 0xffffu : 0xffffu;
-  return place;
-}
-
-/// One warp's attention to its share of the piece's coded tokens, merged into `result`.
+/// One warp's attention to its share of the piece's coded tokens.
 template <class K>
 struct coded_state {
   using Keys = typename keys_of<K>::type;
   using Values = value_table<K>;
   static constexpr int kSets = K::kColumns / 4;
-  static constexpr uint32_t kOne = 0x4b000000u, kMost = 0x4b00ffffu;  // 2^23 and 2^23 + 65535 as floats: the low 16 bits are the weight
-  static constexpr float kTop = 15.0f;                                // log2 of where a new maximum is put
+  static constexpr uint32_t kOne = 0x4b000000u;     // 2^23 as a float: what is added to it lies in its low bits
+  static constexpr float kMost = 15.9999f;          // log2 of the largest weight, which has 16 bits
+  static constexpr float kDue = -1e38f;             // as limit: the sums are to be halved before they overflow
+  static constexpr float kTop = 15.5f;                                // log2 of the most that a new maximum is put to
 
-  int sums[kSets][K::kHeadDim / 16][4] = {};
-  float bias[Keys::kLaneColumns] = {};      // the weight of score s is 2^(s + bias)
+  value_sums<K> sums;
+  float bias[Keys::kLaneColumns];           // the weight of score s is 2^(s + bias), what keys call the origin counted in
   float weight[Keys::kLaneColumns] = {};
   uint32_t recent[Keys::kLaneColumns] = {};  // raw weights of `tiles` tiles
   int tiles = 0;
-  bool started[Keys::kLaneColumns] = {};
-  uint32_t limit = 0;
+  bool flags[Keys::kLaneColumns] = {};      // of started(), where the limit does not say it
+  float limit = minus_infinity();  // a score above it calls raise: -inf until every column has seen one
+
+  __device__ __forceinline__ explicit coded_state(const Keys& keys) {
+#pragma unroll
+    for (int c = 0; c < Keys::kLaneColumns; ++c) bias[c] = keys.origin(c);
+  }
+  /// Whether column `c` has seen a score.
+  __device__ __forceinline__ bool started(int c) const { return Keys::kLaneColumns == 1 ? limit > minus_infinity() : flags[c]; }
 
   /// Moves the recent weights to the float.
   __device__ __forceinline__ void settle(const float (&factor)[Keys::kLaneColumns]) {
@@ -1926,18 +2083,23 @@ struct coded_state {
 
   /// Scores (log2 units, bias added) to weights; the bias is lowered first where one would not fit into 16 bits.
   __device__ __forceinline__ void weigh(uint32_t (&x)[Keys::kScores], float (&s)[Keys::kScores]) {
-    uint32_t all = 0;
+    bool above = false;
 #pragma unroll
-    for (int i = 0; i < Keys::kScores; ++i) x[i] = float_bits(exp2_fast(s[i]) + 8388608.0f), all |= x[i];
-    if (__builtin_expect(vote_ballot(all > limit) != 0, 0)) raise(x, s);
+    for (int i = 0; i < Keys::kScores; ++i) above = above || !(s[i] <= limit);  // or not a number
+    if (__builtin_expect(vote_any(above), 0)) raise(s);
 #pragma unroll
-    for (int i = 0; i < Keys::kScores; ++i) recent[i % Keys::kLaneColumns] += x[i];
+    for (int i = 0; i < Keys::kScores; ++i) {
+      x[i] = float_bits(exp2_fast(s[i]) + 8388608.0f);
+      recent[i % Keys::kLaneColumns] += x[i];
+    }
     ++tiles;
   }
 
-  __device__ __forceinline__ void raise(uint32_t (&x)[Keys::kScores], float (&s)[Keys::kScores]) {
-    float factor[Keys::kLaneColumns], shift[Keys::kLaneColumns];
-    limit = kMost;
+  /// Lowers the bias, and with it all sums, until the scores' weights fit.
+  __device__ __forceinline__ void raise(float (&s)[Keys::kScores]) {
+    float factor[Keys::kLaneColumns], shift[Keys::kLaneColumns], places[Keys::kLaneColumns];
+    const float least = limit == kDue ? -1.0f : 0.0f;
+    bool all = true;
 #pragma unroll
     for (int c = 0; c < Keys::kLaneColumns; ++c) {
       float top = minus_infinity();
@@ -1946,279 +2108,428 @@ struct coded_state {
 #pragma unroll
       for (int bit = 1; bit < 32; bit *= 2)
         if (Keys::kSharedBits & bit) top = fmaxf(top, shuffle_xor(top, bit));
-      shift[c] = top == minus_infinity() ? 0.0f : started[c] ? fminf(kTop - top, 0.0f) : kTop - top;
-      factor[c] = started[c] ? exp2_fast(shift[c]) : 0.0f;
-      started[c] = started[c] || top > minus_infinity();
-      if (!started[c]) limit = 0;  // the first score seen sets the bias, however low it is
+      const bool before = started(c), nothing = top == minus_infinity();
+      // The first score seen sets the bias, however low it is. A step is a whole number, so that sums are shifted; 31 places leave nothing of them.
+      shift[c] = nothing ? (before ? least : 0.0f) : floorf(before ? fminf(kTop - top, least) : kTop - top);
+      factor[c] = before ? exp2_fast(shift[c]) : 0.0f;
+      places[c] = before ? fminf(-shift[c], 31.0f) : 0.0f;
+      flags[c] = before || !nothing;
+      all = all && flags[c];
       bias[c] += shift[c];
     }
+    limit = all ? kMost : minus_infinity();
     settle(factor);
-    float scale[kSets];
-    Keys::to_value_lanes(scale, factor);
-#pragma unroll
-    for (int set = 0; set < kSets; ++set)
-#pragma unroll
-      for (int tile = 0; tile < K::kHeadDim / 16; ++tile)
-#pragma unroll
-        for (int i = 0; i < 4; ++i) sums[set][tile][i] = int(round_even(float(sums[set][tile][i]) * scale[kSets == 1 ? 0 : i % 2]));
+    float theirs[kSets];
+    Keys::to_value_lanes(theirs, places);
+    sums.lower(theirs);
 #pragma unroll
     for (int i = 0; i < Keys::kScores; ++i) {
       s[i] += shift[i % Keys::kLaneColumns];
-      x[i] = float_bits(exp2_fast(s[i]) + 8388608.0f);
       // Not a number: a query or a gain was not. Fixed-point weights cannot say so, but their sum can.
-      if (x[i] > kMost) weight[i % Keys::kLaneColumns] = float_of_bits(0x7fffffff);
+      if (!(s[i] <= 16.0f)) weight[i % Keys::kLaneColumns] = float_of_bits(0x7fffffff), s[i] = 0;
     }
   }
 
-  /// Merges the state into the warp's result and empties it. `scales` (shared memory): what one int8 step of each channel is worth.
-  __device__ __forceinline__ void fold(warp_result<K>& result, const float* scales) {
-    float one[Keys::kLaneColumns], top[Keys::kLaneColumns], theirs[kSets];
+  /// Puts what was seen, nothing included, into the warp's result. `scales` (shared memory): what one int8 step of each channel is worth.
+  __device__ __forceinline__ void store(const Keys& keys, warp_result<K>& result, const float* scales) {
+    float one[Keys::kLaneColumns];
 #pragma unroll
     for (int c = 0; c < Keys::kLaneColumns; ++c) one[c] = 1;
     settle(one);
 #pragma unroll
-    for (int c = 0; c < Keys::kLaneColumns; ++c) {
-      top[c] = started[c] ? -bias[c] : minus_infinity();
+    for (int c = 0; c < Keys::kLaneColumns; ++c)
 #pragma unroll
       for (int bit = 1; bit < 32; bit *= 2)
         if (Keys::kSharedBits & bit) weight[c] += shuffle_xor(weight[c], bit);
-    }
-    Keys::to_value_lanes(theirs, top);
-    const int r = lane_index() / 4, t = lane_index() % 4;
+    warp_barrier();  // the places and codes lie where the result goes
 #pragma unroll
     for (int c = 0; c < kSets; ++c) {
-      const int column = t * kSets + c;
-      const float before = load_shared(result.maximum + column), after = fmaxf(before, theirs[c]);
-      const float keep = before == minus_infinity() ? 0.0f : exp2_fast(before - after), add = theirs[c] == minus_infinity() ? 0.0f : exp2_fast(theirs[c] - after);
+      float* const to = result.o + (kSets == 1 ? Keys::value_column() : lane_index() % 4 * 2 + c) * warp_result<K>::kStride;
 #pragma unroll
-      for (int tile = 0; tile < K::kHeadDim / 16; ++tile)
-#pragma unroll
-        for (int j = 0; j < 2; ++j) {
-          const int channel = Values::channel(r, tile, j);
-          const int high = kSets == 1 ? sums[0][tile][2 * j] : sums[0][tile][2 * j + c], low = kSets == 1 ? sums[0][tile][2 * j + 1] : sums[kSets - 1][tile][2 * j + c];
-          float* at = result.o + column * warp_result<K>::kStride + channel;
-          store_shared(at, load_shared(at) * keep + (float(high) * 256.0f + float(low)) * (load_shared(scales + channel) * add));
-        }
+      for (int i = 0; i < value_sums<K>::kSums; ++i) {
+        const int channel = value_sums<K>::channel(Keys::value_element(), i);
+        store_shared(to + channel, sums.sum(c, i) * load_shared(scales + channel));
+      }
     }
-    warp_barrier();
     if (Keys::is_writer()) {
 #pragma unroll
       for (int c = 0; c < Keys::kLaneColumns; ++c) {
-        const int column = Keys::column(c);
-        const float before = load_shared(result.maximum + column), after = fmaxf(before, top[c]);
-        const float keep = before == minus_infinity() ? 0.0f : exp2_fast(before - after), add = top[c] == minus_infinity() ? 0.0f : exp2_fast(top[c] - after);
-        store_shared(result.weight + column, load_shared(result.weight + column) * keep + weight[c] * add);
-        store_shared(result.maximum + column, after);
+        store_shared(result.weight + Keys::column(c), weight[c]);
+        store_shared(result.maximum + Keys::column(c), started(c) ? keys.origin(c) - bias[c] : minus_infinity());
       }
     }
     warp_barrier();
-    *this = {};
   }
 };
 
-/// This warp's tiles of a piece: tile i covers tokens 32 * (first + i * warps) and the next 31.
-struct warp_tiles {
-  int first, count;
-  const int32_t* pages;
-};
-template <class K, class P>
-__device__ __forceinline__ warp_tiles tiles_of(const P& p, const piece& w, const decode_view& s) {
-  int begin, end;
-  cut(w, (s.coded_units + 1) / 2, begin, end);
-  warp_tiles t;
-  t.first = begin + warp_index();
-  t.count = end > t.first ? (end - t.first + K::kWarps - 1) / K::kWarps : 0;
-  t.pages = p.block_table ? p.block_table + int64_t(w.b) * p.max_pages : p.page_indices + load_global(p.page_indptr + w.b);
-  return t;
-}
-/// The first token of tile `i`, or of the last one.
-template <class K>
-__device__ __forceinline__ int token_of(const warp_tiles& t, int i) {
-  return (t.first + min_int(i, t.count - 1) * K::kWarps) * 32;
-}
+// A warp's tiles of 32 coded tokens: where they lie, and their codes' way to registers.
 
-/// Asks for the lines of this warp's first tiles and first exact rows, which lie at the ends of chains of loads, before anything else
-/// is done. The two chains are followed side by side.
-template <class K, class P>
-__device__ __forceinline__ void prefetch_first(const P& p, const piece& w, decode_view s, int kv_head) {
-  const warp_tiles tiles = tiles_of<K>(p, w, s);
-  const bool asks = lane_index() < min_int(2, tiles.count);
-  const int token = asks ? token_of<K>(tiles, lane_index()) : 0, in_page = token & (p.page_size - 1);
-  const int64_t page = asks ? load_global(tiles.pages + (token >> count_bits(uint32_t(p.page_size - 1)))) : 0;
-  add_anchors(p, w.b, s);
-  if (asks) {
-    const unsigned char* block = byte_pointer(p.pages) + page * p.page_stride + kv_head * p.page_head_stride;
+/// A lane's words of one side of a unit; `side` is where its first ones lie.
+template <int kWords>
+__device__ __forceinline__ void load_codes(uint32_t (&words)[kWords], const unsigned char* side) {
+  if constexpr (kWords == 1) {
+    words[0] = load_global_once(reinterpret_cast<const uint32_t*>(side));
+  } else if constexpr (kWords == 2) {
+    const bytes8 x = load_global_once(reinterpret_cast<const bytes8*>(side));
+    words[0] = x.w[0], words[1] = x.w[1];
+  } else {
 #pragma unroll
-    for (int at = 0; at < 2 * K::kUnitBytes; at += 128) prefetch_global(block + in_page / 16 * K::kUnitBytes + at);
-    prefetch_global(block + p.page_size / 16 * K::kUnitBytes);
+    for (int piece = 0; piece < kWords / 4; ++piece) {
+      const bytes16 x = load_global_once(reinterpret_cast<const bytes16*>(side) + piece * 32);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) words[4 * piece + i] = x.w[i];
+    }
   }
-  prefetch_exact<K>(p, w, s, kv_head);
+}
+/// How far apart the lanes' first words of a side lie, in bytes.
+template <int kWords>
+constexpr int kLaneBytes = kWords < 4 ? kWords * 4 : 16;
+
+/// As `opaque` (antkv_device.cuh): the sum that leads to the pointer stays done.
+__device__ __forceinline__ const unsigned char* hold_pointer(const unsigned char* p, uint32_t zero) {
+  const uint64_t at = reinterpret_cast<uint64_t>(p);
+  return reinterpret_cast<const unsigned char*>(uint64_t(opaque(uint32_t(at >> 32), zero)) << 32 | opaque(uint32_t(at), zero));
 }
 
-template <class K, class P, class ColumnAt>
-__device__ __forceinline__ void attend_coded(const P& p, const piece& w, const decode_view& s, int kv_head, typename keys_of<K>::type& keys, const unsigned char* values,
-                                             warp_result<K>& result, const float* scales, int first_row, const ColumnAt& column_at) {
-  using Keys = typename keys_of<K>::type;
-  using Values = value_table<K>;
-  const warp_tiles tiles = tiles_of<K>(p, w, s);
-  if (tiles.count == 0) return;
+/// The key side of a tile.
+template <class Keys>
+struct key_codes {
+  uint32_t words[2][Keys::kCodeWords];
+  uint32_t gains[2][Keys::kGainWords];
+};
 
-  // Tokens below `open` are seen by every column: the first row stands before the others.
-  int open = element_or(p.q_pos, w.b, s.first_pos + s.first_new) + first_row - s.first_pos + 1;
-  if (p.tree_mask) open = min_int(open, s.first_new);
+/// Where a warp's tiles lie, in shared memory: for each of 32, two batches of 16, its first unit, its second unit, and what nobody sees of it. Units are given
+/// in 16 bytes from the begin of the pool, which may therefore have 64 GB.
+struct tile_places {
+  bytes16 tile[32];
+};
+
+/// A warp's own: the places, which its loop needs, then its result.
+template <class K>
+union warp_memory {
+  warp_result<K> result;
+  tile_places places;
+  bytes16 bytes[K::kWarpBytes / 16];
+};
+
+/// Codes that a warp has in registers when its loop begins: a tile's keys (kStages 1), or those of two tiles, values' codes included.
+template <class K, class Keys>
+struct first_codes {
+  key_codes<Keys> keys[K::kStages];
+  uint32_t values[K::kStages == 2 ? 2 : 1][2][value_table<K>::kCodeWords];
+};
+
+/// A warp's tiles of a piece, tile i being tokens 32 * (first + i * warps) and the next 31, and the way to them. Page numbers are loaded two batches ahead, what
+/// depends on them (bitmaps) one batch ahead, codes a few tiles. What lies beyond the last tile is that one again: no branches round the loads.
+template <class K, class Keys>
+struct tile_stream {
+  using Values = value_table<K>;
+  static constexpr bool kSameLanes = Keys::kCodeWords == Values::kCodeWords;
+
+  int first, count;
+  int coded_len;
+  const int32_t* pages;     // of the sequence
+  int64_t head;             // of the KV head, in a page
+  uint32_t next, hidden;    // lane 2 n + u: unit u of tile n of the next batch
+  int page;                 // ... of the batch after that
+  const unsigned char *key_codes_at, *value_codes_at, *gains;  // of this lane, in the first unit of the pool
+
+  __device__ __forceinline__ int token_of(int i) const { return (first + min_int(i, count - 1) * K::kWarps) * 32; }
+  __device__ __forceinline__ int unit_token(int i) const { return token_of(i + lane_index() / 2) + lane_index() % 2 * 16; }
+
+  /// The first loads, at whose end page numbers will be.
+  template <class P>
+  __device__ __forceinline__ void begin(const P& p, const piece& w, int kv_head) {
+    coded_len = load_global(p.coded_len + w.b);
+    pages = p.block_table ? p.block_table + int64_t(w.b) * p.max_pages : p.page_indices + load_global(p.page_indptr + w.b);
+    head = kv_head * p.page_head_stride;
+  }
+  template <class P>
+  __device__ __forceinline__ int page_at(const P& p, int i) const {
+    const int shift = count_bits(uint32_t(p.page_size - 1));
+    return load_global(pages + min_int(unit_token(i) >> shift, (coded_len - 1) >> shift));
+  }
+  template <class P>
+  __device__ __forceinline__ void find_pages(const P& p, const piece& w, int& page_now) {
+    int from, to;
+    cut(w, p.segments & 1 ? (coded_len + 31) / 32 : 0, from, to);
+    first = from + warp_index();
+    count = to > first ? (to - first + K::kWarps - 1) / K::kWarps : 0;
+    page_now = 0, page = 0;
+    if (count == 0) return;
+    page_now = page_at(p, 0);
+    page = page_at(p, 16);
+  }
+  /// From the number of the page to the unit's place, for the batch that begins with tile `i`.
+  template <class P>
+  __device__ __forceinline__ void place(const P& p, int i, int page_now) {
+    const int token = unit_token(i), in_page = token & (p.page_size - 1), tokens = coded_len - token;
+    const int64_t block = int64_t(page_now) * p.page_stride + head;
+    next = uint32_t(block >> 4) + in_page / 16 * (K::kUnitBytes / 16);
+    hidden = load_global(reinterpret_cast<const uint16_t*>(byte_pointer(p.pages) + block + (p.page_size / 16) * K::kUnitBytes) + in_page / 16);
+    if (tokens < 16) hidden |= tokens > 0 ? 0xffffu << tokens & 0xffffu : 0xffffu;
+  }
+  __device__ __forceinline__ void store_places(tile_places& places, int i) const { store_shared(places.tile[(i + lane_index() / 2) % 32].w + lane_index() % 2, next); }
+  __device__ __forceinline__ void store_hidden(tile_places& places, int i) const {
+    const uint32_t both = hidden | shuffle_xor(hidden, 1) << 16;
+    if (lane_index() % 2 == 0) store_shared(places.tile[(i + lane_index() / 2) % 32].w + 2, both);
+  }
+
+  /// Starts the way of the first tiles' codes; first_hidden() ends what was left open.
+  template <class P>
+  __device__ __forceinline__ void start_first(const P& p, tile_places& places, int page_now, first_codes<K, Keys>& codes) {
+    const uint32_t zero = uint32_t(p.batch) >> 31;
+    const unsigned char* const pool = byte_pointer(p.pages);
+    key_codes_at = hold_pointer(pool + lane_index() * kLaneBytes<Keys::kCodeWords>, zero);
+    value_codes_at = kSameLanes ? key_codes_at : hold_pointer(pool + lane_index() * kLaneBytes<Values::kCodeWords>, zero);
+    gains = K::kKeyGain ? hold_pointer(Keys::gains_at(pool) + K::kKeyGainOffset, zero) : nullptr;
+    if (count == 0) return;
+    place(p, 0, page_now);
+    store_places(places, 0);
+    warp_barrier();
+#pragma unroll
+    for (int i = 0; i < K::kStages; ++i) {
+      load_keys(codes.keys[i], units_of(places, i));
+      if constexpr (K::kStages == 2) load_values(codes.values[i], units_of(places, i));
+    }
+    if constexpr (K::kStages == 1) {
+      prefetch(p, places, 0);
+      prefetch(p, places, 1);
+    }
+  }
+  template <class P>
+  __device__ __forceinline__ void first_hidden(const P& p, tile_places& places) {
+    if (count == 0) return;
+    store_hidden(places, 0);
+    place(p, 16, page);
+    page = page_at(p, 32);
+    warp_barrier();
+  }
+  /// Makes the places of the batch of tile `i` known. Some tile of the batch before must still be to come.
+  template <class P>
+  __device__ __forceinline__ void find(const P& p, tile_places& places, int i) {
+    warp_barrier();  // the batch before the last has been read
+    store_places(places, i);
+    store_hidden(places, i);
+    place(p, i + 16, page);
+    page = page_at(p, i + 32);
+    warp_barrier();
+  }
+
+  static __device__ __forceinline__ uint32_t hidden_of(const tile_places& places, int i) { return load_shared(places.tile[i % 32].w + 2); }
+  /// Asks for a tile's lines.
+  template <class P>
+  static __device__ __forceinline__ void prefetch(const P& p, const tile_places& places, int i) {
+    const unsigned char* unit = byte_pointer(p.pages) + uint64_t(load_shared(places.tile[i % 32].w + lane_index() / 16)) * 16;
+#pragma unroll
+    for (int at = lane_index() % 16 * 128; at < K::kUnitBytes + 127; at += 16 * 128) prefetch_global(unit + min_int(at, K::kUnitBytes - 1));
+  }
+  /// Offsets of tile `i`'s units in the pool.
+  struct tile_units {
+    uint64_t at[2];
+  };
+  static __device__ __forceinline__ tile_units units_of(const tile_places& places, int i) {
+    const bytes8 at = load_shared(reinterpret_cast<const bytes8*>(&places.tile[i % 32]));
+    return {{uint64_t(at.w[0]) * 16, uint64_t(at.w[1]) * 16}};
+  }
+  __device__ __forceinline__ void load_keys(key_codes<Keys>& codes, const tile_units& u) const {
+#pragma unroll
+    for (int unit = 0; unit < 2; ++unit) {
+      load_codes(codes.words[unit], key_codes_at + u.at[unit]);
+      if constexpr (K::kKeyGain) Keys::load_gains(codes.gains[unit], gains + u.at[unit]);
+    }
+  }
+  __device__ __forceinline__ void load_values(uint32_t (&words)[2][Values::kCodeWords], const tile_units& u) const {
+#pragma unroll
+    for (int unit = 0; unit < 2; ++unit) load_codes(words[unit], value_codes_at + u.at[unit] + K::kValueOffset);
+  }
+};
+
+// Algorithm "lookup": a warp takes 32 coded tokens at a time from codes in registers to weighted values in registers. Look-ups in
+// shared memory, in tables without bank conflicts, are the matrix unit's operands; weights are 16-bit fixed-point numbers and values
+// int8, so that the second product is exact. Exact rows are attended to last (exact.cuh).
+
+/// What the phases of a piece share, in shared memory: in registers it would take room from the loop, made anew it would take time.
+template <class K>
+struct piece_context {
+  decode_view s;
+  piece w;
+  int kv_head;
+  int open;  // tokens below it are seen by every column
+  column columns[K::kColumns];
+};
+
+/// Fills it, one warp.
+template <class K, class P>
+__device__ __forceinline__ void store_context(const P& p, const piece& w, int group, int kv_head, piece_context<K>* context) {
+  const query_rows rows = query_rows_of(p, w.b);
+  const decode_view s = view_of(p, w.b, rows.count);
+  int open = 0x7fffffff;
+  if (lane_index() < K::kColumns) {
+    const column c = column_of(p, s, w.b, rows.first, rows.count, kv_head, group * K::kColumns + lane_index());
+    store_words(context->columns + lane_index(), c);
+    if (c.valid) open = c.position - s.first_pos + 1;
+    if (p.tree_mask) open = min_int(open, s.first_new);
+  }
+#pragma unroll
+  for (int mask = 1; mask < K::kColumns; mask *= 2) open = min_int(open, shuffle_xor(open, mask));
+  if (lane_index() == 0) {
+    store_words(&context->s, s);
+    store_words(&context->w, w);
+    store_shared(&context->kv_head, kv_head);
+    store_shared(&context->open, open);
+  }
+}
+
+/// Attends to the warp's tiles and leaves the result in its memory. `first`: codes of the first tiles. Returns the warp's exact units, whose pages are on their way.
+template <class K, class P, class Keys>
+__device__ __forceinline__ exact_units attend_coded(const P& p, const piece_context<K>* context, Keys& keys, tile_stream<K, Keys>& tiles, first_codes<K, Keys>& first,
+                                             const unsigned char* values, warp_memory<K>& memory, const float* scales) {
+  using Values = value_table<K>;
+  using Tiles = tile_stream<K, Keys>;
+  tile_places& places = memory.places;
 
   // Constants that the compiler would otherwise make again before each use.
   const uint32_t zero = uint32_t(p.batch) >> 31;
-  const int parity = lane_index() / 4 % 2;
-  const uint32_t select[2] = {opaque(K::kColumns == 4 && parity ? 0x6420u : 0x7531u, zero), opaque(0x6420u, zero)};
-  const uint32_t value_address = opaque(shared_address(values) + Values::lane_offset(lane_index() / 4, lane_index() % 4), zero);
+  const row_places<K> rows(zero);
+  const uint32_t value_places = value_sums<K>::places_of(Keys::value_element(), zero);
+  const uint32_t value_address = opaque(shared_address(values) + value_sums<K>::lane_offset(), zero);
 
-  // Places come in batches of 16 tiles and from the ends of two more loads: the page's number is loaded two batches ahead, and its
-  // bitmap one ahead, so that no one waits.
-  unit_place place, next_place;
-  int next_page;
-  struct tile_units {
-    const unsigned char* unit[2];
-  };
-  const auto unit_token = [&](int i) { return token_of<K>(tiles, i + lane_index() / 2) + lane_index() % 2 * 16; };
-  const auto page_at = [&](int i) {
-    const int shift = count_bits(uint32_t(p.page_size - 1));
-    return load_global(tiles.pages + min_int(unit_token(i) >> shift, (s.coded_len - 1) >> shift));
-  };
-  const auto find = [&](int i) {
-    place = next_place;
-    next_place = place_of<K>(p, s, kv_head, unit_token(i + 16), next_page);
-    next_page = page_at(i + 32);
-  };
-  const auto from_lane = [&](int lane) {
-    const uint64_t at = reinterpret_cast<uint64_t>(place.at);
-    return reinterpret_cast<const unsigned char*>(uint64_t(shuffle(uint32_t(at >> 32), lane)) << 32 | shuffle(uint32_t(at), lane));
-  };
-  const auto units_of = [&](int i) {
-    tile_units u;
-    u.unit[0] = from_lane(i % 16 * 2);
-    u.unit[1] = u.unit[0] + K::kUnitBytes;
-    if (p.page_size == 16) u.unit[1] = from_lane(i % 16 * 2 + 1);
-    return u;
-  };
-  const auto hidden_of = [&](int i) { return shuffle(place.hidden, i % 16 * 2) | shuffle(place.hidden, i % 16 * 2 + 1) << 16; };
-  const auto load_keys = [&](key_codes<K>& codes, const tile_units& u) {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      load_codes(codes.words[i], u.unit[i]);
-      if constexpr (K::kKeyGain) Keys::load_gains(codes.gains[i], u.unit[i] + K::kKeyGainOffset);
-    }
-  };
-  // Lines of a tile that will be loaded in two tiles' time: registers could not hold what is under way.
-  const auto prefetch = [&](int i) {
-    constexpr int kLines = (2 * K::kUnitBytes + 127) / 128 + 1;
-    const unsigned char* unit = from_lane(i % 16 * 2);
-    int at = lane_index() * 128;
-    if (p.page_size == 16) {
-      const unsigned char* second = from_lane(i % 16 * 2 + 1);
-      if (lane_index() >= 16) unit = second, at -= 16 * 128;
-      if (at < K::kUnitBytes) prefetch_global(unit + at);
-    } else if (lane_index() < kLines) {
-      prefetch_global(unit + min_int(at, 2 * K::kUnitBytes - 1));
-    }
-  };
+  // The first of the tiles that not every column sees whole.
+  const int whole = (load_shared(&context->open) >> 5) - tiles.first, masked = whole > 0 ? (whole + K::kWarps - 1) / K::kWarps : 0;
+  const int first_position = K::kKeyTurn ? load_shared(&context->s.first_pos) : 0;
 
-  coded_state<K> state;
-  const auto attend = [&](const key_codes<K>& codes, const uint32_t (&value_words)[2][Values::kCodeWords], int i) {
-    const int token = token_of<K>(tiles, i);
-    float score[Keys::kScores];
+  coded_state<K> state(keys);
+  using value_words = uint32_t[2][Values::kCodeWords];
+  const auto score_tile = [&](float (&score)[Keys::kScores], const key_codes<Keys>& codes, uint32_t hidden, int i, const auto& meanwhile) {
     if constexpr (K::kKeyTurn) {
-      keys.scores(p, score, codes.words, codes.gains, state.bias, s.first_pos + token, i % 32 == 0);
+      meanwhile();
+      keys.scores(p, rows, score, codes.words, codes.gains, state.bias, first_position + tiles.token_of(i), i % 32 == 0);
     } else {
-      keys.scores(score, codes.words, codes.gains, state.bias);
+      keys.scores(rows, score, codes.words, codes.gains, state.bias, meanwhile);
     }
-    if (codes.hidden) {
-      const uint32_t hidden = codes.hidden >> Keys::token(0);
+    if (__builtin_expect(hidden != 0 || i >= masked, 0)) {
+      const int first = Keys::token(0);
 #pragma unroll
       for (int j = 0; j < Keys::kScores; ++j)
-        if (hidden >> (Keys::token(j) - Keys::token(0)) & 1) score[j] = minus_infinity();
-    }
-    if (__builtin_expect(token + 32 > open, 0)) {  // the queries stand before the end of the coded tokens
+        if (hidden >> first >> (Keys::token(j) - first) & 1) score[j] = minus_infinity();
+      if (i >= masked) {  // the queries stand before the end of the coded tokens
+        decode_view s;
+        s.first_pos = load_shared(&context->s.first_pos);
+        s.first_new = load_shared(&context->s.first_new);
+        const int token = tiles.token_of(i);
 #pragma unroll
-      for (int c = 0; c < Keys::kLaneColumns; ++c) {
-        const column mine = column_at(Keys::column(c));
+        for (int c = 0; c < Keys::kLaneColumns; ++c) {
+          const column mine = load_words(context->columns + Keys::column(c));
 #pragma unroll
-        for (int j = c; j < Keys::kScores; j += Keys::kLaneColumns)
-          if (!sees(mine, s, token + Keys::token(j), p.tree_mask != nullptr)) score[j] = minus_infinity();
+          for (int j = c; j < Keys::kScores; j += Keys::kLaneColumns)
+            if (!sees(mine, s, token + Keys::token(j), p.tree_mask != nullptr)) score[j] = minus_infinity();
+        }
       }
     }
-    uint32_t x[Keys::kScores], b[K::kColumns / 4][2];
+  };
+  const auto add_tile = [&](float (&score)[Keys::kScores], const value_words& codes) {
+    uint32_t x[Keys::kScores], weights[value_sums<K>::kWeightSets][value_sums<K>::kWeightWords];
     state.weigh(x, score);
-    Keys::weights(b, x, select);
-    accumulate_values<K>(state.sums, value_address, value_words, b);
+    Keys::weights(weights, x);
+    state.sums.add(rows, value_address, codes, weights, value_places);
+  };
+  const auto find = [&](int i) {
+    tiles.find(p, places, i);
+    // 1024 tiles of 32 weights of 65535 times 127 fit the sums of high bytes twice.
+    if (i % 1024 == 0 && state.limit == state.kMost) state.limit = state.kDue;
   };
 
-  const auto load_values = [&](uint32_t (&words)[2][Values::kCodeWords], const tile_units& u) {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) load_codes(words[i], u.unit[i] + K::kValueOffset);
-  };
-  // With two stages a tile's codes are in registers while the tile before is attended to; with one only its keys are, and its values'
-  // codes come from L2 when their turn begins. What lies beyond the last tile is that one again: no branch round the loads.
-  constexpr int kAhead = K::kStages == 1 ? 2 : 1;
-  next_place = place_of<K>(p, s, kv_head, unit_token(0), page_at(0));
-  next_page = page_at(16);
-  find(0);
-  tile_units units = units_of(0);
-  key_codes<K> codes;
-  uint32_t value_words[2][Values::kCodeWords];
-  load_keys(codes, units);
-  if constexpr (K::kStages == 2) load_values(value_words, units);
-  codes.hidden = hidden_of(0);
-  if constexpr (K::kStages == 1) prefetch(min_int(1, tiles.count - 1));
+  // Tile i's units may be asked for up to two tiles before its turn, so the places of a batch are found when half of the one before is done. Between the loops,
+  // not in them: a branch to it would wait for all loads under way.
+  int i = 0;
 #pragma unroll 1
-  for (int i = 0; i < tiles.count; ++i) {
-    if constexpr (K::kStages == 1) load_values(value_words, units);
-    const auto find_next = [&] {
-      if (__builtin_expect((i + kAhead) % 16 == 0, 0)) {
-        find(i + kAhead);
-        // 1024 tiles of 32 weights of 65535 times 127 still fit the sums' high bytes.
-        if ((i + kAhead) % 1024 == 0) state.fold(result, scales);
-      }
-    };
-    if constexpr (K::kStages == 2) find_next();
-    units = units_of(i + 1);
-    key_codes<K> coming;
-    uint32_t coming_values[2][Values::kCodeWords];
-    load_keys(coming, units);
-    if constexpr (K::kStages == 2) load_values(coming_values, units);
-    coming.hidden = hidden_of(i + 1);
-    if constexpr (K::kStages == 1) {
-      find_next();
-      prefetch(i + 2);
-    }
-    attend(codes, value_words, i);
-    codes = coming;
+  for (int end = 8; i < tiles.count; end += 16) {
+    const int stop = min_int(end, tiles.count);
     if constexpr (K::kStages == 2) {
+      // Two sets of registers in turn: a tile's codes are loaded as soon as those of the tile two before it have been used.
+#pragma unroll 1
+      do {
 #pragma unroll
-      for (int u = 0; u < 2; ++u)
-#pragma unroll
-        for (int j = 0; j < Values::kCodeWords; ++j) value_words[u][j] = coming_values[u][j];
+        for (int set = 0; set < 2; ++set) {
+          if (set == 1 && i == stop) break;
+          float score[Keys::kScores];
+          typename Tiles::tile_units units;
+          score_tile(score, first.keys[set], Tiles::hidden_of(places, i), i, [&] { units = Tiles::units_of(places, i + 2); });
+          tiles.load_keys(first.keys[set], units);
+          add_tile(score, first.values[set]);
+          tiles.load_values(first.values[set], units);
+          ++i;
+        }
+      } while (i < stop);
+    } else {
+      // A tile's keys are in registers while the tile before is attended to, and its values' codes come from L2 when their turn begins.
+#pragma unroll 1
+      do {
+        value_words value_codes;
+        tiles.load_values(value_codes, Tiles::units_of(places, i));
+        const uint32_t hidden = Tiles::hidden_of(places, i);
+        key_codes<Keys> coming = {};
+        tiles.load_keys(coming, Tiles::units_of(places, i + 1));
+        float score[Keys::kScores];
+        score_tile(score, first.keys[0], hidden, i, [&] { Tiles::prefetch(p, places, i + 2); });
+        add_tile(score, value_codes);
+        first.keys[0] = coming;
+        ++i;
+      } while (i < stop);
     }
+    if (i < tiles.count) find(i + 8);
   }
-  state.fold(result, scales);
+  const exact_units units = exact_units_of<K>(context);
+  state.store(keys, memory.result, scales);
+  return units;
+}
+
+/// Asks for the lines at which a static launch's chains of loads begin, one per lane: whatever this launch is the first to see of a buffer takes long, its
+/// translation above all, and one wait is enough for all.
+template <class P>
+__device__ __forceinline__ void touch_first(const P& p) {
+  const int b = block_index().z, slot = p.state_slot ? 0 : b, lane = lane_index();
+  const auto row = [&](const auto* from, int64_t i) { return from ? reinterpret_cast<const unsigned char*>(from + i) : nullptr; };
+  const unsigned char* at = nullptr;
+  if (lane == 0) at = row(p.coded_len, b);
+  if (lane == 1) at = row(p.block_table, int64_t(b) * p.max_pages);
+  if (lane == 2) at = row(p.kv_len, b);
+  if (lane == 3) at = row(byte_pointer(p.q), b * p.q_row_stride);
+  if (lane == 4) at = row(p.anchor_table, int64_t(slot) * p.max_anchor_pages);
+  if (lane == 5) at = row(byte_pointer(p.ring_k), slot * p.ring_slot_stride);
+  if (lane == 6) at = row(byte_pointer(p.ring_v), slot * p.ring_slot_stride);
+  if (lane == 7) at = byte_pointer(p.pages);
+  if (lane == 8) at = byte_pointer(p.anchors);
+  if (lane == 9) at = byte_pointer(p.k_codebook);
+  if (lane == 10) at = byte_pointer(p.v_codebook);
+  if (lane == 11) at = byte_pointer(p.out);
+  if (lane == 12) at = byte_pointer(p.partial_o);
+  if (lane == 13) at = byte_pointer(p.counters);
+  if (at) prefetch_global(at);
 }
 
 template <class K, class P>
 __device__ __forceinline__ void decode_lookup(const P& p) {
+  if (thread_index() < 32 && !p.spread) touch_first(p);
   using Keys = typename keys_of<K>::type;
   using Values = value_table<K>;
-  static_assert(K::kStages == 1 || K::kStages == 2, "generator/tile.ts let other stages through");
+  static_assert(sizeof(warp_memory<K>) == K::kWarpBytes, "generator/shared.ts is wrong");
   static_assert(Keys::kTableBytes == K::kKeyTableBytes && Values::kTableBytes == K::kValueTableBytes, "generator/shared.ts is wrong");
+  struct cta_memory {
+    alignas(16) uint32_t flag;
+    work_memory work;
+    piece_context<K> context;
+    alignas(16) float scales[K::kHeadDim];  // of the values' int8 steps, one per channel
+  };
   unsigned char* const values = shared_memory();
   unsigned char* const key_table = values + K::kValueTableBytes;
-  warp_result<K>* const results = reinterpret_cast<warp_result<K>*>(key_table + K::kKeyTableBytes);
-  unsigned char* const after = reinterpret_cast<unsigned char*>(results + K::kWarps);
-  uint32_t* const flag = reinterpret_cast<uint32_t*>(after);
-  work_memory* const work = reinterpret_cast<work_memory*>(after + 16);
-  float* const scales = reinterpret_cast<float*>(after + 128);  // of the values' int8 steps, one per channel
-  float* const maxima = scales + K::kHeadDim;
-  unsigned char* const turns = after + 128 + K::kHeadDim * 4;
-  static_assert(K::kValueTableBytes + K::kKeyTableBytes + K::kWarps * (sizeof(warp_result<K>) + Keys::kWarpBytes) + Keys::kMaximaBytes + K::kHeadDim * 4 + 128 <= K::kSharedBytes,
+  warp_memory<K>* const warps = reinterpret_cast<warp_memory<K>*>(key_table + K::kKeyTableBytes);
+  cta_memory* const cta = reinterpret_cast<cta_memory*>(warps + K::kWarps);
+  // One of the two, as the keys' method wants.
+  float* const maxima = reinterpret_cast<float*>(cta + 1);
+  unsigned char* const turns = reinterpret_cast<unsigned char*>(cta + 1);
+  static_assert(K::kValueTableBytes + K::kKeyTableBytes + K::kWarps * (sizeof(warp_memory<K>) + Keys::kWarpBytes) + Keys::kMaximaBytes + sizeof(cta_memory) <= K::kSharedBytes,
                 "generator/shared.ts is wrong");
 
   const index3 block = block_index();
@@ -2226,7 +2537,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
   const unsigned char* k_codebook = byte_pointer(p.k_codebook) + int64_t(kv_head) * K::Key::kCodebookBytes;
   const unsigned char* v_codebook = byte_pointer(p.v_codebook) + int64_t(kv_head) * K::Value::kCodebookBytes;
   bool filled = false;
-  for_each_piece<K>(p, work, [&](const piece& w) {
+  for_each_piece<K>(p, &cta->work, [&](const piece& w) {
     const auto columns = [&](int c) -> const unsigned char* {
       const query_rows rows = query_rows_of(p, w.b);
       const int flat = group * K::kColumns + c, ratio = int(uint32_t(p.q_heads) / uint32_t(p.kv_heads));
@@ -2234,50 +2545,40 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
       const int row = rows.count > 1 ? int(uint32_t(flat) / uint32_t(ratio)) : 0;
       return byte_pointer(p.q) + (rows.first + row) * p.q_row_stride + (kv_head * ratio + flat - row * ratio) * p.q_head_stride;
     };
-    // The view of the sequence is made anew for each phase: it would cost the loop of the coded phase registers.
-    const auto columns_of = [&](const decode_view& s) {
-      return [&](int c) {
-        const query_rows rows = query_rows_of(p, w.b);
-        // Columns beyond kColumns are padding of a matrix instruction.
-        return column_of(p, s, w.b, rows.first, rows.count, kv_head, c < K::kColumns ? group * K::kColumns + c : 0x7fffffff);
-      };
-    };
-    const auto view = [&] { return lengths_of(p, w.b, query_rows_of(p, w.b).count); };
 
-    // Lines whose addresses are known are asked for first, then those at the end of chains.
+    // All loads that wait for nothing begin first; the chain of length, page number and codes goes on between the steps of what they are for.
+    tile_stream<K, Keys> tiles;
+    tiles.begin(p, w, kv_head);
+    typename Keys::raw_table raw_keys = {};  // not of the piece before
+    typename Values::raw_entries raw_values = {};
+    if (!filled || Keys::kTablePerPiece) Keys::load(raw_keys, k_codebook, columns);
+    if (!filled) Values::load(raw_values, v_codebook);
+    int page;
+    tiles.find_pages(p, w, page);
+    if (warp_index() == K::kWarps - 2) store_context(p, w, group, kv_head, &cta->context);
     if (!filled) {
-      for (int at = thread_index() * 128; at < K::Value::kCodebookBytes; at += K::kWarps * 32 * 128) prefetch_global(v_codebook + at);
-      for (int at = thread_index() * 128; at < K::Key::kCodebookBytes; at += K::kWarps * 32 * 128) prefetch_global(k_codebook + at);
+      Values::store(values, raw_values);
+      for (int i = thread_index(); i < K::kHeadDim; i += K::kWarps * 32) store_shared(cta->scales + i, load_global(reinterpret_cast<const float*>(v_codebook + K::Value::kScaleOffset) + i));
     }
-    if (thread_index() < K::kColumns * (K::kHeadDim / 64)) {
-      const unsigned char* row = columns(thread_index() / (K::kHeadDim / 64));
-      if (row) prefetch_global(row + thread_index() % (K::kHeadDim / 64) * 128);
-    }
-    prefetch_first<K>(p, w, view(), kv_head);
-    if (!filled) {
-      typename Values::raw_entries raw;
-      Values::load(raw, v_codebook);
-      Values::store(values, raw);
-      for (int i = thread_index(); i < K::kHeadDim; i += K::kWarps * 32) store_shared(scales + i, load_global(reinterpret_cast<const float*>(v_codebook + K::Value::kScaleOffset) + i));
-    }
-    if (!filled || Keys::kTablePerPiece) Keys::fill(p, key_table, k_codebook, columns, maxima);
+    first_codes<K, Keys> codes = {};
+    tiles.start_first(p, warps[warp_index()].places, page, codes);
+    if (!filled || Keys::kTablePerPiece) Keys::fill(key_table, raw_keys, maxima);
     if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns);
+    if constexpr (!K::kKeySum) block_barrier();  // the context is there; look-up sums have had a barrier
+    prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, exact_units_of<K>(&cta->context), 0);
+    tiles.first_hidden(p, warps[warp_index()].places);
     filled = true;
-    block_barrier();  // the tables are there; a warp without exact rows goes on to its codes
-    {
-      decode_view s = view();
-      add_anchors(p, w.b, s);
-      attend_exact<K>(p, w, s, kv_head, results[warp_index()], columns_of(s));
-    }
+    block_barrier();  // the tables are there
+    exact_units units;
     {
       Keys keys;
       keys.begin(p, key_table, columns, reinterpret_cast<const float*>(k_codebook + K::Key::kScaleOffset), maxima, turns);
-      const decode_view s = view();
-      attend_coded<K>(p, w, s, kv_head, keys, values, results[warp_index()], scales, group * K::kColumns / (p.q_heads / p.kv_heads), columns_of(s));
+      units = attend_coded<K>(p, &cta->context, keys, tiles, codes, values, warps[warp_index()], cta->scales);
     }
+    attend_exact<K>(p, &cta->context, units, warps[warp_index()].result);
     block_barrier();
-    const decode_view s = view();
-    finish_piece<K>(p, w, s, columns_of(s), results, K::kWarps, flag);
+    finish_piece<K>(p, load_words(&cta->context.w), load_words(&cta->context.s), [&](int c) { return load_words(cta->context.columns + c); },
+                    {reinterpret_cast<unsigned char*>(warps), sizeof(warp_memory<K>)}, K::kWarps, &cta->flag);
   });
 }
 

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/encode.cu.hbs
 //   kernel    antkv_encode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t32
-//   inputs    d8280d9c86c0bc11
+//   inputs    783af945061d2d99
 //   remake    npx gen --only antkv_encode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t32
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -172,8 +172,8 @@ __device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
       position = token / 8 * (kChunks / 4) + (chunk / 4 ^ key_turn<C>(row));
     } else {
       const uint32_t span = chunk / C::kRowSpan;
-      lane = (span / (kChunks / 8) * C::kRowSpan + chunk % C::kRowSpan) * 4 + token % 8 / 2;
-      position = (token / 8 * 2 + token % 2) * (kChunks / 8) + span % (kChunks / 8);
+      lane = (span / (kChunks / 8) * C::kRowSpan + chunk % C::kRowSpan) * 4 + token % 4;
+      position = token / 4 * (kChunks / 8) + span % (kChunks / 8);
     }
     return int(position / kPiece * 32 * kPiece + lane * kPiece + position % kPiece);
   }

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/unpack.cu.hbs
 //   kernel    antkv_unpack_d128_kf16_vf16_f16__sm80_w4_t32
-//   inputs    b67c967f624248df
+//   inputs    dafa9ef96a5e9b85
 //   remake    npx gen --only antkv_unpack_d128_kf16_vf16_f16__sm80_w4_t32
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -171,8 +171,8 @@ __device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
       position = token / 8 * (kChunks / 4) + (chunk / 4 ^ key_turn<C>(row));
     } else {
       const uint32_t span = chunk / C::kRowSpan;
-      lane = (span / (kChunks / 8) * C::kRowSpan + chunk % C::kRowSpan) * 4 + token % 8 / 2;
-      position = (token / 8 * 2 + token % 2) * (kChunks / 8) + span % (kChunks / 8);
+      lane = (span / (kChunks / 8) * C::kRowSpan + chunk % C::kRowSpan) * 4 + token % 4;
+      position = token / 4 * (kChunks / 8) + span % (kChunks / 8);
     }
     return int(position / kPiece * 32 * kPiece + lane * kPiece + position % kPiece);
   }

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode.cu.hbs
 //   kernel    antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm86_w4_t64_s2
-//   inputs    de23dccb10071114
+//   inputs    85aeb7e196edfaf8
 //   remake    npx gen --only antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm86_w4_t64_s2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -174,8 +174,8 @@ __device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
       position = token / 8 * (kChunks / 4) + (chunk / 4 ^ key_turn<C>(row));
     } else {
       const uint32_t span = chunk / C::kRowSpan;
-      lane = (span / (kChunks / 8) * C::kRowSpan + chunk % C::kRowSpan) * 4 + token % 8 / 2;
-      position = (token / 8 * 2 + token % 2) * (kChunks / 8) + span % (kChunks / 8);
+      lane = (span / (kChunks / 8) * C::kRowSpan + chunk % C::kRowSpan) * 4 + token % 4;
+      position = token / 4 * (kChunks / 8) + span % (kChunks / 8);
     }
     return int(position / kPiece * 32 * kPiece + lane * kPiece + position % kPiece);
   }
@@ -800,10 +800,18 @@ struct alignas(16) warp_result {
   float weight[K::kColumns];
 };
 
+/// The results of a CTA's warps, `stride` bytes apart in shared memory.
+template <class K>
+struct warp_results {
+  unsigned char* first;
+  int stride;
+  __device__ __forceinline__ warp_result<K>& operator[](int i) const { return *reinterpret_cast<warp_result<K>*>(first + i * stride); }
+};
+
 /// Merges results and writes output and log-sum-exp, or this CTA's part of them. A warp takes a column, a lane 4 of its channels.
 /// What a result without weight holds is not read.
 template <class K, class P, class Column>
-__device__ __forceinline__ void write_results(const P& p, const Column& column_at, const warp_result<K>* results, int count, bool whole) {
+__device__ __forceinline__ void write_results(const P& p, const Column& column_at, const warp_results<K>& results, int count, bool whole) {
   constexpr int kQuads = K::kHeadDim / 4, kAbreast = 32 / kQuads;  // results that a warp reads at once
   static_assert(kQuads * kAbreast == 32, "head dims of 64 and 128");
   const int lane = lane_index(), channel = lane % kQuads * 4;
@@ -869,7 +877,7 @@ __device__ __forceinline__ bool arrive_last(const P& p, const piece& w, uint32_t
 
 /// Gathers the parts of a sequence into at most `capacity` results, one per warp; returns how many. A result takes every so-many-th part, in order.
 template <class K, class P, class Column>
-__device__ __forceinline__ int gather_parts(const P& p, const piece& w, const Column& column_at, warp_result<K>* results, int capacity) {
+__device__ __forceinline__ int gather_parts(const P& p, const piece& w, const Column& column_at, const warp_results<K>& results, int capacity) {
   constexpr int kQuads = K::kHeadDim / 4;
   const int used = w.parts < capacity ? w.parts : capacity, lane = lane_index(), warp = warp_index(), channel = lane % kQuads * 4;
   if (warp >= used) return used;
@@ -933,7 +941,7 @@ __device__ __forceinline__ void clear_ring_scores(const P& p, const decode_view&
 /// Merges `count` results (1 to 32, in shared memory; they are used up), and with `counters` the parts of the other CTAs if this one is the last, and
 /// writes what the piece owes. `flag`: a word of shared memory beside them. All threads, after a block barrier.
 template <class K, class P, class Column>
-__device__ __forceinline__ void finish_piece(const P& p, const piece& w, const decode_view& s, const Column& column_at, warp_result<K>* results, int count, uint32_t* flag) {
+__device__ __forceinline__ void finish_piece(const P& p, const piece& w, const decode_view& s, const Column& column_at, const warp_results<K>& results, int count, uint32_t* flag) {
   if (p.ring_scores && w.from == 0) clear_ring_scores<K>(p, s, column_at);
   // Without counters combine follows, and reads the part even of a sequence that one CTA had to itself.
   bool whole = p.splits == 1 || (p.counters && w.parts == 1);
@@ -1115,7 +1123,7 @@ __device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
   rows_memory<K>& memory = *reinterpret_cast<rows_memory<K>*>(shared_memory());
   store_result(memory.results[warp], state);
   block_barrier();
-  finish_piece<K>(p, w, s, column_at, memory.results, K::kWarps, &memory.flag);
+  finish_piece<K>(p, w, s, column_at, {reinterpret_cast<unsigned char*>(memory.results), sizeof(warp_result<K>)}, K::kWarps, &memory.flag);
 }
 
 template <class K, class P>

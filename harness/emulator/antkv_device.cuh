@@ -85,6 +85,7 @@ struct alignas(16) bytes16 {
 
 // --- identity -----------------------------------------------------------------------------------------------------
 __device__ __forceinline__ int thread_index() { return antkv_emu::machine->thread; }
+__device__ __forceinline__ int thread_index_anew() { return thread_index(); }
 __device__ __forceinline__ int lane_index() { return antkv_emu::machine->thread & 31; }
 /// A shuffle on the device, so all lanes of the warp must come here too.
 __device__ __forceinline__ int warp_index(ANTKV_HERE) {
@@ -204,6 +205,11 @@ __device__ __forceinline__ T shuffle_up(T value, int delta, ANTKV_HERE) {
   const int lane = antkv_emu::machine->thread & 31;
   return antkv_emu::exchange(value, lane >= delta ? lane - delta : lane, file, line);
 }
+template <class T>
+__device__ __forceinline__ T shuffle_down(T value, int delta, ANTKV_HERE) {
+  const int lane = antkv_emu::machine->thread & 31;
+  return antkv_emu::exchange(value, lane + delta < antkv_emu::kWarp ? lane + delta : lane, file, line);
+}
 __device__ __forceinline__ uint32_t vote_ballot(bool predicate, ANTKV_HERE) {
   antkv_emu::Machine& m = *antkv_emu::machine;
   const uint32_t parity = m.parity;
@@ -211,6 +217,8 @@ __device__ __forceinline__ uint32_t vote_ballot(bool predicate, ANTKV_HERE) {
   m.arrive(antkv_emu::Collective::ballot, nullptr, file, line);
   return m.votes[parity];
 }
+
+__device__ __forceinline__ bool vote_any(bool predicate, ANTKV_HERE) { return vote_ballot(predicate, file, line) != 0; }
 
 // --- matrix unit --------------------------------------------------------------------------------------------------
 __device__ __forceinline__ void mma_16x8x16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], ANTKV_HERE) {
@@ -221,13 +229,17 @@ __device__ __forceinline__ void mma_16x8x32_s8u8(int (&d)[4], const uint32_t (&a
   antkv_emu::ByteMmaArgs args{d, a, b};
   antkv_emu::machine->arrive(antkv_emu::Collective::mma_s8u8, &args, file, line);
 }
-__device__ __forceinline__ void mma_16x8x32_s8u8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const int (&c)[4], ANTKV_HERE) {
-  memcpy(d, c, sizeof d);
-  mma_16x8x32_s8u8(d, a, b, file, line);
-}
 __device__ __forceinline__ void mma_16x8x32_s8s8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], ANTKV_HERE) {
   antkv_emu::ByteMmaArgs args{d, a, b};
   antkv_emu::machine->arrive(antkv_emu::Collective::mma_s8s8, &args, file, line);
+}
+__device__ __forceinline__ void mma_sparse_16x8x64_u8s8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[4], uint32_t places, ANTKV_HERE) {
+  antkv_emu::SparseMmaArgs args{d, a, b, places};
+  antkv_emu::machine->arrive(antkv_emu::Collective::mma_sparse_u8s8, &args, file, line);
+}
+__device__ __forceinline__ void mma_sparse_16x8x64_u8u8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[4], uint32_t places, ANTKV_HERE) {
+  antkv_emu::SparseMmaArgs args{d, a, b, places};
+  antkv_emu::machine->arrive(antkv_emu::Collective::mma_sparse_u8u8, &args, file, line);
 }
 __device__ __forceinline__ void load_matrix_x4(uint32_t (&r)[4], const void* row, ANTKV_HERE) {
   antkv_emu::LoadMatrixArgs args{r, row};

@@ -35,14 +35,14 @@ test('every byte of a side holds one code', () => {
   }
 });
 
-test('a lane holds what its fragments need: chunks of its column t for keys, tokens 2t and 2t + 1 of each half for values', () => {
+test('a lane holds what its fragments need: chunks of its column t for keys, tokens t, 4 + t, 8 + t and 12 + t for values', () => {
   for (const [name, { f, side }] of ORDERS) {
     const { byLane, piece, chunks } = codeOrder(side, f);
     if (!byLane) continue;
     for (let token = 0; token < 16; token++) for (let chunk = 0; chunk < chunks; chunk++) {
       const lane = Math.floor((codeOffset(side, f, token, chunk) % (32 * piece)) / piece);
       if (side === 'k') assert.is(lane, (token % 8) * 4 + (chunk % 4), name);
-      else assert.is(lane % 4, Math.floor((token % 8) / 2), name);
+      else assert.is(lane % 4, token % 4, name);
     }
   }
 });
@@ -62,8 +62,8 @@ test('some offsets, worked out by hand', () => {
   const f = format('8c8b', '2c8bq8', 'post');
   // Token 13 = 8 + 5, chunk 6 = 4 + 2: lane 22, position 4 + (1 ^ (5 & 3)) = 4, 8 bytes per lane.
   assert.is(codeOffset('k', f, 13, 6), 22 * 8 + 4);
-  // Token 13: v 1, t 2, j 1, tau 3. Chunk 21 = 2 * 8 + 5: row 5, s 2. Position 3 * 8 + 2 = 26 of 32, two pieces of 16.
-  assert.is(codeOffset('v', f, 13, 21), 512 + (5 * 4 + 2) * 16 + 10);
+  // Token 13: t 1, tau 3. Chunk 21 = 2 * 8 + 5: row 5, s 2. Position 3 * 8 + 2 = 26 of 32, two pieces of 16.
+  assert.is(codeOffset('v', f, 13, 21), 512 + (5 * 4 + 1) * 16 + 10);
   // 16-channel codes at head dim 64 are 4 per token: rows.
   assert.is(codeOffset('k', format('16c8b', '8c8b', 'post', 64), 3, 2), 14);
   assert.is(gainOffset('k', f, 3), unitLayout(f).kGain + 12);

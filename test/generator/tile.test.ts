@@ -50,13 +50,14 @@ test('shared memory decides by architecture', () => {
 // sm90, sm80 and sm86 of each; rows of the decode contracts that the project promises speed for, then what does not fit everywhere.
 const LOOKUPS: [contract: string, tiles: readonly (string | undefined)[]][] = [
   ['d128_k8c8b_v8c8bq8_f16_n4', ['w16 s2 c4', 'w16 s2 c2', undefined]],
-  ['d128_k8c8b_v8c8bq8_f16_pre_gain_n4', ['w8 s1 c4', 'w8 s1 c2', undefined]],
+  ['d128_k8c8b_v8c8bq8_f16_pre_gain_n4', ['w8 s2 c4', 'w8 s2 c2', undefined]],
+  ['d128_k8c8b_v8c8bq8_f16_pre_gain', ['w8 s1 c2', undefined, undefined]],
   ['d128_k4c8b_v4c8bq8_f16_n4', ['w12 s2 c4', 'w12 s2 c2', undefined]],
-  ['d128_k4c8b_v4c8bq8_f16_pre_n4', ['w8 s1 c4', 'w8 s1 c2', undefined]],
+  ['d128_k4c8b_v4c8bq8_f16_pre_n4', ['w8 s2 c4', 'w8 s2 c2', undefined]],
   ['d128_k2c8bq8_v2c8bq8_f16_n4', ['w8 s2 c4', 'w8 s2 c2', undefined]],
   ['d128_k16c8b_v16c8bq8_f16_n4', ['w16 s2 c4', 'w16 s2 c2', undefined]],
   ['d128_k4c8b_v4c8bq8_f16', ['w8 s2 c2', undefined, undefined]],
-  ['d64_k8c8b_v8c8bq8_f16_pre_gain_n4', ['w8 s1 c4', 'w8 s1 c4', 'w8 s1 c2']],
+  ['d64_k8c8b_v8c8bq8_f16_pre_gain_n4', ['w8 s2 c4', 'w8 s2 c4', 'w8 s2 c2']],
   ['d128_k8c8b_v8c8b_f16_n4', [undefined, undefined, undefined]],
   ['d128_kf16_vf16_f16', [undefined, undefined, undefined]],
 ];
@@ -75,17 +76,17 @@ test('the default is look-ups where they fit, else rows', () => {
   assert.equal(defaultTile(parseContractName('antkv_decode_d128_kf16_vf16_f16'), findArch('sm90')!), { warps: 4, tokens: 64, stages: 2 });
 });
 
-test('shared memory of look-up kernels is tables, results, what the key method keeps, scales of the values, and flags', () => {
+test('shared memory of look-up kernels is tables, results, what the key method keeps, scales of the values, and what describes a piece', () => {
   const bytes = (words: string, tile: Tile): number => sharedBytes(parseContractName(`antkv_decode_${words}`), tile);
   const tile: Tile = { algorithm: 'lookup', warps: 8, stages: 2, copies: 4 };
   const result = (4 * 132 + 8) * 4;
-  const rest = 128 * 4 + 128;
+  const rest = 128 * 4 + 192 + 4 * 20; // a column of the context has 20 bytes
   assert.is(bytes('d128_k8c8b_v8c8bq8_f16_n4', tile), 256 * 128 + 4 * 32768 + 8 * (result + 4 * 4) + rest);
   assert.is(bytes('d128_k4c8b_v4c8bq8_f16_n4', { ...tile, copies: 1 }), 256 * 256 + 32768 + 8 * (result + 4 * 4) + rest);
   assert.is(bytes('d128_k8c8b_v8c8bq8_f16_pre_n4', tile), 256 * 256 + 4 * 32768 + 8 * (result + (32 * 16 * 8 + 128 * 4) / 8) + rest);
   assert.is(bytes('d128_k2c8bq8_v2c8bq8_f16_n4', tile), 2 * 256 * 128 + 4 * 32768 + 8 * result + rest);
-  assert.is(bytes('d64_k8c8b_v8c8bq8_f16_n4', tile), 256 * 128 + 4 * 16384 + 8 * ((4 * 68 + 8) * 4 + 4 * 4) + 64 * 4 + 128);
-  assert.is(bytes('d128_k8c8b_v8c8bq8_f16', tile), 256 * 256 + 4 * 32768 + 8 * ((8 * 132 + 16) * 4 + 8 * 4) + rest);
+  assert.is(bytes('d64_k8c8b_v8c8bq8_f16_n4', tile), 256 * 128 + 4 * 16384 + 8 * ((4 * 68 + 8) * 4 + 4 * 4) + 64 * 4 + 192 + 4 * 20);
+  assert.is(bytes('d128_k8c8b_v8c8bq8_f16', tile), 256 * 256 + 4 * 32768 + 8 * ((8 * 132 + 16) * 4 + 8 * 4) + rest + 4 * 20);
 });
 
 test('a warp has 32 threads', () => assert.is(threadsOf({ warps: 4 }), 128));

@@ -15,7 +15,7 @@ interface Line {
 }
 
 const built = await build();
-const CASES = ['addresses', 'arithmetic', 'bytes', 'fragments', 'halves', 'lookups', 'matrix', 'merge', 'packed', 'pipeline', 'votes', 'widths'];
+const CASES = ['addresses', 'arithmetic', 'bytes', 'fragments', 'halves', 'lookups', 'matrix', 'merge', 'packed', 'pipeline', 'sparse', 'votes', 'widths'];
 const ORDERS = [0, 1, 2, 3, 4711];
 
 if (built) {

@@ -1,4 +1,4 @@
-// Plain C++ answers to kernels/lookup.h: integer products with wrap-around, packed halves rounded once, blocks that meet at a counter.
+// Plain C++ answers to kernels/lookup.h: integer products with wrap-around, dense and sparse, packed halves rounded once, blocks that meet at a counter.
 #include "host_numbers.h"
 
 namespace {
@@ -20,6 +20,24 @@ Case bytes() {
             int sum = 0;
             for (size_t k = 0; k < 32; k++) sum += byte_of(from.data(), 8, row, k, true) * byte_of(from.data() + 128, 8, n, k, i >= 128);
             return word == from[192 + i % 128] + 3 * uint32_t(sum);  // three steps
+          }};
+}
+
+Case sparse() {
+  const uint32_t pairs[] = {0x4, 0x8, 0xc, 0x9, 0xd, 0xe};          // of four, every ascending two: the second one's place above the first one's
+  std::vector<uint32_t> in = random_words(128 + 128 + 128 + 16);     // A [16][32], B [column][64] bytes, C [16][8], a pair per row
+  for (size_t i = 0; i < 8; i++) in[i] = 0xffffffffu;                // a row of 255: A is unsigned
+  for (size_t i = 128; i < 144; i++) in[i] = 0x80808080u;            // a column of -128 or 128
+  for (size_t i = 256; i < 272; i++) in[i] = i % 2 ? 0x80000001u : 0x7fffffffu;
+  for (size_t i = 0; i < 16; i++) in[384 + i] = pairs[(i + i / 8) % 6];  // rows g and g + 8 differ
+  return {"sparse", 12, {1, 1, 1}, 0, in, 128 * 2, [](size_t i, uint32_t word, const std::vector<uint32_t>& from) {
+            const size_t row = i % 128 / 8, n = i % 8;
+            int sum = 0;
+            for (size_t kept = 0; kept < 32; kept++) {
+              const size_t k = kept / 2 * 4 + (from[384 + row] >> kept % 2 * 2 & 3);
+              sum += byte_of(from.data(), 8, row, kept, false) * byte_of(from.data() + 128, 16, n, k, i < 128);
+            }
+            return word == from[256 + i % 128] + 3 * uint32_t(sum);
           }};
 }
 
@@ -147,4 +165,4 @@ Case addresses() {
 
 }  // namespace
 
-std::vector<Case> lookup_cases() { return {bytes(), packed(), merge(), lookups(), addresses()}; }
+std::vector<Case> lookup_cases() { return {bytes(), sparse(), packed(), merge(), lookups(), addresses()}; }

@@ -60,5 +60,5 @@ struct Case {
   std::function<bool(size_t, uint32_t, const std::vector<uint32_t>&)> right;  // (index, word, in)
 };
 
-/// The cases of kernels/lookup.h: bytes on the matrix unit, packed halves, blocks that merge.
+/// The cases of kernels/lookup.h: bytes on the matrix unit, also sparse, packed halves, blocks that merge.
 std::vector<Case> lookup_cases();

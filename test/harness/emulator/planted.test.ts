@@ -65,13 +65,20 @@ const BUGS: Readonly<Record<string, Bug>> = {
   table_read_misaligned: { kind: 'misaligned', code: 716, says: /load_shared of 2 bytes/ },
   opaque_in_a_branch: { kind: 'divergent-collective', says: /lanes 0-19 at shuffle/ },
   bytes_in_a_branch: { kind: 'divergent-collective', says: /lanes 0-15 at mma_16x8x32_s8u8 .*\n.*lanes 16-31 at mma_16x8x32_s8s8/ },
+  sparse_places_descend: { kind: 'mma_sparse', within: 'sparse', says: /places must be one ascending pair, the same for the whole row/ },
+  sparse_places_repeat: { kind: 'mma_sparse', within: 'sparse' },
+  sparse_places_vary: { kind: 'mma_sparse', within: 'sparse' },
+  sparse_places_of_half_a_row: { kind: 'mma_sparse', within: 'sparse' },
+  sparse_in_a_branch: { kind: 'divergent-collective', says: /lanes 0-15 at mma_sparse_16x8x64_u8s8 .*\n.*lanes 16-31 at mma_sparse_16x8x64_u8u8/ },
+  vote_any_in_a_branch: { kind: 'divergent-collective', says: /lanes 0-23 at vote_ballot/ },
+  shuffle_down_in_a_branch: { kind: 'divergent-collective', says: /lanes 0-30 at shuffle/ },
 };
-const GOOD = ['good_bytes', 'good_exchange', 'good_drain', 'good_uneven', 'good_merge', 'good_merge_by_one_thread'];
+const GOOD = ['good_bytes', 'good_exchange', 'good_drain', 'good_uneven', 'good_merge', 'good_merge_by_one_thread', 'good_sparse'];
 const ORDERS = [0, 1, 2, 3, 5, 8, 13];
 
 const read = (file: string): string => readFileSync(new URL(`./kernels/${file}`, import.meta.url), 'utf8');
 const source = read('planted.cu');
-const FILES = ['planted.cu', 'planted_blocks.h'];
+const FILES = ['planted.cu', 'planted_blocks.h', 'planted_matrix.h'];
 /** Case number of a function of planted.cu; file, first and last line of it, or of `within`. */
 function find(name: string, within = name): { which: number; file: string; from: number; to: number } {
   const which = Number(new RegExp(`case (\\d+): return ${name}\\(`).exec(source)?.[1] ?? NaN);

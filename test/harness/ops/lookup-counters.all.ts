@@ -2,6 +2,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { CacheContract } from '../../../generator/contract.ts';
+import { sumTable } from '../../../generator/counts-lookup.ts';
 import { exactUnit, tileParts } from '../../../generator/counts.ts';
 import { keyMethod } from '../../../generator/lookup.ts';
 import { parseKernelName } from '../../../generator/name.ts';
@@ -60,29 +61,34 @@ const lines = (words: string, counters: Counters, text: string): Site[] => sites
 const sum = (sites: readonly Site[], of: 'instructions' | 'wavefronts' | 'ideal'): number => sites.reduce((n, { count: tally }) => n + tally[of]!, 0);
 const instructions = (sites: readonly Site[]): number => sum(sites, 'instructions');
 
-/** Look-ups of keys and of values, and table reads that are no codes: accumulate_values alone knows the slots of a lane. Checks that all look-ups were counted. */
-function lookups(words: string, counters: Counters): { keys: Site[]; values: Site[]; others: Site[] } {
+/** Look-ups of keys and of values; those are the ones that value_table finds the rows for. Checks that all were counted, and that there are no others. */
+function lookups(words: string, counters: Counters): { keys: Site[]; values: Site[] } {
   const all = lines(words, counters, 'load_table_');
   const text = kernels.get(words)!.source.split('\n');
   const those = (pattern: RegExp): Site[] => all.filter(({ line }) => pattern.test(text[line - 1]!));
-  const values = those(/load_table_.*(T::kPerLane|at\(byte \+ 1\))/);
-  const keys = those(/load_table_\w+\(at\b/).filter((site) => !values.includes(site));
-  const others = all.filter((site) => !values.includes(site) && !keys.includes(site));
+  const [keys, values] = [those(/load_table_\w+\(at\b/), those(/load_table_\w+\(rows?\b/)];
+  assert.is(keys.length + values.length, all.length, words);
   // A look-up serves one code, of int8 pairs too; a warp has 32 of them under way.
   const { headDim, k, v } = parseKernelName(kernels.get(words)!.kernel.name).contract;
   const codes = (codec: string): number => (headDim! / Number(/^\d+/.exec(codec)![0])) * TOKENS;
   assert.equal([instructions(keys), instructions(values)], [codes(k!) / 32, codes(v!) / 32], words);
-  return { keys, values, others };
+  return { keys, values };
 }
 
 for (const words of FREE) {
   test(`${words}: no look-up waits for a bank`, async () => {
     for (const pageSize of [64, 16]) {
-      const { keys, values, others } = lookups(words, await count(words, pageSize));
-      assert.equal([wasted(keys), wasted(values), wasted(others)], [0, 0, 0]);
+      const { keys, values } = lookups(words, await count(words, pageSize));
+      assert.equal([wasted(keys), wasted(values)], [0, 0]);
     }
   });
 }
+
+/** Products that build the table of a kernel's look-up sums. */
+const tableProducts = (words: string): number => {
+  const { contract, tile } = parseKernelName(kernels.get(words)!.kernel.name);
+  return keyMethod(contract) === 'sum' ? sumTable(contract as CacheContract, tile).matrix : 0;
+};
 
 for (const words of FREE) {
   test(`${words}: the cost model counts what ran`, async () => {
@@ -91,9 +97,10 @@ for (const words of FREE) {
     const parts = tileParts(contract as CacheContract, tile);
     const method = keyMethod(contract)!;
     const keys = parts[`keys (${method})`]!;
+    const values = parts['values']!;
     const tiles = TOKENS / 32;
     const found = lookups(words, counters);
-    assert.is(sum(found.values, 'wavefronts'), parts['values']!.wavefronts * tiles);
+    assert.equal([instructions(found.values), sum(found.values, 'wavefronts')], [values.memory * tiles, values.wavefronts * tiles]);
     // Beside look-ups, turned keys read coefficients of a tile's places, and of the way to all but the warps' first tiles; the rest are shuffles and a first position's queries.
     const turned = method === 'turn';
     const places = turned ? sum(lines(words, counters, 'bytes16*>(places + at'), 'wavefronts') : 0;
@@ -101,10 +108,13 @@ for (const words of FREE) {
     const rest = keys.wavefronts - ways - (sum(found.keys, 'wavefronts') + places) / tiles;
     const { headDim, columns } = contract;
     assert.is(rest, !turned ? 0 : headDim === 128 && columns === 4 ? 8 + 0.5 : headDim === 64 ? 0.5 : 1, words);
-    const { mma_16x8x16: halves, mma_16x8x32_s8u8: unsigned, mma_16x8x32_s8s8: signed } = counters.collectives;
-    const bytes = parts['values']!.matrix * tiles;
-    const products = keys.matrix * tiles;
-    assert.equal([halves, unsigned, signed], { sum: [0, bytes + products, 0], turn: [products, bytes, 0], dot: [0, bytes, products] }[method], words);
+    const of = (name: string): number => counters.collectives[name]! / tiles;
+    assert.is(of('transpose_matrix'), method === 'sum' ? 0 : 4, words);
+    const products = { sum: 'mma_sparse_16x8x64_u8u8', turn: 'mma_16x8x16', dot: 'mma_16x8x32_s8s8' }[method];
+    const want: Record<string, number> = { mma_16x8x16: tableProducts(words) / tiles, mma_16x8x32_s8u8: 0, mma_16x8x32_s8s8: 0, mma_sparse_16x8x64_u8s8: 0, mma_sparse_16x8x64_u8u8: 0 };
+    want[products] = keys.matrix;
+    want[columns === 4 ? 'mma_sparse_16x8x64_u8s8' : 'mma_16x8x32_s8u8'] = values.matrix;
+    assert.equal(Object.fromEntries(Object.keys(want).map((name) => [name, of(name)])), want, words);
   });
 }
 
@@ -114,11 +124,20 @@ test('the cost model counts what ran: exact tokens', async () => {
   const counters = countersSchema.parse((await passes(runner, kernels.get(words)!, shape, { counters: 1, race: 0 })).counters);
   const { contract, tile } = parseKernelName(kernels.get(words)!.kernel.name);
   const { matrix } = exactUnit(contract as CacheContract, tile);
-  const units = counters.collectives['mma_16x8x16']! / matrix;
+  const units = (counters.collectives['mma_16x8x16']! - tableProducts(words)) / matrix;
   assert.ok(Number.isInteger(units) && units >= TOKENS / 16, `${units} units`); // a page may be begun
   const stores = lines(words, counters, 'store_shared(at, bytes16{{float_bits(sum[0])');
   assert.equal([instructions(stores), sum(stores, 'wavefronts')], [units * (128 / 16), units * (128 / 16) * 8]);
 });
+
+for (const words of FREE.filter((name) => keyMethod(parseKernelName(`antkv_decode_${name}`).contract) === 'sum')) {
+  test(`${words}: the table of sums is stored without waiting for banks, as often as the cost model says`, async () => {
+    const stores = lines(words, await count(words, 64), 'store_shared(reinterpret_cast<uint32_t*>(to + half * 8 * kRow)');
+    // Each of its 8 warps has 2 of 16 blocks of entries, and multiplies each twice: once for the largest, once for two stores.
+    assert.is(instructions(stores), tableProducts(words));
+    assert.is(wasted(stores), 0);
+  });
+}
 
 for (const [words, times] of FEWER) {
   test(`${words}: look-ups of values wait up to ${times} times as long, those of keys never`, async () => {

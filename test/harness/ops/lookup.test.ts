@@ -69,10 +69,11 @@ test('other orders of blocks, warps and lanes give the same answer, and no race 
   }
 });
 
-test('more tiles per warp than places are found for at once, and than fit a sum', async () => {
-  // 8 warps of 32 tokens, 32 tiles each, and one more.
+test('more tiles per warp than places are kept for at once, and than fit a sum', async () => {
+  // 8 warps of 32 tokens, 32 places each, and one more tile; then the 1024 tiles after which sums are lowered.
   await passes(runner, kernels.get(SMALL)!, { coded_len: [8 * 32 * 32 + 40], page_size: 256, anchor_permille: 10 }, { race: 0 });
-  await passes(runner, kernels.get(DOT)!, { coded_len: [8 * 32 * 32 + 1], page_size: 16, q_heads: 8, kv_heads: 1 }, { race: 0 });
+  await passes(runner, kernels.get(SMALL)!, { coded_len: [8 * 32 * 1024 + 40], page_size: 256, anchor_permille: 10 }, { race: 0 });
+  await passes(runner, kernels.get(DOT)!, { coded_len: [8 * 32 * 1024 + 1], page_size: 16, q_heads: 8, kv_heads: 1 }, { race: 0 });
 });
 
 test('a name that is no look-up kernel, or does not fit, is refused', async () => {

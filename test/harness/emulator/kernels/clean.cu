@@ -56,7 +56,7 @@ __device__ void fragments(const emu_test_params& p) {
 __device__ void votes(const emu_test_params& p) {
   const int thread = thread_index(), lane = lane_index();
   const uint32_t mine = load_global(p.in + thread);
-  uint32_t* out = p.out + thread * 8;
+  uint32_t* out = p.out + thread * 12;
   store_global(out + 0, shuffle(mine, 5));
   store_global(out + 1, shuffle(mine, lane ^ 31));
   store_global(out + 2, shuffle_xor(mine, 9));
@@ -72,6 +72,10 @@ __device__ void votes(const emu_test_params& p) {
   }
   store_global(out + 6, scan);
   store_global(out + 7, uint32_t(count_bits(mine)));
+  store_global(out + 8, shuffle_down(mine, 3));
+  store_global(out + 9, uint32_t(vote_any(thread == 69)));  // a thread of one warp
+  store_global(out + 10, uint32_t(vote_any(lane == 31)) + 2 * uint32_t(vote_any(lane > 31)));
+  store_global(out + 11, uint32_t(thread_index_anew()));
 }
 
 /// A pipeline of two stages over 8 tiles of one 16-byte row per thread, read by the next thread; the last two tiles are zero-filled.
@@ -163,6 +167,7 @@ extern "C" __global__ void __launch_bounds__(128) emu_clean(const __grid_constan
     case 9: return merge(p);
     case 10: return lookups(p);
     case 11: return addresses(p);
+    case 12: return sparse(p);
   }
 }
 }  // namespace emu_clean_

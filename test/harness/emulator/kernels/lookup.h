@@ -22,6 +22,23 @@ __device__ inline void bytes(const emu_test_params& p) {
   for (int i = 0; i < 8; i++) store_global(p.out + (i >> 2) * 128 + (g + (i >> 1 & 1) * 8) * 8 + 2 * t + (i & 1), uint32_t(d[i >> 2][i & 3]));
 }
 
+/// Three sparse 16 x 8 x 64 products per kind of B; `in`: what A keeps [16][8] words, B [column][16] words, C [16][8], places of each row's pair [16]; `out` as above.
+__device__ inline void sparse(const emu_test_params& p) {
+  const int lane = lane_index(), g = lane / 4, t = lane % 4;
+  uint32_t a[4], b[4];
+  for (int i = 0; i < 4; i++) a[i] = load_global(p.in + (g + (i & 1) * 8) * 8 + t + (i >> 1) * 4);
+  for (int i = 0; i < 4; i++) b[i] = load_global(p.in + 128 + g * 16 + t + i * 4);
+  const uint32_t places = load_global(p.in + 384 + g + t % 2 * 8) * 0x11111111u;
+  int d[2][4];
+  for (int i = 0; i < 8; i++) d[i >> 2][i & 3] = int(load_global(p.in + 256 + (g + (i >> 1 & 1) * 8) * 8 + 2 * t + (i & 1)));
+  for (int i = 0; i < 3; i++) {
+    mma_sparse_16x8x64_u8s8(d[0], a, b, places);
+    mma_sparse_16x8x64_u8u8(d[1], a, b, places);
+  }
+  if (warp_index() > 0) return;
+  for (int i = 0; i < 8; i++) store_global(p.out + (i >> 2) * 128 + (g + (i >> 1 & 1) * 8) * 8 + 2 * t + (i & 1), uint32_t(d[i >> 2][i & 3]));
+}
+
 /// Arithmetic on packed halves and bytes of a, b, c = in[3 * i ...].
 __device__ inline void packed(const emu_test_params& p) {
   const int i = block_index().x * 128 + thread_index();

@@ -1,8 +1,9 @@
 // One bug per case, each of a kind that kernels really have; planted.test.ts lists what the emulator must call it.
-// 64 threads unless the test says otherwise. Cases from 40 on are correct and must pass: they guard against false alarms.
+// 64 threads unless the test says otherwise. Those named good_ are correct and must pass: they guard against false alarms.
 #include "antkv_device.cuh"
 #include "emu_test.h"
 #include "planted_blocks.h"
+#include "planted_matrix.h"
 
 namespace emu_planted_ {
 using namespace antkv;
@@ -361,6 +362,14 @@ extern "C" __global__ void __launch_bounds__(64) emu_planted(const __grid_consta
     case 45: return good_merge_by_one_thread(p);
     case 46: return table_read_past_its_end(p);
     case 47: return table_read_misaligned(p);
+    case 48: return sparse_places_descend(p);
+    case 49: return sparse_places_repeat(p);
+    case 50: return sparse_places_vary(p);
+    case 51: return sparse_places_of_half_a_row(p);
+    case 52: return sparse_in_a_branch(p);
+    case 53: return vote_any_in_a_branch(p);
+    case 54: return shuffle_down_in_a_branch(p);
+    case 55: return good_sparse(p);
   }
 }
 }  // namespace emu_planted_

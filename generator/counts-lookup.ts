@@ -1,0 +1,141 @@
+// What decode by look-up does per tile of 32 coded tokens and per table, counted from templates/lookup*.cuh. Emulated kernels hold the counts against what ran. Pure.
+import { chunksOf, codecOf, type VqCodec } from './codec.ts';
+import type { CacheContract } from './contract.ts';
+import { unitLayout } from './layout.ts';
+import { keyMethod } from './lookup.ts';
+import type { Tile } from './tile.ts';
+import { NONE, total, work, type Work } from './work.ts';
+
+const vq = (name: string): VqCodec => {
+  const codec = codecOf(name);
+  if (codec.kind !== 'vq') throw new Error(`${name} has no codes`);
+  return codec;
+};
+
+/**
+ * Keys of 32 tokens by look-up. Each look-up takes one dp4a (128 code + lane's offset) and one load; a lane makes one per chunk.
+ * - `sum` (lookup_sum.cuh): entries of `columns` 14-bit numbers; up to 4 added, two columns to a word (4 words: 2 additions, one of them of three). Sparse mma adds the
+ *   rest up: one takes 16 tokens' words of 4 columns, or 8 tokens' of 8. A lane has one score per column: two bytes joined, converted, one fma.
+ * - `turn` (lookup_turn.cuh): see {@link turnedKeys}.
+ * - `dot` (lookup_dot.cuh): 2-byte entries, two joined by a PRMT, put in order by two selects; exact int32 sums, two bytes of q.
+ */
+function keysOf(c: CacheContract): Work {
+  const { headDim: d, columns = 8 } = c;
+  const { channels } = vq(c.k);
+  const chunks = d / channels;
+  const scores = work({ dot: columns, alu: columns, float: columns });
+  switch (keyMethod(c)) {
+    case 'sum': {
+      const perToken = chunks / 4;
+      const atOnce = Math.min(4, perToken);
+      const sums = (4 * perToken) / atOnce; // 4 groups of 8 tokens
+      const found = work({ dot: chunks, memory: chunks, wavefronts: chunks * (columns / 2), alu: sums * (atOnce / 2) * (columns / 2), matrix: sums * (columns / 8) });
+      return total([[1, found], [1, scores]]);
+    }
+    case 'turn':
+      return turnedKeys(d, channels, columns);
+    case 'dot':
+      return total([[1, work({ dot: chunks, memory: chunks, wavefronts: chunks, alu: chunks / 2 + chunks, matrix: (d / 16) * (columns / 4) })], [1, scores]]);
+    default:
+      throw new Error(`k ${c.k} has no look-ups`);
+  }
+}
+
+/**
+ * Keys before RoPE. A lane owns d / 16 words (pairs of channels) of each half of a token's key. 4 of them are fast: turned in registers by 2 multiplies and 2 fmas of
+ * halves per word and token, coefficients from shared memory (one row of 128 B per place). The others are slow: centroids as they are, times three operands.
+ * - Queries, once per tile: turned on in fp32 (8 operations per pair, cosines and sines from shared memory), made two halves each (2 packs, 2 conversions, 2
+ *   subtractions per word), multiplied by the powers of the frequency. With 4 columns lanes in twos turn one half each and trade words by shuffles.
+ * - Each word pair of a unit: 2 selects per register put odd rows' halves in order; an mma for either half of the channels, twice over: of fast pairs for the centroid
+ *   as it is and for (cos - 1, sin) of it, of slow ones for the query and for the powers. 4 columns hold a query's halves and their rests in one mma, 8 take two.
+ * Head dim 64 has fast pairs only.
+ */
+function turnedKeys(d: number, channels: number, columns: number): Work {
+  const chunks = d / channels;
+  const words = d / 16;
+  const fast = words < 8 ? words : words / 2;
+  const slow = words - fast;
+  const shares = columns === 4 && slow > 0;
+  const own = shares ? words / 2 : words;
+  const sets = columns / 4;
+  const found = work({ dot: chunks, memory: chunks, wavefronts: (chunks * channels) / 2, alu: channels === 4 ? d / 2 : 0 }); // 8-byte entries trade places
+  const advanced = work({ memory: own, wavefronts: 4 * own, float: 8 * own });
+  const anew = work({ memory: 4 * own, wavefronts: 4 * own, mufu: 4 * own, float: 16 * own, alu: 6 * own }); // every 32 tiles
+  const halved = work({ alu: 2 * own * 4, float: 2 * own * 2 });
+  // Of each word and half: a shuffle and 4 selects; of each slow word: 2 selects, a sign and 2 products. Without sharing: a select, or (8 columns) nothing; 4 products.
+  const traded = shares
+    ? work({ memory: 2 * own, wavefronts: 2 * own, alu: 2 * own * 4 + slow * 3, half: slow * 2 })
+    : work({ alu: columns === 4 ? 2 * own : 0, half: slow * 4 });
+  const places = work({ memory: 8, wavefronts: 32 });
+  // 8 tokens of a lane are 4 groups of a word pair's 2 x 2 registers in each of 2 units.
+  const turned = work({ half: 2 * (fast / 2) * 16, alu: 2 * (words / 2) * 8 + sets * 2 * fast });
+  const products = work({ matrix: 4 * sets * words });
+  const sums = work({ float: columns * ((columns === 4 ? 2 : 1) + (slow > 0 ? 2 : 0) + 1) + (slow > 0 ? 4 : 0) });
+  return total([...[found, advanced, halved, traded, places, turned, products, sums, work({ alu: 2, control: 2 })].map((part) => [1, part] as const), [1 / 32, anew]]);
+}
+
+/** Scores to weights: a comparison, ex2 and fixed point by adding 2^23 each, an addition of three per two; one vote. Anchors are masked in a quarter of the tiles. */
+function weightsOf(c: CacheContract): Work {
+  const { columns = 8, gain } = c;
+  const sum = keyMethod(c) === 'sum';
+  const scores = columns; // of a lane: 8 tokens of half as many columns, or of 2 or 1 in four
+  // A score's gain: a conversion and an fma. Of `sum` each score has its own, off the middle of the table first, and of 4 columns half of the lanes want the other half
+  // of its word; else two columns share a multiplication.
+  const gained = gain !== 'k' ? NONE : sum ? work({ float: 2 * scores, alu: scores * (columns === 4 ? 3 : 1), memory: 2, wavefronts: 2 }) : work({ float: 4, alu: 4, memory: 2, wavefronts: 2 });
+  // To where the values' mma wants them, two to a word. Rows of tokens are transposed first; of `sum`, half warps of 4 columns trade theirs by 2 shuffles per unit. Then bytes
+  // are parted by 2 PRMT per unit; of 8 columns, for each of the two bytes, 2 shuffles between 2 PRMT.
+  const traded = sum ? (columns === 4 ? 4 : 0) : 4;
+  const parted = columns === 4 ? work({ alu: 4 }) : work({ alu: 8, memory: 8, wavefronts: 8 });
+  const moved = total([[1, parted], [1, work({ alu: sum ? columns / 2 : 4, memory: traded, wavefronts: traded })]]);
+  const masks = work({ alu: 2 * scores });
+  return total([[1, work({ mufu: scores, float: scores, alu: 1.5 * scores + 1, control: 4 })], [1, gained], [1, moved], [0.28, masks]]);
+}
+
+/**
+ * Values of 32 tokens (lookup_values.cuh): look-ups of 4 to 16 bytes, or 2 (of which 8 columns join two by a PRMT). 4 columns: a PRMT per word puts two channels of two
+ * tokens side by side, and sparse mma skip the channel that a row is not for. 8 columns: transposed by 2 PRMT per word for dense mma, in two sets.
+ */
+function valuesOf(c: CacheContract, copies: number): Work {
+  const { headDim: d, columns = 8 } = c;
+  const { channels } = vq(c.v);
+  const chunks = d / channels;
+  const words = d / 4; // of a lane
+  const phases = channels === 2 ? 1 : channels / 4;
+  // Fewer copies: 2 or 4 lanes meet in each bank, with different entries.
+  return work({ dot: chunks, memory: chunks, wavefronts: chunks * phases * (4 / copies), alu: (columns / 4) * words + (columns === 8 && channels === 2 ? words : 0), matrix: (d / 16) * (columns / 4) });
+}
+
+/**
+ * Codes of 32 tokens to registers, two tiles ahead, by places in shared memory (found for 16 tiles at once), one of which says what nobody sees.
+ * With one stage only keys are ahead, by one tile and then moved, and lines are prefetched to L2 two tiles ahead.
+ */
+function loadsOf(c: CacheContract, tile: Tile): Work {
+  const { headDim: d } = c;
+  const bytes = 2 * unitLayout(c).bytes + 4;
+  const words = (name: string): number => chunksOf(codecOf(name), d) / 8; // of a lane and unit
+  const loads = [c.k, c.v].reduce((sum, name) => sum + 2 * Math.max(1, words(name) / 4), 0);
+  const early = tile.stages === 1;
+  const sides = (words(c.k) === words(c.v) ? 1 : 2) + (c.gain === 'k' ? 1 : 0); // whose addresses differ: a wide multiply-add each, per unit
+  return work({ bytes, wavefronts: bytes / 128 + 4 + (early ? 3 : 0), memory: loads + 2 + (early ? 2 : 0), alu: early ? 26 : 12, dot: 2 * sides + (early ? 10 + 2 * words(c.k) : 3), control: 6 });
+}
+
+/**
+ * The table of `sum`, all warps together: q times centroids, 16 entries by 16 channels in an mma, twice, as the largest must be known before entries are rounded. Two
+ * selects keep other chunks out; then 4 maxima, or 4 fmas, 2 PRMT, 6 selects that turn the stores of 8 products so that rows meet in no bank, and 2 stores.
+ */
+export function sumTable(c: CacheContract, { warps }: Tile): Work {
+  const { headDim: d, columns = 8 } = c;
+  const { channels } = vq(c.k);
+  const narrow = columns === 4 && d / channels >= 16; // two chunks fill the 8 columns of a product; fewer chunks have their table twice, and so do products
+  const products = (d / 16) * (Math.max(1, 16 / channels) / (narrow ? 2 : 1)); // of 16 entries
+  const tried = warps * Math.ceil(16 / warps); // warps without entries of their own try others' once more
+  return total([
+    [tried, work({ memory: d / 8, wavefronts: d / 4 })],
+    [tried * products, work({ matrix: 1, alu: 6 })],
+    [16 * products, work({ matrix: 1, alu: 12, float: 4, memory: 2, wavefronts: 2 })],
+  ]);
+}
+
+/** The parts of 32 coded tokens, by name. */
+export const lookupParts = (c: CacheContract, tile: Tile): Readonly<Record<string, Work>> =>
+  ({ [`keys (${keyMethod(c)})`]: keysOf(c), weights: weightsOf(c), values: valuesOf(c, tile.copies ?? 4), 'loads, loop': loadsOf(c, tile) });
