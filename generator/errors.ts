@@ -13,6 +13,8 @@ export const EXIT = {
   compile: 4,
   /** A kernel answered wrongly. */
   wrong: 5,
+  /** A worker was told to end before its task was done: run it again (EX_TEMPFAIL of sysexits.h). */
+  again: 75,
   interrupted: 130,
 } as const;
 

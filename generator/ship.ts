@@ -5,6 +5,8 @@ import { contractName, kernelName, type Kernel } from './name.ts';
 import { presetOf } from './presets.ts';
 import { contractsOf } from './recipe.ts';
 import { sharedBytes } from './shared.ts';
+import { namedKernels } from './table/entries.ts';
+import { committedTables, type NamedTable } from './table/read.ts';
 import { defaultTile } from './tile.ts';
 
 /**
@@ -45,18 +47,35 @@ export function shippedContracts(): Map<string, { contract: Contract; why: strin
 export const kernelsOf = (contracts: readonly Contract[], archs: readonly Arch[]): Kernel[] =>
   archs.flatMap((arch) => contracts.map((contract) => ({ contract, arch, tile: defaultTile(contract, arch) })));
 
-/** The kernel of `contract` that a device of `arch` takes from `kernels`: the newest that it can run and has the shared memory for, as harness/antkv_load.h chooses. */
-export const servedBy = (kernels: readonly Kernel[], contract: Contract, arch: Arch): Kernel | undefined =>
-  kernels.findLast((kernel) => contractName(kernel.contract) === contractName(contract) && ARCHS.indexOf(kernel.arch) <= ARCHS.indexOf(arch) && sharedBytes(kernel.contract, kernel.tile) <= arch.sharedPerBlock);
+/** The kernels of `defaults`, and behind each those that a table chooses for its contract and architecture: the first of a pair stays the default. */
+export function withChosen(defaults: readonly Kernel[], tables: readonly NamedTable[] = committedTables()): Kernel[] {
+  const pair = ({ contract, arch }: Kernel): string => `${contractName(contract)} ${arch.name}`;
+  const chosen = namedKernels(tables);
+  return defaults.flatMap((kernel) => [kernel, ...chosen.filter((other) => pair(other) === pair(kernel) && kernelName(other) !== kernelName(kernel))]);
+}
 
-/** The kernels of `contracts` on all {@link SHIPPED_ARCHS}, without those that an architecture has from an older one, with the same tile. */
-export function kernelsToShip(contracts: readonly Contract[]): Kernel[] {
+/**
+ * The kernel of `contract` that a device of `arch` takes from `kernels` without a table: the newest architecture's that it can run and has the shared memory for, of
+ * those the first, as harness/antkv_table.h chooses.
+ */
+export function servedBy(kernels: readonly Kernel[], contract: Contract, arch: Arch): Kernel | undefined {
+  const age = (kernel: Kernel): number => ARCHS.indexOf(kernel.arch);
+  const fitting = kernels.filter((kernel) => contractName(kernel.contract) === contractName(contract) && age(kernel) <= ARCHS.indexOf(arch) && sharedBytes(kernel.contract, kernel.tile) <= arch.sharedPerBlock);
+  return fitting.reduce<Kernel | undefined>((best, kernel) => (!best || age(kernel) > age(best) ? kernel : best), undefined);
+}
+
+/**
+ * The kernels of `contracts` on all {@link SHIPPED_ARCHS}, without those that an architecture has from an older one, with the same tile; and what tables choose.
+ * Where a table chooses a kernel of an architecture, that one's default is there too: it is what a device falls back to, and must not be the chosen one by chance.
+ */
+export function kernelsToShip(contracts: readonly Contract[], tables: readonly NamedTable[] = committedTables()): Kernel[] {
+  const chosen = new Set(namedKernels(tables).map(({ contract, arch }) => `${contractName(contract)} ${arch.name}`));
   const kernels: Kernel[] = [];
   for (const kernel of kernelsOf(contracts, ARCHS.filter((arch) => SHIPPED_ARCHS.includes(arch.name)))) {
     const older = servedBy(kernels, kernel.contract, kernel.arch);
-    if (!older || kernelName({ ...older, arch: kernel.arch }) !== kernelName(kernel)) kernels.push(kernel);
+    if (!older || kernelName({ ...older, arch: kernel.arch }) !== kernelName(kernel) || chosen.has(`${contractName(kernel.contract)} ${kernel.arch.name}`)) kernels.push(kernel);
   }
-  return kernels;
+  return withChosen(kernels, tables);
 }
 
 /** Every shipped kernel. */

@@ -1,6 +1,7 @@
 /* antkv_load.h: finds, loads and launches antkv kernels through the CUDA driver. C11 and C++17, Linux, no CUDA headers; link with -ldl.
 
-   Copy this file, put a generated folder (antkv.h, antkv_kernels.h, antkv_launch.h) on the include path and, in exactly one source file, write
+   Copy this file and antkv_table.h, put a generated folder (antkv.h, antkv_kernels.h, antkv_launch.h, antkv_tables.h) on the include path and, in exactly one
+   source file, write
 
      #define ANTKV_LOAD_IMPLEMENTATION
      #include "antkv_load.h"
@@ -14,7 +15,7 @@
      antkv_open(&lib, "generated", 0);                        // the folder, and a CUDA device
      shape.batch = 16, shape.q_heads = 32, shape.kv_heads = 8;
      shape.max_tokens = 131072;                               // bounds, fixed when a graph is captured
-     shape.spread = 1;                                        // lengths differ; 0: a sequence's bits never depend on the others
+     shape.spread = 1;                                        // lengths differ; 0: a sequence's bits never depend on the others; 2: whichever is faster
      antkv_get(&lib, "antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain", &shape, &decode);
      antkv_workspace(&decode, &o_bytes, &lse_bytes, &counter_bytes);  // allocate once, one per concurrent stream; fill the counters with 0
      antkv_decode_params p;
@@ -30,7 +31,8 @@
      antkv_combine_params c = antkv_merge(&p);                // with counters: only what is left to do, ring scores
      antkv_launch(&combine, &c, stream);
 
-   antkv_get reads files, loads code and may compile PTX: call it before the first token and outside of graph capture; equal requests
+   antkv_get asks the tuning tables of the folder (antkv_table.h) for kernel and splits, and says in decode.quality and decode.regret how far they can be trusted:
+   0 is measured on such a device, ANTKV_QUALITY_DEFAULT means that no table knows the device or the shape. It reads files, loads code and may compile PTX: call it before the first token and outside of graph capture; equal requests
    are answered from what is loaded. antkv_launch checks the struct, then makes one driver call: no allocation, no synchronisation,
    safe to capture, and safe from several threads at once. open, get and close of one library are for one thread at a time.
    The library uses the calling thread's context if that is one of `device`, else the device's primary context, the one that the CUDA
@@ -44,6 +46,7 @@
 
 #include "antkv.h"
 #include "antkv_launch.h"
+#include "antkv_table.h"
 
 #if ANTKV_KERNELS_ABI_VERSION != ANTKV_ABI_VERSION || ANTKV_KERNELS_LAYOUT_VERSION != ANTKV_LAYOUT_VERSION
 #error "antkv.h and antkv_kernels.h are of different releases: take both from the same generated folder"
@@ -60,7 +63,7 @@ typedef struct antkv_shape {
   int32_t max_q_len;  /* query rows per sequence [1] */
   int32_t rows;       /* query rows of all sequences [batch * max_q_len] */
   int32_t splits;     /* CTAs that share a sequence and KV head, with spread all sequences of a KV head [chosen to fill the device] */
-  int32_t spread;     /* 1: sequences of different lengths are cut into equal shares of work; 0: each by its own length alone */
+  int32_t spread;     /* 1: sequences of different lengths are cut into equal shares of work; 0: each by its own length alone; 2: whichever is faster */
 } antkv_shape;
 
 /* The driver calls that are made (CUDA Driver API reference). The last one is of CUDA 12.4 and may be missing. */
@@ -88,7 +91,8 @@ typedef struct antkv_shape {
 
 typedef struct antkv_library {
   void *driver, *context;
-  int device, arch, multiprocessors, shared_per_block, retained;
+  int device, retained;
+  antkv_table_device is; /* what the device is */
   char folder[1024];
 #define ANTKV_I_MEMBER(name, symbol, arguments) int(*name) arguments;
   struct {
@@ -104,8 +108,11 @@ typedef struct antkv_kernel {
   antkv_library* library;
   const antkv_kernel_row* row;
   void* function; /* CUfunction */
-  antkv_shape shape;
-  int32_t splits; /* for antkv_decode_params.splits; 1: nothing to merge */
+  antkv_shape shape; /* .spread is 0 or 1: for antkv_decode_params.spread */
+  int32_t splits;    /* for antkv_decode_params.splits; 1: nothing to merge */
+  int32_t merge;     /* ANTKV_MERGE_...: who merges fastest; with counters the last CTA does in any case */
+  int32_t quality;   /* ANTKV_QUALITY_...: how far choice and splits can be trusted (antkv_table_quality has words) */
+  int32_t regret;    /* expected loss against the best that is known, in thousandths; -1: unknown */
 } antkv_kernel;
 
 /* Clears a params struct and sets struct_size and abi_version. */
@@ -113,7 +120,7 @@ typedef struct antkv_kernel {
 
 /* Opens the driver and CUDA device `device`, and checks that `folder` is of the release that this file is compiled with. */
 int antkv_open(antkv_library* lib, const char* folder, int device);
-/* The best kernel of `contract` for the device, loaded, and for decode the number of splits for `shape` (null is allowed for other ops). */
+/* The best kernel of `contract` for the device and `shape`, loaded, and for decode the number of splits. Other ops take a null shape, and then the default kernel. */
 int antkv_get(antkv_library* lib, const char* contract, const antkv_shape* shape, antkv_kernel* kernel);
 /* Bytes of partial_o, partial_lse and counters for decode's splits; 0 when nothing is split. All are multiples of 256: one buffer can hold the three.
    The counters are zero before the first launch; every launch leaves them so. */
@@ -262,12 +269,16 @@ int antkv_open(antkv_library* lib, const char* folder, int device) {
   if (!status) status = antkv_i_open_driver(lib);
   if (status) return status;
   if (lib->cu.device_get(&lib->device, device) != 0) return antkv_i_fail(ANTKV_ERROR_DEVICE, "no CUDA device %d: nvidia-smi lists them; CUDA_VISIBLE_DEVICES may hide some", device);
-  lib->cu.device_attribute(&lib->multiprocessors, 16, lib->device);
-  lib->cu.device_attribute(&lib->shared_per_block, 97, lib->device); /* with opt-in */
+  lib->cu.device_attribute(&lib->is.multiprocessors, 16, lib->device);
+  lib->cu.device_attribute(&lib->is.shared_per_block, 97, lib->device); /* with opt-in */
   lib->cu.device_attribute(&major, 75, lib->device); /* compute capability */
   lib->cu.device_attribute(&minor, 76, lib->device);
-  lib->arch = 10 * major + minor;
-  if (lib->multiprocessors < 1 || !major) return antkv_i_fail(ANTKV_ERROR_DEVICE, "device %d does not say what it is: is the driver in order (nvidia-smi)?", device);
+  lib->cu.device_attribute(&lib->is.l2_bytes, 38, lib->device);
+  lib->cu.device_attribute(&lib->is.bus_bits, 37, lib->device);
+  lib->cu.device_attribute(&lib->is.memory_mhz, 36, lib->device); /* in kHz */
+  lib->is.memory_mhz = lib->is.memory_mhz < 1000 ? 1 : lib->is.memory_mhz / 1000; /* cut off; 1 if the driver says none: as tables have it */
+  lib->is.arch = 10 * major + minor;
+  if (lib->is.multiprocessors < 1 || !major) return antkv_i_fail(ANTKV_ERROR_DEVICE, "device %d does not say what it is: is the driver in order (nvidia-smi)?", device);
   status = antkv_i_take_context(lib);
   if (status) antkv_close(lib);
   return status;
@@ -335,17 +346,17 @@ static int64_t antkv_i_lines(const antkv_kernel* k) {
   return s->kv_heads * antkv_i_ceil((int64_t)s->max_q_len * (s->q_heads / s->kv_heads), k->row->columns);
 }
 
-/* Splits that cost least by a simple rule, until a tuning table says better: within 8 % of the best that was measured on an H200 (batch 1 to 16,
+/* Splits that cost least by a simple rule, where no tuning table says better: within 8 % of the best that was measured on an H200 (batch 1 to 16,
    1024 to 65,536 tokens, coded and exact). The cost counts sixteenths of the time of a block that has its SM to itself and takes one step: a split
    takes its steps and one more to start; r blocks on an SM slow each other down to (1 + r) / 2; a merge costs one step and 1/16 per split. */
 static int32_t antkv_i_choose_splits(const antkv_kernel* k, int64_t resident) {
   const antkv_shape* s = &k->shape;
-  const int64_t sms = k->library->multiprocessors, lines = antkv_i_lines(k), blocks = s->batch * lines;
+  const int64_t sms = k->library->is.multiprocessors, lines = antkv_i_lines(k), blocks = s->batch * lines;
   const int64_t steps = antkv_i_ceil(s->max_tokens, k->row->tokens ? k->row->tokens : k->row->threads); /* "lookup": each warp takes 32 tokens */
   int64_t splits, best = 1, best_cost = INT64_MAX;
   if (resident < 1) resident = 1;
-  if (s->spread) { /* one wave: all shares are equal; a share of fewer than 256 tokens is not worth its start */
-    const int64_t most = s->batch * antkv_i_ceil(s->max_tokens, 256);
+  if (s->spread) { /* one wave: all shares are equal; a share of fewer than 256 tokens is not worth its start, and more than 1024 were never timed */
+    const int64_t most = s->batch * antkv_i_ceil(s->max_tokens, 256) < 1024 ? s->batch * antkv_i_ceil(s->max_tokens, 256) : 1024;
     splits = sms * resident / lines;
     return (int32_t)(splits < 1 ? 1 : splits < most ? splits : most);
   }
@@ -367,47 +378,70 @@ static int antkv_i_check_shape(antkv_shape* s) {
     return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: q_heads %d is not 1 to 16 times kv_heads %d", s->q_heads, s->kv_heads);
   if (s->max_q_len < 1 || s->max_q_len > 16) return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: max_q_len %d is not 1 to 16; longer queries go through unpack", s->max_q_len);
   if (s->rows < 1 || s->splits < 0) return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: rows %d or splits %d is negative", s->rows, s->splits);
-  if (s->spread != 0 && s->spread != 1) return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: spread is %d, not 0 or 1; clear the struct before you fill it", s->spread);
+  if (s->spread < ANTKV_SPREAD_SEQUENCE || s->spread > ANTKV_SPREAD_FASTEST)
+    return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: spread is %d, not 0, 1 or 2; clear the struct before you fill it", s->spread);
+  return ANTKV_OK;
+}
+
+/* Why no kernel of a contract runs here. */
+static int antkv_i_none(const antkv_library* lib, const char* contract) {
+  int i = antkv_i_first_row(contract), large = 0;
+  if (i == ANTKV_KERNEL_COUNT) return antkv_i_unknown(contract);
+  for (; i < ANTKV_KERNEL_COUNT && strcmp(antkv_kernel_rows[i].contract, contract) == 0; i++)
+    if (antkv_kernel_rows[i].arch <= lib->is.arch) large = antkv_kernel_rows[i].shared_bytes;
+  if (large)
+    return antkv_i_fail(ANTKV_ERROR_DEVICE, "%s needs %d bytes of shared memory, blocks of this device have %d; `npx gen --arch sm%d --out DIR` writes a kernel that fits", contract, large,
+                        lib->is.shared_per_block, lib->is.arch);
+  return antkv_i_fail(ANTKV_ERROR_DEVICE, "no kernel of %s for sm_%d: antkv needs sm_80 (Ampere) or newer", contract, lib->is.arch);
+}
+
+/* Kernel, splits and spread from the tables. A shape that bounds nothing, of an op that needs none, is no question: it gets the default. */
+static int antkv_i_choose(const antkv_library* lib, const char* contract, antkv_kernel* kernel) {
+  antkv_shape* s = &kernel->shape;
+  antkv_table_ask ask;
+  antkv_table_answer answer;
+  const int32_t row = antkv_table_default(&lib->is, contract);
+  if (row < 0) return antkv_i_none(lib, contract);
+  kernel->row = &antkv_kernel_rows[row], kernel->quality = ANTKV_QUALITY_DEFAULT, kernel->regret = -1;
+  if (s->batch < 1 || s->kv_heads < 1 || s->max_tokens < 1) return ANTKV_OK;
+  ask.batch = s->batch, ask.q_heads = s->q_heads, ask.kv_heads = s->kv_heads, ask.q_len = s->max_q_len, ask.tokens = s->max_tokens, ask.spread = s->spread;
+  antkv_table_find(&lib->is, contract, &ask, &answer);
+  kernel->row = &antkv_kernel_rows[answer.kernel], kernel->splits = answer.splits, kernel->merge = answer.merge, kernel->quality = answer.quality, kernel->regret = answer.regret;
+  s->spread = answer.spread;
   return ANTKV_OK;
 }
 
 int antkv_get(antkv_library* lib, const char* contract, const antkv_shape* shape, antkv_kernel* kernel) {
-  const antkv_kernel_row* row = NULL;
-  int i, status, pushed, known = 0, large = 0, resident = 1;
+  int i, status, pushed, resident = 1, decode;
   memset(kernel, 0, sizeof *kernel);
-  /* The newest architecture that the device can run, with its own code or PTX that the driver compiles, and whose kernel its blocks have the shared memory for. */
-  for (i = 0; i < ANTKV_KERNEL_COUNT; i++) {
-    if (strcmp(antkv_kernel_rows[i].contract, contract) != 0) continue;
-    known = 1;
-    if (antkv_kernel_rows[i].arch > lib->arch) continue;
-    if (antkv_kernel_rows[i].shared_bytes > lib->shared_per_block) large = antkv_kernel_rows[i].shared_bytes;
-    else if (!row || antkv_kernel_rows[i].arch > row->arch) row = &antkv_kernel_rows[i];
-  }
-  if (!known) return antkv_i_unknown(contract);
-  if (!row && large)
-    return antkv_i_fail(ANTKV_ERROR_DEVICE, "%s needs %d bytes of shared memory, blocks of this device have %d; `npx gen --arch sm%d --out DIR` writes a kernel that fits", contract, large, lib->shared_per_block, lib->arch);
-  if (!row) return antkv_i_fail(ANTKV_ERROR_DEVICE, "no kernel of %s for sm_%d: antkv needs sm_80 (Ampere) or newer", contract, lib->arch);
+  i = antkv_i_first_row(contract);
+  if (i == ANTKV_KERNEL_COUNT) return antkv_i_unknown(contract);
   if (shape) kernel->shape = *shape;
-  if (row->op == ANTKV_OP_DECODE) {
+  decode = antkv_kernel_rows[i].op == ANTKV_OP_DECODE;
+  if (decode && antkv_table_default(&lib->is, contract) >= 0) { /* that nothing runs here matters more than the shape */
     if (!shape) return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_get(%s): decode needs a shape", contract);
     status = antkv_i_check_shape(&kernel->shape);
     if (status) return status;
   }
-  i = (int)(row - antkv_kernel_rows);
-  status = antkv_i_enter(lib, &pushed);
-  if (status) return status;
+  status = antkv_i_choose(lib, contract, kernel);
+  if (!status) status = antkv_i_enter(lib, &pushed);
+  if (status) return kernel->row = NULL, status;
+  i = (int)(kernel->row - antkv_kernel_rows);
   if (!lib->loaded[i].function) {
     void *module = NULL, *function = NULL;
-    status = antkv_i_load(lib, row, &module, &function);
+    status = antkv_i_load(lib, kernel->row, &module, &function);
     if (status && module) lib->cu.module_unload(module);
     if (!status) lib->loaded[i].module = module, lib->loaded[i].function = function;
   }
-  kernel->library = lib, kernel->row = row, kernel->function = lib->loaded[i].function;
-  kernel->splits = kernel->shape.splits > 0 ? kernel->shape.splits : 1;
-  if (!status && row->op == ANTKV_OP_DECODE && kernel->shape.splits == 0) {
-    status = antkv_i_cuda(lib, lib->cu.occupancy(&resident, kernel->function, row->threads, (size_t)row->shared_bytes), "cuOccupancyMaxActiveBlocksPerMultiprocessor", row->symbol);
+  kernel->library = lib, kernel->function = lib->loaded[i].function;
+  if (kernel->shape.splits > 0) kernel->splits = kernel->shape.splits;
+  if (!status && decode && kernel->splits == 0) {
+    status = antkv_i_cuda(lib, lib->cu.occupancy(&resident, kernel->function, kernel->row->threads, (size_t)kernel->row->shared_bytes), "cuOccupancyMaxActiveBlocksPerMultiprocessor", kernel->row->symbol);
     kernel->splits = antkv_i_choose_splits(kernel, resident);
   }
+  if (kernel->splits < 1) kernel->splits = 1;
+  if (kernel->splits == 1) kernel->merge = ANTKV_MERGE_NONE;
+  else if (kernel->merge == ANTKV_MERGE_NONE) kernel->merge = ANTKV_MERGE_LAST;
   antkv_i_leave(lib, pushed);
   return status;
 }

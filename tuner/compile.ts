@@ -43,7 +43,8 @@ const digestInputs = (inputs: readonly [string, string][]): string => digest(inp
 
 class Failure extends Error {}
 
-const quote = (word: string): string => (/^[\w./=,:+-]+$/.test(word) ? word : `'${word.replace(/'/g, `'\\''`)}'`);
+/** A word as a shell wants it. */
+export const quote = (word: string): string => (/^[\w./=,:+-]+$/.test(word) ? word : `'${word.replace(/'/g, `'\\''`)}'`);
 
 /** Compiles one kernel. The same relative paths every time, whatever the folder: what nvcc writes can depend on them. */
 async function compileOne(kernel: Kernel, files: Files, { nvcc, out, timeoutMs = 300_000 }: CompileOptions): Promise<Compiled> {

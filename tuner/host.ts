@@ -7,10 +7,12 @@ import { execa } from 'execa';
 import PQueue from 'p-queue';
 import { printHeader } from '../generator/bindings/c.ts';
 import { printKernels } from '../generator/bindings/kernels.ts';
+import { printTables } from '../generator/bindings/table.ts';
 import { CompileError, EnvironmentError } from '../generator/errors.ts';
 import { paramStruct } from '../generator/abi.ts';
 import { parseKernelName } from '../generator/name.ts';
 import { readTemplate } from '../generator/render.ts';
+import { flatten } from '../generator/table/flat.ts';
 import { cached } from './cache.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
@@ -91,10 +93,10 @@ async function build(label: string, sources: Sources, flags: readonly string[], 
   return join(dir, output);
 }
 
-/** Every source below `folders`, and the loader that they may include. */
+/** Every source below `folders`, and the loader that they may include, with tables that know nothing: a runner is told which kernel to take. */
 async function programSources(folders: readonly string[]): Promise<Sources> {
-  const loader = 'harness/antkv_load.h';
-  return [...(await Promise.all(folders.map(sourcesBelow))).flat(), [loader, await readFile(join(ROOT, loader), 'utf8')]];
+  const loader = await Promise.all(['harness/antkv_load.h', 'harness/antkv_table.h'].map(async (path) => [path, await readFile(join(ROOT, path), 'utf8')] as const));
+  return [...(await Promise.all(folders.map(sourcesBelow))).flat(), ...loader, ['include/antkv_tables.h', printTables(flatten([], []))]];
 }
 
 /** The path of a program made of every .cc below `folders` of the repository, built if need be. */
@@ -109,8 +111,7 @@ export const buildRunner = (options: HostOptions = {}): Promise<string> => build
 
 /** All that a machine with g++ alone needs to build the runner: its sources, and the headers that it finds with `-I generated`. */
 export async function runnerSources(): Promise<Sources> {
-  const named = headers().map(([path, text]) => [path.replace(/^include\//, 'generated/'), text] as const);
-  return [...named, ...(await programSources(RUNNER))];
+  return [...headers(), ...(await programSources(RUNNER))].map(([path, text]) => [path.replace(/^include\//, 'generated/'), text] as const);
 }
 
 /** The path of the emulated driver, a drop-in libcuda.so.1, built if need be. */

@@ -5,7 +5,7 @@ import { figures, shapeWords, tokensWord, type Line } from './bench-table.ts';
 export const escape = (text: string): string => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
 
 // Okabe and Ito: told apart by colour-blind readers, on white and on black.
-const COLOURS = ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00', '#8a8a8a', '#b8a800'];
+export const COLOURS = ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00', '#8a8a8a', '#b8a800'];
 
 export interface Series {
   readonly name: string;

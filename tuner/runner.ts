@@ -18,14 +18,23 @@ export interface RunnerOptions {
   readonly under?: readonly string[];
 }
 
+/** How a request was lost: `driver`: a driver call failed; `runner`: the program refused, for example for want of host memory. */
+export type Loss = 'timeout' | 'crash' | 'driver' | 'runner';
+
 /** A kernel or the driver failed, the process crashed, or a request took too long. */
 export class RunnerError extends AntkvError {
-  constructor(message: string, fix?: string) {
+  readonly loss: Loss;
+  /** Of a race: the arm that was at work. */
+  readonly arm: number | undefined;
+
+  constructor(message: string, fix?: string, loss: Loss = 'runner', arm?: number) {
     super(EXIT.wrong, message, fix);
+    this.loss = loss;
+    this.arm = arm;
   }
 }
 
-const lineSchema = z.looseObject({ id: z.number().nullable(), error: z.string().optional(), kind: z.enum(['driver', 'request', 'runner']).optional(), fatal: z.boolean().optional() });
+const lineSchema = z.looseObject({ id: z.number().nullable(), error: z.string().optional(), kind: z.enum(['driver', 'request', 'runner']).optional(), fatal: z.boolean().optional(), arm: z.int().optional() });
 type Line = z.infer<typeof lineSchema>;
 
 interface Waiting {
@@ -44,6 +53,7 @@ export class Runner {
   private child: ReturnType<typeof start> | undefined;
   private readonly waiting = new Map<number, Waiting>();
   private next = 1;
+  private count = 0;
   private readonly options: RunnerOptions;
 
   constructor(options: RunnerOptions) {
@@ -62,16 +72,26 @@ export class Runner {
     const child = (this.child ??= this.launch());
     const id = this.next++;
     const line = await new Promise<Line>((resolve, reject) => {
-      const timer = setTimeout(() => this.drop(child, new RunnerError(`the runner gave no answer within ${timeoutMs / 1000} s to ${JSON.stringify(body).slice(0, 200)}`, 'a kernel hangs, or the shape is too large for the time given')), timeoutMs);
+      const timer = setTimeout(() => this.drop(child, new RunnerError(`the runner gave no answer within ${timeoutMs / 1000} s to ${JSON.stringify(body).slice(0, 200)}`, 'a kernel hangs, or the shape is too large for the time given', 'timeout')), timeoutMs);
       this.waiting.set(id, { resolve, reject, timer });
       child.stdin.write(`${JSON.stringify({ ...body, id })}\n`);
     });
     if (line.error === undefined) return line;
-    if (line.fatal) this.drop(child, new RunnerError('the runner was restarted after a fatal error of the driver'));
-    throw line.kind === 'request' ? new InputError(line.error) : new RunnerError(line.error);
+    if (line.fatal) this.drop(child, new RunnerError('the runner was restarted after a fatal error of the driver', undefined, 'driver'));
+    throw line.kind === 'request' ? new InputError(line.error) : new RunnerError(line.error, undefined, line.kind === 'driver' ? 'driver' : 'runner', line.arm);
   }
 
-  /** Ends the process. */
+  /** How many processes were started so far: what was measured in two of them is no pair. */
+  get starts(): number {
+    return this.count;
+  }
+
+  /** Ends the process, waiting or not; the next request finds a new one. */
+  kill(): void {
+    if (this.child) this.drop(this.child, new RunnerError('the runner was ended', undefined, 'crash'));
+  }
+
+  /** Ends the process when it has answered all. */
   async close(): Promise<void> {
     const child = this.child;
     this.child = undefined;
@@ -81,6 +101,7 @@ export class Runner {
 
   private launch(): ReturnType<typeof start> {
     const child = start(this.options);
+    this.count++;
     let stderr = '';
     child.stderr.on('data', (chunk: Buffer) => (stderr = (stderr + chunk.toString()).slice(-8000)));
     child.stdin.on('error', () => {}); // a dead child is reported below, by its end
@@ -91,7 +112,7 @@ export class Runner {
       // 3 is the runner's own "cannot start"; a program that is not there has no exit code.
       if (result.exitCode === 3 || (result.exitCode === undefined && result.signal === undefined)) {
         this.drop(child, new EnvironmentError(message, 'install the NVIDIA driver, or use the emulated one'));
-      } else this.drop(child, new RunnerError(`the runner ended (${result.signal ?? `exit code ${result.exitCode}`}): ${message}`));
+      } else this.drop(child, new RunnerError(`the runner ended (${result.signal ?? `exit code ${result.exitCode}`}): ${message}`, undefined, 'crash'));
     });
     return child;
   }

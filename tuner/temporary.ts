@@ -4,10 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const made = new Set<string>();
+let watching = false;
 
 /** A new empty folder whose name starts with `prefix`. Remove it with {@link removeTemporary} when done; the end of the process does so too. */
 export function temporaryFolder(prefix: string): string {
-  if (made.size === 0) process.once('exit', () => made.forEach((dir) => rmSync(dir, { recursive: true, force: true })));
+  if (!watching) process.once('exit', () => made.forEach((dir) => rmSync(dir, { recursive: true, force: true })));
+  watching = true;
   const dir = mkdtempSync(join(tmpdir(), prefix));
   made.add(dir);
   return dir;

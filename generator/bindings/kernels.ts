@@ -74,10 +74,15 @@ function printFields(op: Op): string[] {
   return fields.filter(({ type }) => type === 'ptr' || type === 'i64').map(row);
 }
 
-/** The header; its rows are `kernels`, sorted by contract and architecture. Of several with equal contract and architecture the first given stays first: it is the default. */
-export function printKernels(kernels: readonly Kernel[]): string {
+/** The order of rows: by contract and architecture. Of several with equal contract and architecture the first given stays first: it is the default. */
+export function rowOrder(kernels: readonly Kernel[]): Kernel[] {
   const key = ({ contract, arch }: Kernel): string => `${contractName(contract)} ${arch.name.slice(2).padStart(4, '0')}`;
-  const sorted = [...kernels].sort((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0));
+  return [...kernels].sort((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0));
+}
+
+/** The header; its rows are `kernels`, in {@link rowOrder}. */
+export function printKernels(kernels: readonly Kernel[]): string {
+  const sorted = rowOrder(kernels);
   return `/* Kernels of this folder, for antkv_load.h: what a launch needs to know of each, and what the loader checks before one. Names in
    \`symbol\` and \`file\` change with every tuning; ask for contracts. */
 #ifndef ANTKV_KERNELS_H

@@ -1,10 +1,10 @@
 // The names of the commands, and the options that all of them take.
 import type { Talk } from './print.ts';
 
-export const COMMANDS = ['list', 'show', 'doctor', 'calibrate', 'demo', 'verify', 'bench', 'pack', 'report'];
+export const COMMANDS = ['list', 'show', 'doctor', 'calibrate', 'demo', 'verify', 'bench', 'tune', 'table', 'pack', 'report'];
 
 /** Commands of the design that have no body yet: typing one says so. */
-export const NOT_BUILT = ['simulate', 'tune', 'table', 'advise'];
+export const NOT_BUILT = ['simulate', 'advise'];
 
 export interface Global extends Talk {
   readonly json: boolean;

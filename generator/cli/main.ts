@@ -46,8 +46,10 @@ function parser(words: readonly string[]) {
     .command(lazy('demo', 'the whole algorithm on real K/V that ships in the repository', async () => (await import('./demo.ts')).default))
     .command(lazy('verify', 'kernels against the fp64 reference, on a GPU or emulated', async () => (await import('./verify.ts')).default))
     .command(lazy('bench', 'times kernels on a GPU, beside what the device can do', async () => (await import('./bench.ts')).default))
+    .command(lazy('tune', 'races kernels and launches on GPUs; leaves a journal, and tables made of it', async () => (await import('./tune.ts')).default))
+    .command(lazy('table', 'tuning tables: show, why, diff, merge, validate', async () => (await import('./table.ts')).default))
     .command(lazy('pack', 'a folder or archive for machines without Node and network (--measure)', async () => (await import('./pack.ts')).default))
-    .command(lazy('report [files..]', 'draws records: one HTML file, or a table in Markdown', async () => (await import('./report.ts')).default))
+    .command(lazy('report [files..]', 'draws records of gen bench, or journals and tables of gen tune: one HTML file', async () => (await import('./report.ts')).default))
     .command(notBuilt)
     .option('json', { type: 'boolean', default: false, global: true, describe: 'JSON on stdout: one object, or one per line' })
     .option('quiet', { alias: 'q', type: 'boolean', default: false, global: true, describe: 'no talk on stderr' })
@@ -64,7 +66,7 @@ function parser(words: readonly string[]) {
     .strictOptions()
     .help()
     .alias('help', 'h')
-    .epilogue('Exit codes: 0 ok, 1 stale or check failed, 2 usage, 3 environment, 4 some kernels did not compile, 5 wrong results, 130 interrupted.')
+    .epilogue('Exit codes: 0 ok, 1 stale or check failed, 2 usage, 3 environment, 4 some kernels did not compile, 5 wrong results, 75 a cluster worker to be run again, 130 interrupted.')
     .fail((message, error) => {
       throw error ?? new UsageError(message, 'see "gen --help"');
     })

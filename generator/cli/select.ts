@@ -9,7 +9,7 @@ import { InputError, nearest, UsageError } from '../errors.ts';
 import { contractName, kernelName, type Kernel } from '../name.ts';
 import { PRESETS, presetOf } from '../presets.ts';
 import { contractsOf, dtypeOf, parseRecipe, rejectRecipe, setAxis, type Dtype, type Recipe } from '../recipe.ts';
-import { kernelsOf, kernelsToShip, SHIPPED_ARCHS, shippedContracts, shippedKernels } from '../ship.ts';
+import { kernelsOf, kernelsToShip, SHIPPED_ARCHS, shippedContracts, shippedKernels, withChosen } from '../ship.ts';
 import { misfit } from '../tile.ts';
 import { kernelOf } from './names.ts';
 
@@ -100,7 +100,7 @@ interface KernelOptions extends RecipeOptions {
 async function kernelsOn(contracts: readonly Contract[], { arch, out }: KernelOptions, committed: ReadonlySet<string>): Promise<Kernel[]> {
   if (arch === undefined) return kernelsToShip(contracts);
   const native = arch.includes('native') ? await (await import('../../tuner/device.ts')).nativeCapabilities() : [];
-  const all = kernelsOf(contracts, parseArchs(arch, () => native));
+  const all = withChosen(kernelsOf(contracts, parseArchs(arch, () => native)));
   if (out !== undefined) return all;
   const shipped = shippedContracts();
   const served = (kernel: Kernel): boolean => SHIPPED_ARCHS.includes(kernel.arch.name) && shipped.has(contractName(kernel.contract)); // by an older one's PTX

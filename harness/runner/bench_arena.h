@@ -35,6 +35,10 @@ class Arena {
     if (bytes) gpu_.check(gpu_.driver.cuMemcpyDtoH(to, at(copy, offset), bytes), "cuMemcpyDtoH");
   }
   void fill(size_t offset, uint8_t value, size_t bytes) { gpu_.fill(at(0, offset), value, bytes); }
+  /// The same in every copy.
+  void fill_all(size_t offset, uint8_t value, size_t bytes) {
+    for (int i = 0; i < copies_; i++) gpu_.fill(at(i, offset), value, bytes);
+  }
   /// Writes `block` again and again until `bytes` are full.
   void repeat(size_t offset, const std::vector<uint8_t>& block, size_t bytes) {
     write(offset, block.data(), std::min(block.size(), bytes));

@@ -215,9 +215,6 @@ void BenchCache::fill(bool encoded) {
   if (encoded) {
     fill_pages();
     if (max_anchor_pages_ > 0) fill_anchors();
-  } else {
-    arena_.fill(pages_, kPoison, size_t(pool_) * page_stride_);
-    if (max_anchor_pages_ > 0) arena_.fill(anchors_at_, kPoison, size_t(anchor_pool_) * anchor_stride_);
   }
   arena_.write(block_table_at_, table_);
   arena_.write(state_slot_, slots_);
@@ -227,6 +224,11 @@ void BenchCache::fill(bool encoded) {
   for (size_t i = 0; i < frequencies.size(); i++) frequencies[i] = float(std::pow(10000.0, -2.0 * double(i) / d));
   arena_.write(inv_freq_, frequencies);
   if (max_anchor_pages_ > 0) arena_.write(anchor_table_at_, anchor_table_);
+}
+
+void BenchCache::poison() {
+  arena_.fill_all(pages_, kPoison, size_t(pool_) * page_stride_);
+  if (max_anchor_pages_ > 0) arena_.fill_all(anchors_at_, kPoison, size_t(anchor_pool_) * anchor_stride_);
 }
 
 void BenchCache::fill_pages() {

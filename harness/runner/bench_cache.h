@@ -48,8 +48,10 @@ class BenchCache {
  public:
   /// Decides who owns which page and which tokens are anchors, and places everything. `coded_len` [batch].
   BenchCache(Arena& arena, Content& content, const reference::Contract& contract, const BenchShape& shape, std::vector<int32_t> coded_len);
-  /// Writes copy 0. `encoded` false: pages and anchor pages stay poisoned, for encode to write.
+  /// Writes copy 0. `encoded` false: not pages and anchor pages, which encode is to write after poison().
   void fill(bool encoded);
+  /// Pages and anchor pages of all copies as before encode.
+  void poison();
   /// What one sequence and KV head has in copy 0, read back.
   CacheSlice slice(int b, int head) const;
   template <class P>

@@ -23,181 +23,241 @@ std::vector<int32_t> coded_lengths(const BenchShape& s) {
   return coded;
 }
 
-struct Decode {
-  Arena arena, workspace;
-  Content content;
-  BenchShape shape;
-  Kernel kernel;
-  BenchCache cache;
-  ArenaParams<P> p;
-  ArenaParams<antkv_combine_params> c;
-  size_t q, out, lse, ring_k = 0, ring_v = 0, coded_len, kv_len, cu_q, partial_o = 0, partial_lse = 0, counters = 0;
-  int64_t head_bytes, row_bytes, ring_bytes;
+class DecodeTrial final : public Trial {
+ public:
+  DecodeTrial(const Gpu& gpu, uint64_t seed, const Kernel& kernel) : Trial(gpu, seed, kernel), content_(random), columns_(kernel.columns) {}
 
-  Decode(const Gpu& gpu, Random& random, const Kernel& kernel, const BenchShape& shape)
-      : arena(gpu), workspace(gpu), content(random), shape(shape), kernel(kernel), cache(arena, content, kernel.contract, shape, coded_lengths(shape)) {}
-  int d() const { return kernel.contract.format.head_dim; }
-  /// Launches combine after decode.
-  bool combines() const { return shape.splits > 1 && !shape.merges; }
-  size_t counter_bytes() const { return size_t(shape.batch) * shape.kv_heads * size_t(ceil_div(int64_t(shape.q_len) * shape.ratio(), kernel.columns)) * 4; }
+  void read(const Json& json) override { s_ = BenchShape::read(json, contract, true); }
+
+  void fill() override {
+    cache_ = std::make_unique<BenchCache>(arena, content_, contract, s_, coded_lengths(s_));
+    place();
+    bytes = useful_bytes();
+    arena.allocate(copies_for(gpu, total(bytes)), title());
+    cache_->fill(true);
+    arena.repeat(q_, content_.gaussian_block(size_t(p_->rows * row_bytes_)), size_t(p_->rows * row_bytes_));
+    if (s_.window) {
+      for (size_t at : {ring_k_, ring_v_}) arena.repeat(at, content_.gaussian_block(size_t(ring_bytes_)), size_t(ring_bytes_));
+    }
+    arena.write(coded_len_, cache_->coded_len());
+    arena.write(kv_len_, s_.kv_len);
+    std::vector<int32_t> cu_q;
+    for (int b = 0; b <= s_.batch; b++) cu_q.push_back(b * s_.q_len);
+    arena.write(cu_q_, cu_q);
+    arena.replicate();
+  }
+
+  /// One workspace per stream, as in a runtime: the copies share it, and so do the arms, which run one after the other.
+  void provide(const std::vector<Arm>& arms) override {
+    int64_t splits = 1;
+    for (const Arm& arm : arms) splits = std::max<int64_t>(splits, arm.splits);
+    if (splits <= splits_) return;
+    splits_ = splits;
+    workspace_.reset();
+    if (splits == 1) return;
+    workspace_ = std::make_unique<Arena>(gpu);
+    const size_t columns = size_t(splits) * s_.batch * s_.q_len * s_.q_heads;
+    partial_o_ = workspace_->place(columns * d() * 4);
+    partial_lse_ = workspace_->place(columns * 4);
+    counters_ = workspace_->place(counter_bytes());
+    workspace_->allocate(1, "the workspace of " + title());
+  }
+
+  std::function<std::vector<Launch>(int)> step(const Arm& arm) override {
+    const CUfunction decode = gpu.launcher.load(arm.kernel), merge = arm.combines() ? gpu.launcher.load(arm.combine) : nullptr;
+    return [this, arm, decode, merge](int copy) {
+      ArenaParams<P> p = p_;
+      p->splits = arm.splits;
+      p->spread = arm.spread;
+      ArenaParams<antkv_combine_params> c = c_;
+      c->splits = arm.splits;
+      if (arm.splits > 1) {
+        p.bind(&P::partial_o, *workspace_, partial_o_, true);
+        p.bind(&P::partial_lse, *workspace_, partial_lse_, true);
+        if (arm.merges) p.bind(&P::counters, *workspace_, counters_, true);
+        c.bind(&antkv_combine_params::partial_o, *workspace_, partial_o_, true);
+        c.bind(&antkv_combine_params::partial_lse, *workspace_, partial_lse_, true);
+      }
+      std::vector<Launch> launches{launch_of(arm.kernel, decode, p.of(copy))};
+      if (merge) launches.push_back(launch_of(arm.combine, merge, c.of(copy)));
+      return launches;
+    };
+  }
+
+  void poison() override {
+    arena.fill_all(out_, kPoison, size_t(p_->rows * row_bytes_));
+    arena.fill_all(lse_, kPoison, size_t(p_->rows) * s_.q_heads * 4);
+    if (!workspace_) return;
+    workspace_->fill(0, kPoison, counters_);
+    workspace_->fill(counters_, 0, counter_bytes());  // once, as in a runtime
+  }
+
+  void check(const Arm& arm, BenchCheck& found) override;
+  Json shape(const Arm& arm) const override {
+    BenchShape s = s_;
+    s.splits = arm.splits, s.spread = arm.spread, s.merges = arm.merges;
+    return s.json();
+  }
+  void extend(Json& record, const Arm& arm) const override {
+    record.set("combine", arm.combines() ? Json(arm.combine.name) : Json()).set("splits", arm.splits).set("anchors", cache_->anchors());
+  }
+
+ private:
+  /// What the reference says of one sequence and KV head.
+  struct Wanted {
+    int b, head;
+    reference::Attention attention;
+  };
+
+  int d() const { return contract.format.head_dim; }
+  std::string title() const { return "decode of " + std::to_string(s_.batch) + " x " + std::to_string(s_.most_tokens()) + " tokens"; }
+  size_t counter_bytes() const { return size_t(s_.batch) * s_.kv_heads * size_t(ceil_div(int64_t(s_.q_len) * s_.ratio(), columns_)) * 4; }
+  void place();
+  ByteParts useful_bytes() const;
+  Wanted want(int b, int head) const;
+  void choose();
+
+  Content content_;
+  const int columns_;
+  BenchShape s_{};
+  std::unique_ptr<BenchCache> cache_;
+  std::unique_ptr<Arena> workspace_;
+  int64_t splits_ = 0;
+  ArenaParams<P> p_;
+  ArenaParams<antkv_combine_params> c_;
+  size_t q_ = 0, out_ = 0, lse_ = 0, ring_k_ = 0, ring_v_ = 0, coded_len_ = 0, kv_len_ = 0, cu_q_ = 0, partial_o_ = 0, partial_lse_ = 0, counters_ = 0;
+  int64_t head_bytes_ = 0, row_bytes_ = 0, ring_bytes_ = 0;
+  std::string kind_;  // of the check; empty: not chosen yet
+  std::vector<Wanted> wanted_;
 };
 
-void place(Decode& x) {
-  const BenchShape& s = x.shape;
-  P& p = x.p.fields;
-  x.cache.bind(x.p);
-  p.segments = s.window ? 7 : 3;
-  p.splits = s.splits;
-  p.spread = s.spread;
-  p.q_heads = s.q_heads;
-  p.rows = s.batch * s.q_len;
-  p.max_q_len = s.q_len;
-  p.scale = float(1 / std::sqrt(double(x.d())));
-  x.head_bytes = 2 * x.d();
-  x.row_bytes = s.q_heads * x.head_bytes;
-  p.q_head_stride = p.out_head_stride = x.head_bytes;
-  p.q_row_stride = p.out_row_stride = x.row_bytes;
-  x.p.bind(&P::q, x.arena, x.q = x.arena.place(size_t(p.rows * x.row_bytes)));
-  x.p.bind(&P::out, x.arena, x.out = x.arena.place(size_t(p.rows * x.row_bytes)));
-  x.p.bind(&P::lse, x.arena, x.lse = x.arena.place(size_t(p.rows) * s.q_heads * 4));
-  x.p.bind(&P::coded_len, x.arena, x.coded_len = x.arena.place(size_t(s.batch) * 4));
-  x.p.bind(&P::kv_len, x.arena, x.kv_len = x.arena.place(size_t(s.batch) * 4));
-  x.cu_q = x.arena.place(size_t(s.batch + 1) * 4);
-  if (s.q_len > 1) x.p.bind(&P::cu_q, x.arena, x.cu_q);
-  if (s.window) {
-    p.ring_rows = antkv_ring_rows(s.window, kFlushBlock);
-    p.ring_row_stride = x.head_bytes;
+void DecodeTrial::place() {
+  P& p = p_.fields;
+  cache_->bind(p_);
+  p.segments = s_.window ? 7 : 3;
+  p.q_heads = s_.q_heads;
+  p.rows = s_.batch * s_.q_len;
+  p.max_q_len = s_.q_len;
+  p.scale = float(1 / std::sqrt(double(d())));
+  head_bytes_ = 2 * d();
+  row_bytes_ = s_.q_heads * head_bytes_;
+  p.q_head_stride = p.out_head_stride = head_bytes_;
+  p.q_row_stride = p.out_row_stride = row_bytes_;
+  p_.bind(&P::q, arena, q_ = arena.place(size_t(p.rows * row_bytes_)));
+  p_.bind(&P::out, arena, out_ = arena.place(size_t(p.rows * row_bytes_)));
+  p_.bind(&P::lse, arena, lse_ = arena.place(size_t(p.rows) * s_.q_heads * 4));
+  p_.bind(&P::coded_len, arena, coded_len_ = arena.place(size_t(s_.batch) * 4));
+  p_.bind(&P::kv_len, arena, kv_len_ = arena.place(size_t(s_.batch) * 4));
+  cu_q_ = arena.place(size_t(s_.batch + 1) * 4);
+  if (s_.q_len > 1) p_.bind(&P::cu_q, arena, cu_q_);
+  if (s_.window) {
+    p.ring_rows = antkv_ring_rows(s_.window, kFlushBlock);
+    p.ring_row_stride = head_bytes_;
     p.ring_head_stride = p.ring_rows * p.ring_row_stride;
-    p.ring_slot_stride = s.kv_heads * p.ring_head_stride;
-    x.ring_bytes = s.batch * p.ring_slot_stride;
-    x.p.bind(&P::ring_k, x.arena, x.ring_k = x.arena.place(size_t(x.ring_bytes)));
-    x.p.bind(&P::ring_v, x.arena, x.ring_v = x.arena.place(size_t(x.ring_bytes)));
+    p.ring_slot_stride = s_.kv_heads * p.ring_head_stride;
+    ring_bytes_ = s_.batch * p.ring_slot_stride;
+    p_.bind(&P::ring_k, arena, ring_k_ = arena.place(size_t(ring_bytes_)));
+    p_.bind(&P::ring_v, arena, ring_v_ = arena.place(size_t(ring_bytes_)));
   }
-  auto& c = x.c.fields;
+  auto& c = c_.fields;
   c.rows = p.rows;
   c.q_heads = p.q_heads;
-  c.splits = p.splits;
   c.out_head_stride = p.out_head_stride;
   c.out_row_stride = p.out_row_stride;
-  x.c.bind(&antkv_combine_params::out, x.arena, x.out);
-  x.c.bind(&antkv_combine_params::lse, x.arena, x.lse);
-  if (s.splits == 1) return;
-  // One workspace per stream, as in a runtime: the copies share it.
-  const size_t columns = size_t(s.splits) * p.rows * s.q_heads;
-  x.partial_o = x.workspace.place(columns * x.d() * 4);
-  x.partial_lse = x.workspace.place(columns * 4);
-  x.p.bind(&P::partial_o, x.workspace, x.partial_o, true);
-  x.p.bind(&P::partial_lse, x.workspace, x.partial_lse, true);
-  if (s.merges) x.p.bind(&P::counters, x.workspace, x.counters = x.workspace.place(x.counter_bytes()), true);
-  x.c.bind(&antkv_combine_params::partial_o, x.workspace, x.partial_o, true);
-  x.c.bind(&antkv_combine_params::partial_lse, x.workspace, x.partial_lse, true);
+  c_.bind(&antkv_combine_params::out, arena, out_);
+  c_.bind(&antkv_combine_params::lse, arena, lse_);
 }
 
-void fill(Decode& x) {
-  const P& p = x.p.fields;
-  x.cache.fill(true);
-  x.arena.repeat(x.q, x.content.gaussian_block(size_t(p.rows * x.row_bytes)), size_t(p.rows * x.row_bytes));
-  if (x.shape.window) {
-    for (size_t at : {x.ring_k, x.ring_v}) x.arena.repeat(at, x.content.gaussian_block(size_t(x.ring_bytes)), size_t(x.ring_bytes));
-  }
-  x.arena.write(x.coded_len, x.cache.coded_len());
-  x.arena.write(x.kv_len, x.shape.kv_len);
-  std::vector<int32_t> cu_q;
-  for (int b = 0; b <= x.shape.batch; b++) cu_q.push_back(b * x.shape.q_len);
-  x.arena.write(x.cu_q, cu_q);
-  x.arena.fill(x.out, kPoison, size_t(p.rows * x.row_bytes));
-  x.arena.fill(x.lse, kPoison, size_t(p.rows) * x.shape.q_heads * 4);
-  if (x.workspace.bytes()) x.workspace.fill(0, kPoison, x.workspace.bytes());
-  if (x.counters) x.workspace.fill(x.counters, 0, x.counter_bytes());  // once, as in a runtime
-  x.arena.replicate();
-}
-
-std::vector<std::pair<const char*, int64_t>> useful_bytes(const Decode& x) {
+ByteParts DecodeTrial::useful_bytes() const {
   int64_t ring_tokens = 0;
-  for (int b = 0; b < x.shape.batch; b++) ring_tokens += x.shape.kv_len[b] - x.cache.coded_len()[b];
-  return {{"codes", x.cache.code_bytes()}, {"anchors", x.cache.anchor_bytes()}, {"ring", ring_tokens * x.shape.kv_heads * 2 * x.head_bytes},
-          {"codebooks", x.cache.codebook_bytes(false)}, {"queries", x.p->rows * x.row_bytes}, {"outputs", x.p->rows * x.row_bytes}};
+  for (int b = 0; b < s_.batch; b++) ring_tokens += s_.kv_len[b] - cache_->coded_len()[b];
+  return {{"codes", cache_->code_bytes()}, {"anchors", cache_->anchor_bytes()}, {"ring", ring_tokens * s_.kv_heads * 2 * head_bytes_},
+          {"codebooks", cache_->codebook_bytes(false)}, {"queries", p_->rows * row_bytes_}, {"outputs", p_->rows * row_bytes_}};
 }
 
-/// Compares one sequence and KV head of copy 0 with the reference. `out` and `lse` are all results of copy 0.
-void compare(const Decode& x, int b, int head, const std::vector<uint8_t>& out, const std::vector<float>& lse, Agreement& agreement) {
-  const BenchShape& s = x.shape;
-  CacheSlice slice = x.cache.slice(b, head);
-  const int32_t coded_len = x.cache.coded_len()[b], kv_len = s.kv_len[b], cu_q[] = {0, s.q_len};
+/// Asks the reference about one sequence and KV head of copy 0.
+DecodeTrial::Wanted DecodeTrial::want(int b, int head) const {
+  CacheSlice slice = cache_->slice(b, head);
+  const int32_t coded_len = cache_->coded_len()[b], kv_len = s_.kv_len[b], cu_q[] = {0, s_.q_len};
   P p{};
   slice.bind(p);
-  std::vector<uint8_t> q(size_t(s.q_len * x.row_bytes)), ring_k, ring_v;
-  x.arena.read(0, x.q + q.size() * size_t(b), q.data(), q.size());
-  p.q = q.data() + head * s.ratio() * x.head_bytes;
-  p.q_row_stride = x.row_bytes;
-  p.q_head_stride = x.head_bytes;
+  std::vector<uint8_t> q(size_t(s_.q_len * row_bytes_)), ring_k, ring_v;
+  arena.read(0, q_ + q.size() * size_t(b), q.data(), q.size());
+  p.q = q.data() + head * s_.ratio() * head_bytes_;
+  p.q_row_stride = row_bytes_;
+  p.q_head_stride = head_bytes_;
   p.coded_len = &coded_len;
   p.kv_len = &kv_len;
   p.cu_q = cu_q;
-  p.q_heads = s.ratio();
-  p.rows = p.max_q_len = s.q_len;
-  p.segments = s.window ? 7 : 3;
+  p.q_heads = s_.ratio();
+  p.rows = p.max_q_len = s_.q_len;
+  p.segments = s_.window ? 7 : 3;
   p.splits = 1;
-  p.scale = x.p->scale;
-  if (s.window) {
-    p.ring_rows = x.p->ring_rows;
-    p.ring_row_stride = x.p->ring_row_stride;
-    ring_k.resize(size_t(x.p->ring_head_stride)), ring_v.resize(ring_k.size());
-    const size_t at = size_t(x.cache.slots()[b] * x.p->ring_slot_stride + head * x.p->ring_head_stride);
-    x.arena.read(0, x.ring_k + at, ring_k.data(), ring_k.size());
-    x.arena.read(0, x.ring_v + at, ring_v.data(), ring_v.size());
+  p.scale = p_->scale;
+  if (s_.window) {
+    p.ring_rows = p_->ring_rows;
+    p.ring_row_stride = p_->ring_row_stride;
+    ring_k.resize(size_t(p_->ring_head_stride)), ring_v.resize(ring_k.size());
+    const size_t at = size_t(cache_->slots()[b] * p_->ring_slot_stride + head * p_->ring_head_stride);
+    arena.read(0, ring_k_ + at, ring_k.data(), ring_k.size());
+    arena.read(0, ring_v_ + at, ring_v.data(), ring_v.size());
     p.ring_k = ring_k.data(), p.ring_v = ring_v.data();
   }
-  const reference::Attention want = reference::reference_decode(x.kernel.contract, p);
-  std::vector<double> got(x.d());
-  for (int i = 0; i < s.q_len * s.ratio(); i++) {
-    const int64_t column = int64_t(b * s.q_len + i / s.ratio()) * s.q_heads + head * s.ratio() + i % s.ratio();
-    reference::read_halves(out.data() + column * x.head_bytes, x.d(), got.data());
-    agreement.row(got.data(), &want.out[size_t(i) * x.d()], x.d());
-    agreement.logarithm(lse[column], want.lse[i]);
+  return {b, head, reference::reference_decode(contract, p)};
+}
+
+/// Decides what the reference is asked, and asks it.
+void DecodeTrial::choose() {
+  const auto draw = [&] {  // a sequence with tokens: the shape has at least one
+    int b = random.below(s_.batch);
+    while (s_.kv_len[b] == 0) b = random.below(s_.batch);
+    return b;
+  };
+  if (s_.tokens() <= kFullCheckTokens) {
+    kind_ = "full";
+    for (int b = 0; b < s_.batch; b++) {
+      for (int head = 0; head < s_.kv_heads; head++) wanted_.push_back(want(b, head));
+    }
+  } else if (const int b = draw(); s_.kv_len[b] <= kMostCheckTokens) {
+    kind_ = "one head";
+    wanted_.push_back(want(b, random.below(s_.kv_heads)));
+  } else {
+    kind_ = "finite";
   }
 }
 
-void check(Decode& x, Random& random, BenchCheck& found) {
-  const BenchShape& s = x.shape;
-  std::vector<uint8_t> out(size_t(x.p->rows * x.row_bytes));
-  std::vector<float> lse(size_t(x.p->rows) * s.q_heads);
-  x.arena.read(0, x.out, out.data(), out.size());
-  x.arena.read(0, x.lse, lse.data(), lse.size() * 4);
+void DecodeTrial::check(const Arm& arm, BenchCheck& found) {
+  if (kind_.empty()) choose();
+  found.kind = kind_;
+  std::vector<uint8_t> out(size_t(p_->rows * row_bytes_));
+  std::vector<float> lse(size_t(p_->rows) * s_.q_heads);
+  arena.read(0, out_, out.data(), out.size());
+  arena.read(0, lse_, lse.data(), lse.size() * 4);
   int64_t unsound = 0;
   for (size_t i = 0; i < out.size(); i += 2) unsound += (out[i + 1] & 0x7c) == 0x7c;  // exponent of infinities and NaN
   // A sequence of no tokens has LSE -inf.
-  for (size_t i = 0; i < lse.size(); i++) unsound += s.kv_len[i / (size_t(s.q_len) * s.q_heads)] ? !std::isfinite(lse[i]) : lse[i] != -INFINITY;
+  for (size_t i = 0; i < lse.size(); i++) unsound += s_.kv_len[i / (size_t(s_.q_len) * s_.q_heads)] ? !std::isfinite(lse[i]) : lse[i] != -INFINITY;
   found.fault_unless(unsound == 0, std::to_string(unsound) + " outputs are not finite, or were never written");
-  found.fault_unless(x.arena.copies_agree(x.out, out.size()) && x.arena.copies_agree(x.lse, lse.size() * 4), "copies with equal data gave different outputs");
+  found.fault_unless(arena.copies_agree(out_, out.size()) && arena.copies_agree(lse_, lse.size() * 4), "copies with equal data gave different outputs");
 
-  if (x.counters) {
-    std::vector<uint32_t> counters(x.counter_bytes() / 4);
-    x.workspace.read(0, x.counters, counters.data(), x.counter_bytes());
+  if (arm.splits > 1 && arm.merges) {
+    std::vector<uint32_t> counters(counter_bytes() / 4);
+    workspace_->read(0, counters_, counters.data(), counter_bytes());
     found.fault_unless(std::all_of(counters.begin(), counters.end(), [](uint32_t n) { return n == 0; }), "decode left counters that are not 0");
   }
+  if (wanted_.empty()) return;
 
   Agreement agreement;
-  int heads = 0;
-  const auto one = [&](int b, int head) { compare(x, b, head, out, lse, agreement), heads++; };
-  const auto draw = [&] {  // a sequence with tokens: the shape has at least one
-    int b = random.below(s.batch);
-    while (s.kv_len[b] == 0) b = random.below(s.batch);
-    return b;
-  };
-  if (s.tokens() <= kFullCheckTokens) {
-    found.kind = "full";
-    for (int b = 0; b < s.batch; b++) {
-      for (int head = 0; head < s.kv_heads; head++) one(b, head);
+  std::vector<double> got(d());
+  for (const auto& [b, head, attention] : wanted_) {
+    for (int i = 0; i < s_.q_len * s_.ratio(); i++) {
+      const int64_t column = int64_t(b * s_.q_len + i / s_.ratio()) * s_.q_heads + head * s_.ratio() + i % s_.ratio();
+      reference::read_halves(out.data() + column * head_bytes_, d(), got.data());
+      agreement.row(got.data(), &attention.out[size_t(i) * d()], d());
+      agreement.logarithm(lse[column], attention.lse[i]);
     }
-  } else if (const int b = draw(); s.kv_len[b] <= kMostCheckTokens) {
-    found.kind = "one head";
-    one(b, random.below(s.kv_heads));
-  } else {
-    found.kind = "finite";
-    return;
   }
-  found.detail.set("heads", heads).set("rel_l2", agreement.rel_l2).set("lse_err", agreement.lse_err);
+  found.detail.set("heads", int(wanted_.size())).set("rel_l2", agreement.rel_l2).set("lse_err", agreement.lse_err);
   found.detail.set("tolerance", Json::object().set("rel_l2", kRelL2).set("lse", kLse));
   found.fault_unless(agreement.bad_values == 0, std::to_string(agreement.bad_values) + " values are NaN, or not 0 or -inf where nothing is seen");
   found.fault_unless(agreement.rel_l2 <= kRelL2, "relative L2 error " + std::to_string(agreement.rel_l2) + " is above its tolerance");
@@ -206,33 +266,6 @@ void check(Decode& x, Random& random, BenchCheck& found) {
 
 }  // namespace
 
-Json bench_decode(const Gpu& gpu, const Json& request) {
-  Bench bench(gpu, request);
-  const Kernel kernel = Kernel::read(request.at("kernel"), "decode");
-  const BenchShape shape = BenchShape::read(request.at("shape"), kernel.contract, true);
-  // With one split, or where the last CTA merges, combine has nothing to do; a sweep may name it all the same.
-  const bool named = request.has("combine") && !request.at("combine").is_null();
-  if (shape.splits > 1 && !shape.merges && !named) throw RequestError("several splits need \"combine\", or \"merge\": \"last\"");
-  const Kernel combine = named ? Kernel::read(request.at("combine"), "combine") : Kernel{};
-  request.refuse_unread();
-
-  const CUfunction decode = gpu.launcher.load(kernel);
-  Decode x(gpu, bench.random, kernel, shape);
-  const CUfunction merge = x.combines() ? gpu.launcher.load(combine) : nullptr;
-  place(x);
-  const auto bytes = useful_bytes(x);
-  const std::string what = "decode of " + std::to_string(shape.batch) + " x " + std::to_string(shape.most_tokens()) + " tokens";
-  if (x.workspace.bytes()) x.workspace.allocate(1, "the workspace of " + what);
-  x.arena.allocate(copies_for(gpu, total(bytes)), what);
-  fill(x);
-  const auto step = [&](int copy) {
-    std::vector<Launch> launches{launch_of(kernel, decode, x.p.of(copy))};
-    if (merge) launches.push_back(launch_of(combine, merge, x.c.of(copy)));
-    return launches;
-  };
-  Json record = bench.run(kernel, shape.json(), x.arena, bytes, step, [&](BenchCheck& found) { check(x, bench.random, found); });
-  record.set("combine", merge ? Json(combine.name) : Json());
-  return record.set("splits", shape.splits).set("anchors", x.cache.anchors());
-}
+std::unique_ptr<Trial> decode_trial(const Gpu& gpu, uint64_t seed, const Kernel& kernel) { return std::make_unique<DecodeTrial>(gpu, seed, kernel); }
 
 }  // namespace runner

@@ -179,6 +179,17 @@ Json Nvml::clocks() const {
   return clocks.set("power_w", number("nvmlDeviceGetPowerUsage", ~0u, 1e-3)).set("temperature_c", number("nvmlDeviceGetTemperature", 0, 1));
 }
 
+Json Nvml::celsius() const { return device_ ? number("nvmlDeviceGetTemperature", 0, 1) : Json(); }
+
+Json Nvml::power_limit() const { return device_ ? number("nvmlDeviceGetEnforcedPowerLimit", ~0u, 1e-3) : Json(); }
+
+Json Nvml::uuid() const {
+  char text[96] = "";
+  if (!device_) return Json();
+  const auto ask = find<int (*)(Device, char*, unsigned)>("nvmlDeviceGetUUID");
+  return ask && ask(device_, text, sizeof text) == 0 ? Json(text) : Json();
+}
+
 Json Nvml::driver_version() const {
   char text[96] = "";
   if (!device_) return Json();

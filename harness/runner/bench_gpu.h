@@ -159,6 +159,12 @@ class Nvml {
   Json clocks() const;
   /// SM clock in MHz, or null.
   Json sm_clock() const;
+  /// Temperature of the GPU, or null.
+  Json celsius() const;
+  /// The most that the device may draw now, in W, or null.
+  Json power_limit() const;
+  /// "GPU-…", or null.
+  Json uuid() const;
   /// The driver's version as users know it, "580.82.07", or null.
   Json driver_version() const;
 

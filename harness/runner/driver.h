@@ -16,6 +16,8 @@ using CUfunction = struct CUfunc_st*;
 using CUstream = struct CUstream_st*;
 enum : int {
   kAttributeMultiprocessors = 16,
+  kAttributeMemoryKhz = 36,
+  kAttributeBusBits = 37,
   kAttributeComputeMajor = 75,
   kAttributeComputeMinor = 76,
   kAttributeSharedOptin = 97,

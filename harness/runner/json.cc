@@ -282,6 +282,7 @@ void Json::refuse_unread(const std::string& path) const {
     if (!value.read_) throw RequestError("unknown field \"" + name + "\"");
     value.refuse_unread(name);
   }
+  for (size_t i = 0; i < items_.size(); i++) items_[i].refuse_unread(path + "[" + std::to_string(i) + "]");
 }
 
 }  // namespace runner

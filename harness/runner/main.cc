@@ -1,5 +1,6 @@
 // antkv-runner [--driver libcuda.so.1]: one JSON request per line on stdin, one JSON record per line on stdout. README.md defines both.
 #include <cstdio>
+#include <algorithm>
 #include <iostream>
 
 #include "bench.h"
@@ -8,7 +9,9 @@
 namespace runner {
 namespace {
 
-Json info(const Driver& driver) {
+Json info(const Gpu& gpu) {
+  const Driver& driver = gpu.driver;
+  const Nvml nvml(gpu);
   int version = 0;
   char name[256] = "";
   size_t memory = 0;
@@ -19,6 +22,9 @@ Json info(const Driver& driver) {
   record.set("device", name).set("emulated", driver.emulated()).set("driver_version", version).set("memory_bytes", uint64_t(memory));
   record.set("cc", driver.attribute(kAttributeComputeMajor) * 10 + driver.attribute(kAttributeComputeMinor));
   record.set("multiprocessors", driver.attribute(kAttributeMultiprocessors)).set("shared_per_block", driver.attribute(kAttributeSharedOptin));
+  record.set("l2_bytes", gpu.l2_bytes()).set("bus_bits", driver.attribute(kAttributeBusBits));
+  record.set("memory_mhz", std::max(1, driver.attribute(kAttributeMemoryKhz) / 1000));  // as antkv_open has it, by which tables know the device
+  record.set("power_w", nvml.power_limit()).set("uuid", nvml.uuid()).set("driver", nvml.driver_version());
   return record.set("abi_version", ANTKV_ABI_VERSION);
 }
 
@@ -33,7 +39,7 @@ Json check(Launcher& launcher, const Json& request) {
   throw RequestError("unknown op \"" + op + "\"");
 }
 
-Json answer(Launcher& launcher, const std::string& driver_path, const Json& request) {
+Json answer(Launcher& launcher, Races& races, const Json& request) {
   const std::string command = request.at("cmd").string("cmd");
   // Settings of the emulated driver; they stay until set again, and mean nothing on a real one.
   if (request.has("emulator")) {
@@ -44,33 +50,41 @@ Json answer(Launcher& launcher, const std::string& driver_path, const Json& requ
   }
   if (command == "info") {
     request.refuse_unread();
-    return info(launcher.driver);
+    return info(races.gpu());
   }
   if (command == "check") return check(launcher, request);
+  if (command == "race") return races.race(request);
+  if (command == "probe") return probe(races.gpu(), request);
+  races.forget();  // what follows may need all of the memory
   if (command == "attend") return attend(launcher, request);
-  if (command == "ceilings") return ceilings(Gpu(launcher, driver_path), request);
-  if (command == "bench") return bench(Gpu(launcher, driver_path), request);
-  throw RequestError("unknown cmd \"" + command + "\"; known: info, check, attend, ceilings, bench");
+  if (command == "ceilings") return ceilings(races.gpu(), request);
+  if (command == "bench") return bench(races.gpu(), request);
+  throw RequestError("unknown cmd \"" + command + "\"; known: info, check, attend, ceilings, bench, race, probe");
 }
 
 int serve(const std::string& path) {
   const Driver driver(path);
   Launcher launcher(driver, path);
+  Races races(launcher, path);
   for (std::string line; std::getline(std::cin, line);) {
     if (line.empty()) continue;
     Json record = Json::object(), id;
+    const auto failed = [&](const std::exception& error, const char* kind, bool fatal) {
+      record = Json::object().set("id", id).set("error", error.what()).set("kind", kind).set("fatal", fatal);
+      if (const int arm = races.failed_arm(); arm >= 0) record.set("arm", arm);
+    };
     try {
       const Json request = Json::parse(line);
       if (request.has("id")) id = request.at("id");
       record.set("id", id);
-      const Json result = answer(launcher, path, request);
+      const Json result = answer(launcher, races, request);
       for (const auto& [key, value] : result.members()) record.set(key, value);
     } catch (const DriverError& error) {
-      record = Json::object().set("id", id).set("error", error.what()).set("kind", "driver").set("fatal", error.fatal);
+      failed(error, "driver", error.fatal);
     } catch (const RequestError& error) {
-      record = Json::object().set("id", id).set("error", error.what()).set("kind", "request").set("fatal", false);
+      failed(error, "request", false);
     } catch (const std::exception& error) {  // out of memory and the like
-      record = Json::object().set("id", id).set("error", error.what()).set("kind", "runner").set("fatal", false);
+      failed(error, "runner", false);
     }
     std::cout << record.dump() << std::endl;
   }

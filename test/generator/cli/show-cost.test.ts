@@ -34,7 +34,7 @@ test('show --cost prints tables, or JSON with the same numbers', async () => {
   const facts = JSON.parse(stdout) as ReturnType<typeof costFacts>;
   assert.equal(facts, JSON.parse(JSON.stringify(costFacts(parseKernelName(FAST), [{ batch: 16, tokens: 32768 }]))));
   const text = (await gen(['show', FAST, '--cost', '--shape', '16x32K'])).stdout;
-  assert.match(text, /^keys \(sum\) +0 +32 +20 +20 +0 +5 +0 +4 +16 +0$/m);
+  assert.match(text, /^keys \(sum\) +0 +32 +20 +20 +0 +4 +0 +2 +16 +0$/m);
   assert.match(text, new RegExp(`^B16 32K .* ${facts.shapes[0]!.us.toFixed(1)} .* ${facts.shapes[0]!.overF16.toFixed(2)}x$`, 'm'));
   assert.match(text, new RegExp(`^bound by ${facts.tile.bound}$`, 'm'));
   const alone = await gen(['show', FAST, '--shape', '16x32K']);

@@ -6,11 +6,13 @@ import { execa } from 'execa';
 import { FIELD_BYTES, paramStruct, structLayout } from '../../../generator/abi.ts';
 import { printHeader } from '../../../generator/bindings/c.ts';
 import { printKernels } from '../../../generator/bindings/kernels.ts';
+import { printTables } from '../../../generator/bindings/table.ts';
 import type { Op } from '../../../generator/contract.ts';
 import { kernelName, type Kernel } from '../../../generator/name.ts';
 import { readTemplate } from '../../../generator/render.ts';
 import { shippedKernels } from '../../../generator/ship.ts';
 import { renderKernel } from '../../../generator/source.ts';
+import { flatten, type Flat } from '../../../generator/table/flat.ts';
 import { VERSIONS } from '../../../generator/versions.ts';
 import { buildEmulatedKernel, hostCompiler } from '../../../tuner/host.ts';
 import { temporaryFolder } from '../../folder.ts';
@@ -19,10 +21,11 @@ export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 export const WARNINGS = ['-Wall', '-Wextra', '-Werror'];
 
 /** Writes the headers that the loader includes, for `kernels`, into a new folder; the kernels' own files are empty, or absent with `images` false. */
-export function generatedFolder(kernels: readonly Kernel[] = shippedKernels(), images = true): string {
+export function generatedFolder(kernels: readonly Kernel[] = shippedKernels(), images = true, tables: Flat = flatten([], kernels)): string {
   const dir = temporaryFolder();
   writeFileSync(join(dir, 'antkv.h'), printHeader([]));
   writeFileSync(join(dir, 'antkv_kernels.h'), printKernels(kernels));
+  writeFileSync(join(dir, 'antkv_tables.h'), printTables(tables));
   for (const name of ['antkv_launch.h', 'antkv_format.h']) writeFileSync(join(dir, name), readTemplate(name));
   for (const kernel of kernels) {
     mkdirSync(join(dir, kernel.arch.name), { recursive: true });

@@ -35,7 +35,9 @@ int main(void) {
       status = antkv_get(&lib, word, n[0] ? &shape : NULL, &kernel);
       if (!status && n[0] && antkv_workspace(&kernel, &o, &lse, &counters)) o = lse = counters = 1;
       if (status) printf("get %d %s\n", status, antkv_last_error());
-      else printf("get 0 %s splits %d workspace %lu %lu %lu\n", kernel.row->symbol, kernel.splits, (unsigned long)o, (unsigned long)lse, (unsigned long)counters);
+      else
+        printf("get 0 %s splits %d workspace %lu %lu %lu %s %d spread %d merge %d\n", kernel.row->symbol, kernel.splits, (unsigned long)o, (unsigned long)lse, (unsigned long)counters,
+               antkv_table_quality(kernel.quality), kernel.regret, kernel.shape.spread, kernel.merge);
     } else if (strcmp(command, "row") == 0) { /* the row of a contract, without a driver */
       for (i = 0; i < ANTKV_KERNEL_COUNT && strcmp(antkv_kernel_rows[i].contract, word); i++) continue;
       memset(&kernel, 0, sizeof kernel);

@@ -1,5 +1,5 @@
 // A libcuda.so.1 that does nothing but write each call that loads or launches to stdout: what antkv_load.h asks of a driver, seen from outside.
-// Environment: FAKE_CC (80), FAKE_SMS (108), FAKE_RESIDENT (2 blocks per SM), FAKE_PARAMS (bytes that cuFuncGetParamInfo says; unset: the call fails),
+// Environment: FAKE_CC (80), FAKE_SMS (108), FAKE_L2, FAKE_BUS, FAKE_KHZ (0), FAKE_RESIDENT (2 blocks per SM), FAKE_PARAMS (bytes that cuFuncGetParamInfo says; unset: the call fails),
 // FAKE_FAIL="call:code" makes that call fail, FAKE_CURRENT=1: the thread has a foreign context of the device, 2: one of another device.
 #include <stddef.h>
 #include <stdint.h>
@@ -25,6 +25,9 @@ int cuDeviceGetAttribute(int* value, int attribute, int device) {
   const int cc = number("FAKE_CC", 80);
   (void)device;
   *value = attribute == 16 ? number("FAKE_SMS", 108) : attribute == 75 ? cc / 10 : attribute == 76 ? cc % 10 : attribute == 97 ? number("FAKE_SHARED", 232448) : 0;
+  if (attribute == 38) *value = number("FAKE_L2", 0);
+  if (attribute == 37) *value = number("FAKE_BUS", 0);
+  if (attribute == 36) *value = number("FAKE_KHZ", 0);
   return 0;
 }
 int cuDevicePrimaryCtxRetain(void** context, int device) { return (void)device, *context = &primary, puts("retain"), 0; }

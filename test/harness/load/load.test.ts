@@ -6,9 +6,14 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { findArch } from '../../../generator/arch.ts';
 import { printHeader } from '../../../generator/bindings/c.ts';
-import { contractName, parseContractName, type Kernel } from '../../../generator/name.ts';
+import { contractName, kernelName, parseContractName, type Kernel } from '../../../generator/name.ts';
+import { entriesOf } from '../../../generator/table/entries.ts';
+import { find } from '../../../generator/table/find.ts';
+import { flatten, MERGES } from '../../../generator/table/flat.ts';
+import { MODES } from '../../../generator/table/schema.ts';
 import { defaultTile } from '../../../generator/tile.ts';
 import { VERSIONS } from '../../../generator/versions.ts';
+import { SYNTHETIC_CONTRACTS, SYNTHETIC_DEVICES, syntheticInputs, syntheticKernels, syntheticTables } from '../../fixtures/tables.ts';
 import { compile, generatedFolder, GOOD, paramsHex, ROOT } from './build.ts';
 
 const DECODE = 'antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain';
@@ -130,7 +135,7 @@ test('shapes that are none are refused', async () => {
   assert.match(await get('1 34 2 4096'), /^get 7 .*q_heads 34/);
   assert.match(await get('1 32 8 4096 17'), /^get 7 .*max_q_len 17 is not 1 to 16; longer queries go through unpack/);
   assert.match(await get('1 32 8 4096 1 0 -1'), /^get 7 .*splits -1 is negative/);
-  assert.match(await get('1 32 8 4096 1 0 0 7'), /^get 7 .*spread is 7, not 0 or 1; clear the struct/);
+  assert.match(await get('1 32 8 4096 1 0 0 7'), /^get 7 .*spread is 7, not 0, 1 or 2; clear the struct/);
 });
 
 test('splits fill the device evenly, and no further', async () => {
@@ -152,9 +157,9 @@ test('splits fill the device evenly, and no further', async () => {
 });
 
 test('the workspace is that of the splits', async () => {
-  assert.match(await last([open(), `get ${DECODE} 3 32 8 4096 2 5 7`]), new RegExp(`workspace ${7 * 5 * 32 * 128 * 4} ${Math.ceil((7 * 5 * 32 * 4) / 256) * 256} 256$`));
-  assert.match(await last([open(), `get ${DECODE} 100 32 8 4096 3 300 2`]), new RegExp(`workspace \\d+ \\d+ ${Math.ceil((100 * 8 * 2 * 4) / 256) * 256}$`), '12 columns are two groups of 8');
-  assert.match(await last([open(), `get ${DECODE} 3 32 8 4096 1 0 1`]), /workspace 0 0 0$/);
+  assert.match(await last([open(), `get ${DECODE} 3 32 8 4096 2 5 7`]), new RegExp(`workspace ${7 * 5 * 32 * 128 * 4} ${Math.ceil((7 * 5 * 32 * 4) / 256) * 256} 256 `));
+  assert.match(await last([open(), `get ${DECODE} 100 32 8 4096 3 300 2`]), new RegExp(`workspace \\d+ \\d+ ${Math.ceil((100 * 8 * 2 * 4) / 256) * 256} `), '12 columns are two groups of 8');
+  assert.match(await last([open(), `get ${DECODE} 3 32 8 4096 1 0 1`]), /workspace 0 0 0 /);
 });
 
 test('a launch passes threads, shared memory, stream and struct', async () => {
@@ -169,6 +174,31 @@ test('merge hands everything on to combine', async () => {
   assert.equal(await run([`merge ${paramsHex('decode', { ...GOOD.decode, ...values })}`]), [`merge ${paramsHex('combine', values)}`]);
   // With counters decode has merged: nothing is left but the ring scores.
   assert.equal(await run([`merge ${paramsHex('decode', { ...GOOD.decode, ...values, counters: 96 })}`]), [`merge ${paramsHex('combine', { ...values, partial_o: 0, partial_lse: 0 })}`]);
+});
+
+test('a table of the device chooses kernel, splits and spread; elsewhere its quality says so; without a shape the default stays', async () => {
+  const kernels = syntheticKernels();
+  const tables = flatten(syntheticTables(), kernels, (kernel) => syntheticInputs(kernelName(kernel)));
+  const dir = generatedFolder(kernels, true, tables);
+  const program = await compile([CLIENT], ['-I', dir, '-I', LOADER]);
+  const facts = SYNTHETIC_DEVICES.ninety;
+  const env = { FAKE_CC: String(facts.cc), FAKE_SMS: String(facts.sms), FAKE_SHARED: String(facts.sharedPerBlock), FAKE_L2: String(facts.l2Bytes), FAKE_BUS: String(facts.busBits), FAKE_KHZ: String(facts.memoryMhz * 1000) };
+  const entries = entriesOf(syntheticTables(), kernels, (kernel) => syntheticInputs(kernelName(kernel)));
+  for (const contract of SYNTHETIC_CONTRACTS) {
+    for (const [batch, tokens, mode] of [[1, 2048, 0], [16, 4096, 1], [4, 100_000, 2], [64, 640, 2]] as const) {
+      const want = find(entries, kernels, { contract, mode: MODES[mode], device: facts, batch, qHeads: 32, kvHeads: 8, qLen: 1, tokens });
+      const got = await last([open(dir), `get ${contract} ${batch} 32 8 ${tokens} 1 0 0 ${mode}`], env, program);
+      const [, symbol, splits] = /^get 0 (\S+) splits (\d+)/.exec(got)!;
+      assert.is(symbol, want.kernel);
+      if (want.splits > 0) assert.is(Number(splits), want.splits, got);
+      assert.ok(got.endsWith(` ${want.quality} ${want.regret ?? -1} spread ${want.spread ? 1 : 0} merge ${want.splits > 0 ? MERGES.indexOf(want.merge) : Number(splits) > 1 ? 1 : 0}`), `${got}: ${JSON.stringify(want)}`);
+    }
+  }
+  const [contract] = SYNTHETIC_CONTRACTS as [string];
+  const ask = [open(dir), `get ${contract} 1 32 8 2048`];
+  assert.match(await last(ask, { ...env, FAKE_KHZ: '2619000' }, program), / (sibling|modelled|default) \d+ spread/);
+  assert.match(await last([open(dir), `get ${contract} 1 32 8 2048 1 0 7`], env, program), / splits 7 /, 'the caller knows better');
+  assert.match(await last([open(dir), `get ${SYNTHETIC_CONTRACTS.at(-1)}`], env, program), / default -1 spread 0 merge 0$/);
 });
 
 test('every status has its own text', async () => {

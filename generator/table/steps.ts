@@ -1,0 +1,23 @@
+// The axes of a tuning table: half octaves, found with whole numbers alone, so that TypeScript, C and Python index alike. Pure.
+import { z } from 'zod';
+
+/** Steps `first` to `first + count - 1` of {@link stepOf}. */
+export const axisSchema = z.strictObject({ first: z.int().min(0).max(62), count: z.int().min(1).max(63) });
+export type Axis = z.infer<typeof axisSchema>;
+
+/**
+ * The nearest of 1, 1.5, 2, 3, 4, 6, 8, 12 … to `x`, as its number: 2 k is 2^k, 2 k + 1 is 1.5 x 2^k; bounds lie at 1.25 and 1.75 x 2^k and belong to the step above.
+ * `x` from 1 to 2^31 - 1; what is less counts as 1, what is more as 2^31 - 1. In C: k = 31 - clz(x), q = ((uint64_t)x << 2 >> k) & 3, step = 2 k + (q + 1 >> 1).
+ */
+export function stepOf(x: number): number {
+  const whole = Math.min(Math.max(Math.floor(x), 1), 2 ** 31 - 1);
+  const k = 31 - Math.clz32(whole);
+  const quarter = Math.floor((whole * 4) / 2 ** k) - 4;
+  return 2 * k + ((quarter + 1) >> 1);
+}
+
+/** The number that a step stands for: the inverse of {@link stepOf}, but for step 1, which is 1.5 and which no whole number has. */
+export const valueOf = (step: number): number => (step % 2 === 0 ? 1 : 1.5) * 2 ** Math.floor(step / 2);
+
+/** The place of `x` on an axis, clamped to its ends. */
+export const placeOf = ({ first, count }: Axis, x: number): number => Math.min(Math.max(stepOf(x) - first, 0), count - 1);

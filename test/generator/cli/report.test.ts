@@ -1,0 +1,56 @@
+// Tests gen report on journals and tables: files are told apart, and what is drawn is written whole.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { printTable } from '../../../generator/table/words.ts';
+import { eventsOf, parseJournal } from '../../../tuner/journal/read.ts';
+import { buildTables } from '../../../tuner/table/build.ts';
+import { temporaryFolder } from '../../folder.ts';
+import { parallel } from '../../parallel.ts';
+import { sweepText } from '../../tuner/report/sweep.ts';
+import { ONE_BIT, row } from '../../tuner/rows.ts';
+import { gen } from './run.ts';
+
+const report = suite('gen report');
+const test = parallel(report);
+const dir = temporaryFolder();
+const file = (name: string, text: string): string => {
+  writeFileSync(join(dir, name), text);
+  return join(dir, name);
+};
+const text = sweepText({ contracts: 1, kernels: 5, tokens: [1024, 8192] });
+const journal = file('tune.jsonl', text);
+const table = file('table.json', printTable(buildTables(eventsOf(parseJournal(text, 'tune.jsonl').lines))[0]!.table));
+const records = file('records.jsonl', `${JSON.stringify(row(ONE_BIT, 10))}\n`);
+
+test('a journal and a table', async () => {
+  const out = join(dir, 'sweep.html');
+  const { exitCode, stdout, stderr } = await gen(['report', journal, table, '--out', out, '--json']);
+  assert.is(exitCode, 0, stderr);
+  assert.equal(JSON.parse(stdout), { out, bytes: readFileSync(out).length, files: 2 });
+  assert.match(readFileSync(out, 'utf8'), /antkv: tuning report[\s\S]*id="winners"/);
+});
+
+test('a torn last line of a journal is passed over', async () => {
+  const out = join(dir, 'torn.html');
+  assert.is((await gen(['report', file('torn.jsonl', text.slice(0, -30)), '--out', out])).exitCode, 0);
+});
+
+test('records are drawn as before', async () => {
+  const out = join(dir, 'records.html');
+  assert.is((await gen(['report', records, '--out', out])).exitCode, 0);
+  assert.match(readFileSync(out, 'utf8'), /antkv: measurements/);
+});
+
+test('both at once, Markdown of a sweep, an altered journal, no file: usage', async () => {
+  const out = join(dir, 'never.html');
+  const lines = text.split('\n');
+  const altered = file('altered.jsonl', [lines[0], lines[1]!.replace('Test GPU', 'Best GPU'), ...lines.slice(2)].join('\n'));
+  const runs = await Promise.all([[journal, records], [journal, '--markdown'], [altered], [join(dir, 'none.jsonl')], []].map((words) => gen(['report', ...words, '--out', out])));
+  assert.equal(runs.map(({ exitCode }) => exitCode), [2, 2, 2, 2, 2]);
+  assert.match(runs[0]!.stderr, /holds records/);
+  assert.match(runs[2]!.stderr, /altered\.jsonl:2 was altered/);
+});
+
+report.run();

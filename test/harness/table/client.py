@@ -1,0 +1,17 @@
+"""Answers the queries of test/golden/table.json with harness/python/antkv_table.py. Arguments: the golden file; antkv_tables.py is on the path."""
+
+import json
+import sys
+
+from antkv_table import Device, find
+
+golden = json.load(open(sys.argv[1]))
+devices = {name: Device(d["cc"], d["sms"], d["sharedPerBlock"], d["l2Bytes"], d["busBits"], d["memoryMhz"]) for name, d in golden["devices"].items()}
+wrong = 0
+for query in golden["queries"]:
+    shape = {"batch": query["batch"], "q_heads": query["qHeads"], "kv_heads": query["kvHeads"], "q_len": query["qLen"], "tokens": query["tokens"], "mode": query["mode"]}
+    answer = find(query["contract"], devices[query["device"]], **shape)._asdict()
+    if answer != query["answer"]:
+        wrong += 1
+        print(json.dumps({"query": query, "got": answer}))
+print(f"{len(golden['queries'])} queries, {wrong} wrong")

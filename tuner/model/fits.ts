@@ -1,0 +1,14 @@
+// What is known of how far the analytic model is off, by machine. Fitted on harness/bench/records; `node --import tsx test/tuner/model/refit.ts` prints this again. Pure.
+import type { Machine } from '../../generator/arch.ts';
+import type { Fit } from '../tune/model.ts';
+
+export const FITS: readonly Fit[] = [
+  {
+    machine: 'H200',
+    factors: { start: 4.488, merge: 4.58, launch: 1.179, 'loop.sum': 1.233, 'loop.turn': 1.435, 'loop.dot': 1.172, 'loop.rows': 1.256, 'loop.copy': 0.921 },
+    error: { median: 0.075, p90: 0.276 },
+  },
+];
+
+/** The fit for a machine: its own, else that of the one that was measured most like it. What differs between machines is in {@link Machine}, not in a fit. */
+export const fitFor = (machine: Machine): Fit => FITS.find((fit) => fit.machine === machine.name) ?? FITS[0]!;

@@ -1,0 +1,103 @@
+// The times of one contract on one device as a field over streams and tokens, and what is best at any place of it. Pure.
+import { parseKernelName } from '../../generator/name.ts';
+import { sharedBytes } from '../../generator/shared.ts';
+import type { Choice, Mode } from '../../generator/table/schema.ts';
+import { ctasPerSm, parseLaunch } from '../bench-launch.ts';
+import { armWord } from '../tune/problem.ts';
+import type { Point, TimedArm } from './pool.ts';
+import { nearestFirst, surfaceOf, type Place, type Surface } from './surface.ts';
+
+/** Differences below this share are none: the incumbent stays, else the kernel with less shared memory. */
+export const TIE = 0.005;
+
+/** The measured modes that may answer a mode. */
+export const PARTS: Readonly<Record<Mode, readonly ('sequence' | 'spread')[]>> = { sequence: ['sequence'], spread: ['spread'], fastest: ['sequence', 'spread'] };
+
+/** A kernel's best launch at a point. */
+interface Best extends Place {
+  readonly arm: TimedArm;
+  readonly point: Point;
+}
+
+/** A kernel in one measured mode: where it was timed, and its log-ratio to the reference between. */
+interface Layer {
+  readonly kernel: string;
+  readonly part: 'sequence' | 'spread';
+  readonly points: readonly Best[];
+  readonly surface: Surface;
+}
+
+export interface Field {
+  readonly sms: number;
+  readonly points: readonly Point[];
+  readonly layers: readonly Layer[];
+}
+
+/** What a field decides at a place. */
+export interface Decision {
+  readonly choice: Choice;
+  readonly part: 'sequence' | 'spread';
+  /** Its log-ratio to the reference. */
+  readonly value: number;
+  /** The measured point that the launch is taken from, and its arm there. */
+  readonly from: Point;
+  readonly arm: TimedArm;
+}
+
+/** The fastest launch of a kernel at a point; one that a table chose before stays if it is as fast. */
+export function bestOf({ arms, incumbent }: Point, kernel: string): TimedArm | undefined {
+  const own = arms.filter((arm) => arm.kernel === kernel);
+  const kept = incumbent && own.find((arm) => armWord(arm) === armWord(incumbent));
+  return kept && kept.us <= own[0]!.us * (1 + TIE) ? kept : own[0];
+}
+
+/** The field of `points` (one contract, one device) for `kernels`. */
+export function fieldOf(points: readonly Point[], kernels: readonly string[], sms: number): Field {
+  // Ratios to one time per place, whatever the mode: modes can be compared, and a kernel that misses a place is not judged by how long steps take elsewhere.
+  const reference = (place: Place): number => {
+    const here = points.filter(({ streams, tokens }) => streams === place.streams && tokens === place.tokens);
+    return (here.find(({ problem }) => problem.mode === 'sequence') ?? here[0]!).default.us;
+  };
+  const layers = kernels.flatMap((kernel) => PARTS.fastest.flatMap((part): Layer[] => {
+    const best = points.filter(({ problem }) => problem.mode === part).flatMap((point): Best[] => {
+      const arm = bestOf(point, kernel);
+      return arm ? [{ streams: point.streams, tokens: point.tokens, arm, point }] : [];
+    });
+    if (best.length === 0) return [];
+    return [{ kernel, part, points: best, surface: surfaceOf(best.map(({ streams, tokens, arm }) => ({ streams, tokens, value: Math.log(arm.us / reference({ streams, tokens })) }))) }];
+  }));
+  return { sms, points, layers };
+}
+
+const sharedOf = (kernel: string): number => {
+  const { contract, tile } = parseKernelName(kernel);
+  return sharedBytes(contract, tile);
+};
+
+/** A launch as a choice for another number of streams: `spread` counts the CTAs of the whole grid, which fill the device as before; else those of a stream, of which fewer streams want more. */
+export function choiceOf(arm: TimedArm, from: Point, streams: number, sms: number): Choice {
+  if (arm.launch === '') return { kernel: arm.kernel, ctas: 0, spread: false, merge: 'none' };
+  const { splits, spread, merge } = parseLaunch(arm.launch);
+  if (spread) return { kernel: arm.kernel, ctas: Math.min(splits * from.lines, 65_535), spread, merge };
+  // One CTA a stream was no choice of a number: it is as many as there are streams, and the device may hold fewer.
+  const total = splits === 1 ? Math.min(from.streams, ctasPerSm(parseKernelName(arm.kernel)) * sms) : splits * from.streams;
+  const ctas = streams === from.streams ? splits : Math.min(Math.max(1, Math.floor(total / streams)), 1024);
+  return { kernel: arm.kernel, ctas, spread, merge: ctas === 1 ? 'none' : merge === 'none' ? 'last' : merge };
+}
+
+/** The best of a field at a place, in any of `parts`; undefined where none of them was measured. */
+export function decide({ layers, points, sms }: Field, parts: readonly ('sequence' | 'spread')[], place: Place): Decision | undefined {
+  const open = layers.filter(({ part }) => parts.includes(part)).map((layer) => ({ layer, value: layer.surface(place) }));
+  if (open.length === 0) return undefined;
+  const least = Math.min(...open.map(({ value }) => value));
+  const near = nearestFirst(points.filter(({ problem }) => parts.includes(problem.mode)), place)[0];
+  const keeps = ({ layer }: (typeof open)[number]): number => (near?.incumbent?.kernel === layer.kernel ? 0 : 1);
+  const [best] = open.filter(({ value }) => value <= least + TIE).sort(
+    (a, b) =>
+      keeps(a) - keeps(b) || sharedOf(a.layer.kernel) - sharedOf(b.layer.kernel) || (a.layer.kernel < b.layer.kernel ? -1 : a.layer.kernel > b.layer.kernel ? 1 : 0) ||
+      // Bits that do not depend on batch mates are worth as much as a tie.
+      (a.layer.part === 'sequence' ? -1 : 1),
+  );
+  const from = nearestFirst(best!.layer.points, place)[0]!;
+  return { choice: choiceOf(from.arm, from.point, place.streams, sms), part: best!.layer.part, value: best!.value, from: from.point, arm: from.arm };
+}
