@@ -15,19 +15,26 @@ export function readTemplate(file: string): string {
   return text;
 }
 
-/** What a template asks for: names with the line of their first use, and the files that it inlines. */
+/** What a template asks for: names with the line of their first use, the files that it inlines, and the names whose values are such files. */
 export interface Holes {
   readonly names: ReadonlyMap<string, number>;
   readonly files: readonly string[];
+  readonly chosen: readonly string[];
 }
 
+const HOLE = /^[a-zA-Z][a-zA-Z0-9]*$/;
+
+/** The files that the value of a chosen hole names, separated by spaces. */
+export const filesOf = (value: unknown): string[] => String(value).split(' ');
+
 /**
- * The holes of a template. Throws, with file and line, on anything but `{{name}}` and `{{inline "file"}}`: logic belongs into the .cuh bodies, and a doubled brace of
+ * The holes of a template. Throws, with file and line, on anything but `{{name}}`, `{{inline "file"}}` and `{{inline name}}`, whose value is a list of files: logic belongs into the .cuh bodies, and a doubled brace of
  * C++ (`= {{0}}`) would vanish silently.
  */
 export function holesOf(source: string, file: string): Holes {
   const names = new Map<string, number>();
   const files: string[] = [];
+  const chosen: string[] = [];
   const refuse = (loc: hbs.AST.SourceLocation, what: string): never => {
     throw new Error(`${file}:${loc.start.line}: ${what}`);
   };
@@ -40,17 +47,22 @@ export function holesOf(source: string, file: string): Holes {
   }
   for (const node of program.body) {
     if (node.type === 'ContentStatement') continue;
-    if (node.type !== 'MustacheStatement') refuse(node.loc, `${node.type}: a shell has {{name}} and {{inline "file"}} only`);
+    if (node.type !== 'MustacheStatement') refuse(node.loc, `${node.type}: a shell has {{name}}, {{inline "file"}} and {{inline name}} only`);
     const { path, params, hash, escaped, loc } = node as hbs.AST.MustacheStatement;
     if (!escaped) refuse(loc, 'a tripled brace opens a hole; write "{ { {"');
     if (path.type !== 'PathExpression') refuse(loc, `"{{${String((path as unknown as hbs.AST.Literal & { value: unknown }).value)}}}" is a hole; write the doubled brace of C++ as "{ {"`);
     const name = (path as hbs.AST.PathExpression).original;
-    const inlined = params[0]?.type === 'StringLiteral' && params.length === 1 && hash === undefined ? (params[0] as hbs.AST.StringLiteral).value : undefined;
-    if (name === 'inline' && inlined !== undefined) files.push(inlined);
-    else if (params.length > 0 || hash !== undefined || !/^[a-zA-Z][a-zA-Z0-9]*$/.test(name)) refuse(loc, `"${name}" is not a hole; only {{inline "file"}} takes an argument`);
-    else if (!names.has(name)) names.set(name, loc.start.line);
+    const note = (hole: string): unknown => names.has(hole) || names.set(hole, loc.start.line);
+    const [what] = hash === undefined && params.length === 1 && name === 'inline' ? params : [];
+    if (what?.type === 'StringLiteral') files.push((what as hbs.AST.StringLiteral).value);
+    else if (what?.type === 'PathExpression' && HOLE.test((what as hbs.AST.PathExpression).original)) {
+      const hole = (what as hbs.AST.PathExpression).original;
+      chosen.push(hole);
+      note(hole);
+    } else if (params.length > 0 || hash !== undefined || !HOLE.test(name)) refuse(loc, `"${name}" is not a hole; only {{inline "file"}} and {{inline name}} take an argument`);
+    else note(name);
   }
-  return { names, files };
+  return { names, files, chosen };
 }
 
 /** Fills `source`'s holes from `view`. Throws if a hole has no value, or a value no hole: both mean that shell and view have drifted apart. */
@@ -61,5 +73,5 @@ export function renderTemplate(source: string, file: string, view: View, inline:
   const unused = Object.keys(view).filter((name) => !names.has(name));
   if (unused.length > 0) throw new Error(`${file}: reads no ${unused.map((name) => `"${name}"`).join(', ')}, which the view offers (generator/view.ts)`);
   const fill = Handlebars.compile(source, { noEscape: true, strict: true, knownHelpersOnly: true, knownHelpers: { inline: true } });
-  return fill(view, { helpers: { inline: (inlined: string) => inline(inlined) } });
+  return fill(view, { helpers: { inline: (inlined: string) => filesOf(inlined).map(inline).join('\n') } });
 }

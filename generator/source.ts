@@ -1,6 +1,6 @@
 // The source of one kernel: a function of its name and the templates, nothing else.
 import { kernelName, type Kernel } from './name.ts';
-import { holesOf, readTemplate, renderTemplate } from './render.ts';
+import { filesOf, holesOf, readTemplate, renderTemplate } from './render.ts';
 import { digest, stamp } from './stamp.ts';
 import { shellOf, viewOf } from './view.ts';
 
@@ -12,9 +12,9 @@ export function renderKernel(kernel: Kernel): string {
   const name = `${shellOf(kernel)}.cu.hbs`;
   const file = `templates/${name}`;
   const shell = readTemplate(name);
-  const { names, files } = holesOf(shell, file);
+  const { names, files, chosen } = holesOf(shell, file);
   const view = viewOf(kernel, names.keys());
   const text = renderTemplate(shell, file, view);
-  const inputs = digest([shell, ...files.map(readTemplate), JSON.stringify(view)]);
+  const inputs = digest([shell, ...[...files, ...chosen.flatMap((hole) => filesOf(view[hole]))].map(readTemplate), JSON.stringify(view)]);
   return stamp({ template: file, kernel: kernelName(kernel), inputs, remake: remake(kernel) }) + text;
 }

@@ -2,7 +2,7 @@
 import { chunksOf, codecOf, entriesOf, type Codec } from './codec.ts';
 import { isCacheContract, isCoded, type CacheContract } from './contract.ts';
 import { codebookLayout, codeOrder, UNIT_TOKENS, unitLayout } from './layout.ts';
-import { keyMethod } from './lookup.ts';
+import { keyMethod, type KeyMethod } from './lookup.ts';
 import { kernelName, type Kernel } from './name.ts';
 import { encodeLimits, lookupTables, lookupWarpBytes, sharedBytes } from './shared.ts';
 import { threadsOf } from './tile.ts';
@@ -46,6 +46,13 @@ const sideHoles = (which: 'k' | 'v'): Record<string, (kernel: Kernel) => Hole> =
   [`${which}Piece`]: (kernel) => codeOrder(which, cache(kernel)).piece,
 });
 
+/** The bodies of a way to score keys, in the order of their needs: a kernel's source has those that it uses. */
+const KEY_FILES: Readonly<Record<KeyMethod, string>> = {
+  sum: 'lookup_sum.cuh',
+  turn: 'lookup_tokens.cuh lookup_rows.cuh lookup_turn.cuh',
+  dot: 'lookup_tokens.cuh lookup_dot.cuh',
+};
+
 /** Every hole that a shell may have. */
 export const HOLES: Readonly<Record<string, (kernel: Kernel) => Hole>> = {
   name: kernelName,
@@ -74,9 +81,9 @@ export const HOLES: Readonly<Record<string, (kernel: Kernel) => Hole>> = {
   vGain: (kernel) => cache(kernel).gain.includes('v'),
   columns: ({ contract }) => present(contract.columns, 'columns'),
   copies: ({ tile }) => present(tile.copies, 'copies'),
+  keyFiles: ({ contract }) => KEY_FILES[present(keyMethod(contract), 'way to score keys')],
   keySum: ({ contract }) => keyMethod(contract) === 'sum',
   keyTurn: ({ contract }) => keyMethod(contract) === 'turn',
-  keyDot: ({ contract }) => keyMethod(contract) === 'dot',
   kTableBytes: ({ contract, tile }) => lookupTables(contract, tile).k,
   vTableBytes: ({ contract, tile }) => lookupTables(contract, tile).v,
   warpBytes: ({ contract }) => lookupWarpBytes(contract),
@@ -100,7 +107,7 @@ export const shellOf = ({ contract, tile }: Pick<Kernel, 'contract' | 'tile'>): 
 export const HOLES_OF: Readonly<Record<string, readonly string[] | undefined>> = {
   encode: [...CODED, 'tokens', 'maxChunks', 'maxRowBytes'],
   decode: [...CODED, 'columns', 'stages', 'warpUnits'],
-  decode_lookup: [...CODED, 'columns', 'stages', 'copies', 'keySum', 'keyTurn', 'keyDot', 'kTableBytes', 'vTableBytes', 'warpBytes'],
+  decode_lookup: [...CODED, 'columns', 'stages', 'copies', 'keyFiles', 'keySum', 'keyTurn', 'kTableBytes', 'vTableBytes', 'warpBytes'],
   unpack: [...CODED, 'tokens'],
   combine: ['name', 'threads', 'warps', 'headDim'],
   score: ['name', 'threads', 'warps', 'tokens', 'sharedBytes', 'headDim', 'exactForm'],

@@ -165,7 +165,7 @@ __device__ __forceinline__ void touch_first(const P& p) {
 template <class K, class P>
 __device__ __forceinline__ void decode_lookup(const P& p) {
   if (thread_index() < 32 && !p.spread) touch_first(p);
-  using Keys = typename keys_of<K>::type;
+  using Keys = key_method<K>;
   using Values = value_table<K>;
   static_assert(sizeof(warp_memory<K>) == K::kWarpBytes, "generator/shared.ts is wrong");
   static_assert(Keys::kTableBytes == K::kKeyTableBytes && Values::kTableBytes == K::kValueTableBytes, "generator/shared.ts is wrong");

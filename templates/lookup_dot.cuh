@@ -138,3 +138,7 @@ struct dot_keys : token_rows<K> {
     }
   }
 };
+
+/// How this kernel scores coded keys.
+template <class K>
+using key_method = dot_keys<K>;

@@ -1,24 +1,9 @@
 // What a warp keeps of the coded tokens it has seen: sums of values, weights and the bias that weights are formed with.
 
-template <class K, bool kSum = K::kKeySum, bool kTurn = K::kKeyTurn, bool kDot = K::kKeyDot>
-struct keys_of;
-template <class K>
-struct keys_of<K, true, false, false> {
-  using type = sum_keys<K>;
-};
-template <class K>
-struct keys_of<K, false, true, false> {
-  using type = turn_keys<K>;
-};
-template <class K>
-struct keys_of<K, false, false, true> {
-  using type = dot_keys<K>;
-};
-
 /// One warp's attention to its share of the piece's coded tokens.
 template <class K>
 struct coded_state {
-  using Keys = typename keys_of<K>::type;
+  using Keys = key_method<K>;
   using Values = value_table<K>;
   static constexpr int kSets = K::kColumns / 4;
   static constexpr uint32_t kOne = 0x4b000000u;     // 2^23 as a float: what is added to it lies in its low bits

@@ -273,3 +273,7 @@ struct sum_keys {
     }
   }
 };
+
+/// How this kernel scores coded keys.
+template <class K>
+using key_method = sum_keys<K>;

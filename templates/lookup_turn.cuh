@@ -370,3 +370,7 @@ struct turn_keys : token_rows<K> {
     for (int i = 0; i < kScores; ++i) s[i] = fused_multiply_add(s[i], Rows::factor(scale, gains, i), bias[i % kLaneColumns]);
   }
 };
+
+/// How this kernel scores coded keys.
+template <class K>
+using key_method = turn_keys<K>;

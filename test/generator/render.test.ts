@@ -14,6 +14,13 @@ test('holes are filled, bodies are pasted as they are', () => {
   assert.is(renderTemplate(SHELL, 's', { name: 'x', warps: 4 }, inline), `namespace x_ {\nconstexpr int kWarps = 4;\n${BODY}\n}  // x_\n`);
 });
 
+test('a list of files is pasted in its order, and a name that holds one is a hole', () => {
+  const shell = 'a\n{{inline chosen}}\nz\n';
+  assert.is(renderTemplate(shell, 's', { chosen: 'one.cuh two.cuh' }, (file) => `// ${file}`), 'a\n// one.cuh\n// two.cuh\nz\n');
+  const { names, files, chosen } = holesOf(shell, 's');
+  assert.equal([[...names], files, chosen], [[['chosen', 2]], [], ['chosen']]);
+});
+
 test('zero and false are values, and nothing is escaped', () => {
   assert.is(renderTemplate('{{a}} {{b}} {{c}}', 's', { a: 0, b: false, c: '<"&' }), '0 false <"&');
 });
@@ -36,7 +43,10 @@ const REFUSED: [what: string, source: string, want: RegExp][] = [
   ['a comment, which would vanish', '{{warps}}\n{{! note }}', /^s:2: CommentStatement/],
   ['an unknown helper', '{{warps}}{{lookup warps 1}}', /^s:1: "lookup" is not a hole/],
   ['a path', '{{warps.x}}', /^s:1: "warps.x" is not a hole/],
-  ['inline without a file', '{{warps}}{{inline warps}}', /^s:1: "inline" is not a hole/],
+  ['inline of two files', '{{warps}}{{inline "a.cuh" "b.cuh"}}', /^s:1: "inline" is not a hole/],
+  ['inline of a path', '{{warps}}{{inline warps.x}}', /^s:1: "inline" is not a hole/],
+  ['inline of a number', '{{warps}}{{inline 4}}', /^s:1: "inline" is not a hole/],
+  ['inline of a list that the view lacks', '{{warps}}\n{{inline files}}', /^s:2: the view has no "files"/],
   ['a member of the prototype', '{{toString}}{{warps}}', /s:1: .*toString/],
 ];
 for (const [what, source, want] of REFUSED) test(`refuses ${what}`, () => assert.throws(() => renderTemplate(source, 's', { warps: 4 }), want));

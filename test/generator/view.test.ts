@@ -34,12 +34,12 @@ test('a look-up view, number by number', () => {
   assert.is(shellOf(lookup), 'decode_lookup');
   const want = {
     name: 'antkv_decode_d128_k8c8b_v8c8bq8_f16_n4__sm90_lookup_w16_s2_c4', threads: 512, warps: 16, stages: 2, copies: 4, columns: 4, sharedBytes: 199184,
-    keySum: true, keyTurn: false, keyDot: false, kTableBytes: 32768, vTableBytes: 131072, warpBytes: 2144, pre: false, kGain: false, kBits: 8, vQ8: true,
+    keySum: true, keyTurn: false, keyFiles: 'lookup_sum.cuh', kTableBytes: 32768, vTableBytes: 131072, warpBytes: 2144, pre: false, kGain: false, kBits: 8, vQ8: true,
   };
   const view = viewOf(lookup);
   for (const [hole, value] of Object.entries(want)) assert.is(view[hole], value, hole);
   assert.is(viewOf({ ...lookup, contract: { ...contract, key: 'pre' } })['keyTurn'], true);
-  assert.is(viewOf({ ...lookup, contract: { ...contract, k: '2c8bq8' } })['keyDot'], true);
+  assert.is(viewOf({ ...lookup, contract: { ...contract, k: '2c8bq8' } })['keyFiles'], 'lookup_tokens.cuh lookup_dot.cuh');
 });
 
 test('a 1-bit view, number by number', () => {
@@ -68,7 +68,7 @@ test('a shell may read any hole of the table without a change here, and nothing 
 
 test('every value of every hole prints as C++', () => {
   for (const op of ['encode', 'decode', 'unpack'] as const) for (const [hole, of] of Object.entries(HOLES)) {
-    if (['stages', 'copies', 'kTableBytes', 'vTableBytes', 'exactForm', 'columns', 'tokens', 'warpUnits'].includes(hole)) continue;
+    if (['stages', 'copies', 'keyFiles', 'kTableBytes', 'vTableBytes', 'exactForm', 'columns', 'tokens', 'warpUnits'].includes(hole)) continue;
     assert.match(String(of(kernel(op))), /^(\d+|true|false|antkv_\w+)$/, hole);
   }
 });
