@@ -147,6 +147,7 @@ static inline void antkv_table_find(const antkv_table_device* device, const char
       const antkv_table_entry* entry = &antkv_table_entries[found->first + i];
       mode = found->columns ? ask->spread : 0;
       if (entry->planes[mode] < 0 || antkv_table_rows[entry->table].arch > device->arch) continue;
+      if (entry->origin == 2 && antkv_i_match(&antkv_table_rows[entry->table], device) == ANTKV_I_OTHER) continue; /* modelled for one device: says nothing of another one */
       if (last && antkv_i_compare(entry, last, device) <= 0) continue;
       if (!best || antkv_i_compare(entry, best, device) < 0) best = entry;
     }

@@ -69,10 +69,20 @@ function compareRungs(a: Rung, b: Rung, device: Identity): number {
   );
 }
 
-/** The entries that can answer, best first: code that the device runs, and cells for the mode. */
+/**
+ * Why an entry is not asked, undefined where it is. What was modelled for one device says nothing of another one, where the default may be newer code; a sibling is the same processor at other clocks.
+ */
+export function barred({ named: { table }, origin, planes }: Entry, { mode, device }: Pick<Ask, 'mode' | 'device'>): string | undefined {
+  if (!planes[mode]) return `it has no cells for mode ${mode}`;
+  if (archOf(table.arch) > device.cc) return `its kernels are for ${table.arch}, which a device of compute capability ${device.cc / 10} does not run`;
+  if (origin === 'modelled' && matchOf(table.device, device) === 'arch') return `it was modelled for ${table.device.name}, which says nothing of another device`;
+  return undefined;
+}
+
+/** The entries that can answer, best first. */
 export function ladder(entries: readonly Entry[], { contract, mode, device }: Pick<Ask, 'contract' | 'mode' | 'device'>): Rung[] {
   return entries
-    .filter((entry) => entry.contract === contract && archOf(entry.named.table.arch) <= device.cc && entry.planes[mode])
+    .filter((entry) => entry.contract === contract && barred(entry, { mode, device }) === undefined)
     .map((entry) => ({ entry, match: matchOf(entry.named.table.device, device) }))
     .sort((a, b) => compareRungs(a, b, device));
 }

@@ -98,6 +98,8 @@ def find(contract: str, device: Device, *, batch: int, q_heads: int, kv_heads: i
         _, columns, first, count = data.CONTRACTS[at]
         number = MODES.index(mode) if columns else 0
         fitting = [entry for entry in data.ENTRIES[first : first + count] if entry[3 + number] >= 0 and data.TABLES[entry[0]][1] <= device.arch]
+        # What was modelled for one device says nothing of another one.
+        fitting = [entry for entry in fitting if entry[1] != 2 or _match(data.TABLES[entry[0]], device) != _OTHER]
         for entry in sorted(fitting, key=_compare(data.TABLES, device)):
             answer = _answer(data, entry, columns, device, batch, q_heads, kv_heads, q_len, tokens, number)
             if answer:

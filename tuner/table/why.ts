@@ -3,7 +3,7 @@ import type { Kernel } from '../../generator/name.ts';
 import { kernelName } from '../../generator/name.ts';
 import { sharedBytes } from '../../generator/shared.ts';
 import type { Entry } from '../../generator/table/entries.ts';
-import { answerOf, cellAt, find, IDENTITY_KEYS, ladder, linesOf, modeOf, type Answer, type Ask } from '../../generator/table/find.ts';
+import { answerOf, barred, cellAt, find, IDENTITY_KEYS, ladder, linesOf, modeOf, type Answer, type Ask } from '../../generator/table/find.ts';
 import { CELL_LETTERS, type Identity } from '../../generator/table/schema.ts';
 import { stepOf, valueOf } from '../../generator/table/steps.ts';
 import { choiceWord } from '../../generator/table/words.ts';
@@ -68,8 +68,9 @@ export function explain(entries: readonly Entry[], kernels: readonly Kernel[], a
       passed: own ? undefined : `${cell.choice.kernel} needs ${shared.get(cell.choice.kernel)} B of shared memory, blocks of the device have ${ask.device.sharedPerBlock}`,
     };
   });
-  const refused = entries.filter(({ contract, named }) => contract === ask.contract && !rungs.some(({ file }) => file === named.file)).map(({ named: { file, table }, planes }) => ({
-    file, why: planes[mode] ? `its kernels are for ${table.arch}, which a device of compute capability ${ask.device.cc / 10} does not run` : `it has no cells for mode ${mode}`,
-  }));
+  const refused = entries.filter(({ contract }) => contract === ask.contract).flatMap((entry) => {
+    const why = barred(entry, { mode, device: ask.device });
+    return why === undefined ? [] : [{ file: entry.named.file, why }];
+  });
   return { ask: { streams, tokens: ask.tokens, lines, mode }, answer, rungs, refused, fix: fixOf(answer, ask) };
 }

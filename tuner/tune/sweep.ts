@@ -117,12 +117,14 @@ export async function sweep(options: Sweep): Promise<SweepResult> {
       for (const { problem, arm } of tasks.flatMap((task) => incumbentsOf(task, tables, first))) if (!chosen.has(stableText([problem, arm]))) await write({ event: 'incumbent', problem, arm });
       const pooled = await devicesOf(used, nvcc, options.jobs ?? availableParallelism(), past, write);
       const winners = tables.flatMap(winnersOf);
-      const end = await runSweep({
+      const run = runSweep({
         devices: pooled, tasks, write, clock, signal, seed, rounds: EFFORTS[effort].rounds, retry: options.retry, booted: bootedAt(), ...deadline,
         past: () => eventsOf(readJournal(journal.path).lines),
         strategyOf: (task) => STRATEGY[name]({ candidates: task.kernels.map(candidateOf), seeds: seedsOf(task, winners, first) }, seed),
         onLost: (label, error) => onNote(`device ${label} is lost, the others go on: ${error.message}`),
       });
+      // Kernels that were asked for ahead, and that nobody waits for any more, would keep the machine busy after the signal or the end of the budget.
+      const end = await run.finally(() => pooled.forEach(({ pool }) => pool.drop()));
       return { ...end, tasks, progress: progress.summary };
     } finally {
       await journal.close();

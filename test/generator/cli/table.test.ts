@@ -81,6 +81,8 @@ together('why: the ladder, what differs, and what would be better', async () => 
   assert.is((JSON.parse(same.stdout) as { answer: { quality: string } }).answer.quality, 'measured');
   const small = await ask('--device', 'sm86');
   assert.match(small.stdout, /quality (default|arch)/);
+  const foreign = await gen(['table', 'why', CONTRACT, 'B16x4096', '--device', 'sm90', '--table', 'generated/sm80/table.nvidia-a100-sxm4-80gb.json']);
+  assert.match(foreign.stdout, /quality default[\s\S]*it was modelled for NVIDIA A100-SXM4-80GB, which says nothing of another device/);
   const none = await gen(['table', 'why', `${CONTRACT}x`, 'B1x1K', '--device', 'sm80']);
   assert.equal([none.exitCode, /did you mean antkv_decode/.test(none.stderr)], [2, true]);
 });
