@@ -1,12 +1,11 @@
 // Recipes: what a user wants for a cache, as data; the one pruner of recipes; the contracts that a recipe needs.
-import { createHash } from 'node:crypto';
-import stringify from 'safe-stable-stringify';
 import { z } from 'zod';
 import { codecOf, type ExactCodec } from './codec.ts';
 import { AXES, contractOf, isCoded, reject, type Contract } from './contract.ts';
 import { InputError, nearest, UsageError } from './errors.ts';
 import { PAGE_SIZES } from './layout.ts';
 import { lookupMisfit } from './lookup.ts';
+import { stableDigest } from './stable.ts';
 
 const count = z.int().min(0);
 
@@ -64,7 +63,7 @@ export function setAxis(recipe: Recipe, assignment: string): Recipe {
 /** Eight bytes of SHA-256 over the recipe's members in sorted order, without its sentence; written into codebook files. */
 export function recipeHash(recipe: Recipe): string {
   const { doc: _, ...members } = recipe;
-  return createHash('sha256').update(stringify(members) ?? '').digest('hex').slice(0, 16);
+  return stableDigest(members);
 }
 
 /** The dtype that a recipe asks for when the user names none: that of an exact side, else f16. */

@@ -4,23 +4,8 @@ import { AntkvError, EXIT, UsageError } from '../errors.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { NOT_BUILT, type Global } from './commands.ts';
 import { gen } from './gen.ts';
+import { lazy } from './lazy.ts';
 import { colour, outJson } from './print.ts';
-
-/** A command whose module is loaded when it is called, so that the others start fast. */
-function lazy(command: string, describe: string, load: () => Promise<unknown>): CommandModule<object, object> {
-  let module: CommandModule<object, object>;
-  return {
-    command,
-    describe,
-    builder: async (y) => {
-      module = (await load()) as CommandModule<object, object>;
-      const built = typeof module.builder === 'function' ? await module.builder(y) : y.options(module.builder ?? {});
-      // A command that takes words judges them itself.
-      return command.includes(' ') ? built : built.strict();
-    },
-    handler: (argv) => module.handler(argv),
-  };
-}
 
 /** Ends a command that has said all, without an error. */
 class Printed extends Error {}

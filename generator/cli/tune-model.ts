@@ -41,7 +41,7 @@ async function deviceOf(word: string): Promise<DeviceFacts> {
 async function run(argv: TuneModelArguments): Promise<void> {
   const device = await deviceOf(argv.device);
   const [{ machineFor, modelledEvents }, { fitFor }, { tasksOf }, { winnersOf }, { mergeInto }, { stableText }] = await Promise.all([
-    import('../../tuner/model/modelled.ts'), import('../../tuner/model/fits.ts'), import('../../tuner/space/tasks.ts'), import('../../tuner/search/seeds.ts'), import('../../tuner/table/files.ts'), import('../../tuner/tune/stable.ts'),
+    import('../../tuner/model/modelled.ts'), import('../../tuner/model/fits.ts'), import('../../tuner/space/tasks.ts'), import('../../tuner/search/seeds.ts'), import('../../tuner/table/files.ts'), import('../stable.ts'),
   ]);
   const archs = (await archsOf(argv)).filter(({ name }) => Number(name.slice(2)) <= device.cc);
   if (archs.length === 0) throw new UsageError(`${device.name} runs no code of ${argv.arch}`, `name an architecture up to sm${device.cc}, for example --arch sm80`);

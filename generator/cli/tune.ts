@@ -9,6 +9,7 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { EFFORT_NAMES, STRATEGIES } from '../../tuner/tune/strategy.ts';
 import type { Sweep, SweepPlan, SweepResult } from '../../tuner/tune/sweep.ts';
 import type { Global } from './commands.ts';
+import { lazy } from './lazy.ts';
 import { note, out, outJson, table } from './print.ts';
 import { GENERATED } from './select.ts';
 import { archsOf, CLOCK, contractsToTune, parseBudget, tuneOptions, tuningOf } from './tune-options.ts';
@@ -126,20 +127,6 @@ async function run(argv: TuneArguments): Promise<void> {
   for (const { task, end } of result.ends) if (end.defaultLost) process.stderr.write(`nothing of ${task.contract} for ${task.arch} was measured: ${end.defaultLost.why}\n  fix: gen verify --only ${task.kernels[0]} shows it\n`);
   const code = exitCodeOf(result, signal.aborted);
   if (code !== EXIT.ok) process.exitCode = code;
-}
-
-/** A sub-command whose module is loaded when it is called. */
-function lazy(command: string, describe: string, load: () => Promise<unknown>): CommandModule<object, object> {
-  let module: CommandModule<object, object>;
-  return {
-    command,
-    describe,
-    builder: async (y) => {
-      module = (await load()) as CommandModule<object, object>;
-      return (module.builder as (z: Argv) => Argv<object>)(y).strict();
-    },
-    handler: (argv) => module.handler(argv),
-  };
 }
 
 export const tune: CommandModule<Global, TuneArguments> = {

@@ -14,7 +14,7 @@ import type { Gpu } from '../tune/gpu.ts';
 import { incumbentsOf } from '../tune/incumbents.ts';
 import { runTask } from '../tune/pipeline.ts';
 import type { Task } from '../tune/problem.ts';
-import { stableText } from '../tune/stable.ts';
+import { stableText } from '../../generator/stable.ts';
 import { objectCompiler } from './objects.ts';
 import type { Stage, StageContext } from './worker.ts';
 

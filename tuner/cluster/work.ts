@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { EnvironmentError, InputError } from '../../generator/errors.ts';
 import { makeFolder, writeWhole } from '../../generator/write.ts';
 import { taskSchema, type Task } from '../tune/problem.ts';
-import { stableDigest, stableText } from '../tune/stable.ts';
+import { stableDigest, stableText } from '../../generator/stable.ts';
 import { EFFORT_NAMES, STRATEGIES } from '../tune/strategy.ts';
 
 /** What every shard of the sweep shares; written last, so that a directory with a plan is whole. */

@@ -1,5 +1,5 @@
 // Merges tuning journals: the union of their events, in one order. Commutative, associative, idempotent. Pure.
-import { stableDigest, stableText } from '../tune/stable.ts';
+import { stableDigest, stableText } from '../../generator/stable.ts';
 import type { JournalLine } from './read.ts';
 
 /** Headers come first, so that the merged lines are a journal; then by time, then by id. */

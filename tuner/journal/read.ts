@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { InputError } from '../../generator/errors.ts';
 import { eventSchema, type TuneEvent } from '../tune/events.ts';
-import { stableDigest } from '../tune/stable.ts';
+import { stableDigest } from '../../generator/stable.ts';
 
 /** The schema of journals that this module reads. */
 export const JOURNAL_SCHEMA = 1;

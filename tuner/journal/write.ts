@@ -5,7 +5,7 @@ import { dirname, resolve } from 'node:path';
 import { EnvironmentError } from '../../generator/errors.ts';
 import { makeFolder } from '../../generator/write.ts';
 import { eventSchema, type Draft, type EventOf, type TuneEvent, type Write } from '../tune/events.ts';
-import { stableDigest, stableText } from '../tune/stable.ts';
+import { stableDigest, stableText } from '../../generator/stable.ts';
 import { parseJournal, type JournalLine } from './read.ts';
 
 export interface JournalOptions {

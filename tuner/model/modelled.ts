@@ -3,14 +3,12 @@ import { findArch, type Machine } from '../../generator/arch.ts';
 import { EnvironmentError } from '../../generator/errors.ts';
 import { BOARDS } from '../../generator/table/devices.ts';
 import type { DeviceFacts } from '../../generator/table/schema.ts';
-import { buildTables, type Built } from '../table/build.ts';
-import type { BuildOptions } from '../table/contract.ts';
 import { seedsOf, type Winner } from '../search/seeds.ts';
 import { armsOf } from '../space/arms.ts';
 import type { Draft, TuneEvent } from '../tune/events.ts';
 import type { Fit } from '../tune/model.ts';
 import { armWord, type Task } from '../tune/problem.ts';
-import { stableDigest } from '../tune/stable.ts';
+import { stableDigest } from '../../generator/stable.ts';
 import { makeModel } from './model.ts';
 
 const A100 = 'NVIDIA A100-SXM4-80GB';
@@ -69,7 +67,3 @@ export function modelledEvents(tasks: readonly Task[], { device, fit, tunedFor, 
     ...races,
   ];
 }
-
-/** The modelled table of a device, with what the model errs by as the regret of every cell. `tasks` are of one architecture. */
-export const modelledTables = (tasks: readonly Task[], options: ModelledOptions, build: BuildOptions = {}): Built[] =>
-  buildTables(modelledEvents(tasks, options), { modelError: options.fit.error.p90, ...build });

@@ -10,7 +10,7 @@ import { buildTables } from '../table/build.ts';
 import type { CurveStep } from '../table/choose.ts';
 import { poolsOf, type Point, type Pool } from '../table/pool.ts';
 import { byAge, of, type TuneEvent } from '../tune/events.ts';
-import { stableText } from '../tune/stable.ts';
+import { stableText } from '../../generator/stable.ts';
 
 export interface NamedText {
   readonly file: string;

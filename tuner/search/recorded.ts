@@ -3,7 +3,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { z } from 'zod';
 import { InputError } from '../../generator/errors.ts';
 import { problemSchema } from '../tune/problem.ts';
-import { stableText } from '../tune/stable.ts';
+import { stableText } from '../../generator/stable.ts';
 import type { Candidate, Cost, Space } from '../tune/strategy.ts';
 import { geomean } from '../space/numbers.ts';
 

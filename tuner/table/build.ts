@@ -9,7 +9,7 @@ import type { ContractTable, Table } from '../../generator/table/schema.ts';
 import { tablePath } from '../../generator/table/words.ts';
 import { VERSIONS } from '../../generator/versions.ts';
 import { setDigest } from '../journal/merge.ts';
-import { stableDigest, stableText } from '../tune/stable.ts';
+import { stableDigest, stableText } from '../../generator/stable.ts';
 import type { TuneEvent } from '../tune/events.ts';
 import type { CurveStep } from './choose.ts';
 import { buildContract, DEFAULT_AXES, usual, type BuildOptions } from './contract.ts';

@@ -1,7 +1,7 @@
 // One contract's part of a table: which kernels to ship, the cells of every mode, the points they come from, and what points lose that were left out. Pure.
 import { parseKernelName } from '../../generator/name.ts';
 import { MODES, type ContractTable, type Mode, type Plane, type Table } from '../../generator/table/schema.ts';
-import { stableText } from '../tune/stable.ts';
+import { stableText } from '../../generator/stable.ts';
 import { planeOf } from './cells.ts';
 import { chooseKernels, CHOOSE_DEFAULTS, type ChooseOptions, type CurveStep } from './choose.ts';
 import { bestOf, fieldOf, TIE, type Field } from './field.ts';

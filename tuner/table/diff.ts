@@ -2,7 +2,7 @@
 import { valueOf } from '../../generator/table/steps.ts';
 import type { ContractTable, Mode, Table } from '../../generator/table/schema.ts';
 import { choiceWord, parseCell } from '../../generator/table/words.ts';
-import { stableText } from '../tune/stable.ts';
+import { stableText } from '../../generator/stable.ts';
 
 /** A run of cells of a row whose choice changed alike. */
 export interface CellChange {

@@ -1,7 +1,7 @@
 // Joins tables of one device and architecture, contract by contract: measured before copied before modelled, new before old. Pure.
 import { ORIGINS, type ContractTable, type Table } from '../../generator/table/schema.ts';
 import { IDENTITY_KEYS } from '../../generator/table/find.ts';
-import { stableText } from '../tune/stable.ts';
+import { stableText } from '../../generator/stable.ts';
 
 export interface Joined {
   readonly table: Table;

@@ -6,7 +6,7 @@ import { SETTING } from '../space/grid.ts';
 import { estimate } from '../tune/race.ts';
 import { byAge, of, type EventOf, type TuneEvent } from '../tune/events.ts';
 import { armWord, linesOf, placeOfProblem, problemKey, type Arm, type Problem } from '../tune/problem.ts';
-import { stableDigest, stableText } from '../tune/stable.ts';
+import { stableDigest, stableText } from '../../generator/stable.ts';
 
 /** An arm's time at a problem. */
 export interface TimedArm extends Arm {

@@ -11,7 +11,7 @@ import { removeTemporary, temporaryFolder } from '../temporary.ts';
 import type { Draft } from './events.ts';
 import { openGpu, type Gpu } from './gpu.ts';
 import type { Clock } from './measurer.ts';
-import { stableDigest } from './stable.ts';
+import { stableDigest } from '../../generator/stable.ts';
 
 /** `all`: every GPU that CUDA_VISIBLE_DEVICES leaves, or every one; else those with these numbers. */
 export type Devices = 'all' | 'emulated' | readonly number[];

@@ -1,7 +1,7 @@
 // What is tuned: problems (a contract at a shape, under a mode), arms that race there, and the space of tiles that arms come from. Pure.
 import { z } from 'zod';
 import { linesOf as linesOfAsk } from '../../generator/table/find.ts';
-import { stableDigest } from './stable.ts';
+import { stableDigest } from '../../generator/stable.ts';
 import { BENCH_SHAPES } from '../bench-schema.ts';
 
 /** The shape of a point: that of a bench request without what a launch adds. Heads and tokens (or lens) are always there. */

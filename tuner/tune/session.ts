@@ -5,7 +5,7 @@ import type { Built, CompilePool } from './compile-pool.ts';
 import type { Draft, EventOf, Phase, TuneEvent, Write } from './events.ts';
 import type { Clock, Fault, Measurer } from './measurer.ts';
 import { armWord, type Arm, type Problem, type Task } from './problem.ts';
-import { stableDigest } from './stable.ts';
+import { stableDigest } from '../../generator/stable.ts';
 import type { Strategy } from './strategy.ts';
 
 export interface TaskRun {

@@ -23,7 +23,7 @@ import type { Clock } from './measurer.ts';
 import { runSweep, type PoolDevice, type SweepEnd } from './pool.ts';
 import { problemKey, type Task } from './problem.ts';
 import { SweepProgress } from './progress.ts';
-import { stableText } from './stable.ts';
+import { stableText } from '../../generator/stable.ts';
 import type { Effort, StrategyName } from './strategy.ts';
 
 export interface SweepPlan {

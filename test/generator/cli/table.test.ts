@@ -7,7 +7,7 @@ import { askedDevice, parseAskedShape } from '../../../generator/cli/table-words
 import { UsageError } from '../../../generator/errors.ts';
 import { printTable } from '../../../generator/table/words.ts';
 import { buildTables } from '../../../tuner/table/build.ts';
-import { stableText } from '../../../tuner/tune/stable.ts';
+import { stableText } from '../../../generator/stable.ts';
 import { temporaryFolder } from '../../folder.ts';
 import { CONTRACT, DEVICE, KERNELS, modelUs, sweepEvents } from '../../fixtures/sweep.ts';
 import { parallel } from '../../parallel.ts';

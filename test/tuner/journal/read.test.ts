@@ -9,7 +9,7 @@ import { EnvironmentError, InputError } from '../../../generator/errors.ts';
 import { journalText, mergeLines, setDigest } from '../../../tuner/journal/merge.ts';
 import { eventsOf, isJournal, parseJournal, readJournal } from '../../../tuner/journal/read.ts';
 import { complete, openJournal, type JournalOptions } from '../../../tuner/journal/write.ts';
-import { stableDigest, stableText } from '../../../tuner/tune/stable.ts';
+import { stableDigest, stableText } from '../../../generator/stable.ts';
 import { temporaryFolder } from '../../folder.ts';
 import { sweepEvents } from '../../fixtures/sweep.ts';
 

@@ -5,9 +5,10 @@ import { findArch } from '../../../generator/arch.ts';
 import { parseContractName } from '../../../generator/name.ts';
 import { tableSchema } from '../../../generator/table/schema.ts';
 import { FITS } from '../../../tuner/model/fits.ts';
-import { A100_SXM4_80GB, machineFor, modelledEvents, modelledTables } from '../../../tuner/model/modelled.ts';
+import { A100_SXM4_80GB, machineFor, modelledEvents } from '../../../tuner/model/modelled.ts';
 import { DEFAULT_TUNING } from '../../../tuner/space/grid.ts';
 import { tasksOf } from '../../../tuner/space/tasks.ts';
+import { buildTables } from '../../../tuner/table/build.ts';
 import { eventSchema } from '../../../tuner/tune/events.ts';
 
 const sm80 = findArch('sm80')!;
@@ -32,7 +33,7 @@ test('a tile is priced where it won somewhere, else the default alone; other ops
 });
 
 test('the table is valid, of the A100, and every cell is modelled', () => {
-  const built = modelledTables(tasks, options);
+  const built = buildTables(modelledEvents(tasks, options), { modelError: options.fit.error.p90 });
   assert.is(built.length, 1);
   const { table, file } = built[0]!;
   assert.equal(tableSchema.parse(table), table);

@@ -8,7 +8,7 @@ import { candidateOf, spaceOf } from '../../../tuner/space/space.ts';
 import { defaultArm, launchesFor } from '../../../tuner/tune/arms.ts';
 import type { Draft } from '../../../tuner/tune/events.ts';
 import type { Arm, Problem } from '../../../tuner/tune/problem.ts';
-import { stableDigest, stableText } from '../../../tuner/tune/stable.ts';
+import { stableDigest, stableText } from '../../../generator/stable.ts';
 
 export interface SweepOptions {
   readonly device?: string;

@@ -8,7 +8,7 @@ import { costsOf, readSpace, writeSpace } from '../../../tuner/search/recorded.t
 import { DEFAULT_TUNING } from '../../../tuner/space/grid.ts';
 import { taskOf } from '../../../tuner/space/tasks.ts';
 import type { Draft, TuneEvent } from '../../../tuner/tune/events.ts';
-import { stableDigest } from '../../../tuner/tune/stable.ts';
+import { stableDigest } from '../../../generator/stable.ts';
 
 const contract = 'antkv_select';
 const { task } = taskOf(parseContractName(contract), findArch('sm90')!, DEFAULT_TUNING, { sms: 132, memoryBytes: 2 ** 37 }, undefined)!;

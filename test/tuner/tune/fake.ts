@@ -6,7 +6,7 @@ import { complete } from '../../../tuner/journal/write.ts';
 import type { Compiler, Outcome } from '../../../tuner/tune/compile-pool.ts';
 import type { Draft, TuneEvent } from '../../../tuner/tune/events.ts';
 import type { Clock, Fault, Image, Measurer, RaceBlock, RaceRequest, Verdict } from '../../../tuner/tune/measurer.ts';
-import { stableDigest } from '../../../tuner/tune/stable.ts';
+import { stableDigest } from '../../../generator/stable.ts';
 import { armWord, type Arm, type Problem } from '../../../tuner/tune/problem.ts';
 
 export const DEVICE: DeviceFacts = { name: 'Test GPU', cc: 90, sms: 132, sharedPerBlock: 232_448, memoryBytes: 140e9, l2Bytes: 50 << 20, busBits: 5120, memoryMhz: 2619, powerW: 700 };

@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import { drawOf } from '../../../tuner/search/chance.ts';
 import { eventsOf, readJournal } from '../../../tuner/journal/read.ts';
 import { of } from '../../../tuner/tune/events.ts';
-import { stableDigest } from '../../../tuner/tune/stable.ts';
+import { stableDigest } from '../../../generator/stable.ts';
 import { temporaryFolder } from '../../folder.ts';
 import { startGen } from '../../generator/cli/run.ts';
 
