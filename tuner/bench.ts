@@ -1,19 +1,17 @@
 // gen bench: ceilings of the device first, the FP16 baseline, then every case of the plan; a row for each time that was taken.
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { execa } from 'execa';
 import { EnvironmentError } from '../generator/errors.ts';
 import { kernelName } from '../generator/name.ts';
+import { runBaseline } from './baseline.ts';
 import { launchWord, type Launch } from './bench-launch.ts';
 import { baselineShapes, kernelsOfCases, roundsOf, totalTokens, USUAL_SMS, type BaselineShape, type Case } from './bench-plan.ts';
-import { environmentOf, rowOf, rowSchema, type Environment, type Row } from './bench-row.ts';
+import { environmentOf, rowOf, type Environment, type Row } from './bench-row.ts';
 import { benchRecordSchema, ceilingsRecordSchema, type BenchRequest } from './bench-schema.ts';
 import { compileCeilings } from './ceilings.ts';
 import { loadKernels, type Device, type Loaded } from './images.ts';
 import { findNvcc } from './nvcc.ts';
 import { removeTemporary, temporaryFolder } from './temporary.ts';
 
-const BASELINE = fileURLToPath(new URL('../harness/python/baseline.py', import.meta.url));
 /** Shapes that the emulated driver can run in reasonable time. */
 const MOST_EMULATED_TOKENS = 4096;
 
@@ -47,7 +45,7 @@ export async function bench(options: BenchOptions): Promise<Environment> {
     if (loaded.info.emulated && device !== 'emulated') throw noGpu('the driver is the emulated one');
     const environment = await measureCeilings(loaded);
     const shapes = baselineShapes(usual);
-    if (options.baseline && !environment.emulated && shapes.length > 0) await runBaseline(options, shapes, environment);
+    if (options.baseline && !environment.emulated && shapes.length > 0) await baselineRows(options, shapes, environment);
     await measureCases(loaded, environment, options);
     return environment;
   } finally {
@@ -91,15 +89,12 @@ async function measureCases({ runner, info, kernels }: Loaded, environment: Envi
   }
 }
 
-/** Runs harness/python/baseline.py on the same GPU, while the runner waits. */
-async function runBaseline({ device, samples, onRow, onMiss }: BenchOptions, shapes: readonly BaselineShape[], environment: Environment): Promise<void> {
-  const python = process.env['PYTHON'] || 'python3';
-  const words = [BASELINE, '--shapes', JSON.stringify(shapes), ...(samples === undefined ? [] : ['--samples', String(samples)])];
-  const { stdout = '', stderr = '', exitCode } = await execa(python, words, { reject: false, timeout: 600_000, ...(device === 'auto' ? {} : { env: { CUDA_VISIBLE_DEVICES: String(device) } }) });
-  for (const line of stdout.split('\n').filter((text) => text.startsWith('{'))) {
-    const row = rowSchema.parse(JSON.parse(line));
+/** The FP16 rows of the same GPU, while the runner waits. */
+async function baselineRows({ device, samples, onRow, onMiss }: BenchOptions, shapes: readonly BaselineShape[], environment: Environment): Promise<void> {
+  const { rows, missing } = await runBaseline(shapes, { ...(device === 'auto' ? {} : { device: String(device) }), ...(samples === undefined ? {} : { samples }) });
+  for (const row of rows) {
     const { device: name, ...own } = row.environment;
     onRow({ ...row, environment: { ...environment, ...Object.fromEntries(Object.entries(own).filter(([, value]) => value !== null)), device: name } as Environment });
   }
-  if (exitCode !== 0) onMiss(stderr.trim().split('\n').at(-1) || `no FP16 baseline: ${python} does not run`);
+  if (missing !== undefined) onMiss(missing);
 }

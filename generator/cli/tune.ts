@@ -28,6 +28,7 @@ const options = <T>(y: Argv<T>) =>
     .option('journal', { type: 'string', default: 'tune.jsonl', requiresArg: true, describe: 'what is found is added here, and a sweep goes on from what it holds' })
     .option('stale', { type: 'boolean', default: false, describe: 'only contracts whose committed tables name kernels that have changed since, and only those kernels' })
     .option('retry', { type: 'boolean', default: false, describe: 'candidates that were lost before are tried again' })
+    .option('baseline', { type: 'boolean', default: true, describe: 'FP16 times of PyTorch for the report, where it is installed (--no-baseline)' })
     .option('out', { type: 'string', requiresArg: true, describe: 'write the tables below this folder (default: generated/)' })
     .option('dry-run', { type: 'boolean', default: false, describe: 'measure nothing, submit nothing; print what would be' })
     .positional('verb', { type: 'string' })
@@ -114,7 +115,7 @@ async function run(argv: TuneArguments): Promise<void> {
   const signal = stopper(argv);
   const line = sweepProgress(argv);
   const result = await sweep({
-    ...plan, ...budget, devices, clock: CLOCK, signal, retry: argv.retry, journal: argv.journal, ...(argv.jobs === undefined ? {} : { jobs: argv.jobs }),
+    ...plan, ...budget, devices, clock: CLOCK, signal, retry: argv.retry, baseline: argv.baseline, journal: argv.journal, ...(argv.jobs === undefined ? {} : { jobs: argv.jobs }),
     header: { version: packageJson.version, command: ['gen', ...process.argv.slice(2)] },
     onProgress: line.step,
     onNote: (text) => {

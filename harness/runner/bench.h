@@ -1,5 +1,9 @@
 // The requests that measure time (README.md): the device's ceilings, and kernels.
 #pragma once
+#include <chrono>
+#include <list>
+#include <set>
+
 #include "bench_arena.h"
 #include "bench_time.h"
 #include "check.h"
@@ -83,7 +87,7 @@ inline int64_t total(const ByteParts& bytes) {
   return sum;
 }
 
-/// The races of one process: they share the stream, and data that the last one left.
+/// The races of one process: they share the stream, and data that earlier ones left. A sweep comes back to a shape again and again, and making its data takes longer than a race.
 class Races {
  public:
   Races(Launcher& launcher, std::string path) : launcher_(launcher), path_(std::move(path)) {}
@@ -91,18 +95,26 @@ class Races {
   /// Steps of several arms, each once a round, in random order.
   Json race(const Json& request);
   /// Frees the data that are kept.
-  void forget() { trial_.reset(), key_.clear(); }
+  void forget() { kept_.clear(); }
   /// The arm that was at work when a race failed, or -1; tells once.
   int failed_arm() { return std::exchange(arm_, -1); }
 
  private:
-  Trial& trial_for(const std::string& op, const Json& request);
-  std::vector<BenchCheck> check_all(Trial& trial, const std::vector<Arm>& arms);
+  /// Data of a shape and a contract, and the arms whose results on them were found right.
+  struct Kept {
+    std::string key;
+    std::unique_ptr<Trial> trial;
+    std::set<std::string> right;
+  };
+  Kept& kept_for(const std::string& op, const Json& request);
+  void make_room();
+  std::vector<BenchCheck> check_all(Kept& kept, const std::vector<Arm>& arms);
   void at_arm(int index, const Arm& arm, const std::function<void()>& work);
   Launcher& launcher_;
-  std::string path_, key_;
+  std::string path_;
   std::unique_ptr<Gpu> gpu_;
-  std::unique_ptr<Trial> trial_;
+  std::list<Kept> kept_;  ///< the one that was used last comes first
+  std::chrono::steady_clock::time_point ended_{};  ///< of the last race
   int arm_ = -1;
 };
 

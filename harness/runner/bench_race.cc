@@ -10,9 +10,13 @@
 namespace runner {
 namespace {
 
-constexpr double kWarmSeconds = 0.05;  // for clocks
+constexpr double kWarmSeconds = 0.05, kStillWarmSeconds = 0.01;  // for clocks; after a race that ended less than kCoolSeconds ago
+constexpr double kCoolSeconds = 0.2;
+constexpr double kRoom = 0.6;          // of the device's memory that is free before data are added to those that are kept
 constexpr int kUntimed = 2;            // steps of a round between the filler, which leaves L2 dirty, and the first that counts
 constexpr int kMostArms = 256, kMostRounds = 1000;
+
+double seconds_since(std::chrono::steady_clock::time_point then) { return std::chrono::duration<double>(std::chrono::steady_clock::now() - then).count(); }
 
 struct Step {
   int arm, copy;
@@ -31,6 +35,11 @@ std::vector<std::vector<Step>> order_of(Random& random, const std::vector<int>& 
   return order;
 }
 
+/// What tells arms of one contract apart; a kernel's name stands for its image.
+std::string word_of(const Arm& arm) {
+  return arm.kernel.name + " " + arm.kernel.image + " " + std::to_string(arm.splits) + (arm.spread ? "d" : "s") + (arm.merges ? "m" : "c");
+}
+
 Json words(const BenchCheck& found, const Arm& arm) {
   Json faults = Json::array(), detail = found.detail;
   for (const std::string& fault : found.faults) faults.push(fault);
@@ -44,8 +53,15 @@ const Gpu& Races::gpu() {
   return *gpu_;
 }
 
-/// The data for a shape and a contract: those of the last race if they are the same.
-Trial& Races::trial_for(const std::string& op, const Json& request) {
+/// Frees what was used longest ago until a good part of the device is free: no problem that is tuned takes more.
+void Races::make_room() {
+  size_t all = 0;
+  gpu().check(gpu().driver.cuDeviceTotalMem(&all, gpu().driver.device()), "cuDeviceTotalMem");
+  while (!kept_.empty() && double(gpu().free_memory()) < kRoom * double(all)) kept_.pop_back();
+}
+
+/// The data for a shape and a contract: those of an earlier race if they are still there.
+Races::Kept& Races::kept_for(const std::string& op, const Json& request) {
   const Json& kernel = request.at("arms").items().at(0).at("kernel");
   auto trial = make_trial(op, gpu(), 1, kernel);
   for (const char* launch : {"splits", "spread", "merge"}) {
@@ -54,13 +70,15 @@ Trial& Races::trial_for(const std::string& op, const Json& request) {
   trial->read(request.at("shape"));
   std::string key = op + request.at("shape").dump();
   for (const char* field : {"head_dim", "k", "v", "dtype", "key", "gain", "form", "columns"}) key += "," + (kernel.has(field) ? kernel.at(field).dump() : std::string("-"));
-  if (key != key_) {
-    forget();
-    trial_ = std::move(trial);
-    trial_->fill();
-    key_ = key;
+  const auto there = std::find_if(kept_.begin(), kept_.end(), [&](const Kept& one) { return one.key == key; });
+  if (there != kept_.end()) {
+    kept_.splice(kept_.begin(), kept_, there);
+    return kept_.front();
   }
-  return *trial_;
+  make_room();
+  trial->fill();
+  kept_.push_front({key, std::move(trial), {}});
+  return kept_.front();
 }
 
 /// Does `work`; its errors name the arm.
@@ -78,10 +96,18 @@ void Races::at_arm(int index, const Arm& arm, const std::function<void()>& work)
   arm_ = -1;
 }
 
-/// Each arm alone on every copy, and what it left there. The first launch is waited for, without a graph: what fails is then one kernel, by name.
-std::vector<BenchCheck> Races::check_all(Trial& trial, const std::vector<Arm>& arms) {
+/// Each arm alone on every copy, and what it left there, unless it was found right on these data before. The first launch is waited for, without a graph: what fails is
+/// then one kernel, by name.
+std::vector<BenchCheck> Races::check_all(Kept& kept, const std::vector<Arm>& arms) {
+  Trial& trial = *kept.trial;
   std::vector<BenchCheck> found(arms.size());
+  trial.poison();  // counters of a new workspace too
   for (size_t i = 0; i < arms.size(); i++) {
+    const std::string word = word_of(arms[i]);
+    if (kept.right.count(word)) {
+      found[i].kind = "before";
+      continue;
+    }
     at_arm(int(i), arms[i], [&] {
       const auto step = trial.step(arms[i]);
       trial.poison();
@@ -94,6 +120,7 @@ std::vector<BenchCheck> Races::check_all(Trial& trial, const std::vector<Arm>& a
       gpu().synchronize();
       trial.check(arms[i], found[i]);
     });
+    if (found[i].faults.empty()) kept.right.insert(word);
   }
   return found;
 }
@@ -113,13 +140,13 @@ Json Races::race(const Json& request) {
     if (arm.kernel.name.substr(0, arm.kernel.name.find("__")) != first.substr(0, first.find("__"))) throw RequestError("the kernels of a race are of one contract");
   }
 
-  const std::string before = key_;
-  Trial& trial = trial_for(op, request);
-  const bool kept = before == key_;
+  Kept& data = kept_for(op, request);
+  const bool kept = !data.right.empty();
+  Trial& trial = *data.trial;
   try {
     request.refuse_unread();
     trial.provide(arms);
-    const std::vector<BenchCheck> found = check_all(trial, arms);
+    const std::vector<BenchCheck> found = check_all(data, arms);
 
     std::vector<int> sound;
     for (size_t i = 0; i < arms.size(); i++) {
@@ -141,7 +168,8 @@ Json Races::race(const Json& request) {
       }
       const auto run = [&](const Step& s) { replays[{s.arm, s.copy}]->run(); };
       const auto start = std::chrono::steady_clock::now();
-      for (size_t i = 0; !emulated && std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() < kWarmSeconds; i++) {
+      const double warm = seconds_since(ended_) < kCoolSeconds ? kStillWarmSeconds : kWarmSeconds;
+      for (size_t i = 0; !emulated && seconds_since(start) < warm; i++) {
         for (const Step& s : order[i % order.size()]) run(s);
         gpu().synchronize();
       }
@@ -170,6 +198,7 @@ Json Races::race(const Json& request) {
         for (const auto& [begin, end] : events) us.push(end ? Json(end->since(*begin)) : Json());
         times.push(Json::object().set("us", us).set("mhz", mhz).set("celsius", celsius));
       }
+      ended_ = std::chrono::steady_clock::now();
     }
     for (size_t i = 0; i < arms.size(); i++) outcomes.push(words(found[i], arms[i]));
     Json parts = Json::object(), record = Json::object();

@@ -10,6 +10,7 @@ import { buildTables } from '../table/build.ts';
 import type { CurveStep } from '../table/choose.ts';
 import { poolsOf, type Point, type Pool } from '../table/pool.ts';
 import { byAge, of, type TuneEvent } from '../tune/events.ts';
+import { baselineShapeOf } from '../tune/problem.ts';
 import { stableText } from '../../generator/stable.ts';
 
 export interface NamedText {
@@ -101,7 +102,7 @@ export interface Extra {
   readonly fp16Us: number | undefined;
 }
 
-const shapeKey = (shape: Point['problem']['shape']): string => stableText([shape.batch ?? 1, shape.tokens ?? null, shape.lens ?? null, shape.q_heads, shape.kv_heads, shape.q_len ?? 1]);
+const baselineKey = (problem: Point['problem']): string => stableText(baselineShapeOf(problem) ?? null);
 
 /** Looks points up among the events. */
 export function extrasOf({ events, pools }: ReportData): (table: Table, contract: string, point: PointTimes) => Extra {
@@ -109,7 +110,7 @@ export function extrasOf({ events, pools }: ReportData): (table: Table, contract
   const read = new Map(of(events, 'ceilings').map(({ environment, read_gbps }) => [environment, read_gbps]));
   const fp16 = new Map<string, number>();
   for (const { environment, problem, us } of of(events, 'baseline')) {
-    const key = `${environment} ${shapeKey(problem.shape)}`;
+    const key = `${environment} ${baselineKey(problem)}`;
     fp16.set(key, Math.min(fp16.get(key) ?? Infinity, us));
   }
   return ({ arch, device }, contract, { mode, streams, tokens, environment }) => {
@@ -120,7 +121,7 @@ export function extrasOf({ events, pools }: ReportData): (table: Table, contract
     return {
       batch: point?.problem.shape.batch, bytes: useful,
       floorUs: useful !== undefined && rate ? (1e-3 * useful) / rate : undefined,
-      fp16Us: point && fp16.get(`${environment} ${shapeKey(point.problem.shape)}`),
+      fp16Us: point && fp16.get(`${environment} ${baselineKey(point.problem)}`),
     };
   };
 }

@@ -1,10 +1,12 @@
 // All devices of this machine at work on one list of tasks: each takes the next one when it is free. A device that is lost gives its task back to the others.
 import { EnvironmentError } from '../../generator/errors.ts';
+import { helpersOf } from './arms.ts';
 import type { CompilePool } from './compile-pool.ts';
 import type { TuneEvent, Write } from './events.ts';
 import type { Clock, Measurer } from './measurer.ts';
 import { runTask, type TaskEnd } from './pipeline.ts';
 import type { Task } from './problem.ts';
+import { WINDOW } from './search-phase.ts';
 import type { Strategy } from './strategy.ts';
 
 export interface PoolDevice {
@@ -55,7 +57,15 @@ export async function runSweep({ devices, tasks, strategyOf, deadline, onTask, o
     wake = [];
   };
 
-  const work = async ({ measurer, environment, pool, label }: PoolDevice): Promise<void> => {
+  /** Compilers begin a task's kernels, and those that come next, before anybody waits for them: else every device is idle while each task's first ones compile. */
+  const ahead = ({ pool }: PoolDevice, next: readonly Task[]): void => {
+    for (const task of next) {
+      for (const kernel of [task.kernels[0]!, ...helpersOf(task.kernels[0]!), ...strategyOf(task).ask(WINDOW)]) void pool.get(kernel);
+    }
+  };
+
+  const work = async (device: PoolDevice): Promise<void> => {
+    const { measurer, environment, pool, label } = device;
     for (;;) {
       if (signal.aborted) return;
       const task = queue.shift();
@@ -67,6 +77,7 @@ export async function runSweep({ devices, tasks, strategyOf, deadline, onTask, o
       // Each task has its share of the time that is left.
       const share = deadline === undefined ? {} : { deadline: clock.now() + (Math.max(0, deadline - clock.now()) * Math.min(alive, queue.length + 1)) / (queue.length + 1) };
       running++;
+      ahead(device, [task, ...queue.slice(0, alive)]);
       onTask?.(task, undefined);
       try {
         const end = await runTask({ task, strategy: strategyOf(task), measurer, environment, pool, write, clock, signal, past: past(), seed, rounds, label, ...share, ...(retry === undefined ? {} : { retry }), ...(booted === undefined ? {} : { booted }) });

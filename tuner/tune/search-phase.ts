@@ -5,7 +5,7 @@ import { costOf, givenUp, kernelRatio, SCREEN_ROUNDS, screenArms, screenOrder, T
 import type { TaskSession } from './session.ts';
 
 /** Those that are screened, and as many that are compiled meanwhile: no more is asked ahead. */
-const WINDOW = 2 * TOGETHER;
+export const WINDOW = 2 * TOGETHER;
 
 const screens = (session: TaskSession): Screened[] => session.run.task.problems.map((problem) => session.state.screened(problem));
 

@@ -16,6 +16,7 @@ import type { Tuning } from '../space/grid.ts';
 import { candidateOf } from '../space/space.ts';
 import { tasksOf, usualTarget } from '../space/tasks.ts';
 import { CompilePool, emulatedCompiler, nvccCompiler } from './compile-pool.ts';
+import { measureBaselines } from './baselines.ts';
 import { bootedAt, ceilingsOf, environmentOf, openDevices, type Devices, type Opened } from './devices.ts';
 import type { Write } from './events.ts';
 import { incumbentsOf } from './incumbents.ts';
@@ -47,6 +48,8 @@ export interface Sweep extends SweepPlan {
   readonly jobs?: number;
   readonly budgetMs?: number;
   readonly retry: boolean;
+  /** FP16 attention of PyTorch is timed too, for the report. */
+  readonly baseline: boolean;
   readonly clock: Clock;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: SweepProgress) => void;
@@ -125,6 +128,12 @@ export async function sweep(options: Sweep): Promise<SweepResult> {
       });
       // Kernels that were asked for ahead, and that nobody waits for any more, would keep the machine busy after the signal or the end of the budget.
       const end = await run.finally(() => pooled.forEach(({ pool }) => pool.drop()));
+      if (options.baseline && devices !== 'emulated' && !signal.aborted) {
+        const { environment, label: device } = pooled[0]!;
+        const left = deadline.deadline === undefined ? {} : { left: (deadline.deadline - clock.now()) / 1000 };
+        const missing = await measureBaselines({ tasks, past: eventsOf(readJournal(journal.path).lines), environment, device, write, signal, ...left });
+        if (missing !== undefined) onNote(missing);
+      }
       return { ...end, tasks, progress: progress.summary };
     } finally {
       await journal.close();
