@@ -6,8 +6,14 @@ import { BENCH_OPS, HEADS } from '../bench-plan.ts';
 import type { BenchOp } from '../bench-schema.ts';
 import type { PointShape, Problem } from '../tune/problem.ts';
 
-/** Tokens and batches of the default grid of decode; of the other ops a corner of it, as their best tile hardly depends on the shape. */
-export const DECODE_GRID = { tokens: [1024, 4096, 16_384, 32_768, 65_536, 131_072], batch: [1, 2, 4, 16, 64] } as const;
+/**
+ * Tokens and batches of the default grid of decode. Work that is spread over all sequences is for batches of unequal ones, and its best launch hardly depends on the shape:
+ * a coarser grid. Of the other ops a corner, as their best tile hardly depends on it either.
+ */
+export const DECODE_GRID = {
+  sequence: { tokens: [1024, 4096, 16_384, 32_768, 65_536, 131_072], batch: [1, 2, 4, 16, 64] },
+  spread: { tokens: [1024, 4096, 32_768, 131_072], batch: [4, 16, 64] },
+} as const;
 export const OTHER_GRID = { tokens: [1024, 8192, 65_536], batch: [1, 8] } as const;
 /** Query rows of `score`: a window's worth. */
 const SCORE_ROWS = 128;
@@ -51,11 +57,10 @@ export const DEFAULT_TUNING: Tuning = { tunedFor: 'the default grid', heads: HEA
 
 const isBenchOp = (op: string): op is BenchOp => (BENCH_OPS as readonly string[]).includes(op);
 
-/** Shapes of an op on the grid, from small to large. */
-function gridShapes(op: BenchOp, heads: Heads): PointShape[] {
-  const { tokens, batch } = op === 'decode' ? DECODE_GRID : OTHER_GRID;
-  const shapes = tokens.flatMap((n) => batch.map((b): PointShape => ({ batch: b, tokens: n, ...heads, ...(op === 'score' ? { rows: SCORE_ROWS } : {}) })));
-  return shapes.toSorted((a, b) => a.batch! * a.tokens! - b.batch! * b.tokens! || a.batch! - b.batch!);
+/** Shapes of an op and mode on the grid. */
+function gridShapes(op: BenchOp, mode: Problem['mode'], heads: Heads): PointShape[] {
+  const { tokens, batch } = op === 'decode' ? DECODE_GRID[mode] : OTHER_GRID;
+  return tokens.flatMap((n) => batch.map((b): PointShape => ({ batch: b, tokens: n, ...heads, ...(op === 'score' ? { rows: SCORE_ROWS } : {}) })));
 }
 
 /** Bytes of a cache of `contract` at a shape: pages with their anchors and the window. */
@@ -85,7 +90,11 @@ export function problemsOf(contract: Contract, tuning: Tuning, memoryBytes = Inf
   if (!isBenchOp(op) || (tuning.headDim !== undefined && contract.headDim !== undefined && contract.headDim !== tuning.headDim)) return [];
   const name = contractName(contract);
   const given = tuning.shapes?.filter((one) => one.contract === name || (one.contract === undefined && op === 'decode')).map(({ shape }) => shape);
-  const shapes = (given ?? gridShapes(op, tuning.heads)).map(plainShape).filter((shape) => bytesOf(contract, shape) <= MEMORY_SHARE * memoryBytes);
   const modes = op === 'decode' ? (['sequence', 'spread'] as const) : (['sequence'] as const);
-  return shapes.flatMap((shape) => modes.map((mode): Problem => ({ contract: name, mode, shape })));
+  const problems = modes.flatMap((mode) => (given ?? gridShapes(op, mode, tuning.heads)).map((shape): Problem => ({ contract: name, mode, shape: plainShape(shape) })));
+  const streams = ({ shape: { batch = 1, lens } }: Problem): number => lens?.length ?? batch;
+  const tokens = ({ shape: { batch = 1, tokens: each = 0, lens } }: Problem): number => (lens ? lens.reduce((sum, n) => sum + n, 0) : batch * each);
+  // The modes of one shape side by side: they share its data.
+  const sorted = problems.toSorted((one, other) => tokens(one) - tokens(other) || streams(one) - streams(other));
+  return sorted.filter(({ shape }) => bytesOf(contract, shape) <= MEMORY_SHARE * memoryBytes);
 }
