@@ -67,13 +67,15 @@ const DEFAULTS: Readonly<Record<Op, Tile>> = {
 export function lookupTile(contract: Contract, arch: Arch): Tile | undefined {
   if (lookupMisfit(contract).length > 0 || !isCacheContract(contract)) return undefined;
   // Fastest on an H200 of the warps and stages that were tried (harness/bench/NOTES.md). Sixteen warps leave 128 registers to a thread, which only look-up
-  // sums of few chunks do with; eight columns double the accumulators; keys turned in registers want more than twelve warps leave.
+  // sums of few chunks do with; eight columns double the accumulators; keys turned in registers want more than twelve warps leave, but for those of 64 channels.
   const method = keyMethod(contract);
   const chunks = chunksOf(codecOf(contract.k), contract.headDim);
-  const most = contract.columns === 8 || method !== 'sum' ? 8 : chunks > 16 ? 12 : 16;
+  const turnedMost = contract.headDim <= 64 ? 12 : 8;
+  const most = contract.columns === 8 || method === 'dot' ? 8 : method === 'turn' ? turnedMost : chunks > 16 ? 12 : 16;
   const warps = [16, 12, 8].filter((w) => w <= most);
   const stages = method === 'turn' && contract.columns === 8 ? 1 : 2;
-  const tiles = warps.flatMap((w) => [4, 2].map((copies): Tile => ({ algorithm: 'lookup', warps: w, stages, copies })));
+  // Even with one copy, and so with bank conflicts, look-ups beat rows: 2.5 to 4 times at 8 columns on an H200.
+  const tiles = warps.flatMap((w) => [4, 2, 1].map((copies): Tile => ({ algorithm: 'lookup', warps: w, stages, copies })));
   return tiles.find((tile) => misfit(contract, tile, arch).length === 0);
 }
 

@@ -12,6 +12,7 @@ namespace {
 
 constexpr double kWarmSeconds = 0.05, kStillWarmSeconds = 0.01;  // for clocks; after a race that ended less than kCoolSeconds ago
 constexpr double kCoolSeconds = 0.2;
+constexpr int64_t kLongBytes = int64_t(2) << 30;  // steps that read as much take so long that nobody sees whose code was cached
 constexpr double kRoom = 0.6;          // of the device's memory that is free before data are added to those that are kept
 constexpr int kUntimed = 2;            // steps of a round between the filler, which leaves L2 dirty, and the first that counts
 constexpr int kMostArms = 256, kMostRounds = 1000;
@@ -24,13 +25,13 @@ struct Step {
 };
 
 /// The steps of every round. Each timed one follows an untimed one of the same arm, on another copy: a kernel that follows another finds its own code in no cache, which is
-/// 5 us on an H200, and who of two arms pays that must not be left to the order. The first timed step of a round follows `untimed` ones; 0: none has any before it.
-std::vector<std::vector<Step>> order_of(Random& random, const std::vector<int>& arms, int rounds, int copies, int untimed) {
+/// 5 us on an H200, and who of two arms pays that must not be left to the order. The first timed step of a round follows `untimed` ones, each other one at most `between`.
+std::vector<std::vector<Step>> order_of(Random& random, const std::vector<int>& arms, int rounds, int copies, int untimed, int between) {
   std::vector<std::vector<Step>> order(static_cast<size_t>(rounds));
   int turn = 0;
   for (auto& round : order) {
     for (int32_t at : random.permutation(int(arms.size()))) {
-      for (int i = round.empty() ? untimed : std::min(untimed, 1); i > 0; i--) round.push_back({arms[size_t(at)], turn++ % copies, false});
+      for (int i = round.empty() ? untimed : between; i > 0; i--) round.push_back({arms[size_t(at)], turn++ % copies, false});
       round.push_back({arms[size_t(at)], turn++ % copies, true});
     }
   }
@@ -158,7 +159,8 @@ Json Races::race(const Json& request) {
     const Nvml nvml(gpu());
     Json times = Json::array(), outcomes = Json::array();
     if (!sound.empty()) {
-      const auto order = order_of(random, sound, rounds, trial.arena.copies(), emulated ? 0 : kUntimed);
+      const int between = emulated || total(trial.bytes) > kLongBytes ? 0 : 1;
+      const auto order = order_of(random, sound, rounds, trial.arena.copies(), emulated ? 0 : kUntimed, between);
       std::map<std::pair<int, int>, std::unique_ptr<Replay>> replays;
       std::map<int, std::function<std::vector<Launch>(int)>> steps;
       for (int i : sound) steps[i] = trial.step(arms[size_t(i)]);

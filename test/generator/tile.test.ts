@@ -49,15 +49,15 @@ test('shared memory decides by architecture', () => {
 
 // sm90, sm80 and sm86 of each; rows of the decode contracts that the project promises speed for, then what does not fit everywhere.
 const LOOKUPS: [contract: string, tiles: readonly (string | undefined)[]][] = [
-  ['d128_k8c8b_v8c8bq8_f16_n4', ['w16 s2 c4', 'w16 s2 c2', undefined]],
+  ['d128_k8c8b_v8c8bq8_f16_n4', ['w16 s2 c4', 'w16 s2 c2', 'w16 s2 c1']],
   ['d128_k8c8b_v8c8bq8_f16_pre_gain_n4', ['w8 s2 c4', 'w8 s2 c2', undefined]],
-  ['d128_k8c8b_v8c8bq8_f16_pre_gain', ['w8 s1 c2', undefined, undefined]],
+  ['d128_k8c8b_v8c8bq8_f16_pre_gain', ['w8 s1 c2', 'w8 s1 c1', undefined]],
   ['d128_k4c8b_v4c8bq8_f16_n4', ['w12 s2 c4', 'w12 s2 c2', undefined]],
   ['d128_k4c8b_v4c8bq8_f16_pre_n4', ['w8 s2 c4', 'w8 s2 c2', undefined]],
   ['d128_k2c8bq8_v2c8bq8_f16_n4', ['w8 s2 c4', 'w8 s2 c2', undefined]],
-  ['d128_k16c8b_v16c8bq8_f16_n4', ['w16 s2 c4', 'w16 s2 c2', undefined]],
+  ['d128_k16c8b_v16c8bq8_f16_n4', ['w16 s2 c4', 'w16 s2 c2', 'w16 s2 c1']],
   ['d128_k4c8b_v4c8bq8_f16', ['w8 s2 c2', undefined, undefined]],
-  ['d64_k8c8b_v8c8bq8_f16_pre_gain_n4', ['w8 s2 c4', 'w8 s2 c4', 'w8 s2 c2']],
+  ['d64_k8c8b_v8c8bq8_f16_pre_gain_n4', ['w12 s2 c4', 'w12 s2 c4', 'w12 s2 c2']],
   ['d128_k8c8b_v8c8b_f16_n4', [undefined, undefined, undefined]],
   ['d128_kf16_vf16_f16', [undefined, undefined, undefined]],
 ];

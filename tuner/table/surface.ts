@@ -17,9 +17,12 @@ const y = ({ tokens }: Place): number => Math.log2(tokens);
 /** Octaves between two places. */
 export const distance = (a: Place, b: Place): number => Math.hypot(x(a) - x(b), y(a) - y(b));
 
-/** `places`, nearest first; equally near ones by streams, then tokens, so that the answer does not hang on their order. */
+/**
+ * `places`, nearest first, so that the answer does not hang on their order: of equally near ones (to a millionth of an octave) that with fewer streams and more tokens,
+ * because short sequences are cut into few shares for want of tokens.
+ */
 export const nearestFirst = <T extends Place>(places: readonly T[], to: Place): T[] =>
-  places.map((place) => ({ place, far: distance(place, to) })).sort((a, b) => a.far - b.far || a.place.streams - b.place.streams || a.place.tokens - b.place.tokens).map(({ place }) => place);
+  places.map((place) => ({ place, far: Math.round(1e6 * distance(place, to)) })).sort((a, b) => a.far - b.far || a.place.streams - b.place.streams || b.place.tokens - a.place.tokens).map(({ place }) => place);
 
 /** The two numbers of an ascending list round `at`, clamped to its ends, and how far `at` is from the first to the second. */
 function bracket(list: readonly number[], at: number): [low: number, high: number, share: number] {
