@@ -1,6 +1,6 @@
 // Tests tuner/cluster/worker.ts: attempts that end well, are told to stop, fail, hang or are killed; whatever happened, the merged table is that of an undisturbed run.
 import { execaNode } from 'execa';
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -49,7 +49,8 @@ test('told to stop: 75, and the next attempt goes on from there', async () => {
   const work = filled(1, 6);
   const stop = new AbortController();
   const running = workOn(work, 0, options(fakeMeasure(20), { signal: stop.signal }));
-  await setTimeout(90);
+  const journal = pathsOf(work).journal('0000.1');
+  while (!existsSync(journal) || !readJournal(journal).lines.some(({ event }) => event?.event === 'raced')) await setTimeout(5);
   stop.abort();
   assert.is(await running, EXIT.again);
   assert.is((await latestClaim(work, 0))!.end, 'again');
