@@ -98,6 +98,13 @@ export const SHAPES = {
     kv_heads: count.optional(),
     pad: count.optional(),
     score_std: z.number().optional(),
+    /** Rows drawn from those older than `newest_rows`; either makes the score one of a sample. */
+    sampled_rows: count.optional(),
+    newest_rows: count.optional(),
+    /** Scores start at random numbers, and are added to. */
+    accumulate: z.boolean().optional(),
+    /** Rows of each launch; they add up to the scores of one sequence. */
+    chunks: z.array(count).optional(),
   }),
   select: z.strictObject({
     token_count: perSequence,

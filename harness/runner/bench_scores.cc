@@ -95,7 +95,7 @@ class ScoreTrial final : public Trial {
 
  private:
   int64_t d() const { return contract.format.head_dim; }
-  bool exact() const { return contract.exact_form; }
+  bool exact() const { return contract.form == reference::Form::exact; }
   size_t score_bytes() const { return size_t(s_.batch) * s_.kv_heads * s_.most_tokens() * 4; }
 
   /// Draws a sequence and some of its keys, and asks the reference about them.

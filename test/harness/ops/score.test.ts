@@ -1,4 +1,4 @@
-// score on the emulated driver against the fp64 reference, forms column and exact.
+// score on the emulated driver against the fp64 reference, in all forms.
 import { suite } from 'uvu';
 import type { Runner } from '../../../tuner/runner.ts';
 import type { KernelRef, Shape } from '../../../tuner/problem.ts';
@@ -14,8 +14,10 @@ test('runner and kernels build', async () => {
   [runner, ...kernels] = await Promise.all([
     emulatedRunner(),
     emulated('score', { headDim: 128, dtype: 'f16' }),
+    emulated('score', { headDim: 64, dtype: 'f16', form: 'mass' }, { warps: 4, tokens: 64, stages: 4 }),
+    emulated('score', { headDim: 128, dtype: 'f16', form: 'massq' }, { warps: 2, tokens: 64, stages: 2 }),
     emulated('score', { headDim: 128, dtype: 'f16', form: 'exact' }),
-    emulated('score', { headDim: 64, dtype: 'f16', form: 'exact' }, { warps: 2, tokens: 32 }),
+    emulated('score', { headDim: 64, dtype: 'f16', form: 'exact' }, { warps: 2, tokens: 32, stages: 2 }),
   ]);
 });
 test.after(() => runner?.close());
