@@ -83,10 +83,13 @@ const keyRegisters = ({ headDim, form }: Contract, { tokens = 0, warps }: Tile):
 /** At most this many hold keys, and as many as this are for all else: products of two steps, columns, sums, addresses. */
 const [MOST_KEY_REGISTERS, OTHER_REGISTERS] = [128, 80];
 
-/** The `score` tile with the most keys per warp: each column that comes from shared memory is multiplied by all of them. */
+/**
+ * The first `score` tile that fits. Many keys per warp, as each column that comes from shared memory is multiplied by all of them; form exact, which holds values too, has
+ * room for half as many, and takes twice the warps so that L2 is not asked for more.
+ */
 function scoreTile(contract: Contract, arch: Arch): Tile {
-  const tiles = [256, 128, 64].map((tokens): Tile => ({ ...DEFAULTS.score, tokens }));
-  return tiles.find((tile) => misfit(contract, tile, arch).length === 0) ?? DEFAULTS.score;
+  const wide = contract.form === 'exact' ? [{ warps: 8, tokens: 256, stages: 3 }, { warps: 8, tokens: 256, stages: 2 }] : [];
+  return [...wide, DEFAULTS.score].find((tile) => misfit(contract, tile, arch).length === 0) ?? DEFAULTS.score;
 }
 
 /** The tile of a contract before anything was measured on `arch`: `lookup` where it fits, else the first that is right everywhere. */

@@ -21,18 +21,30 @@ __device__ __forceinline__ void add_rows(float (&sum)[K::kUnits][2], const key_f
     if (tile < count) source.copy(tiles[tile % K::kStages], begin + (tile + 1) * kColumns);
     copy_async_commit();
   };
+  const auto prepare = [&](int tile) {
+    copy_async_wait<K::kStages - 2>();
+    if (tile < count) source.prepare(tiles[tile % K::kStages]);
+  };
 #pragma unroll 1
   for (int tile = 0; tile < K::kStages - 1; ++tile) copy(tile);
+  prepare(0);
+  // The two warps of a scheduler change turns, so that one multiplies while the other prepares.
+  const int first_turn = K::kWarps > 4 ? warp_index() / 4 % 2 : 0;
 #pragma unroll 1
   for (int at = 0; at < count; ++at) {
-    column_tile<K>& tile = tiles[at % K::kStages];
-    copy_async_wait<K::kStages - 2>();
-    source.prepare(tile);
+    const column_tile<K>& tile = tiles[at % K::kStages];
     block_barrier();  // the tile is whole, and all warps are done with the one before it: its place takes new columns
-    copy(at + K::kStages - 1);
-    const int mine = key + lane_index() / 4;
-    if (load_shared(tile.position) >= key + K::kUnits * 16 - 1) add_tile<K, false>(sum, keys, tile, mine, scale);
-    else if (load_shared(tile.position + kColumns - 1) >= key) add_tile<K, true>(sum, keys, tile, mine, scale);
+#pragma unroll 1
+    for (int turn = first_turn; turn < first_turn + 2; ++turn) {
+      if (turn % 2 == 0) {
+        copy(at + K::kStages - 1);
+        prepare(at + 1);
+      } else if (load_shared(tile.position) >= key + K::kUnits * 16 - 1) {
+        add_tile<K, false>(sum, keys, tile, key + lane_index() / 4, scale);
+      } else if (load_shared(tile.position + kColumns - 1) >= key) {
+        add_tile<K, true>(sum, keys, tile, key + lane_index() / 4, scale);
+      }
+    }
   }
   copy_async_wait<0>();
   block_barrier();

@@ -68,7 +68,7 @@ struct column_source {
   __device__ __forceinline__ float norm(const f16* from) const {
     const int lane = lane_index();
     float mine = 0;
-#pragma unroll
+#pragma unroll 2  // the keys leave few registers
     for (int i = 0; i < kShare; i += kAtOnce) {
       const auto* piece = reinterpret_cast<const bytes16*>(from + (share + i + lane / kPieces) * column_tile<K>::kStride + lane % kPieces * 8);
       const bytes16 x = load_shared(piece);

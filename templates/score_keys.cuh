@@ -133,15 +133,18 @@ __device__ __forceinline__ void add_tile(float (&sum)[K::kUnits][2], const key_f
   constexpr int kStep = 8 * column_products<K>::kGroups;
   // A tile's own sum: small weights would vanish one by one beside a large score.
   float part[K::kUnits][2] = {};
-  column_products<K> ahead;
-  multiply_columns<K>(ahead, keys, tile, 0);
-  // Few tiles are masked: their code need not be fast, but short.
-#pragma unroll(kMasked ? 1 : kColumns / kStep)
-  for (int first = 0; first < kColumns; first += kStep) {
-    const column_products<K> now = ahead;
-    if (first + kStep < kColumns) multiply_columns<K>(ahead, keys, tile, first + kStep);
-    add_weights<K, kMasked>(part, now, tile, first, key, scale);
+  column_products<K> even, odd;
+  multiply_columns<K>(even, keys, tile, 0);
+#pragma unroll 1  // registers spill when ptxas sees more at once
+  for (int first = 0; first < kColumns - 2 * kStep; first += 2 * kStep) {
+    multiply_columns<K>(odd, keys, tile, first + kStep);
+    add_weights<K, kMasked>(part, even, tile, first, key, scale);
+    multiply_columns<K>(even, keys, tile, first + 2 * kStep);
+    add_weights<K, kMasked>(part, odd, tile, first + kStep, key, scale);
   }
+  multiply_columns<K>(odd, keys, tile, kColumns - kStep);
+  add_weights<K, kMasked>(part, even, tile, kColumns - 2 * kStep, key, scale);
+  add_weights<K, kMasked>(part, odd, tile, kColumns - kStep, key, scale);
 #pragma unroll
   for (int i = 0; i < K::kUnits * 2; ++i) sum[i / 2][i % 2] += part[i / 2][i % 2];
 }
