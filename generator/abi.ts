@@ -215,6 +215,7 @@ const SCORE: readonly Field[] = [
   ptr('cu_k', 'const int32_t', '[batch + 1] first key row of each sequence'),
   ptr('first_pos', 'const int32_t', '[batch] position of key 0; null: 0'),
   ptr('q_pos', 'const int32_t', '[batch] position of query row 0; null: first_pos + keys - query rows'),
+  ptr('first_key', 'const int32_t', '[batch] place of key 0 in its row of scores; null: 0'),
   ptr('cu_sampled', 'const int32_t', '[batch + 1] offsets into sampled_rows; null: all rows count'),
   ptr('sampled_rows', 'const int32_t', '[cu_sampled[batch]] of each sequence the query rows, ascending, that stand for all older than its newest_rows newest (antkv_sample_rows); each counts (older rows) / (listed rows) times; null with cu_sampled'),
   i64('q_row_stride', 'bytes'),

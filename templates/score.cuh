@@ -98,7 +98,7 @@ __device__ __forceinline__ void score(const P& p) {
     }
   }
 
-  float* scores = p.scores + (int64_t(b) * p.kv_heads + head) * p.score_stride;
+  float* scores = p.scores + (int64_t(b) * p.kv_heads + head) * p.score_stride + element_or(p.first_key, b, 0);
 #pragma unroll
   for (int i = 0; i < K::kUnits * 2; ++i) {
     float total = sum[i / 2][i % 2];

@@ -142,7 +142,7 @@ export const SCORE = {
   ],
   /** Added to what is there; a prompt in chunks, the last of them one row. */
   sums: [
-    { keys: [70, 20], accumulate: true, q_heads: 4, kv_heads: 2 },
+    { keys: [70, 20], accumulate: true, first_key: [0, 33], q_heads: 4, kv_heads: 2 },
     { keys: [130], chunks: [64, 33, 32, 1], q_heads: 2, kv_heads: 1 },
     { keys: [90], rows: [50], chunks: [20, 30], first_pos: [1000], q_heads: 4, kv_heads: 1 },
   ],

@@ -33,7 +33,7 @@ std::vector<double> reference_score(const Contract& c, const antkv_score_params&
       for (int j = 0; j < keys; j++) {
         half_row(p.k, p.cu_k[b] + j, p.k_row_stride, head, p.k_head_stride, k);
         if (c.form == Form::exact) half_row(p.v, p.cu_k[b] + j, p.v_row_stride, head, p.v_head_stride, v);
-        const int64_t at = (int64_t(b) * p.kv_heads + head) * p.score_stride + j;
+        const int64_t at = (int64_t(b) * p.kv_heads + head) * p.score_stride + value_or(p.first_key, b, 0) + j;
         double sum = p.accumulate ? p.scores[at] : 0;
         for (int i = 0; i < rows; i++) {
           if (first_pos + j > q_pos + i || counts[i] == 0) continue;

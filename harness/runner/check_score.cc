@@ -117,14 +117,14 @@ Json check_score(Launcher& launcher, const Json& request) {
   if (p.batch == 0) throw RequestError("\"keys\" is needed, one number per sequence");
   std::vector<int32_t> rows = per_sequence(shape, "rows", p.batch);
   if (rows.empty()) rows = keys;
-  const std::vector<int32_t> cu_k = starts(keys), cu_q = starts(rows), first_pos = per_sequence(shape, "first_pos", p.batch), q_pos = per_sequence(shape, "q_pos", p.batch);
+  const std::vector<int32_t> cu_k = starts(keys), cu_q = starts(rows), first_pos = per_sequence(shape, "first_pos", p.batch), q_pos = per_sequence(shape, "q_pos", p.batch), first_key = per_sequence(shape, "first_key", p.batch);
   const int pad = bounded(shape, "pad", 0, 0, 4096);
   if (pad % 16) throw RequestError("pad must be a multiple of 16 bytes");
   p.kv_heads = bounded(shape, "kv_heads", 1, 1, 1024);
   p.q_heads = bounded(shape, "q_heads", p.kv_heads, 1, 4096);
   if (p.q_heads % p.kv_heads || p.q_heads / p.kv_heads > 16) throw RequestError("q_heads must be 1 to 16 times kv_heads");
   p.max_tokens = std::max(1, *std::max_element(keys.begin(), keys.end()));
-  p.score_stride = p.max_tokens + pad;
+  p.score_stride = p.max_tokens + pad + (first_key.empty() ? 0 : *std::max_element(first_key.begin(), first_key.end()));
   p.scale = float(1 / std::sqrt(double(d)));
   Buffer& q = make_rows(memory, random, "q", cu_q.back(), p.q_heads, d, pad, shape.number("score_std", 1), p.q_row_stride, p.q_head_stride);
   params.bind(&P::q, q);
@@ -136,6 +136,7 @@ Json check_score(Launcher& launcher, const Json& request) {
   params.bind(&P::cu_q, memory.add("cu_q", cu_q));
   params.bind(&P::cu_k, memory.add("cu_k", cu_k));
   if (!first_pos.empty()) params.bind(&P::first_pos, memory.add("first_pos", first_pos));
+  if (!first_key.empty()) params.bind(&P::first_key, memory.add("first_key", first_key));
   if (!q_pos.empty()) params.bind(&P::q_pos, memory.add("q_pos", q_pos));
   std::vector<float> lse(size_t(cu_q.back()) * p.q_heads);
   std::vector<double> out(d);
@@ -153,7 +154,10 @@ Json check_score(Launcher& launcher, const Json& request) {
   draw_sample(shape, rows, uint32_t(request.integer("seed", 1)), memory, params);
   Buffer& scores = memory.add("scores", size_t(p.batch) * p.kv_heads * p.score_stride * 4);
   p.accumulate = shape.boolean("accumulate", false);
-  for (int row = 0; row < p.batch * p.kv_heads; row++) scores.allow(size_t(row) * p.score_stride * 4, size_t(keys[row / p.kv_heads]) * 4);
+  for (int row = 0; row < p.batch * p.kv_heads; row++) {
+    const int b = row / p.kv_heads, place = row * p.score_stride + reference::value_or(p.first_key, b, 0);
+    scores.allow(size_t(place) * 4, size_t(keys[b]) * 4);
+  }
   params.bind(&P::scores, scores);
   const std::vector<int32_t> chunks = shape.has("chunks") ? shape.integers("chunks") : std::vector<int32_t>{};
   const bool sums_up = p.accumulate || !chunks.empty();
