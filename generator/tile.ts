@@ -84,13 +84,11 @@ const keyRegisters = ({ headDim, form }: Contract, { tokens = 0, warps }: Tile):
 const [MOST_KEY_REGISTERS, OTHER_REGISTERS] = [128, 80];
 
 /**
- * The first `score` tile that fits. Many keys per warp, as each column that comes from shared memory is multiplied by all of them; form exact, which holds values too, has
- * room for half as many, and takes twice the warps so that L2 is not asked for more.
+ * The first `score` tile that fits. Many keys per warp, as each column that comes from shared memory is multiplied by all of them; where registers have room for half as
+ * many, because values lie there too, twice the warps, so that L2 is not asked for more.
  */
-function scoreTile(contract: Contract, arch: Arch): Tile {
-  const wide = contract.form === 'exact' ? [{ warps: 8, tokens: 256, stages: 3 }, { warps: 8, tokens: 256, stages: 2 }] : [];
-  return [...wide, DEFAULTS.score].find((tile) => misfit(contract, tile, arch).length === 0) ?? DEFAULTS.score;
-}
+const scoreTile = (contract: Contract, arch: Arch): Tile =>
+  [DEFAULTS.score, { warps: 8, tokens: 256, stages: 3 }, { warps: 8, tokens: 256, stages: 2 }].find((tile) => misfit(contract, tile, arch).length === 0) ?? DEFAULTS.score;
 
 /** The tile of a contract before anything was measured on `arch`: `lookup` where it fits, else the first that is right everywhere. */
 export const defaultTile = (contract: Contract, arch: Arch): Tile => (contract.op === 'score' ? scoreTile(contract, arch) : (lookupTile(contract, arch) ?? DEFAULTS[contract.op]));

@@ -135,6 +135,8 @@ export const lengthWord = ({ shape }: Row): string => (shape.lens ? 'ragged' : t
 /** What is unusual in a row's shape, in words. */
 export function shapeWords(row: Row): string {
   const { ratio, qLen, pageSize, codes } = featuresOf(row);
+  const { rows, sampled_rows: sampled } = row.shape;
+  if (row.op === 'score') return typeof rows === 'number' ? `${rows} rows${sampled ? `, ${String(sampled)} drawn` : ''}` : '';
   const words = [ratio === 4 ? '' : `GQA ${ratio}`, qLen === 1 ? '' : `${qLen} rows`, pageSize === 64 ? '' : `page ${pageSize}`, codes === 'uniform' ? '' : `codes ${codes}`];
   return row.op === 'decode' ? words.filter((word) => word !== '').join(', ') : '';
 }

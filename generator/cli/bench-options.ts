@@ -59,7 +59,8 @@ async function launchesOf(splits: string): Promise<Grid['splits']> {
 /** The grid that the options name. Throws UsageError. */
 export async function gridOf({ batch = '1,16', tokens = '4096,32768,131072', splits, codes, samples, rows, sampled }: Pick<BenchOptions, 'batch' | 'tokens' | 'splits' | 'codes' | 'samples' | 'rows' | 'sampled'>): Promise<Grid> {
   if (samples !== undefined && !(Number.isInteger(samples) && samples >= 1 && samples <= 10_000)) throw new UsageError(`--samples takes 1 to 10000, not ${samples}`, 'leave --samples out for 30');
-  const scored = rows === undefined ? {} : { rows: rows === 'all' ? ('all' as const) : numbersOf('rows', rows)[0]! };
+  if (rows !== undefined && !/^(all|[1-9]\d{0,8})$/.test(rows)) throw new UsageError(`--rows takes a whole number or all, not "${rows}"`, 'for example --rows all');
+  const scored = rows === undefined ? {} : { rows: rows === 'all' ? ('all' as const) : Number(rows) };
   if (sampled !== undefined && (rows === undefined || !(Number.isInteger(sampled) && sampled >= 1 && sampled <= 1000))) throw new UsageError(`--sampled takes 1 to 1000, with --rows, not ${sampled}`, 'for example --rows all --sampled 100');
   const sample = sampled === undefined ? {} : { sampledPermille: sampled };
   return { batch: numbersOf('batch', batch), tokens: numbersOf('tokens', tokens), splits: await launchesOf(splits), ...(codes === undefined ? {} : { codes }), ...scored, ...sample };

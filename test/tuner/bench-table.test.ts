@@ -81,6 +81,7 @@ test('the score of a whole prompt is held against the causal forward pass of tha
   assert.is(over(score(4096)), 1.5);
   assert.is(over(score(4096, { sampled_rows: 409 })), 1.5);
   assert.is(over(score(128)), undefined);
+  assert.is(shapeWords(score(4096, { sampled_rows: 409 })), '4096 rows, 409 drawn');
 });
 
 test('cells stand under their heads', () => {
