@@ -29,6 +29,15 @@ for (const [group, shapes] of Object.entries<readonly Shape<'score'>[]>(SCORE)) 
   });
 }
 
+test('shared memory has no bank conflict', async () => {
+  for (const kernel of kernels) {
+    const { counters } = await mustPass(runner, 'score', kernel, { keys: [80], q_heads: 4, kv_heads: 1 }, { emulator: { counters: 1 } });
+    const { all } = counters!['shared'] as { all: { wavefronts: number; ideal: number } };
+    assert.ok(all.wavefronts > 0);
+    assert.is(all.wavefronts, all.ideal, kernel.name);
+  }
+});
+
 test('mode coded: earlier keys are unpacked and scored, from the middle of a prompt too', async () => {
   const shape: Shape<'unpack'> = { coded_len: [130, 40, 0], first_token: [48, 0, 0], kv_heads: 2, anchor_permille: 60, pad: 16, first_pos: [0, 1000, 5] };
   for (const words of ['d128 8c8b/8c8bq8 pre gain', 'd64 4c8b/f16 post']) {
