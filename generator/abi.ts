@@ -205,7 +205,7 @@ const COMBINE: readonly Field[] = [
 
 const SCORE: readonly Field[] = [
   ...HEAD,
-  ptr('scores', 'float', '[batch, kv_heads, score_stride] anchor score of each key'),
+  ptr('scores', 'float', '[batch, kv_heads, score_stride] anchor score of each key; with accumulate it starts as what is added to'),
   ptr('q', 'const void', '[query rows, q_heads, d] queries after RoPE'),
   ptr('k', 'const void', '[key rows, kv_heads, d] keys after RoPE'),
   ptr('v', 'const void', '[key rows, kv_heads, d] values; form "exact" only'),
@@ -215,6 +215,9 @@ const SCORE: readonly Field[] = [
   ptr('cu_k', 'const int32_t', '[batch + 1] first key row of each sequence'),
   ptr('first_pos', 'const int32_t', '[batch] position of key 0; null: 0'),
   ptr('q_pos', 'const int32_t', '[batch] position of query row 0; null: first_pos + keys - query rows'),
+  ptr('first_key', 'const int32_t', '[batch] place of key 0 in its row of scores; null: 0'),
+  ptr('cu_sampled', 'const int32_t', '[batch + 1] offsets into sampled_rows; null: all rows count'),
+  ptr('sampled_rows', 'const int32_t', '[cu_sampled[batch]] of each sequence the query rows, ascending, that stand for all older than its newest_rows newest (antkv_sample_rows); each counts (older rows) / (listed rows) times; null with cu_sampled'),
   i64('q_row_stride', 'bytes'),
   i64('q_head_stride', 'bytes'),
   i64('o_row_stride', 'bytes'),
@@ -228,6 +231,8 @@ const SCORE: readonly Field[] = [
   i32('kv_heads', 'grid.y'),
   i32('max_tokens', 'host bound on keys per sequence; fixes grid.x'),
   i32('score_stride', 'row stride of scores, in elements'),
+  i32('newest_rows', 'query rows at the end of each sequence that count once each, with cu_sampled only'),
+  i32('accumulate', '1: adds to scores, so that the chunks of a prompt sum up to its score in one pass; 0: writes them'),
   f32('scale', 'factor on q.k, natural units; form "exact" multiplies by it as well'),
 ];
 

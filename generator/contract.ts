@@ -78,7 +78,7 @@ const BUILT = {
   dtype: ['f16'],
   gain: ['none', 'k'],
   columns: [4, 8],
-  form: ['column', 'exact'],
+  form: ['column', 'mass', 'massq', 'exact'],
   softcap: [false],
   sink: [false],
   numerics: ['exact'],

@@ -5,8 +5,17 @@ import { UNIT_TOKENS, unitLayout } from './layout.ts';
 import { keyMethod } from './lookup.ts';
 import type { Tile } from './tile.ts';
 
+/** Query columns of a tile of `score`. */
+export const SCORE_COLUMNS = 64;
+
 /** `unit_rows` (rows.cuh): 16 rows of keys and of values, each padded by 16 bytes. */
 const unitRows = (headDim: number): number => 2 * UNIT_TOKENS * (headDim + 8) * 2;
+
+/** `column_tile` (score_columns.cuh): 64 padded rows of queries, of form exact as many of outputs, and four words for each. */
+const columnTile = ({ headDim, form }: Contract): number => {
+  const rows = SCORE_COLUMNS * ((headDim ?? 0) + 8) * 2;
+  return rows + (form === 'exact' ? rows : 16) + SCORE_COLUMNS * 16;
+};
 
 /** `rows_memory` (decode.cuh): `warp_memory` or `warp_result` of each warp, then `work_memory` (work.cuh) and a flag. */
 function decodeBytes(c: Contract, t: Tile): number {
@@ -91,7 +100,7 @@ export function sharedBytes(c: Contract, t: Tile): number {
       if (!isCacheContract(c)) throw new Error('unpack without a page format');
       return t.warps * (unitLayout(c).bytes + unitRows(c.headDim));
     case 'score':
-      return ((t.tokens ?? 0) / UNIT_TOKENS) * unitRows(c.headDim ?? 0);
+      return (t.stages ?? 0) * columnTile(c);
     case 'select':
       return (256 + 2 + 2 * t.warps) * 4;
     default:

@@ -3,6 +3,7 @@ import type { Arch } from './arch.ts';
 import { chunksOf, codecOf } from './codec.ts';
 import { isCacheContract, type Contract, type Op } from './contract.ts';
 import { keyMethod, lookupMisfit } from './lookup.ts';
+import { UNIT_TOKENS } from './layout.ts';
 import { sharedBytes } from './shared.ts';
 
 /**
@@ -38,7 +39,7 @@ const FIELDS: Readonly<Record<Op, readonly TileField[]>> = {
   unpack: ['warps', 'tokens'],
   decode: ['warps', 'tokens', 'stages'],
   combine: ['warps'],
-  score: ['warps', 'tokens'],
+  score: ['warps', 'tokens', 'stages'],
   select: ['warps'],
   kmeans: ['warps', 'tokens'],
 };
@@ -58,7 +59,7 @@ const DEFAULTS: Readonly<Record<Op, Tile>> = {
   unpack: { warps: 4, tokens: 32 },
   decode: { warps: 4, tokens: 64, stages: 2 },
   combine: { warps: 4 },
-  score: { warps: 4, tokens: 64 },
+  score: { warps: 4, tokens: 256, stages: 3 },
   select: { warps: 8 },
   kmeans: { warps: 4, tokens: 32 },
 };
@@ -79,8 +80,20 @@ export function lookupTile(contract: Contract, arch: Arch): Tile | undefined {
   return tiles.find((tile) => misfit(contract, tile, arch).length === 0);
 }
 
+/** Registers of a thread that hold keys, and for form exact values, of a `score` tile: the matrix unit's operands of every step. */
+const keyRegisters = ({ headDim, form }: Contract, { tokens = 0, warps }: Tile): number => (tokens / UNIT_TOKENS / warps) * ((headDim ?? 0) / 4) * (form === 'exact' ? 2 : 1);
+/** At most this many hold keys, and as many as this are for all else: products of two steps, columns, sums, addresses. */
+const [MOST_KEY_REGISTERS, OTHER_REGISTERS] = [128, 80];
+
+/**
+ * The first `score` tile that fits. Many keys per warp, as each column that comes from shared memory is multiplied by all of them; where registers have room for half as
+ * many, because values lie there too, twice the warps, so that L2 is not asked for more.
+ */
+const scoreTile = (contract: Contract, arch: Arch): Tile =>
+  [DEFAULTS.score, { warps: 8, tokens: 256, stages: 3 }, { warps: 8, tokens: 256, stages: 2 }].find((tile) => misfit(contract, tile, arch).length === 0) ?? DEFAULTS.score;
+
 /** The tile of a contract before anything was measured on `arch`: `lookup` where it fits, else the first that is right everywhere. */
-export const defaultTile = (contract: Contract, arch: Arch): Tile => lookupTile(contract, arch) ?? DEFAULTS[contract.op];
+export const defaultTile = (contract: Contract, arch: Arch): Tile => (contract.op === 'score' ? scoreTile(contract, arch) : (lookupTile(contract, arch) ?? DEFAULTS[contract.op]));
 
 /** Threads of a CTA. */
 export const threadsOf = (tile: Tile): number => 32 * tile.warps;
@@ -95,6 +108,17 @@ function rowsMisfit(op: Op, { warps, tokens = 16, stages = 1 }: Tile): string[] 
     if (tokens % (16 * warps) !== 0) why.push(`${tokens} tokens do not split into 16 rows for each of ${warps} warps`);
   } else if (tokens > 128) why.push(`${tokens} tokens; ${op} takes at most 128 per step`);
   if (!Number.isInteger(stages) || stages < 1 || stages > 4) why.push(`${stages} stages is not 1 to 4`);
+  return why;
+}
+
+function scoreMisfit(contract: Contract, tile: Tile, arch: Arch): string[] {
+  const { warps, stages = 1 } = tile;
+  const why: string[] = [];
+  if (warps < 2) why.push('1 warp; a warp of score has places for half of a tile\'s columns');
+  if (stages < 2) why.push('1 stage; score copies its next columns while it works on these');
+  const keys = keyRegisters(contract, tile);
+  const most = Math.min(MOST_KEY_REGISTERS, arch.registersPerSm / threadsOf(tile) - OTHER_REGISTERS);
+  if (keys > most) why.push(`${keys} registers of a thread for its keys; ${warps} warps have ${most} for them`);
   return why;
 }
 
@@ -118,6 +142,7 @@ export function misfit(contract: Contract, tile: Tile, arch: Arch): string[] {
     if (fields.includes(field) !== (tile[field] !== undefined)) return [`a tile of ${op} has ${fields.join(', ')}, not ${Object.keys(tile).join(', ')}`];
   }
   const why = tile.algorithm === 'lookup' ? lookupTileMisfit(tile) : rowsMisfit(op, tile);
+  if (op === 'score' && why.length === 0) why.push(...scoreMisfit(contract, tile, arch));
   if (threadsOf(tile) > arch.threadsPerBlock) why.push(`${threadsOf(tile)} threads, ${arch.name} has ${arch.threadsPerBlock} per block`);
   // Shared memory is a function of a sound tile only.
   if (why.length > 0) return why;

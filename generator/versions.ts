@@ -1,7 +1,7 @@
 // The one list of integers that version what others depend on.
 export const VERSIONS = {
   /** Parameter structs of antkv.h: rises when a field moves, changes or goes. */
-  abi: 2,
+  abi: 3,
   /** Coded pages, anchor pages, ring and packed codebooks: rises when a byte moves. */
   layout: 3,
   /** Schema of generated/manifest.json. */

@@ -89,7 +89,9 @@ export const HOLES: Readonly<Record<string, (kernel: Kernel) => Hole>> = {
   warpBytes: ({ contract }) => lookupWarpBytes(contract),
   maxChunks: ({ contract }) => encodeLimits(contract).maxChunks,
   maxRowBytes: ({ contract }) => encodeLimits(contract).maxRowBytes,
-  exactForm: ({ contract }) => present(contract.form, 'form') === 'exact',
+  timesRest: ({ contract }) => ['mass', 'massq'].includes(present(contract.form, 'form')),
+  timesQuery: ({ contract }) => ['massq', 'exact'].includes(present(contract.form, 'form')),
+  timesDistance: ({ contract }) => present(contract.form, 'form') === 'exact',
 };
 
 const CODED = [
@@ -110,7 +112,7 @@ export const HOLES_OF: Readonly<Record<string, readonly string[] | undefined>> =
   decode_lookup: [...CODED, 'columns', 'stages', 'copies', 'keyFiles', 'keySum', 'keyTurn', 'kTableBytes', 'vTableBytes', 'warpBytes'],
   unpack: [...CODED, 'tokens'],
   combine: ['name', 'threads', 'warps', 'headDim'],
-  score: ['name', 'threads', 'warps', 'tokens', 'sharedBytes', 'headDim', 'exactForm'],
+  score: ['name', 'threads', 'warps', 'warpUnits', 'stages', 'sharedBytes', 'headDim', 'timesRest', 'timesQuery', 'timesDistance'],
   select: ['name', 'threads', 'warps', 'sharedBytes'],
 };
 

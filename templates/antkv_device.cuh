@@ -130,6 +130,10 @@ __device__ __forceinline__ void copy_async(void* to_shared, const void* from_glo
   // The hint fetches the whole 128-byte line into L2: 2.5 % more bandwidth on an H200 (harness/bench/NOTES.md).
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from_global), "r"(valid ? 16 : 0) : "memory");
 }
+/// The same for one 4-byte word.
+__device__ __forceinline__ void copy_async_word(float* to_shared, const float* from_global) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(shared_address(to_shared)), "l"(from_global) : "memory");
+}
 /// Closes this thread's group of copies.
 __device__ __forceinline__ void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /// Waits until at most `kPending` of this thread's newest groups are under way. Other threads' copies need a barrier as well.
@@ -238,6 +242,14 @@ __device__ __forceinline__ float fused_multiply_add(float a, float b, float c) {
 /// Nearest integer, ties to even.
 __device__ __forceinline__ float round_even(float x) { return rintf(x); }
 __device__ __forceinline__ float square_root(float x) { return __fsqrt_rn(x); }
+/// One instruction, with a relative error of 2^-22 or so (PTX ISA, sqrt.approx); subnormal x counts as 0.
+__device__ __forceinline__ float square_root_fast(float x) {
+  float y;
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+/// x, but at least 0 and at most 1; 0 for NaN.
+__device__ __forceinline__ float saturate(float x) { return __saturatef(x); }
 /// Sine and cosine of |x| <= pi, absolute error 2^-21 (CUDA C++ Programming Guide, intrinsic functions).
 __device__ __forceinline__ void sine_cosine_fast(float x, float& sine, float& cosine) { __sincosf(x, &sine, &cosine); }
 /// Sums of the products of four unsigned bytes, plus c.

@@ -161,10 +161,31 @@ static inline int antkv_i_check_combine(const antkv_i_call* call, const antkv_co
   return ANTKV_OK;
 }
 
+/* A sample of `count` of the rows 0 ... older - 1, ascending, for sampled_rows of score; every set of as many rows is as likely, by `seed`. Fills `rows` and returns
+   how many: all of them if there are fewer. Row r is taken, as Knuth's algorithm S does, if its draw of 24 bits, a hash of seed and r, falls below
+   (rows still wanted) / (rows still there). generator/sample.ts is its twin. `older` is below 2^28. */
+static inline uint32_t antkv_i_hash(uint32_t x) { /* Wellons, lowbias32 */
+  x = (x ^ x >> 16) * 0x7feb352du;
+  x = (x ^ x >> 15) * 0x846ca68bu;
+  return x ^ x >> 16;
+}
+static inline int32_t antkv_sample_rows(uint32_t seed, int32_t older, int32_t count, int32_t* rows) {
+  const uint32_t key = antkv_i_hash(seed);
+  int32_t taken = 0, row;
+  for (row = 0; row < older && taken < count; row++) {
+    const uint64_t draw = antkv_i_hash(key + (uint32_t)row) >> 8;
+    if (draw * (uint64_t)(older - row) < (uint64_t)(count - taken) << 24) rows[taken++] = row;
+  }
+  return taken;
+}
+
 static inline int antkv_i_check_score(const antkv_i_call* call, const antkv_score_params* p) {
   ANTKV_I_HEADS();
   ANTKV_I_RANGE(max_tokens, 1, INT32_MAX, "it is the host bound on keys per sequence");
   ANTKV_I_RANGE(score_stride, p->max_tokens, INT32_MAX, "it is at least max_tokens");
+  ANTKV_I_RANGE(accumulate, 0, 1, "0 or 1");
+  ANTKV_I_NEED(!p->cu_sampled || p->sampled_rows, ANTKV_ERROR_NULL, "cu_sampled is given but sampled_rows is null; give both, or none");
+  ANTKV_I_RANGE(newest_rows, 0, p->cu_sampled ? INT32_MAX : 0, p->cu_sampled ? "0 or more" : "without cu_sampled all rows count: leave it 0");
   ANTKV_I_NEED(p->scale > 0, ANTKV_ERROR_VALUE, "scale is %g; it is usually 1 / sqrt(head dim)", (double)p->scale);
   return ANTKV_OK;
 }

@@ -1,138 +1,110 @@
 // Anchor score of every key: a second pass over QK^T, after any attention that returned the log-sum-exp.
-// grid (key tiles, kv_heads, batch). A CTA owns its keys and walks over all query columns that may see them: no atomics, and
-// the sums come out the same every time.
-//   column  s_j = sum_i P_ij
-//   exact   s_j = sum_i P_ij |v_j - o_i| |q_i| scale     (how far a change of key j moves the output; o_i is the attention output)
-// over the rows i that see j and the query heads of the KV head.
-
-constexpr float kLog2e = 1.44269504f;
+// grid (key tiles, kv_heads, batch). A warp keeps its keys in registers and walks over all query columns that may see them, which pass through shared memory in
+// tiles, a few of them under way: no atomics, and the sums come out the same every time.
+//   column  s_j = sum_i P_ij                        mass    s_j = sum_i P_ij (1 - P_ij)
+//   massq   s_j = sum_i P_ij (1 - P_ij) |q_i|       exact   s_j = sum_i P_ij |v_j - o_i| |q_i| scale
+// over the rows i that see j and the query heads of the KV head; exact is how far a change of key j moves the outputs o_i. Rows may be a sample: each listed one then
+// stands for several.
 
 template <class K>
 struct score_memory {
-  unit_rows<K::kHeadDim> unit[K::kTokens / 16];
+  column_tile<K> tile[K::kStages];
 };
 
-/// |x|^2 of the column that each lane's fragment belongs to (column g), in all lanes of that column.
-template <int kHeadDim>
-__device__ __forceinline__ float column_norm(const uint32_t (&column)[kHeadDim / 16][2]) {
-  float norm = 0;
-#pragma unroll
-  for (int step = 0; step < kHeadDim / 16; ++step)
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const float x = to_float(f16{uint16_t(column[step][i / 2] >> (16 * (i % 2)))});
-      norm += x * x;
+/// Walks over the columns of `source` from row `start` of its range on, and adds what they weigh to the warp's sums. `key`: position of the warp's first key.
+template <class K, class P>
+__device__ __forceinline__ void add_rows(float (&sum)[K::kUnits][2], const key_fragments<K>& keys, column_source<K, P>& source, int start, int key, float scale) {
+  auto& tiles = reinterpret_cast<score_memory<K>*>(shared_memory())->tile;
+  const int begin = start * source.ratio, count = (source.rows.count * source.ratio - begin + kColumns - 1) / kColumns;
+  source.next = source.find(begin + source.share + lane_index());
+  const auto copy = [&](int tile) {
+    if (tile < count) source.copy(tiles[tile % K::kStages], begin + (tile + 1) * kColumns);
+    copy_async_commit();
+  };
+  const auto prepare = [&](int tile) {
+    copy_async_wait<K::kStages - 2>();
+    if (tile < count) source.prepare(tiles[tile % K::kStages]);
+  };
+#pragma unroll 1
+  for (int tile = 0; tile < K::kStages - 1; ++tile) copy(tile);
+  prepare(0);
+  // The two warps of a scheduler change turns, so that one multiplies while the other prepares.
+  const int first_turn = K::kWarps > 4 ? warp_index() / 4 % 2 : 0;
+#pragma unroll 1
+  for (int at = 0; at < count; ++at) {
+    const column_tile<K>& tile = tiles[at % K::kStages];
+    block_barrier();  // the tile is whole, and all warps are done with the one before it: its place takes new columns
+#pragma unroll 1
+    for (int turn = first_turn; turn < first_turn + 2; ++turn) {
+      if (turn % 2 == 0) {
+        copy(at + K::kStages - 1);
+        prepare(at + 1);
+      } else if (load_shared(tile.position) >= key + K::kUnits * 16 - 1) {
+        add_tile<K, false>(sum, keys, tile, key + lane_index() / 4, scale);
+      } else if (load_shared(tile.position + kColumns - 1) >= key) {
+        add_tile<K, true>(sum, keys, tile, key + lane_index() / 4, scale);
+      }
     }
-  norm += shuffle_xor(norm, 1);
-  return norm + shuffle_xor(norm, 2);
+  }
+  copy_async_wait<0>();
+  block_barrier();
 }
 
-/// |x|^2 of row g and row g + 8 of 16 rows in shared memory.
-template <int kHeadDim>
-__device__ __forceinline__ void row_norms(float (&norm)[2], const f16* rows, int row_stride) {
-  const int g = lane_index() / 4, t = lane_index() % 4;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    float sum = 0;
-    for (int channel = t; channel < kHeadDim; channel += 4) {
-      const float x = to_float(load_shared(rows + (g + 8 * half) * row_stride + channel));
-      sum += x * x;
-    }
-    sum += shuffle_xor(sum, 1);
-    norm[half] = sum + shuffle_xor(sum, 2);
-  }
+/// Block `i` of the grid as this CTA's place in it. Blocks start in the order of x: early keys, which most rows see, of all heads and sequences come first, so that
+/// those that end last are short.
+__device__ __forceinline__ index3 longest_first() {
+  const index3 block = block_index(), grid = grid_size();
+  const int i = block.x + grid.x * (block.y + grid.y * block.z), lists = grid.y * grid.z;
+  return {i / lists, i % lists % grid.y, i % lists / grid.y};
 }
 
 template <class K, class P>
 __device__ __forceinline__ void score(const P& p) {
-  static_assert(sizeof(score_memory<K>) <= K::kSharedBytes && K::kTokens % (16 * K::kWarps) == 0, "generator/shared.ts is wrong");
-  constexpr int kStride = unit_rows<K::kHeadDim>::kStride;
-  constexpr int kWarpUnits = K::kTokens / 16 / K::kWarps;
-  const index3 block = block_index();
-  const int lane = lane_index(), g = lane / 4, t = lane % 4;
-  const int head = block.y, b = block.z, ratio = p.q_heads / p.kv_heads;
+  static_assert(sizeof(score_memory<K>) <= K::kSharedBytes && K::kStages >= 2 && kColumns % (K::kWarps * column_source<K, P>::kAtOnce) == 0, "generator/shared.ts or tile.ts is wrong");
+  const index3 place = longest_first();
+  const int head = place.y, b = place.z, ratio = p.q_heads / p.kv_heads;
   const int first_key = load_global(p.cu_k + b), keys = load_global(p.cu_k + b + 1) - first_key;
   const int first_row = load_global(p.cu_q + b), rows = load_global(p.cu_q + b + 1) - first_row;
   const int first_pos = element_or(p.first_pos, b, 0), q_pos = element_or(p.q_pos, b, first_pos + keys - rows);
-  if (block.x * K::kTokens >= keys) return;
+  const int block_key = place.x * K::kWarps * K::kUnits * 16, mine = block_key + warp_index() * K::kUnits * 16;
+  if (block_key >= keys) return;
 
-  // This warp's keys, and for the exact form their values.
-  const int mine = block.x * K::kTokens + warp_index() * kWarpUnits * 16;
-  auto* units = reinterpret_cast<score_memory<K>*>(shared_memory())->unit + warp_index() * kWarpUnits;
+  key_fragments<K> fragments;
 #pragma unroll
-  for (int u = 0; u < kWarpUnits; ++u) {
+  for (int u = 0; u < K::kUnits; ++u) {
     const int key = mine + u * 16;
     const int64_t row = key < keys ? first_key + key : first_key;
-    stage_rows<K::kHeadDim>(units[u].k, byte_pointer(p.k) + row * p.k_row_stride + head * p.k_head_stride, p.k_row_stride, keys - key);
-    if constexpr (K::kExactForm)
-      stage_rows<K::kHeadDim>(units[u].v, byte_pointer(p.v) + row * p.v_row_stride + head * p.v_head_stride, p.v_row_stride, keys - key);
-  }
-  copy_async_commit();
-  copy_async_wait<0>();
-  warp_barrier();
-
-  float sum[kWarpUnits][2] = {};
-  float v_norm[kWarpUnits][2] = {};
-  if constexpr (K::kExactForm)
-#pragma unroll
-    for (int u = 0; u < kWarpUnits; ++u) row_norms<K::kHeadDim>(v_norm[u], units[u].v, kStride);
-
-  // Rows before the warp's first key see none of its keys.
-  const int first_seeing = first_pos + mine - q_pos;
-  for (int flat = (first_seeing > 0 ? first_seeing : 0) * ratio; flat < rows * ratio; flat += 8) {
-    uint32_t q[K::kHeadDim / 16][2], o[K::kExactForm ? K::kHeadDim / 16 : 1][2];
-    const int loaded = flat + g;
-    const bool valid = loaded < rows * ratio;
-    const int64_t q_row = first_row + (valid ? loaded / ratio : 0), q_head = head * ratio + loaded % ratio;
-    load_columns<K::kHeadDim>(q, byte_pointer(p.q) + q_row * p.q_row_stride + q_head * p.q_head_stride, valid);
-    float o_norm = 0, q_norm = 0;
-    if constexpr (K::kExactForm) {
-      load_columns<K::kHeadDim>(o, byte_pointer(p.o) + q_row * p.o_row_stride + q_head * p.o_head_stride, valid);
-      o_norm = column_norm<K::kHeadDim>(o);
-      q_norm = square_root(column_norm<K::kHeadDim>(q));
-    }
-    // The products have columns 2t and 2t + 1 in this lane; what was loaded belongs to column g.
-    float lse[2], column_o_norm[2], column_q_norm[2];
-    int position[2];
-#pragma unroll
-    for (int c = 0; c < 2; ++c) {
-      const int column = flat + 2 * t + c;
-      const int row = column / ratio;
-      const bool exists = column < rows * ratio;
-      lse[c] = exists ? load_global(p.lse + int64_t(first_row + row) * p.q_heads + head * ratio + column % ratio) : minus_infinity();
-      position[c] = q_pos + row;
-      column_o_norm[c] = shuffle(o_norm, 4 * (2 * t + c));
-      column_q_norm[c] = shuffle(q_norm, 4 * (2 * t + c));
-    }
-#pragma unroll
-    for (int u = 0; u < kWarpUnits; ++u) {
-      float dot[4] = {}, value_dot[4] = {};
-      multiply_rows<K::kHeadDim>(dot, units[u].k, kStride, q);
-      if constexpr (K::kExactForm) multiply_rows<K::kHeadDim>(value_dot, units[u].v, kStride, o);
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int c = i % 2, half = i / 2;
-        const int key = mine + u * 16 + g + 8 * half;
-        // A row that saw nothing has an lse of -inf and no weight to give.
-        if (key >= keys || lse[c] == minus_infinity() || first_pos + key > position[c]) continue;
-        float weight = exp2_fast((dot[i] * p.scale - lse[c]) * kLog2e);
-        if constexpr (K::kExactForm) {
-          const float distance = v_norm[u][half] + column_o_norm[c] - 2.0f * value_dot[i];
-          weight *= square_root(fmaxf(distance, 0.0f)) * column_q_norm[c] * p.scale;
-        }
-        sum[u][half] += weight;
-      }
+    load_fragments(fragments.k[u], byte_pointer(p.k) + row * p.k_row_stride + head * p.k_head_stride, p.k_row_stride, keys - key);
+    if constexpr (K::kTimesDistance) {
+      load_fragments(fragments.v[u], byte_pointer(p.v) + row * p.v_row_stride + head * p.v_head_stride, p.v_row_stride, keys - key);
+      half_norms(fragments.v_norm[u], fragments.v[u]);
     }
   }
 
+  // Older rows by their sample, then the newest ones; without a sample all are newest.
+  const int newest = !p.cu_sampled || p.newest_rows > rows ? rows : p.newest_rows, older = rows - newest;
+  const int first_listed = p.cu_sampled ? load_global(p.cu_sampled + b) : 0, listed = p.cu_sampled ? load_global(p.cu_sampled + b + 1) - first_listed : 0;
+  float sum[K::kUnits][2] = {};
+#pragma unroll 1
+  for (int part = 0; part < 2; ++part) {
+    const row_range range = part == 0 ? row_range{p.sampled_rows + first_listed, 0, listed} : row_range{nullptr, older, newest};
+    if (range.count == 0) continue;
+    column_source<K, P> source{p, range, first_row, q_pos, head * ratio, ratio, warp_index() * column_source<K, P>::kShare, -1};
+    // Rows before the block's first key see none of its keys.
+    add_rows<K>(sum, fragments, source, rows_before(range, first_pos + block_key - q_pos), first_pos + mine, p.scale * kLog2e);
+    if (part == 0) {
 #pragma unroll
-  for (int u = 0; u < kWarpUnits; ++u)
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float total = sum[u][half];
-      total += shuffle_xor(total, 1);
-      total += shuffle_xor(total, 2);
-      const int key = mine + u * 16 + g + 8 * half;
-      if (t == 0 && key < keys) store_global(p.scores + (int64_t(b) * p.kv_heads + head) * p.score_stride + key, total);
+      for (int i = 0; i < K::kUnits * 2; ++i) sum[i / 2][i % 2] *= float(older) / float(listed);
     }
+  }
+
+  float* scores = p.scores + (int64_t(b) * p.kv_heads + head) * p.score_stride + element_or(p.first_key, b, 0);
+#pragma unroll
+  for (int i = 0; i < K::kUnits * 2; ++i) {
+    float total = sum[i / 2][i % 2];
+    total += shuffle_xor(total, 1);
+    total += shuffle_xor(total, 2);
+    const int key = mine + i * 8 + lane_index() / 4;
+    if (lane_index() % 4 == 0 && key < keys) store_global(scores + key, p.accumulate ? load_global(scores + key) + total : total);
+  }
 }

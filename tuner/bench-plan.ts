@@ -21,6 +21,10 @@ export interface Grid {
   readonly splits: 'auto' | readonly Launch[];
   /** Of decode, encode and unpack; `uniform` unless given. */
   readonly codes?: Codes;
+  /** Of score: query rows, at most as many as tokens; the runner's default unless given. */
+  readonly rows?: number | 'all';
+  /** Of score: how many of the older rows stand for them, in thousandths of all rows; all count unless given. */
+  readonly sampledPermille?: number;
 }
 export const GRID: Grid = { batch: [1, 16], tokens: [4096, 32768, 131072], splits: 'auto' };
 
@@ -28,7 +32,7 @@ export const GRID: Grid = { batch: [1, 16], tokens: [4096, 32768, 131072], split
 export const USUAL_SMS = 132;
 
 /** The shape of a case, without what a launch adds. Heads are always there where the op has them. */
-export type CaseShape = Omit<BenchShape<'decode'>, 'splits' | 'spread' | 'merge'>;
+export type CaseShape = Omit<BenchShape<'decode'>, 'splits' | 'spread' | 'merge'> & Pick<BenchShape<'score'>, 'rows' | 'sampled_rows'>;
 
 /** One kernel on one shape. */
 export interface Case {
@@ -59,6 +63,13 @@ export function decodeCase(kernel: Kernel, shape: CaseShape, sms: number, splits
   return { kernel, combine: combineOf(kernel), shape, launches: splits === 'auto' ? launchesOf(kernel, work).slice(0, most) : splits };
 }
 
+/** What a grid adds to the shape of a score case. */
+function scoreRows({ rows: wanted, sampledPermille }: Grid, tokens: number): Pick<CaseShape, 'rows' | 'sampled_rows'> {
+  if (wanted === undefined) return {};
+  const rows = wanted === 'all' ? tokens : Math.min(wanted, tokens);
+  return { rows, ...(sampledPermille === undefined ? {} : { sampled_rows: Math.max(1, Math.floor((rows * sampledPermille) / 1000)) }) };
+}
+
 /** The cases of `kernels`, all of one op, shapes from small to large. */
 export function casesOf(kernels: readonly Kernel[], grid: Grid, sms: number): Case[] {
   const shapes = grid.batch.flatMap((batch) => grid.tokens.map((tokens) => ({ batch, tokens }))).sort((a, b) => a.batch * a.tokens - b.batch * b.tokens);
@@ -68,7 +79,7 @@ export function casesOf(kernels: readonly Kernel[], grid: Grid, sms: number): Ca
       const { op } = kernel.contract;
       if (op === 'decode') return decodeCase(kernel, { ...size, ...HEADS, ...coded }, sms, grid.splits);
       if (op === 'select') return { kernel, shape: { ...size, kv_heads: HEADS.kv_heads }, launches: [] };
-      return { kernel, shape: { ...size, ...HEADS, ...(op === 'score' ? {} : coded) }, launches: [] };
+      return { kernel, shape: { ...size, ...HEADS, ...(op === 'score' ? scoreRows(grid, size.tokens) : coded) }, launches: [] };
     }),
   );
 }
@@ -108,12 +119,20 @@ export interface BaselineShape {
   readonly kv_heads: number;
   readonly q_len: number;
   readonly head_dim: number;
+  /** The forward pass of a whole prompt: row i sees tokens 0 ... i. */
+  readonly causal?: true;
 }
 
-/** The shapes at which PyTorch's FP16 attention is timed: those of the decode cases in which all sequences are equally long, each once. */
+/**
+ * The shapes at which PyTorch's FP16 attention is timed, each once: those of the decode cases in which all sequences are equally long, and the forward pass that a
+ * whole prompt's score comes after.
+ */
 export function baselineShapes(cases: readonly Case[]): BaselineShape[] {
-  const shapes = cases.flatMap(({ kernel: { contract }, shape: { batch = 1, tokens, lens, q_heads = HEADS.q_heads, kv_heads = HEADS.kv_heads, q_len = 1 } }): BaselineShape[] =>
-    contract.op !== 'decode' || lens || tokens === undefined ? [] : [{ batch, tokens, q_heads, kv_heads, q_len, head_dim: contract.headDim! }],
-  );
+  const shapes = cases.flatMap(({ kernel: { contract }, shape: { batch = 1, tokens, lens, q_heads = HEADS.q_heads, kv_heads = HEADS.kv_heads, q_len = 1, rows } }): BaselineShape[] => {
+    if (lens || tokens === undefined) return [];
+    const shape = { batch, tokens, q_heads, kv_heads, head_dim: contract.headDim! };
+    if (contract.op === 'score' && rows === tokens) return [{ ...shape, q_len: tokens, causal: true }];
+    return contract.op === 'decode' ? [{ ...shape, q_len }] : [];
+  });
   return [...new Map(shapes.map((shape) => [JSON.stringify(shape), shape])).values()];
 }

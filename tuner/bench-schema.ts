@@ -31,8 +31,8 @@ export const BENCH_SHAPES = {
   decode: z.strictObject({ ...cacheFields, window: count.optional(), q_len: positive.max(16).optional(), splits: positive.optional(), spread: z.boolean().optional(), merge: z.enum(['last', 'combine']).optional() }),
   encode: z.strictObject(cacheFields),
   unpack: z.strictObject(cacheFields),
-  /** `rows`: query rows of each sequence, its newest. */
-  score: z.strictObject({ ...plainFields, rows: positive.optional() }),
+  /** `rows`: query rows of each sequence, its newest; with `sampled_rows` its `newest_rows` newest count, and so many of the older. */
+  score: z.strictObject({ ...plainFields, rows: positive.optional(), sampled_rows: count.optional(), newest_rows: count.optional() }),
   select: z.strictObject({ ...plainFields, anchor_permille: z.int().min(0).max(1000).optional() }),
 } as const;
 export type BenchOp = keyof typeof BENCH_SHAPES;

@@ -36,7 +36,7 @@ export const shapeKey = (row: Row): string => {
 /** Whose rows compete for one line: a kernel's, whatever its launch; all contenders of a peer. */
 const raceKey = (row: Row): string => {
   const { pageSize, codes } = featuresOf(row);
-  const cache = [pageSize, codes, row.shape['anchor_permille'], row.shape['window']];
+  const cache = [pageSize, codes, row.shape['anchor_permille'], row.shape['window'], row.shape['rows'], row.shape['sampled_rows']];
   return row.source === 'peer' ? `${shapeKey(row)} ${row.kernel.split('_').slice(0, 2).join('_')} ${row.code}` : `${shapeKey(row)} ${JSON.stringify(cache)} ${row.kernel} ${row.code}`;
 };
 
@@ -71,9 +71,16 @@ export function isExact(row: Row): boolean {
   return k === v && (k === 'f16' || k === 'bf16');
 }
 
-/** The fastest FP16 row of decode in the same run and shape; undefined for other ops, and if there is none with right results. */
+/** What a row is compared with: decode with FP16 decode, the score of a whole prompt with that prompt's causal forward pass. */
+function rivalKey(row: Row): string | undefined {
+  if (row.op === 'decode' || row.op === 'prefill') return shapeKey(row);
+  const { tokens, rows } = row.shape;
+  return row.op === 'score' && typeof tokens === 'number' && rows === tokens ? shapeKey({ ...row, op: 'prefill', shape: { ...row.shape, q_len: tokens } }) : undefined;
+}
+
+/** The fastest FP16 row of the same run and shape; undefined for ops that have no rival, and if there is none with right results. */
 export const fp16Of = (row: Row, rows: readonly Row[]): Row | undefined =>
-  rows.filter((other) => row.op === 'decode' && other.op === row.op && isExact(other) && other.ok && shapeKey(other) === shapeKey(row)).toSorted((a, b) => a.us.median - b.us.median)[0];
+  rows.filter((other) => other.ok && ['decode', 'prefill'].includes(other.op) && isExact(other) && shapeKey(other) === rivalKey(row)).toSorted((a, b) => a.us.median - b.us.median)[0];
 
 const presets = new Map<string, Set<string>>();
 /** The preset whose contract it is; the contract's name where several presets share it, or none has it. */
@@ -128,6 +135,8 @@ export const lengthWord = ({ shape }: Row): string => (shape.lens ? 'ragged' : t
 /** What is unusual in a row's shape, in words. */
 export function shapeWords(row: Row): string {
   const { ratio, qLen, pageSize, codes } = featuresOf(row);
+  const { rows, sampled_rows: sampled } = row.shape;
+  if (row.op === 'score') return typeof rows === 'number' ? `${rows} rows${sampled ? `, ${String(sampled)} drawn` : ''}` : '';
   const words = [ratio === 4 ? '' : `GQA ${ratio}`, qLen === 1 ? '' : `${qLen} rows`, pageSize === 64 ? '' : `page ${pageSize}`, codes === 'uniform' ? '' : `codes ${codes}`];
   return row.op === 'decode' ? words.filter((word) => word !== '').join(', ') : '';
 }

@@ -98,6 +98,15 @@ export const SHAPES = {
     kv_heads: count.optional(),
     pad: count.optional(),
     score_std: z.number().optional(),
+    /** Rows drawn from those older than `newest_rows`; either makes the score one of a sample. */
+    sampled_rows: count.optional(),
+    newest_rows: count.optional(),
+    /** Place of key 0 in its row of scores. */
+    first_key: perSequence.optional(),
+    /** Scores start at random numbers, and are added to. */
+    accumulate: z.boolean().optional(),
+    /** Rows of each launch; they add up to the scores of one sequence. */
+    chunks: z.array(count).optional(),
   }),
   select: z.strictObject({
     token_count: perSequence,
@@ -124,6 +133,8 @@ export interface CheckRequest<Op extends CheckOp = CheckOp> {
   readonly kernel: KernelRef;
   /** decode only: merges the splits unless the last CTA does, and turns ring scores into mass. */
   readonly combine?: KernelRef;
+  /** unpack only: scores what unpack wrote (mode `coded` of prefill scoring). */
+  readonly score?: KernelRef;
   readonly shape: Shape<Op>;
   readonly seed?: number;
   readonly tolerance?: { readonly rel_l2?: number; readonly lse?: number; readonly relative?: number };

@@ -132,6 +132,20 @@ export const SCORE = {
     { keys: [40, 40, 40], rows: [6, 6, 6], first_pos: [100, 100, 100], q_pos: [97, 120, 5000] },
   ],
   scores: [{ keys: [100], rows: [40], q_heads: 2, kv_heads: 1, score_std: 6 }],
+  /** A few of many rows, all of few, none but the newest, none at all; more rows than one search of the list finds at once. */
+  samples: [
+    { keys: [150, 20, 7, 0], sampled_rows: 20, newest_rows: 10, q_heads: 4, kv_heads: 2 },
+    { keys: [130], rows: [90], sampled_rows: 45, q_heads: 3, kv_heads: 1, pad: 16 },
+    { keys: [40, 33], sampled_rows: 1000, newest_rows: 5 },
+    { keys: [40], newest_rows: 8 },
+    { keys: [300], sampled_rows: 0, newest_rows: 0 },
+  ],
+  /** Added to what is there; a prompt in chunks, the last of them one row. */
+  sums: [
+    { keys: [70, 20], accumulate: true, first_key: [0, 33], q_heads: 4, kv_heads: 2 },
+    { keys: [130], chunks: [64, 33, 32, 1], q_heads: 2, kv_heads: 1 },
+    { keys: [90], rows: [50], chunks: [20, 30], first_pos: [1000], q_heads: 4, kv_heads: 1 },
+  ],
 } as const satisfies Lists<'score'>;
 
 export const COMBINE = {

@@ -24,6 +24,8 @@ export const benchOptions = <T>(y: Argv<T>) =>
     .option('tokens', { type: 'string', requiresArg: true, describe: 'tokens of each sequence, a list with commas (default: 4096,32768,131072; of sheets: all)' })
     .option('splits', { type: 'string', default: 'auto', requiresArg: true, describe: 'of decode: a list with commas to race, or auto; 16: CTAs per sequence, 16s: shares of the batch, 16c: merged by combine' })
     .option('codes', { choices: CODES, requiresArg: true, describe: 'distribution of the codes, without --sheet (default: uniform)' })
+    .option('rows', { type: 'string', requiresArg: true, describe: 'of score: query rows, or all for a whole prompt (default: 128)' })
+    .option('sampled', { type: 'number', requiresArg: true, describe: 'of score with --rows: how many older rows stand for all of them, in thousandths of the rows' })
     .option('samples', { type: 'number', requiresArg: true, describe: 'timed steps (default: 30)' });
 
 export interface BenchOptions extends RecipeOptions {
@@ -36,6 +38,8 @@ export interface BenchOptions extends RecipeOptions {
   tokens?: string | undefined;
   splits: string;
   codes?: (typeof CODES)[number] | undefined;
+  rows?: string | undefined;
+  sampled?: number | undefined;
   samples?: number | undefined;
 }
 
@@ -53,9 +57,13 @@ async function launchesOf(splits: string): Promise<Grid['splits']> {
 }
 
 /** The grid that the options name. Throws UsageError. */
-export async function gridOf({ batch = '1,16', tokens = '4096,32768,131072', splits, codes, samples }: Pick<BenchOptions, 'batch' | 'tokens' | 'splits' | 'codes' | 'samples'>): Promise<Grid> {
+export async function gridOf({ batch = '1,16', tokens = '4096,32768,131072', splits, codes, samples, rows, sampled }: Pick<BenchOptions, 'batch' | 'tokens' | 'splits' | 'codes' | 'samples' | 'rows' | 'sampled'>): Promise<Grid> {
   if (samples !== undefined && !(Number.isInteger(samples) && samples >= 1 && samples <= 10_000)) throw new UsageError(`--samples takes 1 to 10000, not ${samples}`, 'leave --samples out for 30');
-  return { batch: numbersOf('batch', batch), tokens: numbersOf('tokens', tokens), splits: await launchesOf(splits), ...(codes === undefined ? {} : { codes }) };
+  if (rows !== undefined && !/^(all|[1-9]\d{0,8})$/.test(rows)) throw new UsageError(`--rows takes a whole number or all, not "${rows}"`, 'for example --rows all');
+  const scored = rows === undefined ? {} : { rows: rows === 'all' ? ('all' as const) : Number(rows) };
+  if (sampled !== undefined && (rows === undefined || !(Number.isInteger(sampled) && sampled >= 1 && sampled <= 1000))) throw new UsageError(`--sampled takes 1 to 1000, with --rows, not ${sampled}`, 'for example --rows all --sampled 100');
+  const sample = sampled === undefined ? {} : { sampledPermille: sampled };
+  return { batch: numbersOf('batch', batch), tokens: numbersOf('tokens', tokens), splits: await launchesOf(splits), ...(codes === undefined ? {} : { codes }), ...scored, ...sample };
 }
 
 /** The kernels of one op that the options name, without sheets. Throws UsageError if there is none. */

@@ -181,7 +181,10 @@ __device__ __forceinline__ bytes16 load_global_once(const bytes16* p, ANTKV_HERE
 
 /// The bytes arrive in copy_async_wait and not before; until then the destination is poison.
 __device__ __forceinline__ void copy_async(void* to_shared, const void* from_global, bool valid, ANTKV_HERE) {
-  antkv_emu::machine->copy_async(to_shared, from_global, valid, file, line);
+  antkv_emu::machine->copy_async(to_shared, from_global, 16, valid, file, line);
+}
+__device__ __forceinline__ void copy_async_word(float* to_shared, const float* from_global, ANTKV_HERE) {
+  antkv_emu::machine->copy_async(to_shared, from_global, 4, true, file, line);
 }
 __device__ __forceinline__ void copy_async_commit() { antkv_emu::machine->copy_async_commit(); }
 template <int kPending>
@@ -265,6 +268,9 @@ __device__ __forceinline__ float log2_fast(float x) { return log2f(x); }
 __device__ __forceinline__ float fused_multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
 __device__ __forceinline__ float round_even(float x) { return rintf(x); }
 __device__ __forceinline__ float square_root(float x) { return sqrtf(x); }
+/// Subnormal arguments count as 0, as with sqrt.approx.ftz.
+__device__ __forceinline__ float square_root_fast(float x) { return x < 0x1p-126f && x > -0x1p-126f ? 0.0f : sqrtf(x); }
+__device__ __forceinline__ float saturate(float x) { return x > 0 ? x < 1 ? x : 1.0f : 0.0f; }
 __device__ __forceinline__ void sine_cosine_fast(float x, float& sine, float& cosine) {
   sine = sinf(x);
   cosine = cosf(x);

@@ -7,7 +7,7 @@
 namespace antkv_emu {
 
 /// Raised whenever Machine, Image or the meaning of a field changes: a kernel built for another number is refused.
-constexpr uint32_t kMachineVersion = 3;
+constexpr uint32_t kMachineVersion = 4;
 constexpr int kWarp = 32;
 
 /// Everything that all lanes of a warp do together. Names for reports: collective_name().
@@ -65,7 +65,7 @@ struct Machine {
   [[noreturn]] void (*bad_shared)(const void*, uint32_t bytes, Access, const char* file, int line);
   [[noreturn]] void (*bad_global)(const void*, uint32_t bytes, Access, const char* file, int line);
   void (*grid_fence)();
-  void (*copy_async)(void* to, const void* from, bool valid, const char* file, int line);
+  void (*copy_async)(void* to, const void* from, uint32_t bytes, bool valid, const char* file, int line);
   void (*copy_async_commit)();
   void (*copy_async_wait)(int pending);
 };

@@ -1,8 +1,9 @@
-"""Times PyTorch's fused attention (SDPA) in FP16 on decode shapes: the baseline of `gen bench`.
+"""Times PyTorch's fused attention (SDPA) in FP16, on decode shapes and on whole prompts: the baseline of `gen bench`.
 
     python3 baseline.py [--shapes '[{"batch": 16, "tokens": 131072}, ...]'] [--samples 30] [--limit SECONDS]
 
 --shapes takes JSON, or @FILE: objects of batch, tokens and, if not the defaults, head_dim 128, q_heads 32, kv_heads 8, q_len 1; in this order, what matters first.
+"causal": true with q_len = tokens is the forward pass of a prompt (op "prefill" in the records): what the score of its keys is held against.
 Contenders: cuDNN and flash with enable_gqa, each with K and V as [batch, heads, tokens, d] and as [batch, tokens, heads, d] in memory. Several query rows are not
 masked: that costs FP16 nothing.
 
@@ -28,7 +29,7 @@ except ImportError as error:
 
 BACKENDS = {"cudnn": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENTION}
 TABLE = [{"batch": b, "tokens": t} for b, t in [(16, 131072), (16, 32768), (1, 131072), (16, 4096), (1, 4096)]]
-DEFAULTS = {"head_dim": 128, "q_heads": 32, "kv_heads": 8, "q_len": 1}
+DEFAULTS = {"head_dim": 128, "q_heads": 32, "kv_heads": 8, "q_len": 1, "causal": False}
 WARM_S = 0.05
 UNTIMED = 2  # replays between the filler and the first sample: they meet what the copies left dirty in L2
 FILLER_BYTES = 64 << 20
@@ -119,24 +120,29 @@ def time_back_to_back(steps, one_us):
     return sorted(values)[2], len(steps) * rounds
 
 
-def relative_error(out, q, k, v):
-    """Of the query heads of the first KV head of the first sequence, against fp64."""
+def relative_error(out, q, k, v, causal):
+    """Of the query heads of the first KV head of the first sequence, 64 rows at most, against fp64."""
     ratio = q.shape[1] // k.shape[1]
-    q, k, v, out = q[0, :ratio].double(), k[0, 0].double(), v[0, 0].double(), out[0, :ratio].double()
-    want = torch.softmax(q @ k.T / q.shape[-1] ** 0.5, -1) @ v
+    rows = torch.linspace(0, q.shape[2] - 1, min(64, q.shape[2]), device=q.device).long()
+    q, k, v, out = q[0][:ratio, rows].double(), k[0, 0].double(), v[0, 0].double(), out[0][:ratio, rows].double()
+    scores = q @ k.T / q.shape[-1] ** 0.5
+    if causal:
+        scores.masked_fill_(torch.arange(k.shape[0], device=k.device) > rows[:, None], float("-inf"))
+    want = torch.softmax(scores, -1) @ v
     return float((out - want).norm() / want.norm())
 
 
 def measure(backend, tokens_first, shape, samples):
     """One record's times, or raises RuntimeError if the backend does not take the shape."""
-    batch, tokens, d, q_heads, kv_heads, q_len = (shape[name] for name in ["batch", "tokens", "head_dim", "q_heads", "kv_heads", "q_len"])
+    batch, tokens, d, q_heads, kv_heads, q_len, causal = (shape[name] for name in ["batch", "tokens", "head_dim", "q_heads", "kv_heads", "q_len", "causal"])
     l2 = torch.cuda.get_device_properties(0).L2_cache_size
     useful = 2 * d * batch * (2 * kv_heads * tokens + 2 * q_heads * q_len)
     copies = 3 * l2 // useful + 1
     half = dict(device="cuda", dtype=torch.float16)
     rows = lambda: torch.randn(batch, tokens, kv_heads, d, **half).transpose(1, 2) if tokens_first else torch.randn(batch, kv_heads, tokens, d, **half)
-    data = [(torch.randn(batch, q_heads, q_len, d, **half), rows(), rows()) for _ in range(copies)]
-    attend = lambda q, k, v: scaled_dot_product_attention(q, k, v, enable_gqa=q_heads != kv_heads)
+    queries = lambda: torch.randn(batch, q_len, q_heads, d, **half).transpose(1, 2) if tokens_first and causal else torch.randn(batch, q_heads, q_len, d, **half)
+    data = [(queries(), rows(), rows()) for _ in range(copies)]
+    attend = lambda q, k, v: scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=q_heads != kv_heads)
     with sdpa_kernel([BACKENDS[backend]]), torch.no_grad():
         side = torch.cuda.Stream()
         with torch.cuda.stream(side):  # plans and workspaces are made outside the capture
@@ -149,7 +155,7 @@ def measure(backend, tokens_first, shape, samples):
         us = time_graphs(graphs, samples)
         clock_end = sm_clock()
         b2b, b2b_steps = time_back_to_back(steps, percentile(us, 0.5))
-    error = relative_error(graphs[0].out[0], *data[0])
+    error = relative_error(graphs[0].out[0], *data[0], causal)
     faults = [] if error < 1e-2 else [f"relative L2 error {error} against fp64"]
     return {
         "ok": not faults,
@@ -165,6 +171,7 @@ def measure(backend, tokens_first, shape, samples):
         "launch": "graph.replay" if graphs[0].exec is None else "cuGraphLaunch",
         "clock_mhz": {"begin": clock, "end": clock_end},
         "check": {"kind": "one head", "rel_l2": error},
+        **({"tflops": 1e-6 * 2 * d * q_heads * batch * tokens * (tokens + 1) / percentile(us, 0.5)} if causal else {}),
     }
 
 
@@ -172,7 +179,10 @@ def shapes_of(text):
     if text.startswith("@"):
         with open(text[1:], encoding="utf-8") as file:
             text = file.read()
-    return [{**DEFAULTS, **shape} for shape in json.loads(text)]
+    shapes = [{**DEFAULTS, **shape} for shape in json.loads(text)]
+    if any(shape["causal"] and shape["q_len"] != shape["tokens"] for shape in shapes):
+        raise argparse.ArgumentTypeError("a causal shape is a whole prompt: q_len equals tokens")
+    return shapes
 
 
 def main():
@@ -205,7 +215,7 @@ def main():
         for tokens_first in [False, True]:
             for backend in BACKENDS:
                 name = f"torch_sdpa_{backend}{'_bshd' if tokens_first else ''}"
-                fields = {key: value for key, value in shape.items() if key != "head_dim"}
+                fields = {key: value for key, value in shape.items() if key not in ("head_dim", "causal")}
                 try:
                     result = measure(backend, tokens_first, shape, args.samples)
                 except Exception as error:  # a backend that does not take the shape, or too little memory: the others go on
@@ -214,7 +224,7 @@ def main():
                     continue
                 finally:
                     torch.cuda.empty_cache()
-                row = {"record": "bench", "source": "peer", "op": "decode", "kernel": name, "code": "PyTorch", "head_dim": shape["head_dim"], "shape": fields}
+                row = {"record": "bench", "source": "peer", "op": "prefill" if shape["causal"] else "decode", "kernel": name, "code": "PyTorch", "head_dim": shape["head_dim"], "shape": fields}
                 print(json.dumps({**row, **result, "environment": environment}), flush=True)
 
 

@@ -9,11 +9,13 @@
 
 namespace reference {
 
+/// What score sums: P, P (1 - P), P (1 - P) |q|, P |v - o| |q| scale.
+enum class Form { column, mass, massq, exact };
+
 /// What a kernel computes (generator/contract.ts).
 struct Contract {
   antkv_format format{};
-  /// score: form "exact" instead of "column".
-  bool exact_form = false;
+  Form form = Form::column;  ///< score only
 };
 
 struct Attention {
@@ -44,7 +46,7 @@ Encoding reference_encode(const Contract& contract, const antkv_encode_params& p
 /// |x| / |x_hat|, or 1 if x_hat is 0; x_hat is the decoded row.
 double reference_gain(const std::vector<double>& x, const std::vector<double>& x_hat);
 
-/// [batch, kv_heads, score_stride]; NaN where score does not write (beyond the keys of a sequence).
+/// [batch, kv_heads, score_stride]; NaN where score does not write (beyond the keys of a sequence). With accumulate p.scores are what it adds to.
 std::vector<double> reference_score(const Contract& contract, const antkv_score_params& p);
 
 struct Selection {

@@ -3,6 +3,20 @@
 #include "reference.h"
 
 namespace reference {
+namespace {
+
+/// How often each query row of sequence b counts: once, or by the sample of the rows older than the newest.
+std::vector<double> row_counts(const antkv_score_params& p, int b) {
+  const int rows = p.cu_q[b + 1] - p.cu_q[b];
+  if (!p.cu_sampled) return std::vector<double>(rows, 1);
+  const int older = rows < p.newest_rows ? 0 : rows - p.newest_rows;
+  std::vector<double> counts(rows, 0);
+  for (int i = older; i < rows; i++) counts[i] = 1;
+  for (int i = p.cu_sampled[b]; i < p.cu_sampled[b + 1]; i++) counts[p.sampled_rows[i]] = double(older) / (p.cu_sampled[b + 1] - p.cu_sampled[b]);
+  return counts;
+}
+
+}  // namespace
 
 std::vector<double> reference_score(const Contract& c, const antkv_score_params& p) {
   const int d = c.format.head_dim, ratio = p.q_heads / p.kv_heads;
@@ -14,28 +28,33 @@ std::vector<double> reference_score(const Contract& c, const antkv_score_params&
   for (int b = 0; b < p.batch; b++) {
     const int keys = p.cu_k[b + 1] - p.cu_k[b], rows = p.cu_q[b + 1] - p.cu_q[b];
     const int first_pos = value_or(p.first_pos, b, 0), q_pos = value_or(p.q_pos, b, first_pos + keys - rows);
+    const std::vector<double> counts = row_counts(p, b);
     for (int head = 0; head < p.kv_heads; head++) {
       for (int j = 0; j < keys; j++) {
         half_row(p.k, p.cu_k[b] + j, p.k_row_stride, head, p.k_head_stride, k);
-        if (c.exact_form) half_row(p.v, p.cu_k[b] + j, p.v_row_stride, head, p.v_head_stride, v);
-        double sum = 0;
+        if (c.form == Form::exact) half_row(p.v, p.cu_k[b] + j, p.v_row_stride, head, p.v_head_stride, v);
+        const int64_t at = (int64_t(b) * p.kv_heads + head) * p.score_stride + value_or(p.first_key, b, 0) + j;
+        double sum = p.accumulate ? p.scores[at] : 0;
         for (int i = 0; i < rows; i++) {
-          if (first_pos + j > q_pos + i) continue;
+          if (first_pos + j > q_pos + i || counts[i] == 0) continue;
           for (int q_head = head * ratio; q_head < (head + 1) * ratio; q_head++) {
             const int64_t row = p.cu_q[b] + i;
             const double lse = p.lse[row * p.q_heads + q_head];
             if (lse == -INFINITY) continue;  // a row that saw nothing
             half_row(p.q, row, p.q_row_stride, q_head, p.q_head_stride, q);
-            double term = std::exp(double(p.scale) * dot(q.data(), k.data(), d) - lse);
-            if (c.exact_form) {  // a change of the score moves the output by P (v - o), a change of the key moves the score by scale |q|
+            const double weight = std::exp(double(p.scale) * dot(q.data(), k.data(), d) - lse);
+            double term = weight;
+            if (c.form == Form::mass || c.form == Form::massq) term *= 1 - weight;
+            if (c.form == Form::massq) term *= norm(q.data(), d);
+            if (c.form == Form::exact) {  // a change of the score moves the output by P (v - o), a change of the key moves the score by scale |q|
               half_row(p.o, row, p.o_row_stride, q_head, p.o_head_stride, o);
               for (int x = 0; x < d; x++) o[x] -= v[x];
               term *= norm(o.data(), d) * norm(q.data(), d) * double(p.scale);
             }
-            sum += term;
+            sum += counts[i] * term;
           }
         }
-        scores[(int64_t(b) * p.kv_heads + head) * p.score_stride + j] = sum;
+        scores[at] = sum;
       }
     }
   }

@@ -16,6 +16,9 @@ class ScoreTrial final : public Trial {
     s_ = BenchShape::read_plain(json);
     const int shortest = *std::min_element(s_.kv_len.begin(), s_.kv_len.end());
     rows_ = bounded(json, "rows", std::min(shortest, 128), 1, shortest);
+    sampled_ = bounded(json, "sampled_rows", 0, 0, rows_);
+    newest_ = bounded(json, "newest_rows", samples() ? std::min(rows_ - sampled_, 128) : 0, 0, rows_ - sampled_);
+    if (newest_ && !samples()) throw RequestError("newest_rows goes with sampled_rows; without them all rows count");
     if (d() <= 0) throw RequestError("the kernel reference lacks head_dim");
   }
 
@@ -35,11 +38,14 @@ class ScoreTrial final : public Trial {
     const size_t lse = arena.place(size_t(queries) * s_.q_heads * 4);
     o_ = exact() ? arena.place(size_t(q_bytes)) : 0, v_ = exact() ? arena.place(size_t(k_bytes)) : 0;
     const size_t cu_q = arena.place(size_t(s_.batch + 1) * 4), cu_k = arena.place(size_t(s_.batch + 1) * 4);
+    const size_t cu_sampled = samples() ? arena.place(size_t(s_.batch + 1) * 4) : 0, list = samples() ? arena.place(size_t(s_.batch) * sampled_ * 4) : 0;
     scores_ = arena.place(score_bytes());
     p_.bind(&P::q, arena, q_), p_.bind(&P::k, arena, k_), p_.bind(&P::lse, arena, lse), p_.bind(&P::cu_q, arena, cu_q), p_.bind(&P::cu_k, arena, cu_k);
     p_.bind(&P::scores, arena, scores_);
     if (exact()) p_.bind(&P::o, arena, o_), p_.bind(&P::v, arena, v_);
-    bytes = {{"keys", k_bytes * (exact() ? 2 : 1)}, {"queries", q_bytes * (exact() ? 2 : 1)}, {"lse", queries * s_.q_heads * 4}, {"scores", keys * s_.kv_heads * 4}};
+    if (samples()) p_.bind(&P::cu_sampled, arena, cu_sampled), p_.bind(&P::sampled_rows, arena, list), p_->newest_rows = newest_;
+    const int64_t counted = samples() ? int64_t(s_.batch) * (sampled_ + newest_) : queries;
+    bytes = {{"keys", k_bytes * (exact() ? 2 : 1)}, {"queries", counted * q_row_ * (exact() ? 2 : 1)}, {"lse", counted * s_.q_heads * 4}, {"scores", keys * s_.kv_heads * 4}};
     arena.allocate(copies_for(gpu, total(bytes)), "score of " + std::to_string(s_.batch) + " x " + std::to_string(s_.most_tokens()) + " keys");
     arena.repeat(q_, content_.gaussian_block(size_t(q_bytes)), size_t(q_bytes));
     arena.repeat(k_, content_.gaussian_block(size_t(k_bytes)), size_t(k_bytes));
@@ -53,7 +59,13 @@ class ScoreTrial final : public Trial {
       k_starts_.push_back(k_starts_.back() + n);
       // Scores have about variance 1, so this is near what attention would have returned.
       sums_.insert(sums_.end(), size_t(rows_) * s_.q_heads, float(std::log(double(n)) + 0.5));
-      pairs_ += double(rows_) * (n - rows_) + 0.5 * rows_ * (rows_ + 1.0);
+      if (samples()) draw(n);
+      const int whole = samples() ? newest_ : rows_;
+      pairs_ += double(whole) * (n - whole) + 0.5 * whole * (whole + 1.0);
+    }
+    if (samples()) {
+      arena.write(cu_sampled, cu_sampled_);
+      arena.write(list, sample_);
     }
     arena.write(cu_q, q_starts_);
     arena.write(cu_k, k_starts_);
@@ -87,7 +99,10 @@ class ScoreTrial final : public Trial {
     found.fault_unless(worst <= 1e-2, "a score is off by " + std::to_string(worst) + " of itself");
   }
 
-  Json shape(const Arm&) const override { return s_.json().set("rows", rows_); }
+  Json shape(const Arm&) const override {
+    Json json = s_.json().set("rows", rows_);
+    return samples() ? json.set("sampled_rows", sampled_).set("newest_rows", newest_) : json;
+  }
   void extend(Json& record, const Arm&) const override {
     const double flop = 2.0 * double(d()) * pairs_ * s_.q_heads * (exact() ? 2 : 1);
     record.set("flop", flop).set("tflops", record.has("us") ? Json(1e-6 * flop / record.at("us").number("median", 0)) : Json());
@@ -95,8 +110,18 @@ class ScoreTrial final : public Trial {
 
  private:
   int64_t d() const { return contract.format.head_dim; }
-  bool exact() const { return contract.exact_form; }
+  bool exact() const { return contract.form == reference::Form::exact; }
   size_t score_bytes() const { return size_t(s_.batch) * s_.kv_heads * s_.most_tokens() * 4; }
+  bool samples() const { return sampled_ > 0; }
+
+  /// Draws the sample of one more sequence, of n keys.
+  void draw(int n) {
+    const size_t first = sample_.size();
+    sample_.resize(first + size_t(sampled_));
+    sample_.resize(first + size_t(antkv_sample_rows(uint32_t(first), rows_ - newest_, sampled_, sample_.data() + first)));
+    cu_sampled_.push_back(int32_t(sample_.size()));
+    for (size_t i = first; i < sample_.size(); i++) pairs_ += n - rows_ + sample_[i] + 1;
+  }
 
   /// Draws a sequence and some of its keys, and asks the reference about them.
   void choose() {
@@ -118,17 +143,19 @@ class ScoreTrial final : public Trial {
       host.q = q.data(), host.o = o.data(), host.k = k.data(), host.v = v.data();
       host.lse = sums_.data() + size_t(q_starts_[sequence_]) * s_.q_heads;
       host.cu_q = all_rows, host.cu_k = one_key, host.first_pos = &token, host.q_pos = &q_pos;
+      const int32_t listed[] = {0, sampled_};
+      if (samples()) host.cu_sampled = listed, host.sampled_rows = sample_.data() + cu_sampled_[sequence_];
       wanted_.emplace_back(token, reference::reference_score(contract, host));
     }
   }
 
   Content content_;
   BenchShape s_{};
-  int rows_ = 0, sequence_ = 0;
+  int rows_ = 0, sampled_ = 0, newest_ = 0, sequence_ = 0;
   int64_t q_row_ = 0, k_row_ = 0;
   ArenaParams<P> p_;
   size_t q_ = 0, k_ = 0, o_ = 0, v_ = 0, scores_ = 0;
-  std::vector<int32_t> q_starts_, k_starts_;
+  std::vector<int32_t> q_starts_, k_starts_, sample_, cu_sampled_{0};
   std::vector<float> sums_;
   double pairs_ = 0;  // of a query row and a key that it sees
   std::vector<std::pair<int32_t, std::vector<double>>> wanted_;

@@ -74,11 +74,14 @@ Json check_unpack(Launcher& launcher, const Json& request) {
   Report report("unpack", request);
   report.rel_l2_tolerance = 1e-3;
   report.read_tolerance(request);
+  const bool rescores = request.has("score");
+  const Kernel score = rescores ? Kernel::read(request.at("score"), "score") : Kernel{};
   request.refuse_unread();
   report.run_twice(memory, [&] { return launcher.launch(kernel, params); });
   const reference::Unpacked want = reference::reference_unpack(kernel.contract, p);
   compare(report, "k", k, want.k, cu.back(), p.kv_heads, d, p.k_row_stride, p.k_head_stride);
   compare(report, "v", v, want.v, cu.back(), p.kv_heads, d, p.v_row_stride, p.v_head_stride);
+  if (rescores) check_rescore(launcher, score, random, p, k, want.k, report);
   return report.record(launcher.driver);
 }
 

@@ -46,14 +46,13 @@ const REJECTED: [what: string, change: Partial<Recipe>, want: RegExp][] = [
   ['a transform', { transform: 'hadamard' }, /transform hadamard: not built yet/],
   ['another codebook scope', { scope: 'layer' }, /codebook scope layer: not built yet/],
   ['another policy', { policy: 'saliency' }, /policy saliency: not built yet/],
-  ['another score form', { policy: 'mass' }, /form mass: not built yet/],
   ['a codec to come', { k: '16c12b' }, /k codec 16c12b: not built yet/],
   ['keys before RoPE that are exact', { k: 'f16', gain: 'none' }, /needs a coded key/],
 ];
 for (const [what, change, want] of REJECTED) test(`rejects ${what}`, () => assert.match(rejectRecipe({ ...one, ...change }).join('\n'), want));
 
 test('offers what CACHE.md allows', () => {
-  for (const change of [{ window: 0, selection: 'global' }, { window: 16 }, { policy: 'none', budget_permille: 0 }, { flush_block: 16 }, { policy: 'exact' }, { first_tokens: 4 }] as Partial<Recipe>[]) {
+  for (const change of [{ window: 0, selection: 'global' }, { window: 16 }, { policy: 'none', budget_permille: 0 }, { flush_block: 16 }, { policy: 'exact' }, { policy: 'mass' }, { policy: 'massq' }, { first_tokens: 4 }] as Partial<Recipe>[]) {
     assert.equal(rejectRecipe({ ...one, ...change }), [], JSON.stringify(change));
   }
 });

@@ -4,7 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { kernelName, parseKernelName } from '../../generator/name.ts';
 import { ctasPerSm, launchesOf, launchWord, parseLaunch, type Launch } from '../../tuner/bench-launch.ts';
-import { baselineShapes, casesOf, combineOf, decodeCase, GRID, kernelsOfCases, requestsOf, roundsOf } from '../../tuner/bench-plan.ts';
+import { baselineShapes, casesOf, combineOf, decodeCase, GRID, kernelsOfCases, requestsOf, roundsOf, type Grid } from '../../tuner/bench-plan.ts';
 import { benchRequestSchema } from '../../tuner/bench-schema.ts';
 import { checkRequest, checksOf } from '../../tuner/check-plan.ts';
 import { kernelRef, SHAPES } from '../../tuner/problem.ts';
@@ -13,6 +13,7 @@ import { COMBINE, EXACT, ONE_BIT } from './rows.ts';
 const ref = (name: string) => kernelRef(name, `images/${name}.fatbin`);
 const kernels = [ONE_BIT, EXACT].map(parseKernelName);
 
+const SCORE = 'antkv_score_d128_f16__sm90_w4_t256_s3';
 const LOOKUP = 'antkv_decode_d128_k8c8b_v8c8bq8_f16_n4__sm90_lookup_w16_s2_c4';
 const words = (launches: readonly Launch[]): string[] => launches.map(launchWord);
 const work = (batch: number, tokens: number, groups = 8) => ({ batch, tokens, total: batch * tokens, groups, sms: 132 });
@@ -76,12 +77,23 @@ test('requests are what the runner takes: one for each launch, combine where it 
 });
 
 test('other ops have one request and no splits', () => {
-  for (const name of ['antkv_encode_d128_kf16_vf16_f16__sm80_w4_t32', 'antkv_select__sm80_w8', 'antkv_score_d128_f16__sm80_w4_t64']) {
+  for (const name of ['antkv_encode_d128_kf16_vf16_f16__sm80_w4_t32', 'antkv_select__sm80_w8', 'antkv_score_d128_f16__sm80_w4_t64_s2']) {
     const [one] = casesOf([parseKernelName(name)], { batch: [1], tokens: [256], splits: 'auto', codes: 'equal' }, 132);
     const requests = requestsOf(one!, ref);
     assert.is(requests.length, 1);
     benchRequestSchema.parse(requests[0]);
   }
+});
+
+test('score takes rows, all of a prompt too, and a sample; a whole prompt is held against its causal forward pass', () => {
+  const grid = { batch: [2], tokens: [64, 256], splits: 'auto' } as const;
+  const shapes = (more: Partial<Grid>) => casesOf([parseKernelName(SCORE)], { ...grid, ...more }, 132).map((one) => benchRequestSchema.parse(requestsOf(one, ref)[0]).shape);
+  const heads = { batch: 2, q_heads: 32, kv_heads: 8 };
+  assert.equal(shapes({ rows: 128 }), [{ ...heads, tokens: 64, rows: 64 }, { ...heads, tokens: 256, rows: 128 }]);
+  assert.equal(shapes({ rows: 'all', sampledPermille: 100 })[1], { ...heads, tokens: 256, rows: 256, sampled_rows: 25 });
+  const baseline = (rows: Grid['rows']) => baselineShapes(casesOf([parseKernelName(SCORE)], { ...grid, ...(rows ? { rows } : {}) }, 132));
+  assert.equal(baseline('all').map(({ q_len, causal }) => [q_len, causal]), [[64, true], [256, true]]);
+  assert.equal(baseline(undefined), []);
 });
 
 test('rounds: groups in order, in each every likeliest launch first, no request twice', () => {

@@ -1,10 +1,11 @@
 // Tests tuner/bench-table.ts: races, floors, speed over FP16, cells.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Row } from '../../tuner/bench-row.ts';
 import { bestOf, cellsOf, environmentWords, figures, floorUs, fp16Of, HEAD, launchOf, lengthWord, linesOf, shapeWords, tokensWord } from '../../tuner/bench-table.ts';
 import { COMBINE, ENVIRONMENT, EXACT, ONE_BIT, row } from './rows.ts';
 
-const peer = (backend: string, us: number) => row(`torch_sdpa_${backend}`, us, { source: 'peer', code: 'PyTorch' });
+const peer = (backend: string, us: number, more: Partial<Row> = {}) => row(`torch_sdpa_${backend}`, us, { source: 'peer', code: 'PyTorch', ...more });
 
 test('the floor is the useful bytes at the measured read bandwidth', () => {
   assert.is(floorUs({ bytes: 16_000_000, environment: ENVIRONMENT }), 4);
@@ -67,9 +68,20 @@ test('tiles are named where a preset has several', () => {
 });
 
 test('a contract that presets share goes by its own name, and is not compared with FP16', () => {
-  const [line] = linesOf([row('antkv_score_d128_f16__sm80_w4_t64', 10, { op: 'score', splits: undefined }), row('antkv_encode_d128_kf16_vf16_f16__sm80_w4_t32', 10, { op: 'score' })]);
+  const [line] = linesOf([row('antkv_score_d128_f16__sm80_w4_t64_s2', 10, { op: 'score', splits: undefined }), row('antkv_encode_d128_kf16_vf16_f16__sm80_w4_t32', 10, { op: 'score' })]);
   assert.is(line!.title, 'score_d128_f16');
   assert.is(line!.overFp16, undefined);
+});
+
+test('the score of a whole prompt is held against the causal forward pass of that prompt alone', () => {
+  const prompt = { batch: 1, tokens: 4096, q_heads: 32, kv_heads: 8 };
+  const forward = peer('cudnn', 30, { op: 'prefill', shape: { ...prompt, q_len: 4096 } });
+  const score = (rows: number, more = {}) => row('antkv_score_d128_f16__sm80_w4_t64_s2', 20, { op: 'score', splits: undefined, shape: { ...prompt, rows, ...more } });
+  const over = (one: Row) => linesOf([forward, peer('cudnn', 5, { shape: prompt }), one]).find(({ row: { op } }) => op === 'score')!.overFp16;
+  assert.is(over(score(4096)), 1.5);
+  assert.is(over(score(4096, { sampled_rows: 409 })), 1.5);
+  assert.is(over(score(128)), undefined);
+  assert.is(shapeWords(score(4096, { sampled_rows: 409 })), '4096 rows, 409 drawn');
 });
 
 test('cells stand under their heads', () => {

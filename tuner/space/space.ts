@@ -19,7 +19,7 @@ function valuesOf({ op }: Contract, field: TileField, algorithm: Tile['algorithm
     case 'tokens':
       return op === 'decode' || op === 'score' ? UNITS.map((units) => 16 * units * warps) : SIXTEENS;
     case 'stages':
-      return algorithm === 'lookup' ? [1, 2] : [1, 2, 3, 4];
+      return algorithm === 'lookup' ? [1, 2] : op === 'score' ? [2, 3, 4] : [1, 2, 3, 4];
     case 'copies':
       return [1, 2, 4];
   }

@@ -6,17 +6,17 @@
 
 namespace antkv_emu {
 
-void copy_issue(void* to, const void* from, bool valid, const char* file, int line) {
+void copy_issue(void* to, const void* from, uint32_t bytes, bool valid, const char* file, int line) {
   const uint64_t at = uintptr_t(to) - uintptr_t(machine.shared);
-  if (at > machine.shared_bytes || at + 16 > machine.shared_bytes || at % 16) bad_shared(to, 16, Access::copy, file, line);
+  if (at > machine.shared_bytes || at + bytes > machine.shared_bytes || at % bytes) bad_shared(to, bytes, Access::copy, file, line);
   const uint64_t source = uintptr_t(from) - machine.arena;
-  if (source >= machine.arena_bytes || source % 16 || machine.valid[source >> 4] != 16) bad_global(from, 16, Access::copy, file, line);
-  if (valid && machine.watch_global) on_global(from, 16, Access::copy, file, line);
-  if (machine.watch_shared) on_shared(at, 16, Access::copy, file, line);
+  if (source >= machine.arena_bytes || source % bytes || source % 16 + bytes > machine.valid[source >> 4]) bad_global(from, bytes, Access::copy, file, line);
+  if (valid && machine.watch_global) on_global(from, bytes, Access::copy, file, line);
+  if (machine.watch_shared) on_shared(at, bytes, Access::copy, file, line);
   Thread& t = thread_at(machine.thread);
-  t.copies.push_back({uint32_t(at), t.group, valid ? from : nullptr, line, file, {}});
-  if (valid) memcpy(t.copies.back().bytes, from, 16);
-  memset(to, 0xff, 16);
+  t.copies.push_back({uint32_t(at), bytes, t.group, valid ? from : nullptr, line, file, {}});
+  if (valid) memcpy(t.copies.back().content, from, bytes);
+  memset(to, 0xff, bytes);
 }
 
 void copy_commit() { thread_at(machine.thread).group++; }
@@ -31,11 +31,11 @@ void copy_wait(int pending) {
       kept++;
       continue;
     }
-    if (settings.race && c.from && memcmp(c.bytes, c.from, 16)) {
-      stop(CUDA_ERROR_LAUNCH_FAILED, "async-source-changed: the 16 bytes that copy_async reads were overwritten before its wait", c.file, c.line);
+    if (settings.race && c.from && memcmp(c.content, c.from, c.bytes)) {
+      stop(CUDA_ERROR_LAUNCH_FAILED, "async-source-changed: the bytes that copy_async reads were overwritten before its wait", c.file, c.line);
     }
-    memcpy(machine.shared + c.to, c.bytes, 16);
-    if (settings.race) copy_arrived(c.to, c.line);
+    memcpy(machine.shared + c.to, c.content, c.bytes);
+    if (settings.race) copy_arrived(c.to, c.bytes, c.line);
   }
   t.copies.resize(kept);
 }

@@ -142,7 +142,7 @@ void start_block_checks(long long block) {
 void end_block_checks() {
   if (!settings.race) return;
   for (int i = 0; i < thread_count(); i++) {
-    for (const Copy& c : thread_at(i).copies) shared_shadow[c.to / ShadowPage::kBytes]->drop(c.to % ShadowPage::kBytes);
+    for (const Copy& c : thread_at(i).copies) shared_shadow[c.to / ShadowPage::kBytes]->drop(c.to % ShadowPage::kBytes, c.bytes);
   }
 }
 
@@ -224,8 +224,8 @@ void check_matrix_row(int thread, const void* row, const char* file, int line) {
   if (settings.race) shadow_shared(thread, at, 16, Access::matrix, file, line);
 }
 
-void copy_arrived(uint32_t offset, int line) {
-  shared_shadow[offset / ShadowPage::kBytes]->arrive(clock_for(now_shared, machine.thread, Access::copy, line), offset % ShadowPage::kBytes);
+void copy_arrived(uint32_t offset, uint32_t bytes, int line) {
+  shared_shadow[offset / ShadowPage::kBytes]->arrive(clock_for(now_shared, machine.thread, Access::copy, line), offset % ShadowPage::kBytes, bytes);
 }
 
 void bad_shared(const void* p, uint32_t bytes, Access how, const char* file, int line) { bad_shared_at(machine.thread, p, bytes, how, file, line); }

@@ -30,6 +30,6 @@ void grid_fence();
 /// A 16-byte row that `thread` gave to load_matrix_x4.
 void check_matrix_row(int thread, const void* row, const char* file, int line);
 /// The running thread waited for its copy to the 16 bytes at `offset`.
-void copy_arrived(uint32_t offset, int line);
+void copy_arrived(uint32_t offset, uint32_t bytes, int line);
 
 }  // namespace antkv_emu

@@ -12,11 +12,12 @@ namespace antkv_emu {
 /// A copy_async between its issue and the wait that completes it.
 struct Copy {
   uint32_t to;        // offset in shared memory
+  uint32_t bytes;     // 4 or 16
   uint32_t group;
   const void* from;   // null: zeros
   int line;
   const char* file;
-  unsigned char bytes[16];  // of the source, at the issue
+  unsigned char content[16];  // of the source, at the issue
 };
 
 enum class State : uint8_t { running, at_warp, at_block, done };
@@ -70,7 +71,7 @@ const char* access_name(Access, bool shared);
 // collectives.cc: does what the lanes of the warp came for; all are at the same collective.
 void perform(Collective, int first_thread);
 // async.cc
-void copy_issue(void* to, const void* from, bool valid, const char* file, int line);
+void copy_issue(void* to, const void* from, uint32_t bytes, bool valid, const char* file, int line);
 void copy_commit();
 void copy_wait(int pending);
 

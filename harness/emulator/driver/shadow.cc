@@ -124,15 +124,15 @@ Verdict ShadowPage::access(const Clock& c, uint32_t offset, uint32_t bytes, Acce
   return worst;
 }
 
-void ShadowPage::arrive(const Clock& c, uint32_t offset) {
-  for (uint32_t word = offset / 4; word < offset / 4 + 4; word++) {
+void ShadowPage::arrive(const Clock& c, uint32_t offset, uint32_t bytes) {
+  for (uint32_t word = offset / 4; word < (offset + bytes) / 4; word++) {
     state_[word] &= uint8_t(~kFlying);
     words_[slot(word)].write = c.now;
   }
 }
 
-void ShadowPage::drop(uint32_t offset) {
-  for (uint32_t word = offset / 4; word < offset / 4 + 4; word++) state_[word] &= uint8_t(~kFlying);
+void ShadowPage::drop(uint32_t offset, uint32_t bytes) {
+  for (uint32_t word = offset / 4; word < (offset + bytes) / 4; word++) state_[word] &= uint8_t(~kFlying);
 }
 
 }  // namespace antkv_emu

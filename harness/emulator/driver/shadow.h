@@ -56,10 +56,10 @@ class ShadowPage {
   Verdict access(const Clock&, uint32_t offset, uint32_t bytes, Access);
   /// The same for loads and stores in shared memory that are plainly in order, which is nearly all of them. False, with nothing decided: ask access().
   bool quick(const Clock&, uint32_t offset, uint32_t bytes, Access);
-  /// The 16 bytes of a copy are there: from now on a write of this moment.
-  void arrive(const Clock&, uint32_t offset);
-  /// Forgets that a copy to these 16 bytes is under way.
-  void drop(uint32_t offset);
+  /// The bytes of a copy (whole words) are there: from now on a write of this moment.
+  void arrive(const Clock&, uint32_t offset, uint32_t bytes);
+  /// Forgets that a copy to these bytes is under way.
+  void drop(uint32_t offset, uint32_t bytes);
 
  private:
   enum : uint8_t { kParts = 1, kAtomics = 2, kFlying = 4 };

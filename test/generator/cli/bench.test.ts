@@ -50,6 +50,7 @@ test('the grid is read from lists', async () => {
   assert.equal(await gridOf({ splits: 'auto', codes: 'zipf' }), { batch: [1, 16], tokens: [4096, 32768, 131072], splits: 'auto', codes: 'zipf' });
   const { splits } = await gridOf({ ...grid, splits: '2, 4s,2,2c' });
   assert.equal(splits, [{ splits: 2, spread: false, merge: 'last' }, { splits: 4, spread: true, merge: 'last' }, { splits: 2, spread: false, merge: 'combine' }]);
+  assert.equal(await gridOf({ ...grid, rows: 'all', sampled: 100 }), { batch: [1, 16], tokens: [4096], splits: 'auto', rows: 'all', sampledPermille: 100 });
 });
 
 const named = async (options: Partial<Parameters<typeof planOf>[0]>): Promise<string[]> => [...new Set((await planOf({ tiles: 'default', splits: 'auto', ...options }, archs)).groups(132).flat().map(({ kernel }) => kernelName(kernel)))];
@@ -76,6 +77,8 @@ test('sheets: all or some, chosen kernels, tiles by name or all that are worth a
 
 const MISREAD: [what: string, read: () => unknown, message: RegExp][] = [
   ['a batch that is no number', () => gridOf({ ...grid, batch: '1,x' }), /--batch takes whole numbers with commas, not "1,x"/],
+  ['rows that are no number', () => gridOf({ ...grid, rows: '1,2' }), /--rows takes a whole number or all, not "1,2"/],
+  ['a sample of no rows', () => gridOf({ ...grid, sampled: 100 }), /--sampled takes 1 to 1000, with --rows/],
   ['no tokens', () => gridOf({ ...grid, tokens: '0' }), /--tokens takes whole numbers/],
   ['splits that are no number', () => gridOf({ ...grid, splits: 'many' }), /--splits takes numbers/],
   ['no samples', () => gridOf({ ...grid, samples: 0 }), /--samples takes 1 to 10000/],

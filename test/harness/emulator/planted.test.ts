@@ -39,6 +39,8 @@ const BUGS: Readonly<Record<string, Bug>> = {
   misaligned_shared: { kind: 'misaligned', code: 716, says: /load_shared of 8 bytes/ },
   misaligned_global: { kind: 'misaligned', code: 716, says: /load_global of 16 bytes/ },
   read_before_wait: { kind: 'async-early-read' },
+  word_read_before_wait: { kind: 'async-early-read' },
+  word_copied_past_the_end: { kind: 'global-out-of-bounds', code: 700, words: 62, set: ['in=short'], says: /4 bytes/ },
   wait_too_lax: { kind: 'async-early-read' },
   wait_without_barrier: { kind: '(async-early-read|shared-race)', says: /copy_async/ },
   uncommitted: { kind: 'async-early-read' },
@@ -73,7 +75,7 @@ const BUGS: Readonly<Record<string, Bug>> = {
   vote_any_in_a_branch: { kind: 'divergent-collective', says: /lanes 0-23 at vote_ballot/ },
   shuffle_down_in_a_branch: { kind: 'divergent-collective', says: /lanes 0-30 at shuffle/ },
 };
-const GOOD = ['good_bytes', 'good_exchange', 'good_drain', 'good_uneven', 'good_merge', 'good_merge_by_one_thread', 'good_sparse'];
+const GOOD = ['good_bytes', 'good_exchange', 'good_drain', 'good_uneven', 'good_merge', 'good_merge_by_one_thread', 'good_sparse', 'good_words'];
 const ORDERS = [0, 1, 2, 3, 5, 8, 13];
 
 const read = (file: string): string => readFileSync(new URL(`./kernels/${file}`, import.meta.url), 'utf8');

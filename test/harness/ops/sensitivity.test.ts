@@ -40,7 +40,10 @@ test('encode and unpack: rotation', async () => {
 });
 
 test('score: the form', async () => {
-  assert.match(await faults('score', await emulated('score', { headDim: 128, dtype: 'f16' }), { form: 'exact' }, { keys: [40] }), /a score differs/);
+  const column = await emulated('score', { headDim: 128, dtype: 'f16' });
+  for (const form of ['exact', 'mass', 'massq']) assert.match(await faults('score', column, { form }, { keys: [40] }), /a score differs/);
+  const mass = await emulated('score', { headDim: 64, dtype: 'f16', form: 'mass' });
+  for (const form of ['column', 'massq']) assert.match(await faults('score', mass, { form }, { keys: [40] }), /a score differs/);
 });
 
 test.run();

@@ -274,9 +274,23 @@ void score() {
   auto s = reference_score(c, p);
   near("column: key 0 is seen by both rows", std::round(s[0] * 1e6), std::round((1 + p10) * 1e6));
   near("column: key 1 by the second", std::round(s[1] * 1e6), std::round(p11 * 1e6));
-  c.exact_form = true;
+  c.form = Form::exact;
   s = reference_score(c, p);
   near("exact: P |v - o| |q| scale", std::round(s[0] * 1e6), std::round(p10 * 1.5 * 2 * 1e6));
+  c.form = Form::mass;
+  near("mass: P (1 - P)", std::round(reference_score(c, p)[1] * 1e6), std::round(p11 * p10 * 1e6));
+  c.form = Form::massq;
+  near("massq: P (1 - P) |q|", std::round(reference_score(c, p)[1] * 1e6), std::round(p11 * p10 * 2 * 1e6));
+  c.form = Form::column;
+  float before[] = {10, 20};
+  p.scores = before, p.accumulate = 1;
+  near("accumulate: to what was there", std::round(reference_score(c, p)[0] * 1e6), std::round((11 + p10) * 1e6));
+  const int32_t none[] = {0, 0};
+  p.accumulate = 0, p.cu_sampled = p.sampled_rows = none, p.newest_rows = 1;
+  near("no sample: older rows do not count", std::round(reference_score(c, p)[0] * 1e6), std::round(p10 * 1e6));
+  const int32_t one[] = {0, 1}, second[] = {1};
+  p.cu_sampled = one, p.sampled_rows = second, p.newest_rows = 0;
+  near("one listed row of two counts twice", std::round(reference_score(c, p)[0] * 1e6), std::round(2 * p10 * 1e6));
 }
 
 void select() {

@@ -108,6 +108,30 @@ __device__ void read_before_wait(const emu_test_params& p) {
   copy_async_wait<0>();
 }
 
+__device__ void word_read_before_wait(const emu_test_params& p) {
+  auto* mine = reinterpret_cast<float*>(shared_memory()) + thread_index();
+  copy_async_word(mine, reinterpret_cast<const float*>(p.in) + thread_index());
+  copy_async_commit();
+  finish(p, float_bits(load_shared(mine)));
+  copy_async_wait<0>();
+}
+
+__device__ void word_copied_past_the_end(const emu_test_params& p) {  // a copy of 4 bytes may start where one of 16 would not fit
+  copy_async_word(reinterpret_cast<float*>(shared_memory()) + thread_index(), reinterpret_cast<const float*>(p.in) + thread_index());
+  copy_async_commit();
+  copy_async_wait<0>();
+  finish(p, 0);
+}
+
+__device__ void good_words(const emu_test_params& p) {  // words that lie side by side arrive one by one
+  auto* mine = reinterpret_cast<float*>(shared_memory()) + thread_index();
+  if (thread_index() % 2) copy_async_word(mine, reinterpret_cast<const float*>(p.in) + thread_index());
+  else store_shared(mine, 0.0f);
+  copy_async_commit();
+  copy_async_wait<0>();
+  finish(p, float_bits(load_shared(mine)));
+}
+
 __device__ void wait_too_lax(const emu_test_params& p) {
   unsigned char* mine = shared_memory() + thread_index() * 16;
   copy_async(mine, p.in, true);
@@ -370,6 +394,9 @@ extern "C" __global__ void __launch_bounds__(64) emu_planted(const __grid_consta
     case 53: return vote_any_in_a_branch(p);
     case 54: return shuffle_down_in_a_branch(p);
     case 55: return good_sparse(p);
+    case 56: return word_read_before_wait(p);
+    case 57: return word_copied_past_the_end(p);
+    case 58: return good_words(p);
   }
 }
 }  // namespace emu_planted_

@@ -1,0 +1,105 @@
+// Query columns on their way through shared memory. A column is one query head of one row; heads of a row are neighbours, so that a tile is a run of rows.
+// A warp copies and prepares its own share of each tile's columns, and all warps multiply all of them.
+
+constexpr float kLog2e = 1.44269504f;
+constexpr int kColumns = 64;
+constexpr int kNowhere = 0x7fffffff;  // position of a column that does not exist
+
+/// A tile of columns. Rows are padded by 16 bytes, so that the eight that one ldmatrix phase reads lie in different banks.
+template <class K>
+struct column_tile {
+  static constexpr int kStride = K::kHeadDim + 8;
+  f16 q[kColumns * kStride];
+  f16 o[K::kTimesDistance ? kColumns * kStride : 8];
+  float lse[kColumns];
+  float offset[kColumns];  // what the exponent of a weight begins with: P (times |q| scale 2^1/2, form exact) = 2^(s log2(e) + offset); -inf for none
+  float factor[kColumns];  // form massq: |q|; form exact: -|o|^2 / 2
+  int position[kColumns];  // the last that the column sees, ascending
+};
+
+/// The tiles of a range of rows, as one lane copies them.
+template <class K, class P>
+struct column_source {
+  static constexpr int kShare = kColumns / K::kWarps, kPieces = K::kHeadDim / 8, kAtOnce = 32 / kPieces;  // columns of a warp, 16-byte pieces of each
+  const P& p;
+  row_range rows;
+  int first_row, q_pos, head, ratio;  // first query row of the sequence, its position; first query head
+  int share;                          // the warp's first column of a tile
+  int next;                           // of the next tile, this lane's column (lane < kShare): row * 16 + head, or -1
+
+  /// Column `flat` of the range.
+  __device__ __forceinline__ int find(int flat) const {
+    const int i = flat / ratio;
+    return i < rows.count && lane_index() < kShare ? row_of(rows, i) * 16 + flat % ratio : -1;
+  }
+
+  /// Starts copying the columns that `next` says, and finds those from `flat` on: their rows have a tile's time to arrive.
+  __device__ __forceinline__ void copy(column_tile<K>& tile, int flat) {
+    const int lane = lane_index(), mine = share + lane;
+    // A column beyond the last takes the first row's numbers, and no weight.
+    const bool exists = next >= 0;
+    const int row = exists ? next / 16 : 0;
+    const int64_t at = first_row + row, of = head + (exists ? next % 16 : 0);
+    if (lane < kShare) {
+      copy_async_word(tile.lse + mine, p.lse + at * p.q_heads + of);
+      store_shared(tile.position + mine, exists ? q_pos + row : kNowhere);
+    }
+    copy_rows(tile.q, byte_pointer(p.q) + at * p.q_row_stride + of * p.q_head_stride);
+    if constexpr (K::kTimesDistance) copy_rows(tile.o, byte_pointer(p.o) + at * p.o_row_stride + of * p.o_head_stride);
+    next = find(flat + mine);
+  }
+
+  /// Copies the warp's columns; lane i knows where column i lies.
+  __device__ __forceinline__ void copy_rows(f16* to, const unsigned char* column) const {
+    const int lane = lane_index();
+#pragma unroll
+    for (int i = 0; i < kShare; i += kAtOnce) {
+      const int at = i + lane / kPieces;
+      const auto* from = reinterpret_cast<const unsigned char*>(shuffle_address(reinterpret_cast<uint64_t>(column), at));
+      copy_async(to + (share + at) * column_tile<K>::kStride + lane % kPieces * 8, from + lane % kPieces * 16, true);
+    }
+  }
+
+  static __device__ __forceinline__ uint64_t shuffle_address(uint64_t x, int lane) {
+    return uint64_t(shuffle(uint32_t(x >> 32), lane)) << 32 | shuffle(uint32_t(x), lane);
+  }
+
+  /// |x|^2 of the warp's column `lane`, out of what this lane's own copies brought: no other thread is waited for.
+  __device__ __forceinline__ float norm(const f16* from) const {
+    const int lane = lane_index();
+    float mine = 0;
+#pragma unroll 2  // the keys leave few registers
+    for (int i = 0; i < kShare; i += kAtOnce) {
+      const auto* piece = reinterpret_cast<const bytes16*>(from + (share + i + lane / kPieces) * column_tile<K>::kStride + lane % kPieces * 8);
+      const bytes16 x = load_shared(piece);
+      float sum = 0;
+#pragma unroll
+      for (int j = 0; j < 8; ++j) {
+        const float value = to_float(f16{uint16_t(x.w[j / 2] >> (16 * (j % 2)))});
+        sum = fused_multiply_add(value, value, sum);
+      }
+#pragma unroll
+      for (int far = kPieces / 2; far > 0; far /= 2) sum += shuffle_xor(sum, far);
+      const float found = shuffle(sum, lane % kAtOnce * kPieces);
+      if (lane / kAtOnce * kAtOnce == i) mine = found;
+    }
+    return mine;
+  }
+
+  /// Turns what this warp copied into what weights are made of. Its copies have arrived; a barrier has yet to come.
+  __device__ __forceinline__ void prepare(column_tile<K>& tile) const {
+    float q_norm = 1, o_norm = 0;
+    if constexpr (K::kTimesQuery) q_norm = norm(tile.q);
+    if constexpr (K::kTimesDistance) o_norm = norm(tile.o);
+    if (lane_index() >= kShare) return;
+    const int mine = share + lane_index();
+    const float lse = load_shared(tile.lse + mine);
+    // A row that saw nothing has an lse of -inf and no weight to give, as has a column beyond the last.
+    const bool sees = lse != minus_infinity() && load_shared(tile.position + mine) != kNowhere;
+    float offset = -lse * kLog2e;
+    if constexpr (K::kTimesDistance) offset += 0.5f * log2_fast(2 * p.scale * p.scale * q_norm);
+    store_shared(tile.offset + mine, sees ? offset : minus_infinity());
+    if constexpr (K::kTimesDistance) store_shared(tile.factor + mine, -0.5f * o_norm);
+    else if constexpr (K::kTimesQuery) store_shared(tile.factor + mine, square_root(q_norm));
+  }
+};
