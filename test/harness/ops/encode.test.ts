@@ -59,6 +59,13 @@ test('other orders of blocks, warps and lanes, and no race in global memory', as
   for (const order of [1, 2, 3]) await passes(ONE_BIT, { end: [50, 17], kv_heads: 2, anchor_permille: 100 }, { emulator: { order, race: 2 } });
 });
 
+test('other tiles: more warps than chunks of rows, odd numbers of units, a warp alone', async () => {
+  for (const [warps, tokens] of [[8, 128], [2, 48], [1, 16]] as const) {
+    const kernel = await emulated('encode', cacheAxes(ONE_BIT), { warps, tokens });
+    await mustPass(runner, 'encode', kernel, { end: [0, 1, 40, 131], kv_heads: 2, anchor_permille: 100, first_pos: [0, 5, 1000, 9] }, { emulator: { order: 1, race: 1 } });
+  }
+});
+
 test('rows are read as operands without bank conflicts, and loaded in whole sectors', async () => {
   for (const on of [...CODED, 'd128 16c8b/2c8b post']) {
     const kernel = kernels.get(on) ?? (await emulated('encode', cacheAxes(on)));
