@@ -1,5 +1,5 @@
 // Dynamic shared memory of each kernel, in bytes: the twins of the structs in templates/*.cuh, which assert that they fit.
-import { chunksOf, codecOf, rowBytes } from './codec.ts';
+import { chunksOf, codecOf } from './codec.ts';
 import { isCacheContract, type CacheContract, type Contract } from './contract.ts';
 import { UNIT_TOKENS, unitLayout } from './layout.ts';
 import { keyMethod } from './lookup.ts';
@@ -69,25 +69,22 @@ function lookupBytes(c: Contract, t: Tile): number {
   return k + v + t.warps * (lookupWarpBytes(c) + perWarp) + Math.ceil(cta / 16) * 16;
 }
 
-/** `encode_memory` (encode.cuh). */
+/** `encode_memory` (encode.cuh): rows of one side in fp32, of keys with a gain two sums per warp and token, codes. */
 function encodeBytes(c: Contract, t: Tile): number {
   if (!isCacheContract(c)) throw new Error('encode without a page format');
   const tokens = t.tokens ?? 0;
-  const { maxChunks, maxRowBytes } = encodeLimits(c);
-  const floats = tokens * (c.headDim + 1 + 2 * maxChunks);
-  return Math.ceil((floats * 4) / 16) * 16 + tokens * maxRowBytes;
+  const sums = c.gain.includes('k') ? t.warps * tokens : 1;
+  return Math.ceil(((tokens * (c.headDim + 4) + 2 * sums) * 4) / 16) * 16 + tokens * encodeCodeBytes(c);
 }
 
-/** The larger of the two sides: chunks (at least 1, so that arrays exist) and bytes of a row of codes. */
-export function encodeLimits(c: Pick<Contract, 'k' | 'v' | 'headDim'>): { maxChunks: number; maxRowBytes: number } {
-  const { k, v, headDim } = c;
+/** Bytes of a token's codes in shared memory, on the side that has more: packed if they have 8 bits, else 16-bit words. At least 1, so that an array of them exists. */
+export function encodeCodeBytes({ k, v, headDim }: Pick<Contract, 'k' | 'v' | 'headDim'>): number {
   if (!k || !v || !headDim) throw new Error('encode without a page format');
-  const coded = [codecOf(k), codecOf(v)].filter((codec) => codec.kind === 'vq');
-  return {
-    maxChunks: Math.max(1, ...coded.map((codec) => chunksOf(codec, headDim))),
-    maxRowBytes: Math.max(1, ...coded.map((codec) => rowBytes(codec, headDim))),
-  };
+  return Math.max(1, ...[codecOf(k), codecOf(v)].map((codec) => chunksOf(codec, headDim) * (codec.kind === 'vq' && codec.bits === 8 ? 1 : 2)));
 }
+
+/** `select_memory` (select.cuh): 32 columns of 257 digits, their sums, 8192 candidates, 4 words, 2 x 32 counts of warps. */
+const SELECT_BYTES = (257 * 32 + 256 + 8192 + 4 + 2 * 32) * 4;
 
 /** Bytes of dynamic shared memory that a kernel of this contract and tile is launched with. */
 export function sharedBytes(c: Contract, t: Tile): number {
@@ -102,7 +99,7 @@ export function sharedBytes(c: Contract, t: Tile): number {
     case 'score':
       return (t.stages ?? 0) * columnTile(c);
     case 'select':
-      return (256 + 2 + 2 * t.warps) * 4;
+      return SELECT_BYTES;
     default:
       return 0;
   }

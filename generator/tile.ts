@@ -54,13 +54,13 @@ export const tileFields = (op: Op, algorithm?: Tile['algorithm']): readonly Tile
 export const algorithmOf = (tile: Tile): Algorithm => tile.algorithm ?? 'rows';
 
 const DEFAULTS: Readonly<Record<Op, Tile>> = {
-  encode: { warps: 4, tokens: 32 },
+  encode: { warps: 4, tokens: 64 },
   append: { warps: 4, tokens: 32 },
   unpack: { warps: 4, tokens: 32 },
   decode: { warps: 4, tokens: 64, stages: 2 },
   combine: { warps: 4 },
   score: { warps: 4, tokens: 256, stages: 3 },
-  select: { warps: 8 },
+  select: { warps: 32 },
   kmeans: { warps: 4, tokens: 32 },
 };
 
@@ -102,7 +102,9 @@ const isPowerOfTwo = (n: number): boolean => Number.isInteger(n) && n > 0 && (n 
 
 function rowsMisfit(op: Op, { warps, tokens = 16, stages = 1 }: Tile): string[] {
   const why: string[] = [];
-  if (!isPowerOfTwo(warps) || warps > 16) why.push(`${warps} warps is not a power of two from 1 to 16`);
+  // A list of scores is one CTA's alone: it takes all threads that a CTA can have.
+  const most = op === 'select' ? 32 : 16;
+  if (!isPowerOfTwo(warps) || warps > most) why.push(`${warps} warps is not a power of two from 1 to ${most}`);
   if (!Number.isInteger(tokens) || tokens < 16 || tokens % 16 !== 0) why.push(`${tokens} tokens is not a multiple of 16, the rows of a matrix instruction`);
   else if (op === 'decode' || op === 'score') {
     if (tokens % (16 * warps) !== 0) why.push(`${tokens} tokens do not split into 16 rows for each of ${warps} warps`);

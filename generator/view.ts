@@ -4,7 +4,7 @@ import { isCacheContract, isCoded, type CacheContract } from './contract.ts';
 import { codebookLayout, codeOrder, UNIT_TOKENS, unitLayout } from './layout.ts';
 import { keyMethod, type KeyMethod } from './lookup.ts';
 import { kernelName, type Kernel } from './name.ts';
-import { encodeLimits, lookupTables, lookupWarpBytes, sharedBytes } from './shared.ts';
+import { encodeCodeBytes, lookupTables, lookupWarpBytes, sharedBytes } from './shared.ts';
 import { threadsOf } from './tile.ts';
 
 export type Hole = string | number | boolean;
@@ -87,8 +87,7 @@ export const HOLES: Readonly<Record<string, (kernel: Kernel) => Hole>> = {
   kTableBytes: ({ contract, tile }) => lookupTables(contract, tile).k,
   vTableBytes: ({ contract, tile }) => lookupTables(contract, tile).v,
   warpBytes: ({ contract }) => lookupWarpBytes(contract),
-  maxChunks: ({ contract }) => encodeLimits(contract).maxChunks,
-  maxRowBytes: ({ contract }) => encodeLimits(contract).maxRowBytes,
+  codeBytes: ({ contract }) => encodeCodeBytes(contract),
   timesRest: ({ contract }) => ['mass', 'massq'].includes(present(contract.form, 'form')),
   timesQuery: ({ contract }) => ['massq', 'exact'].includes(present(contract.form, 'form')),
   timesDistance: ({ contract }) => present(contract.form, 'form') === 'exact',
@@ -107,7 +106,7 @@ export const shellOf = ({ contract, tile }: Pick<Kernel, 'contract' | 'tile'>): 
 
 /** The holes that each shell reads; a test compares the lists with templates/*.cu.hbs. */
 export const HOLES_OF: Readonly<Record<string, readonly string[] | undefined>> = {
-  encode: [...CODED, 'tokens', 'maxChunks', 'maxRowBytes'],
+  encode: [...CODED, 'tokens', 'codeBytes'],
   decode: [...CODED, 'columns', 'stages', 'warpUnits'],
   decode_lookup: [...CODED, 'columns', 'stages', 'copies', 'keyFiles', 'keySum', 'keyTurn', 'kTableBytes', 'vTableBytes', 'warpBytes'],
   unpack: [...CODED, 'tokens'],

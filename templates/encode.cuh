@@ -1,16 +1,16 @@
 // K/V rows to whole coded pages: nearest centroid per chunk, gains, bitmap; kept rows to anchor pages.
-// grid (token tiles, then anchor pages; kv_heads; batch). A token tile is a CTA, and inside it a thread finds one code at a time:
-// consecutive threads hold consecutive tokens of the same chunk, so a warp reads each centroid once.
+// grid (token tiles, then anchor pages; kv_heads; batch). A token tile is a CTA: it holds one side's rows in fp32 at a time, and each warp searches the codebooks of
+// its share of the chunks for all of them (nearest.cuh), so that a CTA reads each codebook once.
 
 /// Shared memory of a token tile: one side at a time.
 template <class K>
 struct encode_memory {
-  static constexpr int kStride = K::kHeadDim + 1;  // consecutive tokens in consecutive banks
-  static constexpr int kMaxChunks = K::kMaxChunks;
-  float rows[K::kTokens * kStride];
-  float norm[K::kTokens * kMaxChunks];      // |x|^2 of each chunk
-  float estimate[K::kTokens * kMaxChunks];  // |c|^2 of the centroid chosen for it
-  alignas(16) unsigned char codes[K::kTokens * K::kMaxRowBytes];  // units as their pages have them
+  static constexpr int kStride = K::kHeadDim + 4;  // of rows, in floats: nearest.cuh reads them without bank conflicts
+  static constexpr int kSums = K::kKeyGain ? K::kWarps * K::kTokens : 1;
+  alignas(16) float rows[K::kTokens * kStride];
+  float norm[kSums];      // [warp][token]: |x|^2 of the chunks of a key that the warp has seen
+  float estimate[kSums];  // |c|^2 of the centroids found for them
+  alignas(16) unsigned char codes[K::kTokens * K::kCodeBytes];  // of 8 bits: units as their pages have them; else [token][chunk] 16-bit words
 };
 
 /// Rotates one row of fp32 channels in place, forwards (+1) or backwards (-1), by the threads of one warp.
@@ -28,84 +28,141 @@ __device__ __forceinline__ void rotate_row(const P& p, float* row, int position,
   }
 }
 
-/// Loads `count` rows of the tile as fp32, zeros behind them, one row per warp and turn.
-template <class K>
-__device__ __forceinline__ void load_tile(float* rows, const unsigned char* from, int64_t row_stride, int count) {
-  for (int row = warp_index(); row < K::kTokens; row += K::kWarps)
-    for (int channel = lane_index() * 2; channel < K::kHeadDim; channel += 64) {
-      uint32_t two = 0;
-      if (row < count) two = load_global(reinterpret_cast<const uint32_t*>(from + row * row_stride + channel * 2));
-      store_shared(rows + row * encode_memory<K>::kStride + channel, to_float(f16{uint16_t(two)}));
-      store_shared(rows + row * encode_memory<K>::kStride + channel + 1, to_float(f16{uint16_t(two >> 16)}));
-    }
-}
-
-/// Finds the nearest centroid of every chunk of the tile: the largest x.c - |c|^2/2, the lower entry on a tie.
-template <class K, class C>
-__device__ __forceinline__ void find_codes(encode_memory<K>& mem, const unsigned char* codebook, int count) {
-  constexpr int kChunks = K::kHeadDim / C::kChannels;
-  const float* half_norms = reinterpret_cast<const float*>(codebook + C::kHalfNormOffset);
-  for (int task = thread_index(); task < K::kTokens * kChunks; task += K::kWarps * 32) {
-    const int token = task % K::kTokens, chunk = task / K::kTokens;
-    float x[C::kChannels], scaled[C::kChannels];
-    float norm = 0;
+/// Rotates the tile's rows in place, forwards (+1) or backwards (-1), all threads; row r stands at `position` + r.
+template <class K, class P>
+__device__ __forceinline__ void rotate_tile(const P& p, float* rows, int position, float direction) {
+  constexpr int kRun = 8;  // rows from one exact angle to the next: between them the angle grows by inv_freq, and 7 steps lose less than 2e-6
+  const float factor = direction > 0 ? p.attention_factor : 1.0f / p.attention_factor;
+  const int warp = warp_index();
+  for (int i = lane_index(); i < p.rotary_dim / 2; i += 32) {
+    const rope_pair pair = rope_channels(p, i);
+    const float inv_freq = load_global(p.inv_freq + i);
+    float step_sine, step_cosine;
+    rope_angle(1, inv_freq, step_sine, step_cosine);
+    step_sine *= direction;
+    for (int base = warp * kRun; base < K::kTokens; base += K::kWarps * kRun) {
+      float sine, cosine;
+      rope_angle(position + base, inv_freq, sine, cosine);
+      sine *= direction * factor, cosine *= factor;
 #pragma unroll
-    for (int i = 0; i < C::kChannels; ++i) {
-      x[i] = load_shared(mem.rows + token * encode_memory<K>::kStride + chunk * C::kChannels + i);
-      norm += x[i] * x[i];
-      scaled[i] = x[i];
-      if constexpr (C::kQ8) scaled[i] *= load_global(reinterpret_cast<const float*>(codebook + C::kScaleOffset) + chunk * C::kChannels + i);
+      for (int r = 0; r < kRun; ++r) {
+        float* first = rows + (base + r) * encode_memory<K>::kStride + pair.first;
+        float* second = rows + (base + r) * encode_memory<K>::kStride + pair.second;
+        const float x = load_shared(first), y = load_shared(second);
+        store_shared(first, x * cosine - y * sine);
+        store_shared(second, x * sine + y * cosine);
+        const float next = cosine * step_cosine - sine * step_sine;
+        sine = sine * step_cosine + cosine * step_sine;
+        cosine = next;
+      }
     }
-    float best = minus_infinity();
-    int code = 0;
-    for (int entry = 0; entry < C::kEntries; ++entry) {
-      uint32_t words[entry_bytes<C>::kWords];
-      load_entry<C>(words, codebook + (int64_t(chunk) * C::kEntries + entry) * entry_bytes<C>::kAll);
-      float closeness = -load_global(half_norms + chunk * C::kEntries + entry);
-#pragma unroll
-      for (int i = 0; i < C::kChannels; ++i) closeness += scaled[i] * entry_channel<C>(words, i);
-      if (closeness > best) best = closeness, code = entry;
-    }
-    if (token >= count) code = 0;
-    store_shared(mem.codes + token / 16 * 16 * C::kRowBytes + code_offset<C>(token % 16, chunk), (unsigned char)code);
-    store_shared(mem.norm + token * K::kMaxChunks + chunk, norm);
-    store_shared(mem.estimate + token * K::kMaxChunks + chunk, 2.0f * load_global(half_norms + chunk * C::kEntries + code));
   }
 }
 
+/// Loads `count` rows of the tile as fp32, zeros behind them, all threads. Rows are aligned to 8 bytes.
+template <class K>
+__device__ __forceinline__ void load_tile(float* rows, const unsigned char* from, int64_t row_stride, int count) {
+  constexpr int kPieces = K::kHeadDim / 4, kLanes = kPieces < 32 ? kPieces : 32, kTogether = 32 / kLanes;  // rows that a warp loads at a time
+  const int first = warp_index() * kTogether + lane_index() / kLanes;
+  if (lane_index() >= kTogether * kLanes) return;
+  for (int channel = lane_index() % kLanes * 4; channel < K::kHeadDim; channel += 128)
+#pragma unroll 8  // loads under way together
+    for (int row = first; row < K::kTokens; row += K::kWarps * kTogether) {
+      bytes8 four = {};
+      if (row < count) four = load_global(reinterpret_cast<const bytes8*>(from + row * row_stride + channel * 2));
+      bytes16 wide;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) wide.w[i] = float_bits(to_float(f16{uint16_t(four.w[i / 2] >> (16 * (i % 2)))}));
+      store_shared(reinterpret_cast<bytes16*>(rows + row * encode_memory<K>::kStride + channel), wide);
+    }
+}
+
+/// Finds the codes of one side of the tile, and of keys that have a gain the norms that it is made of; all threads.
+template <class K, class C>
+__device__ __forceinline__ void find_codes(encode_memory<K>& mem, const unsigned char* codebook, int count) {
+  constexpr bool kSums = C::kKeys && K::kKeyGain;
+  const int sums = warp_index() * K::kTokens;  // this warp's
+  if constexpr (kSums) {
+    for (int token = lane_index(); token < K::kTokens; token += 32) store_shared(mem.norm + sums + token, 0.0f), store_shared(mem.estimate + sums + token, 0.0f);
+    warp_barrier();
+  }
+  find_nearest<K, C, encode_memory<K>::kStride>(mem.rows, codebook, count, [&](int token, int chunk, const nearest_entry& found) {
+    const int code = token < count ? found.code : 0;
+    if constexpr (C::kBits == 8) store_shared(mem.codes + token / 16 * 16 * C::kRowBytes + code_offset<C>(token % 16, chunk), (unsigned char)code);
+    else store_shared(reinterpret_cast<uint16_t*>(mem.codes) + token * C::kChunks + chunk, uint16_t(code));
+    if constexpr (kSums) {  // a token's are always the same lane's
+      float* norm = mem.norm + sums + token;
+      float* estimate = mem.estimate + sums + token;
+      store_shared(norm, load_shared(norm) + found.norm);
+      store_shared(estimate, load_shared(estimate) + 2.0f * found.half_norm);
+    }
+  });
+}
+
 /// The factor that gives the estimate its true norm: |x| / |x^|, 1 where the estimate is 0, 0 where there is no token.
-template <class K, int kChunks>
+template <class K>
 __device__ __forceinline__ float gain_of(const encode_memory<K>& mem, int token, int count) {
   if (token >= count) return 0;
   float norm = 0, estimate = 0;
-  for (int chunk = 0; chunk < kChunks; ++chunk) {
-    norm += load_shared(mem.norm + token * K::kMaxChunks + chunk);
-    estimate += load_shared(mem.estimate + token * K::kMaxChunks + chunk);
+#pragma unroll
+  for (int warp = 0; warp < K::kWarps; ++warp) {
+    norm += load_shared(mem.norm + warp * K::kTokens + token);
+    estimate += load_shared(mem.estimate + warp * K::kTokens + token);
   }
   return estimate > 0 ? fminf(square_root(norm / estimate), 65504.0f) : 1.0f;  // finite in f16: inf * 0 is NaN
 }
 
-/// Writes one side of the tile's units: codes, or the exact rows.
+/// The unit of logical token `token` in its page.
+template <class K, class P>
+__device__ __forceinline__ unsigned char* unit_of(const P& p, int b, int head, int token) {
+  return page_block(p, b, head, token) + token % p.page_size / 16 * K::kUnitBytes;
+}
+
+/// Writes the keys' gains of the tile's units, from what the keys' store_side left; all threads.
+template <class K, class P>
+__device__ __forceinline__ void store_gains(const P& p, const encode_memory<K>& mem, int b, int head, int first, int count) {
+  for (int token = thread_index(); token < (count + 15) / 16 * 16; token += K::kWarps * 32) {
+    unsigned char* gains = unit_of<K>(p, b, head, first + token) + K::kKeyGainOffset;
+    store_global(reinterpret_cast<f16*>(gains) + gain_index(token % 16), to_f16(gain_of<K>(mem, token, count)));
+  }
+}
+
+/// 16 bytes of a unit's side of codes, from byte `at` on; codes of other than 8 bits are packed here, from the lowest bit on.
+template <class K, class C>
+__device__ __forceinline__ bytes16 code_piece(const encode_memory<K>& mem, int unit, int at) {
+  if constexpr (C::kBits == 8) return load_shared(reinterpret_cast<const bytes16*>(mem.codes + unit * 16 * C::kRowBytes + at));
+  bytes16 piece = {};
+  if constexpr (C::kBits != 8) {
+#pragma unroll
+    for (int i = 0; i < 16; ++i) {
+      const int token = unit * 16 + (at + i) / C::kRowBytes, bit = (at + i) % C::kRowBytes * 8, chunk = bit / C::kBits, shift = bit % C::kBits;
+      const uint16_t* codes = reinterpret_cast<const uint16_t*>(mem.codes) + token * C::kChunks;
+      uint32_t bits = load_shared(codes + chunk) >> shift;
+      if (shift + 8 > C::kBits) bits |= uint32_t(load_shared(codes + chunk + 1)) << (C::kBits - shift);
+      piece.w[i / 4] |= (bits & 255) << (i % 4 * 8);
+    }
+  }
+  return piece;
+}
+
+/// Writes one side of the tile's units: codes, or the exact rows. The tile is `count` tokens from the sequence's logical token `first` on, a multiple of 16; all threads.
 template <class K, class C, class P>
 __device__ __forceinline__ void store_side(const P& p, encode_memory<K>& mem, const unsigned char* codebook, int b, int head, int first, int count,
                                            int side_offset) {
-  if constexpr (!C::kExact) {
-    find_codes<K, C>(mem, codebook, count);
-  }
+  if constexpr (!C::kExact) find_codes<K, C>(mem, codebook, count);
   block_barrier();
-  for (int unit = 0; unit * 16 < count; ++unit) {
-    unsigned char* to = page_block(p, b, head, first + unit * 16) + (first + unit * 16) % p.page_size / 16 * K::kUnitBytes + side_offset;
-    for (int at = thread_index() * 16; at < 16 * C::kRowBytes; at += K::kWarps * 32 * 16) {
-      bytes16 piece;
-      if constexpr (C::kExact) {
-        const float* from = mem.rows + (unit * 16 + at / C::kRowBytes) * encode_memory<K>::kStride + at % C::kRowBytes / 2;
+  constexpr int kPieces = C::kRowBytes;  // of 16 bytes in a unit
+  for (int piece = thread_index(); piece < (count + 15) / 16 * kPieces; piece += K::kWarps * 32) {
+    const int unit = piece / kPieces, at = piece % kPieces * 16;
+    bytes16 bytes;
+    if constexpr (C::kExact) {
+      const float* from = mem.rows + (unit * 16 + at / C::kRowBytes) * encode_memory<K>::kStride + at % C::kRowBytes / 2;
 #pragma unroll
-        for (int i = 0; i < 4; ++i) piece.w[i] = pack(to_f16(load_shared(from + 2 * i)), to_f16(load_shared(from + 2 * i + 1)));
-      } else {
-        piece = load_shared(reinterpret_cast<const bytes16*>(mem.codes + unit * 16 * C::kRowBytes + at));
-      }
-      store_global(reinterpret_cast<bytes16*>(to + at), piece);
+      for (int i = 0; i < 4; ++i) bytes.w[i] = pack(to_f16(load_shared(from + 2 * i)), to_f16(load_shared(from + 2 * i + 1)));
+    } else {
+      bytes = code_piece<K, C>(mem, unit, at);
     }
+    store_global(reinterpret_cast<bytes16*>(unit_of<K>(p, b, head, first + unit * 16) + side_offset + at), bytes);
   }
 }
 
@@ -184,18 +241,11 @@ __device__ __forceinline__ void encode(const P& p) {
   const bool rotated = !p.keys_unrotated;
   if (rotated == K::kPre) {  // given as the codes do not want them
     block_barrier();
-    for (int row = warp_index(); row < mine; row += K::kWarps)
-      rotate_row(p, mem.rows + row * encode_memory<K>::kStride, element_or(p.first_pos, b, 0) + first + tile + row, rotated ? -1.0f : 1.0f);
+    rotate_tile<K>(p, mem.rows, element_or(p.first_pos, b, 0) + first + tile, rotated ? -1.0f : 1.0f);
   }
   block_barrier();
   store_side<K, typename K::Key>(p, mem, k_codebook, b, head, first + tile, mine, 0);
-  if constexpr (K::kKeyGain) {
-    for (int token = thread_index(); token < (mine + 15) / 16 * 16; token += K::kWarps * 32) {
-      const int logical = first + tile + token;
-      unsigned char* unit = page_block(p, b, head, logical) + logical % p.page_size / 16 * K::kUnitBytes;
-      store_global(reinterpret_cast<f16*>(unit + K::kKeyGainOffset) + gain_index(logical % 16), to_f16(gain_of<K, K::kHeadDim / K::Key::kChannels>(mem, token, mine)));
-    }
-  }
+  if constexpr (K::kKeyGain) store_gains<K>(p, mem, b, head, first + tile, mine);
   block_barrier();
 
   load_tile<K>(mem.rows, byte_pointer(p.v) + int64_t(first_row + tile) * p.v_row_stride + head * p.v_head_stride, p.v_row_stride, mine);

@@ -111,7 +111,7 @@ export const SHAPES = {
   select: z.strictObject({
     token_count: perSequence,
     kv_heads: count.optional(),
-    pattern: z.enum(['random', 'ties', 'constant', 'special', 'ascending']).optional(),
+    pattern: z.enum(['random', 'ties', 'constant', 'special', 'ascending', 'close', 'subnormal', 'negative', 'nothing']).optional(),
     max_anchors: count.optional(),
     budget_permille: count.optional(),
     budget_tokens: z.int().min(-1).optional(),

@@ -163,6 +163,10 @@ const COUNTS = [0, 1, 31, 32, 33, 255, 256, 257, 700];
 export const SELECT = {
   /** From nothing to everything, over scores with ties, NaN and infinities. */
   budgets: PATTERNS.flatMap((pattern) => [0, 10, 333, 1000].map((budget_permille) => ({ token_count: COUNTS, kv_heads: 2, pattern, budget_permille, pad: 3 }))),
+  /** Scores that share all digits but the last, that are subnormal, negative, or cannot win. */
+  alike: (['close', 'subnormal', 'negative', 'nothing'] as const).flatMap((pattern) => [10, 333].map((budget_permille) => ({ token_count: COUNTS, pattern, budget_permille, first_tokens: 2, pad: 1 }))),
+  /** About and beyond what fits shared memory, and beyond what a CTA writes at a time, with few candidates and with many. */
+  long: (['random', 'close', 'constant', 'ties'] as const).map((pattern) => ({ token_count: [8192, 8193, 33_000], pattern, budget_permille: 100, pad: 2 })),
   /** More than the candidates too. */
   tokens: [0, 1, 40, 5000].flatMap((budget_tokens) => PATTERNS.map((pattern) => ({ token_count: COUNTS, pattern, budget_tokens, max_anchors: 800 }))),
   /** Beside the budget, more of them than tokens too. */

@@ -228,6 +228,15 @@ __device__ __forceinline__ void mma_16x8x16(float (&d)[4], const uint32_t (&a)[4
   antkv_emu::MmaArgs args{d, a, b};
   antkv_emu::machine->arrive(antkv_emu::Collective::mma, &args, file, line);
 }
+__device__ __forceinline__ void mma_16x8x16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4], ANTKV_HERE) {
+  for (int i = 0; i < 4; i++) d[i] = c[i];
+  mma_16x8x16(d, a, b, file, line);
+}
+/// The other half of k is zeros.
+__device__ __forceinline__ void mma_16x8x8(float (&d)[4], const uint32_t (&a)[2], const uint32_t (&b)[1], const float (&c)[4], ANTKV_HERE) {
+  const uint32_t wide_a[4] = {a[0], a[1], 0, 0}, wide_b[2] = {b[0], 0};
+  mma_16x8x16(d, wide_a, wide_b, c, file, line);
+}
 __device__ __forceinline__ void mma_16x8x32_s8u8(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], ANTKV_HERE) {
   antkv_emu::ByteMmaArgs args{d, a, b};
   antkv_emu::machine->arrive(antkv_emu::Collective::mma_s8u8, &args, file, line);

@@ -5,13 +5,18 @@
 namespace runner {
 namespace {
 
-/// Scores after a pattern: "random", "ties" (few values), "constant", "special" (NaN, infinities, zeros of both signs, subnormals), "ascending".
+/// Scores after a pattern: "random", "ties" (few values), "constant", "special" (NaN, infinities, zeros of both signs, subnormals), "ascending", "close" (neighbouring
+/// floats: they differ in the last byte alone), "subnormal" and "negative" (nothing else), "nothing" (NaN and -infinity).
 float pattern_score(Random& random, const std::string& pattern, int token) {
   if (pattern == "random") return float(std::exp(2 * random.gauss()));
   if (pattern == "ties") return float(random.below(4));
   if (pattern == "constant") return 1;
   if (pattern == "ascending") return float(token);
-  if (pattern != "special") throw RequestError("pattern \"" + pattern + "\" is not random, ties, constant, special or ascending");
+  if (pattern == "close") return 1.0f + float(random.below(200)) * 0x1p-23f;
+  if (pattern == "subnormal") return float(random.below(1 << 20) - (1 << 19)) * 0x1p-149f;
+  if (pattern == "negative") return -float(std::exp(2 * random.gauss()));
+  if (pattern == "nothing") return random.below(2) ? NAN : -INFINITY;
+  if (pattern != "special") throw RequestError("pattern \"" + pattern + "\" is not random, ties, constant, special, ascending, close, subnormal, negative or nothing");
   const float values[] = {NAN, -NAN, INFINITY, -INFINITY, 0.0f, -0.0f, 1e-42f, -1e-42f, -1.0f, 3.0e38f};
   const int which = random.below(20);
   return which < 10 ? values[which] : float(random.gauss());

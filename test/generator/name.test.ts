@@ -18,10 +18,10 @@ test('names read as they are documented', () => {
   assert.is(kernelName({ contract: decode, arch, tile: { warps: 4, tokens: 64, stages: 2 } }), 'antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t64_s2');
   const fast = { contract: { ...decode, key: 'post', gain: 'none', columns: 4 } as const, arch: findArch('sm90')!, tile: { algorithm: 'lookup', warps: 16, stages: 2, copies: 4 } as const };
   assert.is(kernelName(fast), 'antkv_decode_d128_k8c8b_v8c8bq8_f16_n4__sm90_lookup_w16_s2_c4');
-  assert.is(name('encode'), 'antkv_encode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t32');
+  assert.is(name('encode'), 'antkv_encode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t64');
   assert.is(name('combine'), 'antkv_combine_d128_f16__sm80_w4');
   assert.is(name('score'), 'antkv_score_d128_f16_exact__sm80_w8_t256_s3');
-  assert.is(name('select'), 'antkv_select__sm80_w8');
+  assert.is(name('select'), 'antkv_select__sm80_w32');
   assert.is(contractName({ ...decode, gain: 'kv', columns: 32, softcap: true, sink: true, numerics: 'adc8' }), 'antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gainkv_n32_softcap_sink_adc8');
 });
 

@@ -55,7 +55,7 @@ test('a 1-bit view, number by number', () => {
 
 test('an exact side has no codes', () => {
   const view = viewOf(kernel('encode', 'f16', 'f16', 'post', 'none'));
-  const want = { coded: false, kExact: true, kRowBytes: 256, kChannels: 1, kBits: 0, kEntries: 0, kQ8: false, kCodebookBytes: 0, unitBytes: 8192, pre: false, kGain: false, maxChunks: 1 };
+  const want = { coded: false, kExact: true, kRowBytes: 256, kChannels: 1, kBits: 0, kEntries: 0, kQ8: false, kCodebookBytes: 0, unitBytes: 8192, pre: false, kGain: false, codeBytes: 1 };
   for (const [hole, value] of Object.entries(want)) assert.is(view[hole], value, hole);
 });
 

@@ -94,7 +94,7 @@ together('an architecture of which nothing is committed is written elsewhere onl
 together('--only writes what matches, by kernel or contract, and leaves the rest alone', async () => {
   const out = temporaryFolder();
   await gen(['--out', out, '--no-compile', '-q', '--only', 'antkv_select']);
-  assert.equal(readdirSync(join(out, 'sm80')), ['antkv_select__sm80_w8.cu']);
+  assert.equal(readdirSync(join(out, 'sm80')), ['antkv_select__sm80_w32.cu']);
   const { stdout } = await gen(['--out', out, '--dry-run', '--only', 'antkv_score_*exact__*', '--json']);
   assert.is((JSON.parse(stdout) as { add: string[] }).add.filter((path) => path.endsWith('.cu')).length, 2);
 });
@@ -126,9 +126,9 @@ together('a kernel that does not compile: exit 4, first error, source, command; 
   const out = temporaryFolder();
   const { exitCode, stderr } = await gen(['--out', out, '--only', '*'], withFake(`case "$src" in *select*) echo "$src(7): error: boom" >&2; exit 1;; esac\n${WORKS}`));
   assert.is(exitCode, 4);
-  assert.match(stderr, /failed antkv_select__sm80_w8\n {2}sm80\/antkv_select__sm80_w8\.cu\(7\): error: boom\n {2}source {3}.*antkv_select__sm80_w8\.cu\n {2}command {2}cd .* && .*nvcc -fatbin/);
+  assert.match(stderr, /failed antkv_select__sm80_w32\n {2}sm80\/antkv_select__sm80_w32\.cu\(7\): error: boom\n {2}source {3}.*antkv_select__sm80_w32\.cu\n {2}command {2}cd .* && .*nvcc -fatbin/);
   assert.is(filesIn(out).filter((file) => file.endsWith('.fatbin')).length, names.length - 1);
-  assert.ok(existsSync(join(out, 'sm80/antkv_select__sm80_w8.cu')));
+  assert.ok(existsSync(join(out, 'sm80/antkv_select__sm80_w32.cu')));
 });
 
 together('a compile that takes too long is a failure too', async () => {
@@ -178,7 +178,7 @@ together('gen works from any folder', async () => {
   mkdirSync(join(cwd, 'deep'));
   const { exitCode } = await gen(['--out', 'out', '--no-compile', '-q', '--only', 'antkv_select'], {}, { cwd: join(cwd, 'deep') });
   assert.is(exitCode, 0);
-  assert.ok(existsSync(join(cwd, 'deep/out/sm80/antkv_select__sm80_w8.cu')));
+  assert.ok(existsSync(join(cwd, 'deep/out/sm80/antkv_select__sm80_w32.cu')));
 });
 
 test.run();

@@ -60,8 +60,8 @@ test.after(() => {
 test('the plan: steps, the sample, efforts and a budget, on stdout; talk on stderr', async () => {
   const { out, talk } = await plan(['--arch', 'sm90', '--only', 'antkv_select', '--budget', '1h', '--sample', 'all']);
   assert.match(out, /^Tuned for the default grid\. Kernels left after each step\n/);
-  assert.match(out, /contract +arch +points +tiles +formula +compile +PTX +ptxas\nantkv_select +sm90 +6 +5 +5 +5 +5 +5\n/);
-  assert.match(out, /antkv_select__sm90_w8 .* 40 +12 +0 +stays/);
+  assert.match(out, /contract +arch +points +tiles +formula +compile +PTX +ptxas\nantkv_select +sm90 +6 +6 +6 +6 +6 +6\n/);
+  assert.match(out, /antkv_select__sm90_w32 .* 40 +\d+ +0 +stays/);
   assert.match(out, /effort +kernels .*\nquick .*\nfull .*\nexhaustive /);
   assert.match(out, /--budget 1h: exhaustive fits/);
   assert.match(talk, /assumed/);
@@ -80,7 +80,7 @@ test('--json has all of it, refused tiles with -v too', async () => {
   const { out } = await plan(['--arch', 'sm80,sm90', '--only', 'antkv_select', '--sample', '2', '--json', '--verbose', '--budget', '5', '--devices', '4']);
   const facts = JSON.parse(out) as Record<string, any>;
   assert.equal([facts['tunedFor'], facts['devices'], facts['tasks'].length, facts['sample'].length], ['the default grid', 4, 2, 2]);
-  assert.equal(facts['tasks'].map(({ arch, formula, exact }: { arch: string; formula: number; exact: boolean }) => [arch, formula, exact]), [['sm80', 5, false], ['sm90', 5, false]]);
+  assert.equal(facts['tasks'].map(({ arch, formula, exact }: { arch: string; formula: number; exact: boolean }) => [arch, formula, exact]), [['sm80', 6, false], ['sm90', 6, false]]);
   assert.equal(facts['estimates'].map(({ effort }: { effort: string }) => effort), ['quick', 'full', 'exhaustive']);
   assert.ok(facts['refused'].every(({ why }: { why: string }) => why.length > 0));
   assert.equal([facts['budget'].seconds, typeof facts['budget'].kernels], [5, 'number']);
@@ -92,7 +92,7 @@ test('without nvcc the formula and times are there all the same', async () => {
   try {
     const { out, talk } = await plan(['--arch', 'sm90', '--only', 'antkv_select']);
     assert.match(talk, /nvcc was not found, nothing is compiled: install/);
-    assert.match(out, /exhaustive +5/);
+    assert.match(out, /exhaustive +6/);
   } finally {
     process.env['CUDACXX'] = fake;
   }

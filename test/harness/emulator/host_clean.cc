@@ -36,7 +36,7 @@ Case matrix() {
   return {"matrix", 1, {1, 1, 1}, 0, in, 128 * 4, [](size_t i, uint32_t word, const std::vector<uint32_t>& from) {
             const size_t row = i % 128 / 8, n = i % 8;
             double sum = double(row * 8 + n);
-            for (size_t k = 0; k < 16; k++) sum += 2 * half_value(element(from, row * 2 + k / 8, k % 8)) * half_value(uint16_t(from[128 + k / 2 * 8 + n] >> k % 2 * 16));
+            for (size_t k = 0; k < 16; k++) sum += (k < 8 ? 3 : 2) * half_value(element(from, row * 2 + k / 8, k % 8)) * half_value(uint16_t(from[128 + k / 2 * 8 + n] >> k % 2 * 16));
             return as_float(word) == float(sum);
           }};
 }

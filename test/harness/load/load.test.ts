@@ -85,13 +85,13 @@ test('an unknown contract is answered with those near it', async () => {
 test('a kernel is loaded once, opts in to shared memory beyond 48 KB, and is unloaded at the end', async () => {
   const lines = await run([open(), `get ${F16} 1 32 8 4096`, `get ${F16} 8 32 8 65536`, 'get antkv_select', 'close']);
   assert.equal(lines.filter((line) => /^(load|function|attribute|unload)/.test(line)), [
-    `load ${F16}__sm80_w4_t64_s2.fatbin`, `function ${F16}__sm80_w4_t64_s2`, 'attribute 8 = 69696', 'load antkv_select__sm80_w8.fatbin', 'function antkv_select__sm80_w8', 'unload', 'unload',
+    `load ${F16}__sm80_w4_t64_s2.fatbin`, `function ${F16}__sm80_w4_t64_s2`, 'attribute 8 = 69696', 'load antkv_select__sm80_w32.fatbin', 'function antkv_select__sm80_w32', 'attribute 8 = 66960', 'unload', 'unload',
   ]);
 });
 
 test('a kernel that cannot be loaded is named, with the reason', async () => {
   const without = generatedFolder(undefined, false);
-  assert.match(await last([open(without), 'get antkv_select']), /^get 6 .*sm80\/antkv_select__sm80_w8.fatbin: No such file or directory; `npx gen --arch sm80` builds it/);
+  assert.match(await last([open(without), 'get antkv_select']), /^get 6 .*sm80\/antkv_select__sm80_w32.fatbin: No such file or directory; `npx gen --arch sm80` builds it/);
   assert.match(await last([open(), 'get antkv_select'], { FAKE_FAIL: 'cuModuleLoad:222' }), /^get 6 cuModuleLoad\(.*CUDA_ERROR_UNSUPPORTED_PTX_VERSION.*the driver is older than the nvcc/);
   assert.match(await last([open(), 'get antkv_select'], { FAKE_FAIL: 'cuModuleLoad:209' }), /^get 6 .*no code for this device/);
   assert.match(await last([open(), 'get antkv_select'], { FAKE_PARAMS: '96' }), /^get 6 .*takes 96 bytes of parameters, antkv_kernels.h says 80: the file is of another release/);

@@ -3,6 +3,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Runner } from '../../../tuner/runner.ts';
 import { parseKernelName } from '../../../generator/name.ts';
+import { renderKernel } from '../../../generator/source.ts';
+import { countersSchema, sitesAt, wasted } from '../../../tuner/counters.ts';
 import type { CheckRecord, KernelRef, Shape } from '../../../tuner/problem.ts';
 import { ENCODE, fit } from '../../../tuner/shapes.ts';
 import { cacheAxes, emulated, emulatedRunner, mustPass } from './lab.ts';
@@ -55,6 +57,32 @@ test('keys before RoPE, far positions, RoPE as data', async () => {
 
 test('other orders of blocks, warps and lanes, and no race in global memory', async () => {
   for (const order of [1, 2, 3]) await passes(ONE_BIT, { end: [50, 17], kv_heads: 2, anchor_permille: 100 }, { emulator: { order, race: 2 } });
+});
+
+test('other tiles: more warps than chunks of rows, odd numbers of units, a warp alone', async () => {
+  for (const [warps, tokens] of [[8, 128], [2, 48], [1, 16]] as const) {
+    const kernel = await emulated('encode', cacheAxes(ONE_BIT), { warps, tokens });
+    await mustPass(runner, 'encode', kernel, { end: [0, 1, 40, 131], kv_heads: 2, anchor_permille: 100, first_pos: [0, 5, 1000, 9] }, { emulator: { order: 1, race: 1 } });
+  }
+});
+
+test('rows are read as operands without bank conflicts, and loaded in whole sectors', async () => {
+  for (const on of [...CODED, 'd128 16c8b/2c8b post']) {
+    const kernel = kernels.get(on) ?? (await emulated('encode', cacheAxes(on)));
+    const record = await mustPass(runner, 'encode', kernel, { end: [192] }, { emulator: { order: 0, race: 0, counters: 1 } });
+    const counters = countersSchema.parse(record.counters);
+    const source = renderKernel(parseKernelName(kernel.name));
+    const lines = [
+      'const bytes8 two = load_shared(reinterpret_cast<const bytes8*>(rows', // operands
+      'const bytes8 two = load_shared(reinterpret_cast<const bytes8*>(x + i', // of the runs that are searched again
+      'store_shared(reinterpret_cast<bytes16*>(rows + row', 'four = load_global(reinterpret_cast<const bytes8*>(from + row',
+    ];
+    for (const line of lines) {
+      const sites = sitesAt(counters, source, line);
+      assert.ok(sites.length > 0, `${on}: ${line} never ran`);
+      assert.is(wasted(sites), 0, `${on}: ${line}`);
+    }
+  }
 });
 
 test.run();

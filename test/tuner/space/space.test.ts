@@ -82,7 +82,7 @@ test('ops without a model are ordered by their distance to the default', () => {
   const names = spaceOf(contract, sm90).kernels.map(kernelName);
   const problems = problemsOf(contract, DEFAULT_TUNING);
   assert.is(modelCosts(model, names, names[0]!, problems, 132), undefined);
-  assert.equal(inOrder(names, names[0]!, problems, model, 132).names.map((name) => parseKernelName(name).tile.warps), [8, 16, 4, 2, 1]);
+  assert.equal(inOrder(names, names[0]!, problems, model, 132).names.map((name) => parseKernelName(name).tile.warps), [32, 16, 8, 4, 2, 1]);
 });
 
 test('tasks: valid, one per contract and architecture, none of what nobody times', () => {

@@ -19,7 +19,7 @@ __device__ void halves(const emu_test_params& p, int i) {
   store_global(p.out + 3 * i + 2, uint32_t(to_f16(x.f).bits));
 }
 
-/// One 16 x 8 x 16 product per warp; `in`: A [16][8] words, B [8][8] words ([k pair][column]); `out`: D [16][8] floats after two steps.
+/// One 16 x 8 x 16 product per warp; `in`: A [16][8] words, B [8][8] words ([k pair][column]); `out`: D [16][8] floats after two steps and the first half of k once more.
 __device__ void matrix(const emu_test_params& p) {
   const int lane = lane_index(), g = lane / 4, t = lane % 4;
   float d[4];
@@ -27,10 +27,13 @@ __device__ void matrix(const emu_test_params& p) {
   uint32_t a[4], b[2];
   for (int i = 0; i < 4; i++) a[i] = load_global(p.in + (g + (i & 1) * 8) * 8 + t + (i >> 1) * 4);
   for (int i = 0; i < 2; i++) b[i] = load_global(p.in + 128 + (t + i * 4) * 8 + g);
-  mma_16x8x16(d, a, b);
-  mma_16x8x16(d, a, b);
+  float e[4], f[4];
+  mma_16x8x16(e, a, b, d);
+  mma_16x8x16(e, a, b);
+  const uint32_t half_a[2] = {a[0], a[1]}, half_b[1] = {b[0]};
+  mma_16x8x8(f, half_a, half_b, e);
   uint32_t* out = p.out + warp_index() * 128;
-  for (int i = 0; i < 4; i++) store_global(out + (g + (i >> 1) * 8) * 8 + 2 * t + (i & 1), float_bits(d[i]));
+  for (int i = 0; i < 4; i++) store_global(out + (g + (i >> 1) * 8) * 8 + 2 * t + (i & 1), float_bits(f[i]));
 }
 
 /// `in`: 32 rows of 4 words per warp; copied to shared memory, read back as fragments, plain, transposed, and transposed in registers.
