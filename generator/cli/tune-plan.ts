@@ -99,7 +99,7 @@ async function run(argv: TunePlanArguments): Promise<void> {
   if (sampled && (sample.length <= 40 || argv.verbose)) out(`\n${table([['sample', 's', 'registers', 'spills B', 'stack B', ''], ...sampleRows(sample, gone)])}`);
   out(`\n${table([['effort', 'kernels', `compile (${jobs} at once)`, 'GPU', `until done (${argv.devices} GPU${argv.devices > 1 ? 's' : ''})`], ...estimateRows(estimates)])}`);
   if (fits) out(`\n--budget ${argv.budget}: ${fits.effort ? `${fits.effort} fits, ${duration(fits.wall)}` : `the default and the ${fits.kernels - 1} likeliest other kernels of each contract, ${duration(fits.wall)}`}`);
-  note(argv, `compile: seconds of one core${sampled ? `, from ${sample.length} kernels` : `, assumed ${ASSUMED.compile} s per kernel`}; GPU: the model's times, and assumed ${ASSUMED.verify} s of checks per kernel, ${ASSUMED.setUp} s per problem`);
+  note(argv, `compile: seconds of one core${sampled ? `, from ${sample.length} kernels` : `, assumed ${ASSUMED.compile} s per kernel`}; GPU: the model's times, and ${ASSUMED.verify} s of checks per kernel, ${ASSUMED.setUp} s per problem, as on an H200`);
 }
 
 const tunePlan: CommandModule<Global, TunePlanArguments> = {

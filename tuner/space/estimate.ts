@@ -10,20 +10,25 @@ import { EFFORTS, triedBy } from './effort.ts';
 import { cacheBytes } from './grid.ts';
 import type { PlannedTask } from './tasks.ts';
 
-/** What a GPU spends beside the timed work; assumed until a sweep's own record says better. */
+/** What a GPU spends beside the timed work: medians of a sweep of decode on an H200 (harness/bench/records); a compiler's time is assumed until a sample says better. */
 export const ASSUMED = {
   /** Seconds of a core to compile a kernel in both steps, where none was. */
   compile: 2.5,
   /** Seconds to load a kernel and to run its quick checks. */
-  verify: 2,
-  /** Seconds to set a problem up in the runner, beside filling its caches at so many bytes per second. */
-  setUp: 0.1,
+  verify: 0.6,
+  /** Seconds to set a problem up in the runner and to ask the reference, beside filling its caches at so many bytes per second. */
+  setUp: 0.35,
   fill: 20e9,
-  /** A timed round of an arm lasts at least as long as its graph must for the clock, in seconds; an op without a model is taken to need no longer. */
-  sample: 2e-3,
-  /** Share of a race's rounds that it takes until its intervals are narrow enough; arms that race; rounds of confirmation. */
-  rounds: 0.5,
+  /** Seconds of a request on data that are there already, beside its rounds. */
+  request: 0.07,
+  /** A round of an arm takes its time twice, as it runs once untimed before, and at least so many seconds; an op without a model is taken to need no longer. */
+  sample: 2e-4,
+  /** Requests of a race; share of its rounds that it takes until its intervals are narrow enough; arms that race. */
+  blocks: 2.5,
+  rounds: 0.6,
   racers: 8,
+  /** Share of the problems whose winner is confirmed, for which data are made anew in a fresh process, and rounds of that. */
+  confirmed: 0.45,
   confirm: 10,
 } as const;
 
@@ -63,11 +68,12 @@ function gpuSeconds({ problems, kernels }: Task, tried: number, rounds: number, 
   const ready = setUps(problems);
   const each = problems.map((problem, i) => {
     const us = (model && expectedUs(model, kernels[0]!, problem, sms)) ?? 0;
-    const sample = Math.max(ASSUMED.sample, us / 1e6);
+    const sample = Math.max(ASSUMED.sample, (2 * us) / 1e6);
     const arms = parseContractName(problem.contract).op === 'decode' ? SCREEN_LAUNCHES : 1;
-    const screens = batches * ready[i]! + tried * arms * SCREEN_ROUNDS * sample;
-    const race = ready[i]! + Math.min(ASSUMED.racers, tried * arms) * rounds * ASSUMED.rounds * sample;
-    return screens + race + ready[i]! + 2 * ASSUMED.confirm * sample;
+    const screens = ready[i]! + batches * ASSUMED.request + tried * arms * SCREEN_ROUNDS * sample;
+    const race = ASSUMED.blocks * ASSUMED.request + Math.min(ASSUMED.racers, tried * arms) * rounds * ASSUMED.rounds * sample;
+    const confirm = ASSUMED.confirmed * (ready[i]! + ASSUMED.request + 2 * ASSUMED.confirm * sample);
+    return screens + race + confirm;
   });
   return tried * ASSUMED.verify + each.reduce((a, b) => a + b, 0);
 }
