@@ -64,7 +64,7 @@ test('the plan: steps, the sample, efforts and a budget, on stdout; talk on stde
   assert.match(out, /antkv_select__sm90_w32 .* 40 +\d+ +0 +stays/);
   assert.match(out, /effort +kernels .*\nquick .*\nfull .*\nexhaustive /);
   assert.match(out, /--budget 1h: exhaustive fits/);
-  assert.match(talk, /assumed/);
+  assert.match(talk, /as on an H200/);
   assert.not.match(out, /~/, 'all was compiled: nothing is estimated');
 });
 
