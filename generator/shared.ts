@@ -1,6 +1,6 @@
 // Dynamic shared memory of each kernel, in bytes: the twins of the structs in templates/*.cuh, which assert that they fit.
 import { chunksOf, codecOf, rowBytes } from './codec.ts';
-import { isCacheContract, type CacheContract, type Contract } from './contract.ts';
+import { isCacheContract, isCoded, type CacheContract, type Contract } from './contract.ts';
 import { UNIT_TOKENS, unitLayout } from './layout.ts';
 import { keyMethod } from './lookup.ts';
 import type { Tile } from './tile.ts';
@@ -69,6 +69,13 @@ function encodeBytes(c: Contract, t: Tile): number {
   return Math.ceil((floats * 4) / 16) * 16 + tokens * maxRowBytes;
 }
 
+/** `choose_memory` (append_choose.cuh), then in its place `encode_memory`. */
+function appendBytes(c: Contract, t: Tile): number {
+  if (!isCacheContract(c)) throw new Error('append without a page format');
+  const choose = (256 + 3 + 4 + t.warps + 2 * 32 * t.warps) * 4;
+  return isCoded(c) ? Math.max(choose, encodeBytes(c, t)) : 0;
+}
+
 /** The larger of the two sides: chunks (at least 1, so that arrays exist) and bytes of a row of codes. */
 export function encodeLimits(c: Pick<Contract, 'k' | 'v' | 'headDim'>): { maxChunks: number; maxRowBytes: number } {
   const { k, v, headDim } = c;
@@ -87,6 +94,8 @@ export function sharedBytes(c: Contract, t: Tile): number {
       return t.algorithm === 'lookup' ? lookupBytes(c, t) : decodeBytes(c, t);
     case 'encode':
       return encodeBytes(c, t);
+    case 'append':
+      return appendBytes(c, t);
     case 'unpack':
       if (!isCacheContract(c)) throw new Error('unpack without a page format');
       return t.warps * (unitLayout(c).bytes + unitRows(c.headDim));
