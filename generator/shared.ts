@@ -72,7 +72,7 @@ function encodeBytes(c: Contract, t: Tile): number {
 /** `choose_memory` (append_choose.cuh), then in its place `encode_memory`. */
 function appendBytes(c: Contract, t: Tile): number {
   if (!isCacheContract(c)) throw new Error('append without a page format');
-  const choose = (256 + 3 + 4 + t.warps + 2 * 32 * t.warps) * 4;
+  const choose = Math.ceil(((256 + 3 + 4 + t.warps + 2 * 32 * t.warps) * 4) / 8) * 8 + 8;
   return isCoded(c) ? Math.max(choose, encodeBytes(c, t)) : 0;
 }
 

@@ -22,9 +22,10 @@ __device__ __forceinline__ append_view view_append(const P& p) {
   s.tokens = s.before + s.accepted;
   s.coded_len = 0;
   if constexpr (K::kCoded) {
-    const int beyond = s.before - p.window, frozen = element_or(p.frozen_len, s.b, 0);
-    const int rule = beyond > 0 ? beyond / p.flush_block * p.flush_block : 0;
-    s.coded_len = element_or(p.coded_len, s.b, rule > frozen ? rule : frozen);
+    // All loads first: one round for all lengths.
+    const int given = element_or(p.coded_len, s.b, 0), frozen = element_or(p.frozen_len, s.b, 0), beyond = s.before - p.window;
+    const int rule = (beyond > 0 ? beyond : 0) / p.flush_block * p.flush_block;
+    s.coded_len = p.coded_len ? given : rule > frozen ? rule : frozen;
   }
   return s;
 }
@@ -42,12 +43,17 @@ __device__ __forceinline__ void fold_scores(const P& p, const append_view& s) {
     const int32_t count = load_global(p.ring_count + list + row);
     for (int i = first; i < s.accepted; ++i) {
       const int64_t column = int64_t(s.score_row + i) * p.q_heads + s.head * ratio;
-#pragma unroll 4
-      for (int h = 0; h < ratio; ++h) {
-        const float raw = load_global(p.ring_scores + (column + h) * p.ring_rows + row);
-        const float lse = p.lse ? load_global(p.lse + column + h) : 0.0f;
-        if (!p.lse) sum += raw;
-        else if (raw != minus_infinity()) sum += exp2_fast((raw - lse) * 1.4426950408889634f);
+      for (int first_head = 0; first_head < ratio; first_head += 4) {
+        float raw[4], lse[4];  // loads that are under way together
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          const int64_t at = column + (first_head + j < ratio ? first_head + j : ratio - 1);
+          raw[j] = load_global(p.ring_scores + at * p.ring_rows + row);
+          lse[j] = p.lse ? load_global(p.lse + at) : 0.0f;
+        }
+#pragma unroll
+        for (int j = 0; j < 4; ++j)
+          if (first_head + j < ratio && raw[j] != minus_infinity()) sum += p.lse ? exp2_fast((raw[j] - lse[j]) * 1.4426950408889634f) : raw[j];
       }
     }
     store_global(p.ring_score + list + row, sum);
@@ -66,18 +72,20 @@ __device__ __forceinline__ void flush(const P& p, const append_view& s, int begi
     settle_scores<K>(p, f);
     block_barrier();
     limit = limit_of(p, f, mem);
-    hand_back<K>(p, f, limit);
+    hand_back(p, f, limit, mem);
     block_barrier();
   }
   keep_winners(p, f, limit, mem);
   encode_block<K>(p, f);
 }
 
-/// Writes the new rows: into the ring, where their sums start, or into the pages of an exact recipe.
+/// Writes the new rows: into the ring, where their sums start, or into the pages of an exact recipe. The last threads begin: where little is folded, theirs are
+/// warps that need not wait for scores.
 template <class K, class P>
 __device__ __forceinline__ void store_rows(const P& p, const append_view& s) {
   constexpr int kPieces = K::kHeadDim / 8, kThreads = K::kWarps * 32;
-  for (int task = thread_index(); task < s.rows * kPieces; task += kThreads) {
+  const int thread = kThreads - 1 - thread_index();
+  for (int task = thread; task < s.rows * kPieces; task += kThreads) {
     const int row = task / kPieces, at = task % kPieces * 16, token = s.tokens + row;
     const bytes16 k = load_global(reinterpret_cast<const bytes16*>(byte_pointer(p.k) + int64_t(s.first_row + row) * p.k_row_stride + s.head * p.k_head_stride + at));
     const bytes16 v = load_global(reinterpret_cast<const bytes16*>(byte_pointer(p.v) + int64_t(s.first_row + row) * p.v_row_stride + s.head * p.v_head_stride + at));
@@ -94,7 +102,7 @@ __device__ __forceinline__ void store_rows(const P& p, const append_view& s) {
   }
   if (!p.ring_score) return;
   const int64_t list = (int64_t(s.slot) * p.kv_heads + s.head) * p.ring_rows;
-  for (int row = thread_index(); row < s.rows; row += kThreads) {
+  for (int row = thread; row < s.rows; row += kThreads) {
     const int64_t at = list + (s.tokens + row) % p.ring_rows;
     const int from = (s.first_row + row) * p.kv_heads + s.head;
     store_global(p.ring_score + at, element_or(p.new_score, from, 0.0f));

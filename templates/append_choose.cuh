@@ -1,11 +1,17 @@
 // The anchors of a flush: present anchors and the block's tokens compete for the budget, losers are handed back, winners of the block move in.
-// One CTA chooses for its (sequence, KV head). Keys are read anew for each digit, so a list of anchors may have any length.
+// One CTA chooses for its (sequence, KV head).
 
 /// Bytes from the start of ring_k or ring_v to the row of `token`.
 template <class P>
 __device__ __forceinline__ int64_t ring_offset(const P& p, int slot, int head, int token) {
   return slot * p.ring_slot_stride + head * p.ring_head_stride + token % p.ring_rows * p.ring_row_stride;
 }
+
+/// Who competes. `rank` is in the order of scores: 0 never wins, ~0 always does.
+struct alignas(8) candidate {
+  int token;  // -1: an empty row
+  uint32_t rank;
+};
 
 /// Shared memory of a choice.
 template <class K>
@@ -15,7 +21,13 @@ struct choose_memory {
   uint32_t inherited, held, first, able;  // counts, see `limit_of`
   uint32_t warp_count[K::kWarps];
   int32_t token[kThreads], row[kThreads];  // winners under way, and the free rows that they move to
+  candidate known[1];                      // the first candidates, as many as there is room for
 };
+/// Candidates that shared memory has room for; the others are read anew each time, so a list of anchors may have any length.
+template <class K>
+__device__ __forceinline__ constexpr int known_candidates() {
+  return int((K::kSharedBytes - sizeof(choose_memory<K>)) / sizeof(candidate)) + 1;
+}
 
 /// A flush as its CTA sees it.
 struct flush_view {
@@ -51,15 +63,9 @@ __device__ __forceinline__ int32_t* anchor_token(unsigned char* page, int row) {
   return reinterpret_cast<int32_t*>(page + 16 * K::kHeadDim * 2 * 2) + row % 16;
 }
 
-/// Who competes. `rank` is in the order of scores: 0 never wins, ~0 always does.
-struct candidate {
-  int token;  // -1: an empty row
-  uint32_t rank;
-};
-
 /// Candidate `i`: the own anchor rows, then the block's tokens. Inherited tokens do not compete, wherever their rows are.
 template <class K, class P>
-__device__ __forceinline__ candidate candidate_at(const P& p, const flush_view& f, int i) {
+__device__ __forceinline__ candidate read_candidate(const P& p, const flush_view& f, int i) {
   candidate c{f.begin + i - f.own_rows, 0};
   const bool present = i < f.own_rows;
   if (present) {
@@ -70,6 +76,12 @@ __device__ __forceinline__ candidate candidate_at(const P& p, const flush_view& 
   if (c.token < p.first_tokens) c.rank = ~0u;
   else c.rank = score_key(load_global(present ? f.anchor_score + i : f.token_score + c.token % p.ring_rows));
   return c;
+}
+
+/// The same, once `take_census` has seen it.
+template <class K, class P>
+__device__ __forceinline__ candidate candidate_at(const P& p, const flush_view& f, const choose_memory<K>& mem, int i) {
+  return i < known_candidates<K>() ? load_shared(mem.known + i) : read_candidate<K>(p, f, i);
 }
 
 /// The last candidate that is kept: higher ranks are, and of its own rank the tokens up to its own.
@@ -99,7 +111,8 @@ __device__ __forceinline__ void take_census(const P& p, const flush_view& f, cho
     inherited += token >= p.first_tokens && token >= 0 && token < f.frozen_len;
   }
   for (int i = thread_index(); i < f.own_rows + f.end - f.begin; i += kThreads) {
-    const candidate c = candidate_at<K>(p, f, i);
+    const candidate c = read_candidate<K>(p, f, i);
+    if (i < known_candidates<K>()) store_shared(mem.known + i, c);
     const bool frozen = i < f.own_rows && c.token >= 0 && c.token < f.frozen_len;
     held += frozen;
     inherited += frozen && c.token >= p.first_tokens;
@@ -127,13 +140,13 @@ __device__ __forceinline__ keep_limit limit_of(const P& p, const flush_view& f, 
 
   const int count = f.own_rows + f.end - f.begin;
   const nth_number last = nth_largest<kThreads>(mem.radix, count, uint32_t(kept), [&](int i, uint32_t& rank) {
-    rank = candidate_at<K>(p, f, i).rank;
+    rank = candidate_at(p, f, mem, i).rank;
     return rank != 0;
   });
   if (last.nth == last.equals) return {last.number, 0x7fffffff};
   // Ties go to lower tokens.
   const nth_number token = nth_largest<kThreads>(mem.radix, count, last.nth, [&](int i, uint32_t& number) {
-    const candidate c = candidate_at<K>(p, f, i);
+    const candidate c = candidate_at(p, f, mem, i);
     number = ~uint32_t(c.token);
     return c.rank == last.number;
   });
@@ -142,9 +155,9 @@ __device__ __forceinline__ keep_limit limit_of(const P& p, const flush_view& f, 
 
 /// Clears the bits of present anchors that lost, and empties their rows.
 template <class K, class P>
-__device__ __forceinline__ void hand_back(const P& p, const flush_view& f, const keep_limit& limit) {
+__device__ __forceinline__ void hand_back(const P& p, const flush_view& f, const keep_limit& limit, const choose_memory<K>& mem) {
   for (int i = thread_index(); i < f.own_rows; i += K::kWarps * 32) {
-    const candidate c = candidate_at<K>(p, f, i);
+    const candidate c = candidate_at(p, f, mem, i);
     if (c.token < 0 || c.token < f.frozen_len || limit.keeps(c)) continue;
     const int row = f.frozen_pages * 16 + i, place = c.token % p.page_size;
     store_global(anchor_token<K>(anchor_page_of(p, f, row), row), -1);
@@ -205,7 +218,7 @@ __device__ __forceinline__ void keep_winners(const P& p, const flush_view& f, co
   int next_row = 0;
   for (int first = f.begin; first < f.end; first += kThreads) {
     const int token = first + thread_index();
-    const bool wins = f.pages && token < f.end && limit.keeps(candidate_at<K>(p, f, f.own_rows + token - f.begin));
+    const bool wins = f.pages && token < f.end && limit.keeps(candidate_at(p, f, mem, f.own_rows + token - f.begin));
     const uint32_t votes = vote_ballot(wins);
     // A word is a warp's, but pages of 16 tokens have one of 16 bits each.
     const int lane = lane_index(), span = p.page_size < 32 ? 16 : 32;
