@@ -177,10 +177,12 @@ __device__ __forceinline__ uint32_t rank_of(choose_memory<K>& mem, bool mine, ui
   return sum_before(mem.warp_count, warp) + count_bits(votes & ((1u << lane) - 1));
 }
 
-/// Finds the first `winners` free rows from `row` on, in ascending order; the last place looked at is where the next search begins.
+/// Finds the first free rows from `row` on, in ascending order, at most `winners` of them (fewer only if the lists contradict each other); `row` moves to where the
+/// next search begins.
 template <class K, class P>
-__device__ __forceinline__ int find_free_rows(const P& p, const flush_view& f, choose_memory<K>& mem, int row, uint32_t winners) {
-  for (uint32_t found = 0; row < f.own_rows; row += K::kWarps * 32) {
+__device__ __forceinline__ uint32_t find_free_rows(const P& p, const flush_view& f, choose_memory<K>& mem, int& row, uint32_t winners) {
+  uint32_t found = 0;
+  for (; row < f.own_rows; row += K::kWarps * 32) {
     const int mine = row + thread_index(), at = f.frozen_pages * 16 + mine;
     const bool free = mine < f.own_rows && load_global(anchor_token<K>(anchor_page_of(p, f, at), at)) < 0;
     uint32_t all;
@@ -190,7 +192,7 @@ __device__ __forceinline__ int find_free_rows(const P& p, const flush_view& f, c
     block_barrier();
     if (found >= winners) break;  // rows that are still free here are seen again
   }
-  return row;
+  return smaller(found, winners);
 }
 
 /// Moves a token's exact row from the ring to own anchor row `i`, one warp.
@@ -232,8 +234,8 @@ __device__ __forceinline__ void keep_winners(const P& p, const flush_view& f, co
     if (wins) store_shared(mem.token + rank, int32_t(token));
     block_barrier();
     if (winners == 0) continue;
-    next_row = find_free_rows(p, f, mem, next_row, winners);
-    for (int i = warp_index(); i < int(winners); i += K::kWarps) move_in<K>(p, f, load_shared(mem.token + i), load_shared(mem.row + i));
+    const int moves = int(find_free_rows(p, f, mem, next_row, winners));
+    for (int i = warp_index(); i < moves; i += K::kWarps) move_in<K>(p, f, load_shared(mem.token + i), load_shared(mem.row + i));
     block_barrier();  // the rows are taken before others look for free ones
   }
 }

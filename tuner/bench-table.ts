@@ -36,7 +36,7 @@ export const shapeKey = (row: Row): string => {
 /** Whose rows compete for one line: a kernel's, whatever its launch; all contenders of a peer. */
 const raceKey = (row: Row): string => {
   const { pageSize, codes } = featuresOf(row);
-  const cache = [pageSize, codes, row.shape['anchor_permille'], row.shape['window']];
+  const cache = [pageSize, codes, row.shape['anchor_permille'], row.shape['window'], row.shape['flush']];
   return row.source === 'peer' ? `${shapeKey(row)} ${row.kernel.split('_').slice(0, 2).join('_')} ${row.code}` : `${shapeKey(row)} ${JSON.stringify(cache)} ${row.kernel} ${row.code}`;
 };
 
@@ -128,6 +128,7 @@ export const lengthWord = ({ shape }: Row): string => (shape.lens ? 'ragged' : t
 /** What is unusual in a row's shape, in words. */
 export function shapeWords(row: Row): string {
   const { ratio, qLen, pageSize, codes } = featuresOf(row);
+  if (row.op === 'append') return number(row.shape['flush'], 0) === 0 ? '' : `${row.shape['flush']} flush`;
   const words = [ratio === 4 ? '' : `GQA ${ratio}`, qLen === 1 ? '' : `${qLen} rows`, pageSize === 64 ? '' : `page ${pageSize}`, codes === 'uniform' ? '' : `codes ${codes}`];
   return row.op === 'decode' ? words.filter((word) => word !== '').join(', ') : '';
 }

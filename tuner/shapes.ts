@@ -175,6 +175,11 @@ export const APPEND = {
   ],
   /** From none to all, also where few rows are free. */
   budgets: [0, 1, 10, 100, 1000].flatMap((budget_permille) => [{ ...OLD, budget_permille }, { ...OLD, budget_permille, anchor_spare: 0, pattern: 'ties' as const }]),
+  /** Long blocks: a choice in several turns of a CTA. */
+  long: [
+    { ...STEPS, flush_block: 256, seq_len: [271, 527, 783], anchor_permille: 400, budget_permille: 500 },
+    { ...STEPS, flush_block: 256, seq_len: [527], page_size: 16, anchor_permille: 700, budget_permille: 300, pattern: 'ties' },
+  ],
   first: [{ ...OLD, seq_len: [79, 335, 143], first_tokens: 4 }, { ...OLD, seq_len: [79, 335, 143], first_tokens: 100, budget_permille: 0 }, { ...OLD, seq_len: [79, 143], first_tokens: 70, anchor_spare: 0 }],
   /** Inherited prefixes; the last sequence starts at its own, without a ring. */
   frozen: [
@@ -186,8 +191,9 @@ export const APPEND = {
     { ...OLD, seq_len: [143, 140, 128, 207, 79, 0], accepted: [0, 3, 16, 1, 1, 16], q_len: [16, 4, 0, 1, 7, 3], unscored: [0, 0, 0, 0, 1, 1] },
     { ...OLD, seq_len: [130, 142, 15], accepted: [14, 16, 16], q_len: [16, 16, 16], q_heads: 10 },
   ],
-  /** A prompt's tail of many rows, with what prefill scored. */
+  /** A prompt's tail of many rows, with what prefill scored; new rows in the places of rows that the same call encodes. */
   tails: [
+    { ...OLD, seq_len: [143, 79, 335], q_len: [80, 79, 40] },
     { ...STEPS, seq_len: [0, 64, 128], accepted: [0, 0, 0], unscored: [1, 1, 1], q_len: [79, 32, 32], new_score: true, anchor_permille: 100 },
     { ...STEPS, seq_len: [0, 64, 128], accepted: [96, 32, 10], unscored: [1, 1, 1], q_len: [1, 1, 20], new_score: true, pattern: 'special', anchor_permille: 100 },
   ],

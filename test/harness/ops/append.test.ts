@@ -22,13 +22,13 @@ const CODED = [ONE_BIT, MIXED, OTHER, QUICK];
 test('runner and kernels build', async () => {
   const words = [...CODED, EXACT];
   // Fewer threads than a block has tokens, so that a choice takes several turns.
-  const [made, ...built] = await Promise.all([emulatedRunner(), ...words.map((w) => emulated('append', cacheAxes(w), w === QUICK ? { warps: 1, tokens: 48 } : w === ONE_BIT ? undefined : { warps: 4, tokens: 32 }))]);
+  const [made, ...built] = await Promise.all([emulatedRunner(), ...words.map((w) => emulated('append', cacheAxes(w), w === QUICK ? { warps: 2, tokens: 48 } : w === ONE_BIT ? undefined : { warps: 4, tokens: 32 }))]);
   runner = made;
   words.forEach((key, i) => kernels.set(key, built[i]!));
 });
 test.after(() => runner?.close());
 
-const passes = (on: string, shape: Shape<'append'>, more = {}) => mustPass(runner, 'append', kernels.get(on)!, shape, { emulator: { order: 0, race: 1 }, ...more });
+const passes = (on: string, shape: Shape<'append'>, more = {}) => mustPass(runner, 'append', kernels.get(on)!, shape, { emulator: { order: 0, race: 2 }, ...more });
 /** Every shape of a group on kernel `on`; the records. */
 async function all(on: string, shapes: readonly Shape<'append'>[]): Promise<CheckRecord[]> {
   const { contract } = parseKernelName(kernels.get(on)!.name);
@@ -49,7 +49,7 @@ test('lengths around a flush, mixed batches, two blocks at once', async () => {
   }
 });
 
-for (const group of ['budgets', 'first', 'frozen', 'accepted', 'tails', 'scores', 'policies', 'ratios'] as const) {
+for (const group of ['budgets', 'long', 'first', 'frozen', 'accepted', 'tails', 'scores', 'policies', 'ratios'] as const) {
   test(group, async () => {
     const records = await all(QUICK, APPEND[group]);
     assert.ok(sum(records, 'flushed') > 0 && sum(records, 'kept') > 0, 'something must leave the window, and something must stay');
@@ -67,7 +67,7 @@ test('exact recipes: rows go straight to pages', async () => {
 });
 
 test('other orders of blocks, warps and lanes, and no race in global memory', async () => {
-  const shapes = [APPEND.accepted[0], APPEND.frozen[0], APPEND.budgets[6]!, APPEND.lengths[2]!];
+  const shapes = [APPEND.accepted[0], APPEND.tails[0], APPEND.frozen[0], APPEND.budgets[6]!, APPEND.lengths[2]!, ...APPEND.long];
   for (const order of [1, 2, 3]) for (const shape of shapes) await passes(QUICK, shape, { emulator: { order, race: 2 } });
   for (const order of [1, 2]) await passes(ONE_BIT, APPEND.accepted[1], { emulator: { order, race: 2 } });
   await passes(EXACT, { seq_len: [3, 70], q_len: [20, 1] }, { emulator: { order: 2, race: 2 } });
