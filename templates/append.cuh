@@ -73,7 +73,6 @@ __device__ __forceinline__ void flush(const P& p, const append_view& s, int begi
     block_barrier();
     limit = limit_of(p, f, mem);
     hand_back(p, f, limit, mem);
-    block_barrier();
   }
   keep_winners(p, f, limit, mem);
   encode_block<K>(p, f);

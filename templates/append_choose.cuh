@@ -229,13 +229,12 @@ __device__ __forceinline__ void keep_winners(const P& p, const flush_view& f, co
       store_global(bitmap + token % p.page_size / 32, span == 32 ? votes : votes >> lane & 0xffff);
     }
     if (!f.pages) continue;
-    uint32_t winners;
+    uint32_t winners;  // counting has a barrier: rows that were handed back, or taken a turn ago, are settled when free ones are looked for
     const uint32_t rank = rank_of(mem, wins, winners);
     if (wins) store_shared(mem.token + rank, int32_t(token));
     block_barrier();
     if (winners == 0) continue;
     const int moves = int(find_free_rows(p, f, mem, next_row, winners));
     for (int i = warp_index(); i < moves; i += K::kWarps) move_in<K>(p, f, load_shared(mem.token + i), load_shared(mem.row + i));
-    block_barrier();  // the rows are taken before others look for free ones
   }
 }

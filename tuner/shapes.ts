@@ -175,16 +175,20 @@ export const APPEND = {
   ],
   /** From none to all, also where few rows are free. */
   budgets: [0, 1, 10, 100, 1000].flatMap((budget_permille) => [{ ...OLD, budget_permille }, { ...OLD, budget_permille, anchor_spare: 0, pattern: 'ties' as const }]),
-  /** Long blocks: a choice in several turns of a CTA. */
+  /** Long blocks: a choice in several turns of a CTA; more anchors than shared memory has room for. */
   long: [
     { ...STEPS, flush_block: 256, seq_len: [271, 527, 783], anchor_permille: 400, budget_permille: 500 },
     { ...STEPS, flush_block: 256, seq_len: [527], page_size: 16, anchor_permille: 700, budget_permille: 300, pattern: 'ties' },
+    { ...STEPS, kv_heads: 1, q_heads: 1, seq_len: [6159], anchor_permille: 400, budget_permille: 390 },
   ],
   first: [{ ...OLD, seq_len: [79, 335, 143], first_tokens: 4 }, { ...OLD, seq_len: [79, 335, 143], first_tokens: 100, budget_permille: 0 }, { ...OLD, seq_len: [79, 143], first_tokens: 70, anchor_spare: 0 }],
   /** Inherited prefixes; the last sequence starts at its own, without a ring. */
   frozen: [
     { ...OLD, seq_len: [335, 207, 143, 128], accepted: [1, 1, 1, 0], anchor_permille: 300, frozen_len: [128, 64, 0, 128], frozen_anchor_pages: [2, 1, 0, 100], first_tokens: 2 },
     { ...OLD, seq_len: [335, 207], anchor_permille: 400, budget_permille: 400, frozen_len: [256, 128], frozen_anchor_pages: [3, 2], page_size: 16, index: 'csr' },
+    // Inherited rows in the sequence's own pages, and few others; inherited first tokens.
+    { ...OLD, seq_len: [335, 271], anchor_permille: 300, budget_permille: 1000, frozen_len: [192, 128], frozen_anchor_pages: [0, 1], anchor_spare: 0 },
+    { ...OLD, seq_len: [335, 271], anchor_permille: 300, budget_permille: 250, frozen_len: [128, 64], frozen_anchor_pages: [0, 1], first_tokens: 40 },
   ],
   /** Rows of a step before that were drafts, up to all 16 of them; batches in another order; new sequences. */
   accepted: [

@@ -147,7 +147,10 @@ class Step {
     }
     for (int i = 0; i < count; i++) all.push_back({begin + i, leaving_score(i), -1});
     const std::vector<Candidate> kept = choose(all, free_rows);
-    const auto is_kept = [&](int token) { return std::any_of(kept.begin(), kept.end(), [&](const Candidate& x) { return x.token == token; }); };
+    std::vector<int> tokens;
+    for (const Candidate& x : kept) tokens.push_back(x.token);
+    std::sort(tokens.begin(), tokens.end());
+    const auto is_kept = [&](int token) { return std::binary_search(tokens.begin(), tokens.end(), token); };
 
     for (OwnRow& row : h.rows) {
       if (row.token < 0 || row.token < frozen_len_ || is_kept(row.token)) continue;

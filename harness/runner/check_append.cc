@@ -51,10 +51,12 @@ class Comparison {
     EncodedCheck encoded(cache_, p_.k_codebook, p_.v_codebook);
     for (const reference::AppendedHead& h : want_.heads) {
       compare_ring(h);
-      if (!h.encoded.empty()) for (const auto& t : h.encoded) encoded.compare(t);
+      for (const auto& t : h.encoded) encoded.compare(t);
+      std::vector<int> lost = h.handed_back;
+      std::sort(lost.begin(), lost.end());
       for (int token = 0; x_.coded && token < h.coded_before; token++) {
         const auto bit = [&](const uint8_t* pages) { return reference::anchor_bit(f_, pages + block_offset(h, token), token % p_.page_size, p_.page_size); };
-        const bool handed_back = std::count(h.handed_back.begin(), h.handed_back.end(), token) > 0;
+        const bool handed_back = std::binary_search(lost.begin(), lost.end(), token);
         encoded.bits += bit(after(*cache_.pages)) != (bit(cache_.pages->host.data()) && !handed_back);
       }
       for (size_t i = 0; i < h.rows.size(); i++) compare_row(h, int(i));
