@@ -161,7 +161,7 @@ class AppendTrial final : public Trial {
   /// Codes may differ from the reference's where two centroids tie within rounding, which is rare; check_append.cc looks at each.
   void check_codes(BenchCheck& found, int b, int head) const {
     const antkv_format& f = contract.format;
-    const CacheSlice slice = cache_->slice(b, head);
+    CacheSlice slice = cache_->slice(b, head);
     const int32_t cu[] = {0, block_}, first = before_[b];
     // The block as rows: ring row by ring row, since it may wrap.
     std::vector<uint8_t> k(size_t(block_) * 2 * d()), v(k.size());
@@ -170,18 +170,18 @@ class AppendTrial final : public Trial {
       arena.read(0, ring_v_ + ring_row(b, head, first + i), v.data() + size_t(i) * 2 * d(), size_t(2 * d()));
     }
     antkv_encode_params host{};
-    CacheSlice own = slice;
-    own.bind(host);
+    slice.bind(host);
     host.anchor_table = nullptr;
     host.k = k.data(), host.v = v.data(), host.k_row_stride = host.v_row_stride = 2 * d();
     host.cu_tokens = cu, host.first_token = &first;
     const antkv_unit u = antkv_unit_layout(f);
     int64_t codes = 0, equal = 0;
-    for (const auto& t : reference::reference_encode(contract, host).tokens) {
+    const reference::Encoding want = reference::reference_encode(contract, host);
+    for (const auto& t : want.tokens) {
       const uint8_t* unit = slice.pages.data() + t.token / s_.page_size * slice.page_stride + t.token % s_.page_size / ANTKV_UNIT_TOKENS * u.bytes;
       for (const int side : {ANTKV_KEYS, ANTKV_VALUES}) {
-        const auto& want = side == ANTKV_KEYS ? t.k_code : t.v_code;
-        for (size_t i = 0; i < want.size(); i++, codes++) equal += antkv_read_code(f, side, unit, t.token % ANTKV_UNIT_TOKENS, int(i)) == want[i];
+        const auto& nearest = side == ANTKV_KEYS ? t.k_code : t.v_code;
+        for (size_t i = 0; i < nearest.size(); i++, codes++) equal += antkv_read_code(f, side, unit, t.token % ANTKV_UNIT_TOKENS, int(i)) == nearest[i];
       }
     }
     found.detail.set("codes", codes).set("equal", equal);
