@@ -38,10 +38,13 @@ __device__ __forceinline__ void fold_scores(const P& p, const append_view& s) {
   const int64_t list = (int64_t(s.slot) * p.kv_heads + s.head) * p.ring_rows;
   for (int token = s.coded_len + thread_index(); token < s.tokens; token += K::kWarps * 32) {
     const int row = token % p.ring_rows;
-    const int first = token > s.before ? token - s.before : 0;  // rows before the token's own did not see it
+    // Rows from the token's own on, up to the last one that would have seen it here had each row been a step: its block leaves when `window` tokens follow it.
+    const int first = token > s.before ? token - s.before : 0;
+    const int leaves = s.coded_len + ((token - s.coded_len) / p.flush_block + 1) * p.flush_block + p.window - s.before;
+    const int end = smaller(s.accepted, leaves > first ? leaves : first);
     float sum = load_global(p.ring_score + list + row);
     const int32_t count = load_global(p.ring_count + list + row);
-    for (int i = first; i < s.accepted; ++i) {
+    for (int i = first; i < end; ++i) {
       const int64_t column = int64_t(s.score_row + i) * p.q_heads + s.head * ratio;
       for (int first_head = 0; first_head < ratio; first_head += 4) {
         float raw[4], lse[4];  // loads that are under way together
@@ -57,7 +60,7 @@ __device__ __forceinline__ void fold_scores(const P& p, const append_view& s) {
       }
     }
     store_global(p.ring_score + list + row, sum);
-    store_global(p.ring_count + list + row, count + s.accepted - first);
+    store_global(p.ring_count + list + row, count + (end > first ? end - first : 0));
   }
 }
 

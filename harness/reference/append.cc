@@ -74,7 +74,9 @@ class Step {
       h.score.push_back(p_.ring_score ? p_.ring_score[at] : 0);
       h.count.push_back(p_.ring_count ? p_.ring_count[at] : 0);
       for (int i = 0; h.folded && i < accepted; i++) {
-        if (token > before + i) continue;
+        // Row before + i saw the token in the ring if it came behind it, and before its block had left an undisturbed cache.
+        const int block_end = h.coded_before + ((token - h.coded_before) / p_.flush_block + 1) * p_.flush_block;
+        if (token > before + i || before + i >= block_end + p_.window) continue;
         h.count.back()++;
         for (int q = 0; q < ratio; q++) {
           const int64_t column = int64_t(score_row_ + i) * p_.q_heads + h.head * ratio + q;

@@ -88,5 +88,8 @@ void append_cases(void (*expect)(const std::string& name, bool ok)) {
   const AppendedHead h = reference_append(z.c, z.p).heads[0];
   expect("masses of rows and heads are added", std::fabs(h.score[3] - (0.5 + 0.25 + 0.0625)) < 1e-7 && h.count[3] == 3);
   expect("a token is seen by itself and what follows", h.count[10] == 3 && h.count[11] == 2 && h.count[12] == 0);
+  z.seq_len = 15, z.p.flush_block = 16, z.p.budget_permille = 63;
+  const AppendedHead left = reference_append(z.c, z.p).heads[0];
+  expect("a row behind the one that drives a block out does not count for it", left.coded_after == 16 && left.rows[0].token == 3 && std::fabs(left.rows[0].score - 0.75 / 2) < 1e-7);
   expect("the new row has its place behind the committed ones", h.end == 13 && h.committed == 12 && h.score[12] == 0);
 }
