@@ -72,7 +72,7 @@ export const isCoded = (c: Pick<CacheContract, 'k' | 'v'>): boolean =>
 
 /** What has a body today. Everything else that {@link AXES} names is refused as "not built yet" and added here, with its body. */
 const BUILT = {
-  op: ['encode', 'decode', 'combine', 'score', 'select', 'unpack'],
+  op: ['encode', 'append', 'decode', 'combine', 'score', 'select', 'unpack'],
   headDim: [64, 128],
   codec: ['2c8b', '2c8bq8', '4c8b', '4c8bq8', '8c8b', '8c8bq8', '16c8b', '16c8bq8', 'f16'],
   dtype: ['f16'],

@@ -4,6 +4,7 @@ import type { Contract, Op } from './contract.ts';
 /** Grid of each op as C expressions of its parameter struct's fields, of the contract's `columns`, and of the kernel's `tokens` and `warps`. Threads are 32 * warps, always. */
 export const GRID: Readonly<Partial<Record<Op, readonly [x: string, y: string, z: string]>>> = {
   encode: ['ceil(max_tokens / tokens) + max_anchor_pages', 'kv_heads', 'batch'],
+  append: ['kv_heads', 'batch', '1'],
   decode: ['splits', 'kv_heads * ceil(max_q_len * (q_heads / kv_heads) / columns)', 'spread ? 1 : batch'],
   combine: ['rows', 'ceil(q_heads / warps)', '1'],
   score: ['ceil(max_tokens / tokens)', 'kv_heads', 'batch'],

@@ -78,7 +78,7 @@ const formOf = (policy: Recipe['policy']): Contract['form'] => AXES.form.find((f
 /** The contracts that a recipe needs at one head dim: of the cache, of the merge, and of choosing anchors where its policy scores them. */
 export function contractsOf(recipe: Recipe, headDim: number, dtype: Dtype = dtypeOf(recipe)): Contract[] {
   const axes = { headDim: headDim as NonNullable<Contract['headDim']>, k: recipe.k, v: recipe.v, dtype, key: recipe.key, gain: recipe.gain };
-  const cache = (['encode', 'decode', 'unpack'] as const).map((op) => contractOf(op, axes));
+  const cache = (['encode', 'append', 'decode', 'unpack'] as const).map((op) => contractOf(op, axes));
   // Four columns are what one query of up to four heads per KV head fills; only look-ups are faster for it.
   const narrow = contractOf('decode', { ...axes, columns: 4 });
   if (lookupMisfit(narrow).length === 0) cache.push(narrow);

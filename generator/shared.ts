@@ -1,6 +1,6 @@
 // Dynamic shared memory of each kernel, in bytes: the twins of the structs in templates/*.cuh, which assert that they fit.
 import { chunksOf, codecOf } from './codec.ts';
-import { isCacheContract, type CacheContract, type Contract } from './contract.ts';
+import { isCacheContract, isCoded, type CacheContract, type Contract } from './contract.ts';
 import { UNIT_TOKENS, unitLayout } from './layout.ts';
 import { keyMethod } from './lookup.ts';
 import type { Tile } from './tile.ts';
@@ -77,6 +77,13 @@ function encodeBytes(c: Contract, t: Tile): number {
   return Math.ceil(((tokens * (c.headDim + 4) + 2 * sums) * 4) / 16) * 16 + tokens * encodeCodeBytes(c);
 }
 
+/** `choose_memory` (append_choose.cuh), then in its place `encode_memory`. */
+function appendBytes(c: Contract, t: Tile): number {
+  if (!isCacheContract(c)) throw new Error('append without a page format');
+  const choose = Math.ceil(((256 + 3 + 4 + t.warps + 2 * 32 * t.warps) * 4) / 8) * 8 + 8;
+  return isCoded(c) ? Math.max(choose, encodeBytes(c, t)) : 0;
+}
+
 /** Bytes of a token's codes in shared memory, on the side that has more: packed if they have 8 bits, else 16-bit words. At least 1, so that an array of them exists. */
 export function encodeCodeBytes({ k, v, headDim }: Pick<Contract, 'k' | 'v' | 'headDim'>): number {
   if (!k || !v || !headDim) throw new Error('encode without a page format');
@@ -93,6 +100,8 @@ export function sharedBytes(c: Contract, t: Tile): number {
       return t.algorithm === 'lookup' ? lookupBytes(c, t) : decodeBytes(c, t);
     case 'encode':
       return encodeBytes(c, t);
+    case 'append':
+      return appendBytes(c, t);
     case 'unpack':
       if (!isCacheContract(c)) throw new Error('unpack without a page format');
       return t.warps * (unitLayout(c).bytes + unitRows(c.headDim));

@@ -55,7 +55,7 @@ export const algorithmOf = (tile: Tile): Algorithm => tile.algorithm ?? 'rows';
 
 const DEFAULTS: Readonly<Record<Op, Tile>> = {
   encode: { warps: 4, tokens: 64 },
-  append: { warps: 4, tokens: 32 },
+  append: { warps: 16, tokens: 64 },
   unpack: { warps: 4, tokens: 32 },
   decode: { warps: 4, tokens: 64, stages: 2 },
   combine: { warps: 4 },

@@ -107,6 +107,7 @@ export const shellOf = ({ contract, tile }: Pick<Kernel, 'contract' | 'tile'>): 
 /** The holes that each shell reads; a test compares the lists with templates/*.cu.hbs. */
 export const HOLES_OF: Readonly<Record<string, readonly string[] | undefined>> = {
   encode: [...CODED, 'tokens', 'codeBytes'],
+  append: [...CODED, 'tokens', 'codeBytes'],
   decode: [...CODED, 'columns', 'stages', 'warpUnits'],
   decode_lookup: [...CODED, 'columns', 'stages', 'copies', 'keyFiles', 'keySum', 'keyTurn', 'kTableBytes', 'vTableBytes', 'warpBytes'],
   unpack: [...CODED, 'tokens'],

@@ -55,7 +55,7 @@ __attribute__((format(printf, 3, 4))) static inline int antkv_i_refuse(const ant
 #define ANTKV_I_RANGE(field, least, most, why) \
   ANTKV_I_NEED(p->field >= (least) && p->field <= (most), ANTKV_ERROR_VALUE, #field " is %lld; %s", (long long)p->field, why)
 
-/* What encode, decode and unpack have in common, under the names of their structs. */
+/* What encode, append, decode and unpack have in common, under the names of their structs. */
 typedef struct {
   const void *block_table, *page_indptr, *page_indices, *anchors, *anchor_table;
   int64_t page_stride, page_head_stride, anchor_page_stride, anchor_head_stride;
@@ -141,6 +141,29 @@ static inline int antkv_i_check_encode(const antkv_i_call* call, const antkv_enc
                p->max_anchor_pages, (long long)ANTKV_ANCHOR_ROWS * p->max_anchor_pages);
   ANTKV_I_RANGE(keep_words, p->keep_bitmap ? 1 : 0, INT32_MAX, "it is the row stride of keep_bitmap");
   ANTKV_I_NEED(!p->keep_bitmap || p->keep_words * (int64_t)32 >= p->max_tokens, ANTKV_ERROR_VALUE, "keep_words is %d; its bits do not reach max_tokens, %d", p->keep_words, p->max_tokens);
+  return ANTKV_OK;
+}
+
+static inline int antkv_i_check_append(const antkv_i_call* call, const antkv_append_params* p) {
+  const antkv_i_cache cache = ANTKV_I_CACHE(p);
+  const int status = antkv_i_check_cache(call, &cache, call->row->needs & ANTKV_NEEDS_ROPE);
+  if (status) return status;
+  ANTKV_I_HEADS();
+  if (!call->row->coded) {
+    ANTKV_I_NEED(!p->ring_k && !p->ring_v && !p->ring_score && !p->ring_count && !p->anchor_table, ANTKV_ERROR_VALUE, "ring_k, ring_v, ring_score, ring_count or anchor_table is given, but exact recipes have no ring and no anchors: leave them null");
+    return ANTKV_OK;
+  }
+  ANTKV_I_NEED(p->ring_k && p->ring_v, ANTKV_ERROR_NULL, "ring_k or ring_v is null; coded recipes keep their newest tokens there");
+  ANTKV_I_RANGE(window, 0, 1 << 24, "it is the newest tokens that stay exact");
+  ANTKV_I_RANGE(flush_block, 1, 1 << 24, "it is a multiple of page_size");
+  ANTKV_I_NEED(p->flush_block % p->page_size == 0, ANTKV_ERROR_VALUE, "flush_block is %d; it is a multiple of page_size, %d", p->flush_block, p->page_size);
+  ANTKV_I_RANGE(ring_rows, p->window + p->flush_block + ANTKV_DRAFT_ROWS, INT32_MAX, "it is at least window + flush_block + " ANTKV_I_TEXT(ANTKV_DRAFT_ROWS));
+  ANTKV_I_RANGE(budget_permille, 0, 1000, "0 to 1000");
+  ANTKV_I_RANGE(first_tokens, 0, INT32_MAX, "0 or more");
+  ANTKV_I_RANGE(policy, 0, 3, "0 column, 1 smallest key, 2 largest key, 3 none");
+  ANTKV_I_NEED(!p->ring_score == !p->ring_count, ANTKV_ERROR_NULL, "one of ring_score and ring_count is null; give both, or none");
+  ANTKV_I_NEED(!p->anchor_table || (p->ring_score && p->anchor_score), ANTKV_ERROR_NULL, "anchor_table is given but ring_score or anchor_score is null; candidates are ranked by them");
+  ANTKV_I_NEED(!p->ring_scores || p->ring_score, ANTKV_ERROR_NULL, "ring_scores is given but ring_score is null; that is where they are added");
   return ANTKV_OK;
 }
 
@@ -242,6 +265,7 @@ static inline int antkv_check(const antkv_kernel_row* row, const void* params, u
   }
   switch (row->op) { /* generator/launch.ts, and the comments of antkv.h */
     ANTKV_I_OP(ENCODE, encode, antkv_i_ceil(p->max_tokens, row->tokens) + p->max_anchor_pages, p->kv_heads, p->batch)
+    ANTKV_I_OP(APPEND, append, p->kv_heads, p->batch, 1)
     ANTKV_I_OP(DECODE, decode, p->splits, (int64_t)p->kv_heads * antkv_i_ceil((int64_t)p->max_q_len * (p->q_heads / p->kv_heads), row->columns), p->spread ? 1 : p->batch)
     ANTKV_I_OP(COMBINE, combine, p->rows, antkv_i_ceil(p->q_heads, row->threads / 32), 1)
     ANTKV_I_OP(SCORE, score, antkv_i_ceil(p->max_tokens, row->tokens), p->kv_heads, p->batch)

@@ -59,9 +59,9 @@ __device__ __forceinline__ void rotate_tile(const P& p, float* rows, int positio
   }
 }
 
-/// Loads `count` rows of the tile as fp32, zeros behind them, all threads. Rows are aligned to 8 bytes.
-template <class K>
-__device__ __forceinline__ void load_tile(float* rows, const unsigned char* from, int64_t row_stride, int count) {
+/// Loads `count` rows of the tile as fp32, zeros behind them, all threads; row_at(i) is where row i lies, aligned to 8 bytes.
+template <class K, class F>
+__device__ __forceinline__ void load_tile(float* rows, int count, const F& row_at) {
   constexpr int kPieces = K::kHeadDim / 4, kLanes = kPieces < 32 ? kPieces : 32, kTogether = 32 / kLanes;  // rows that a warp loads at a time
   const int first = warp_index() * kTogether + lane_index() / kLanes;
   if (lane_index() >= kTogether * kLanes) return;
@@ -69,7 +69,7 @@ __device__ __forceinline__ void load_tile(float* rows, const unsigned char* from
 #pragma unroll 8  // loads under way together
     for (int row = first; row < K::kTokens; row += K::kWarps * kTogether) {
       bytes8 four = {};
-      if (row < count) four = load_global(reinterpret_cast<const bytes8*>(from + row * row_stride + channel * 2));
+      if (row < count) four = load_global(reinterpret_cast<const bytes8*>(row_at(row) + channel * 2));
       bytes16 wide;
 #pragma unroll
       for (int i = 0; i < 4; ++i) wide.w[i] = float_bits(to_float(f16{uint16_t(four.w[i / 2] >> (16 * (i % 2)))}));
@@ -217,6 +217,26 @@ __device__ __forceinline__ void store_anchors(const P& p, int b, int head, int e
   }
 }
 
+/// Encodes a tile: `count` tokens from the sequence's logical token `first` on, whose rows lie at key_at(i) and value_at(i). `direction`: which way keys must be rotated
+/// to be what is coded, 0: they are. All threads; shared memory is free again behind the caller's next barrier.
+template <class K, class P, class F, class G>
+__device__ __forceinline__ void encode_tile(const P& p, encode_memory<K>& mem, int b, int head, int first, int count, float direction, const F& key_at, const G& value_at) {
+  const unsigned char* k_codebook = byte_pointer(p.k_codebook) + int64_t(head) * K::Key::kCodebookBytes;
+  const unsigned char* v_codebook = byte_pointer(p.v_codebook) + int64_t(head) * K::Value::kCodebookBytes;
+  load_tile<K>(mem.rows, count, key_at);
+  if (direction != 0) {
+    block_barrier();
+    rotate_tile<K>(p, mem.rows, element_or(p.first_pos, b, 0) + first, direction);
+  }
+  block_barrier();
+  store_side<K, typename K::Key>(p, mem, k_codebook, b, head, first, count, 0);
+  if constexpr (K::kKeyGain) store_gains<K>(p, mem, b, head, first, count);
+  block_barrier();
+  load_tile<K>(mem.rows, count, value_at);
+  block_barrier();
+  store_side<K, typename K::Value>(p, mem, v_codebook, b, head, first, count, K::kValueOffset);
+}
+
 template <class K, class P>
 __device__ __forceinline__ void encode(const P& p) {
   static_assert(sizeof(encode_memory<K>) <= K::kSharedBytes && K::kTokens >= 16, "generator/shared.ts is wrong");
@@ -233,25 +253,11 @@ __device__ __forceinline__ void encode(const P& p) {
   const int tile = block.x * K::kTokens;  // of this call's rows
   if (tile >= count) return;
   const int mine = count - tile < K::kTokens ? count - tile : K::kTokens;
-  auto& mem = *reinterpret_cast<encode_memory<K>*>(shared_memory());
-  const unsigned char* k_codebook = byte_pointer(p.k_codebook) + int64_t(head) * K::Key::kCodebookBytes;
-  const unsigned char* v_codebook = byte_pointer(p.v_codebook) + int64_t(head) * K::Value::kCodebookBytes;
-
-  load_tile<K>(mem.rows, byte_pointer(p.k) + int64_t(first_row + tile) * p.k_row_stride + head * p.k_head_stride, p.k_row_stride, mine);
-  const bool rotated = !p.keys_unrotated;
-  if (rotated == K::kPre) {  // given as the codes do not want them
-    block_barrier();
-    rotate_tile<K>(p, mem.rows, element_or(p.first_pos, b, 0) + first + tile, rotated ? -1.0f : 1.0f);
-  }
-  block_barrier();
-  store_side<K, typename K::Key>(p, mem, k_codebook, b, head, first + tile, mine, 0);
-  if constexpr (K::kKeyGain) store_gains<K>(p, mem, b, head, first + tile, mine);
-  block_barrier();
-
-  load_tile<K>(mem.rows, byte_pointer(p.v) + int64_t(first_row + tile) * p.v_row_stride + head * p.v_head_stride, p.v_row_stride, mine);
-  block_barrier();
-  store_side<K, typename K::Value>(p, mem, v_codebook, b, head, first + tile, mine, K::kValueOffset);
-
+  const int64_t row = first_row + tile;
+  const float direction = bool(p.keys_unrotated) != K::kPre ? (K::kPre ? -1.0f : 1.0f) : 0.0f;  // given as the codes do not want them
+  encode_tile<K>(p, *reinterpret_cast<encode_memory<K>*>(shared_memory()), b, head, first + tile, mine, direction,
+                 [&](int i) { return byte_pointer(p.k) + (row + i) * p.k_row_stride + head * p.k_head_stride; },
+                 [&](int i) { return byte_pointer(p.v) + (row + i) * p.v_row_stride + head * p.v_head_stride; });
   if constexpr (K::kCoded) {
     // A page is marked by the tile that holds its first token.
     for (int token = (first + tile + p.page_size - 1) / p.page_size * p.page_size; token < first + tile + mine; token += p.page_size)

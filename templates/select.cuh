@@ -13,18 +13,8 @@ struct select_memory {
   uint32_t warps[2][32];  // scores of each warp above the threshold, and equal to it << 16; in turn, so that one barrier a step is enough
 };
 
-/// An unsigned number in the order of the scores; 0 for what never wins. -0 and +0 are equal.
-__device__ __forceinline__ uint32_t key_of(float score) {
-  const uint32_t bits = float_bits(score + 0.0f);
-  return score > minus_infinity() ? bits ^ (uint32_t(int(bits) >> 31) | 0x80000000u) : 0;  // NaN too
-}
 /// The score of a key other than 0.
 __device__ __forceinline__ float score_of(uint32_t key) { return float_of_bits(key & 0x80000000u ? key ^ 0x80000000u : ~key); }
-
-template <class T>
-__device__ __forceinline__ T smaller(T a, T b) {
-  return a < b ? a : b;
-}
 
 /// The scores of one list; those of tokens first ... tokens - 1 compete.
 struct score_list {
@@ -67,7 +57,7 @@ __device__ __forceinline__ void gather(select_memory<K>& mem, const score_list& 
   const uint32_t last = threshold | ((256u << shift) - 1);
   const float low = score_of(threshold < 0x00800000u ? 0x00800000u : threshold), high = score_of(last == 0x7fffffffu ? last - 1 : smaller(last, 0xff800000u));
   list.visit<K>([&](float score) {
-    if (score >= low && score <= high) store_shared(mem.candidates + atomic_add_shared(&mem.gathered, 1u), key_of(score));
+    if (score >= low && score <= high) store_shared(mem.candidates + atomic_add_shared(&mem.gathered, 1u), score_key(score));
   });
   block_barrier();
 }
@@ -134,7 +124,7 @@ __device__ __forceinline__ float find_threshold(select_memory<K>& mem, const sco
       const int candidates = int(load_shared(&mem.gathered));
       for (int i = thread; i < candidates; i += kThreads) count_digit(mem, load_shared(mem.candidates + i), threshold, shift);
     } else {
-      list.visit<K>([&](float score) { count_digit(mem, key_of(score), threshold, shift); });
+      list.visit<K>([&](float score) { count_digit(mem, score_key(score), threshold, shift); });
     }
     block_barrier();
     sum_columns(mem);

@@ -1,5 +1,5 @@
 // What is measured: kernels x shapes x launches, as requests for the runner. Pure.
-import { contractOf } from '../generator/contract.ts';
+import { contractOf, isCacheContract, isCoded } from '../generator/contract.ts';
 import { kernelName, type Kernel } from '../generator/name.ts';
 import { defaultTile } from '../generator/tile.ts';
 import { launchesOf, type Launch } from './bench-launch.ts';
@@ -32,7 +32,7 @@ export const GRID: Grid = { batch: [1, 16], tokens: [4096, 32768, 131072], split
 export const USUAL_SMS = 132;
 
 /** The shape of a case, without what a launch adds. Heads are always there where the op has them. */
-export type CaseShape = Omit<BenchShape<'decode'>, 'splits' | 'spread' | 'merge'> & Pick<BenchShape<'score'>, 'rows' | 'sampled_rows'>;
+export type CaseShape = Omit<BenchShape<'decode'>, 'splits' | 'spread' | 'merge'> & Pick<BenchShape<'score'>, 'rows' | 'sampled_rows'> & Pick<BenchShape<'append'>, 'flush'>;
 
 /** One kernel on one shape. */
 export interface Case {
@@ -70,14 +70,18 @@ function scoreRows({ rows: wanted, sampledPermille }: Grid, tokens: number): Pic
   return { rows, ...(sampledPermille === undefined ? {} : { sampled_rows: Math.max(1, Math.floor((rows * sampledPermille) / 1000)) }) };
 }
 
+/** Of append: steps in which no sequence flushes, and all do. */
+const flushesOf = ({ contract }: Kernel, batch: number): number[] => (isCacheContract(contract) && isCoded(contract) ? [0, batch] : [0]);
+
 /** The cases of `kernels`, all of one op, shapes from small to large. */
 export function casesOf(kernels: readonly Kernel[], grid: Grid, sms: number): Case[] {
   const shapes = grid.batch.flatMap((batch) => grid.tokens.map((tokens) => ({ batch, tokens }))).sort((a, b) => a.batch * a.tokens - b.batch * b.tokens);
   const coded = grid.codes === undefined ? {} : { codes: grid.codes };
   return shapes.flatMap((size) =>
-    kernels.map((kernel): Case => {
+    kernels.flatMap((kernel): Case[] | Case => {
       const { op } = kernel.contract;
       if (op === 'decode') return decodeCase(kernel, { ...size, ...HEADS, ...coded }, sms, grid.splits);
+      if (op === 'append') return flushesOf(kernel, size.batch).map((flush) => ({ kernel, shape: { ...size, ...HEADS, ...coded, flush }, launches: [] }));
       if (op === 'select') return { kernel, shape: { ...size, kv_heads: HEADS.kv_heads }, launches: [] };
       return { kernel, shape: { ...size, ...HEADS, ...(op === 'score' ? scoreRows(grid, size.tokens) : coded) }, launches: [] };
     }),

@@ -30,6 +30,8 @@ const cacheFields = {
 export const BENCH_SHAPES = {
   decode: z.strictObject({ ...cacheFields, window: count.optional(), q_len: positive.max(16).optional(), splits: positive.optional(), spread: z.boolean().optional(), merge: z.enum(['last', 'combine']).optional() }),
   encode: z.strictObject(cacheFields),
+  /** `flush`: the first sequences of the batch, from which a block leaves. */
+  append: z.strictObject({ ...cacheFields, window: count.optional(), flush_block: positive.optional(), flush: count.optional() }),
   unpack: z.strictObject(cacheFields),
   /** `rows`: query rows of each sequence, its newest; with `sampled_rows` its `newest_rows` newest count, and so many of the older. */
   score: z.strictObject({ ...plainFields, rows: positive.optional(), sampled_rows: count.optional(), newest_rows: count.optional() }),
@@ -52,6 +54,7 @@ const benchRequest = <Op extends BenchOp>(op: Op) =>
   });
 export const benchRequestSchema = z.discriminatedUnion('op', [
   benchRequest('decode'),
+  benchRequest('append').omit({ combine: true }),
   benchRequest('encode').omit({ combine: true }),
   benchRequest('unpack').omit({ combine: true }),
   benchRequest('score').omit({ combine: true }),

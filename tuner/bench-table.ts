@@ -36,7 +36,7 @@ export const shapeKey = (row: Row): string => {
 /** Whose rows compete for one line: a kernel's, whatever its launch; all contenders of a peer. */
 const raceKey = (row: Row): string => {
   const { pageSize, codes } = featuresOf(row);
-  const cache = [pageSize, codes, row.shape['anchor_permille'], row.shape['window'], row.shape['rows'], row.shape['sampled_rows']];
+  const cache = [pageSize, codes, ...['anchor_permille', 'window', 'rows', 'sampled_rows', 'flush'].map((name) => row.shape[name])];
   return row.source === 'peer' ? `${shapeKey(row)} ${row.kernel.split('_').slice(0, 2).join('_')} ${row.code}` : `${shapeKey(row)} ${JSON.stringify(cache)} ${row.kernel} ${row.code}`;
 };
 
@@ -137,6 +137,7 @@ export function shapeWords(row: Row): string {
   const { ratio, qLen, pageSize, codes } = featuresOf(row);
   const { rows, sampled_rows: sampled } = row.shape;
   if (row.op === 'score') return typeof rows === 'number' ? `${rows} rows${sampled ? `, ${String(sampled)} drawn` : ''}` : '';
+  if (row.op === 'append') return number(row.shape['flush'], 0) === 0 ? '' : `${row.shape['flush']} flush`;
   const words = [ratio === 4 ? '' : `GQA ${ratio}`, qLen === 1 ? '' : `${qLen} rows`, pageSize === 64 ? '' : `page ${pageSize}`, codes === 'uniform' ? '' : `codes ${codes}`];
   return row.op === 'decode' ? words.filter((word) => word !== '').join(', ') : '';
 }

@@ -84,11 +84,25 @@ function unpack(contract: CacheContract): Large[] {
   ];
 }
 
+function append(contract: CacheContract): Large[] {
+  const heads = { kv_heads: 2, q_heads: 8 };
+  const row = (group: string, shape: Shape<'append'>): Large => ({ group, shape, bytes: poolBytes(contract, shape.seq_len, shape.kv_heads ?? 1, shape.pad ?? 0, shape.spare_pages ?? 0) + 1e8 });
+  if (!isCoded(contract)) return [row('batch 16', { ...heads, seq_len: BATCH, q_len: BATCH.map((_, i) => i) }), row('beyond 2^31 bytes', { seq_len: [1000, 17, 300], ...wide(contract) })];
+  const rule = { ...heads, window: 128, flush_block: 128 };
+  const flushing = (tokens: number): number => Math.floor(tokens / 128) * 128 + 127;
+  return [
+    ...[10, 300].map((permille) => row(`long, ${permille} permille`, { ...rule, seq_len: [flushing(LONG), LONG + 64], anchor_permille: permille, budget_permille: permille, first_tokens: 4 })),
+    row('batch 16', { ...rule, seq_len: BATCH.map((n, i) => (i % 2 ? flushing(n) : n)), q_len: BATCH.map((_, i) => 1 + (i % 16)), accepted: BATCH.map((_, i) => 1 + (i % 3)), anchor_permille: 10, budget_permille: 10 }),
+    row('beyond 2^31 bytes', { seq_len: [1151, 143, 300], ...rule, ...wide(contract), anchor_permille: 10 }),
+  ];
+}
+
 /** The large checks of a contract. */
 export function largeShapes(contract: Contract): Large[] {
   if (isCacheContract(contract)) {
     if (contract.op === 'decode') return decode(contract);
     if (contract.op === 'encode') return encode(contract);
+    if (contract.op === 'append') return append(contract);
     return unpack(contract);
   }
   const rows = (shapes: readonly (readonly [group: string, shape: object])[]): Large[] => shapes.map(([group, shape]) => ({ group, shape, bytes: 1e9 }));

@@ -57,6 +57,8 @@ const cacheFields = {
   frozen_anchor_pages: perSequence.optional(),
   /** Pages of the pool that no sequence uses. */
   spare_pages: count.optional(),
+  /** False: no state slots, state lies at the batch row. */
+  state_slot: z.boolean().optional(),
   rope: ropeSchema.optional(),
 };
 
@@ -89,6 +91,31 @@ export const SHAPES = {
   }),
   combine: z.strictObject({ rows: count, q_heads: count, splits: count, ring_rows: count, empty_permille: count, lse_std: z.number(), lse: z.boolean(), pad: count }).partial(),
   encode: z.strictObject({ ...cacheFields, end: perSequence, first_token: perSequence.optional(), keys_unrotated: z.boolean().optional() }),
+  append: z.strictObject({
+    ...cacheFields,
+    /** Committed tokens before the step. */
+    seq_len: perSequence,
+    accepted: perSequence.optional(),
+    coded_len: perSequence.optional(),
+    /** New rows. */
+    q_len: perSequence.optional(),
+    /** 1: the step before had no rows of the sequence. */
+    unscored: perSequence.optional(),
+    window: count.optional(),
+    flush_block: count.optional(),
+    ring_rows: count.optional(),
+    q_heads: count.optional(),
+    policy: count.optional(),
+    budget_permille: count.optional(),
+    first_tokens: count.optional(),
+    /** Free anchor rows, at least. */
+    anchor_spare: count.optional(),
+    pattern: z.enum(['random', 'ties', 'special']).optional(),
+    scores: z.boolean().optional(),
+    score_row: z.boolean().optional(),
+    lse: z.boolean().optional(),
+    new_score: z.boolean().optional(),
+  }),
   score: z.strictObject({
     keys: perSequence,
     rows: perSequence.optional(),

@@ -25,6 +25,7 @@ const EVERYWHERE: Readonly<Record<string, Need>> = { k_codebook: 'keys', v_codeb
 /** Pointers that must not be null, by op. What depends on other fields (splits, segments, page index, anchors) is checked by the loader's own code. */
 const REQUIRED: Readonly<Partial<Record<Op, Readonly<Record<string, Need>>>>> = {
   encode: { k: 'always', v: 'always', pages: 'always', cu_tokens: 'always' },
+  append: { k: 'always', v: 'always', pages: 'always', seq_len: 'always' },
   decode: { q: 'always', pages: 'always', coded_len: 'always', kv_len: 'always' },
   score: { scores: 'always', q: 'always', k: 'always', v: 'exact', o: 'exact', lse: 'always', cu_q: 'always', cu_k: 'always' },
   select: { scores: 'always', keep_bitmap: 'always', keep_indices: 'always', token_count: 'always' },

@@ -10,7 +10,7 @@ import type { Case, Grid } from '../../tuner/bench-plan.ts';
 import type { SheetName } from '../../tuner/bench-sheets.ts';
 
 // Written down again in tuner/bench-plan.ts and bench-sheets.ts, which are loaded only when there is work.
-const OPS = ['decode', 'encode', 'unpack', 'score', 'select'] as const;
+const OPS = ['decode', 'append', 'encode', 'unpack', 'score', 'select'] as const;
 const CODES = ['uniform', 'zipf', 'equal'] as const;
 const SHEETS = ['goals', 'codes', 'ragged', 'pages', 'heads', 'd64', 'rows'] as const;
 

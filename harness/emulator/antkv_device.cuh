@@ -169,6 +169,14 @@ __device__ __forceinline__ uint32_t atomic_add_global(uint32_t* p, uint32_t valu
   memcpy(p, &value, 4);
   return old;
 }
+__device__ __forceinline__ uint32_t atomic_and_global(uint32_t* p, uint32_t value, ANTKV_HERE) {
+  antkv_emu::check_global(p, 4, antkv_emu::Access::atomic, file, line);
+  uint32_t old;
+  memcpy(&old, p, 4);
+  value &= old;
+  memcpy(p, &value, 4);
+  return old;
+}
 /// Fibres see each other's stores at once; the race checks want to know (driver/order.h).
 __device__ __forceinline__ void grid_fence() { antkv_emu::machine->grid_fence(); }
 template <class T>

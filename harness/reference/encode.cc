@@ -4,31 +4,6 @@
 #include "rope.h"
 
 namespace reference {
-namespace {
-
-/// The entry nearest to each chunk of x, ties to the lower entry.
-std::vector<uint32_t> nearest(const Codebooks& book, int head, const std::vector<double>& x) {
-  std::vector<uint32_t> codes(book.chunks());
-  for (int chunk = 0; chunk < book.chunks(); chunk++) {
-    double least = INFINITY;
-    for (int entry = 0; entry < book.entries(); entry++) {
-      const double* c = book.centroid(head, chunk, entry);
-      double distance = 0;
-      for (int i = 0; i < book.codec.channels; i++) {
-        const double difference = x[chunk * book.codec.channels + i] - c[i];
-        distance += difference * difference;
-      }
-      if (distance < least) {
-        least = distance;
-        codes[chunk] = entry;
-      }
-    }
-  }
-  return codes;
-}
-
-}  // namespace
-
 double reference_gain(const std::vector<double>& x, const std::vector<double>& x_hat) {
   const double size = norm(x_hat.data(), int(x_hat.size()));
   return size > 0 ? norm(x.data(), int(x.size())) / size : 1;

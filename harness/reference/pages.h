@@ -65,6 +65,27 @@ struct Codebooks {
   }
 };
 
+/// The entry nearest to each chunk of x, ties to the lower entry.
+inline std::vector<uint32_t> nearest(const Codebooks& book, int head, const std::vector<double>& x) {
+  std::vector<uint32_t> codes(book.chunks());
+  for (int chunk = 0; chunk < book.chunks(); chunk++) {
+    double least = INFINITY;
+    for (int entry = 0; entry < book.entries(); entry++) {
+      const double* c = book.centroid(head, chunk, entry);
+      double distance = 0;
+      for (int i = 0; i < book.codec.channels; i++) {
+        const double difference = x[chunk * book.codec.channels + i] - c[i];
+        distance += difference * difference;
+      }
+      if (distance < least) {
+        least = distance;
+        codes[chunk] = entry;
+      }
+    }
+  }
+  return codes;
+}
+
 /// One side of token `i` (0 ... 15) of the unit at `unit` as a head vector: looked up, or exact halves; no gain.
 inline void stored_row(const antkv_format& f, int side, const Codebooks& book, const uint8_t* unit, int i, int head, double* out) {
   const int channels = book.codec.channels;

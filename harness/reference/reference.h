@@ -46,6 +46,32 @@ Encoding reference_encode(const Contract& contract, const antkv_encode_params& p
 /// |x| / |x_hat|, or 1 if x_hat is 0; x_hat is the decoded row.
 double reference_gain(const std::vector<double>& x, const std::vector<double>& x_hat);
 
+/// One row of a sequence's own anchor pages after append.
+struct OwnRow {
+  int token;      ///< -1: empty
+  double score;   ///< frozen when it was chosen
+  bool touched;   ///< append wrote it, if only to empty it again
+  const uint8_t *k, *v;  ///< [d] halves, where the row came from: the ring, or the page itself
+};
+/// What append leaves of one sequence and KV head.
+struct AppendedHead {
+  int batch, head, slot;
+  int coded_before, coded_after, committed, end;  ///< tokens; the ring holds coded_after ... end - 1
+  bool folded;                                    ///< scores of the step before were added
+  std::vector<const uint8_t*> k, v;               ///< [end - coded_after] halves of each token in the ring: old rows, then new ones
+  std::vector<double> score;                      ///< [end - coded_after] column sums
+  std::vector<int32_t> count;                     ///< [end - coded_after]
+  std::vector<EncodedToken> encoded;              ///< tokens that went into pages
+  std::vector<int> handed_back;                   ///< tokens of older pages whose bit is cleared
+  std::vector<OwnRow> rows;                       ///< behind the inherited pages
+};
+struct Appended {
+  std::vector<AppendedHead> heads;  ///< [batch, kv_heads]
+  /// The least relative distance of two unequal scores of which one was kept and the other not, where scores were rounded: kernels may choose otherwise below some 1e-6.
+  double margin;
+};
+Appended reference_append(const Contract& contract, const antkv_append_params& p);
+
 /// [batch, kv_heads, score_stride]; NaN where score does not write (beyond the keys of a sequence). With accumulate p.scores are what it adds to.
 std::vector<double> reference_score(const Contract& contract, const antkv_score_params& p);
 

@@ -9,9 +9,9 @@ namespace runner {
 
 std::unique_ptr<Trial> make_trial(const std::string& op, const Gpu& gpu, uint64_t seed, const Json& kernel) {
   const std::map<std::string, std::unique_ptr<Trial> (*)(const Gpu&, uint64_t, const Kernel&)> known{
-      {"decode", decode_trial}, {"encode", encode_trial}, {"unpack", unpack_trial}, {"score", score_trial}, {"select", select_trial}};
+      {"decode", decode_trial}, {"append", append_trial}, {"encode", encode_trial}, {"unpack", unpack_trial}, {"score", score_trial}, {"select", select_trial}};
   const auto found = known.find(op);
-  if (found == known.end()) throw RequestError("op \"" + op + "\" cannot be timed; known: decode, encode, unpack, score, select");
+  if (found == known.end()) throw RequestError("op \"" + op + "\" cannot be timed; known: append, decode, encode, unpack, score, select");
   return found->second(gpu, seed, Kernel::read(kernel, op));
 }
 

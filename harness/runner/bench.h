@@ -13,7 +13,7 @@ namespace runner {
 
 /// Copy and read bandwidth, rate of matrix instructions, clocks.
 Json ceilings(const Gpu& gpu, const Json& request);
-/// Times one step of op "decode" (decode and combine), "encode", "score", "select" or "unpack".
+/// Times one step of op "decode" (decode and combine), "append", "encode", "score", "select" or "unpack".
 Json bench(const Gpu& gpu, const Json& request);
 /// The time of fixed work: tells a device that has become slower from a slow kernel.
 Json probe(const Gpu& gpu, const Json& request);
@@ -71,6 +71,7 @@ class Trial {
 };
 
 std::unique_ptr<Trial> decode_trial(const Gpu& gpu, uint64_t seed, const Kernel& kernel);
+std::unique_ptr<Trial> append_trial(const Gpu& gpu, uint64_t seed, const Kernel& kernel);
 std::unique_ptr<Trial> encode_trial(const Gpu& gpu, uint64_t seed, const Kernel& kernel);
 std::unique_ptr<Trial> unpack_trial(const Gpu& gpu, uint64_t seed, const Kernel& kernel);
 std::unique_ptr<Trial> score_trial(const Gpu& gpu, uint64_t seed, const Kernel& kernel);

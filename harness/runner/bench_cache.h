@@ -71,6 +71,8 @@ class BenchCache {
   const std::vector<int32_t>& kept(int b, int head) const { return kept_[size_t(b) * shape_.kv_heads + head]; }
   int max_anchor_pages() const { return max_anchor_pages_; }
   size_t pages_at() const { return pages_; }
+  /// Where the page of a sequence's token lies.
+  size_t page_at(int b, int token) const { return pages_ + size_t(table_[size_t(b) * max_pages_ + token / shape_.page_size]) * page_stride_; }
 
  private:
   void choose_anchors();

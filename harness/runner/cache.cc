@@ -48,6 +48,7 @@ CacheShape CacheShape::read(const Json& shape, const reference::Contract& contra
     if (n < s.shared_prefix) throw RequestError(std::string(tokens_key) + " must be at least shared_prefix");
   }
   if (s.shared_prefix && !(s.frozen_len.empty() && s.frozen_anchor_pages.empty())) throw RequestError("shared_prefix says what frozen_len and frozen_anchor_pages would");
+  s.state_slot = shape.boolean("state_slot", true);
   s.spare_pages = bounded(shape, "spare_pages", 3, 0, 1 << 24);
   const Json none = Json::object();
   const Json& rope = shape.has("rope") ? shape.at("rope") : none;
@@ -119,7 +120,8 @@ Cache::Cache(Memory& memory, Random& random, const reference::Contract& contract
   const antkv_format& f = contract.format;
   slot_of = random.permutation(slots);
   slot_of.resize(shape.batch);
-  state_slot = &memory.add("state_slot", slot_of);
+  if (!shape.state_slot) std::iota(slot_of.begin(), slot_of.end(), 0);
+  else state_slot = &memory.add("state_slot", slot_of);
   k_codebook = make_codebook(memory, random, "k_codebook", f.k, f.head_dim, shape.kv_heads);
   v_codebook = make_codebook(memory, random, "v_codebook", f.v, f.head_dim, shape.kv_heads);
   if (contract.format.pre) {

@@ -16,6 +16,7 @@ struct CacheShape {
   std::vector<int32_t> frozen_len, frozen_anchor_pages;  ///< [batch], or empty
   int shared_prefix;               ///< tokens that all sequences have from the pages and anchor pages of the first; whole pages
   int spare_pages;                 ///< pages of the pool that no sequence uses
+  bool state_slot;                 ///< state lies in slots of its own, in random order; else at the batch row
   int rotary_dim;
   bool interleaved;
   double theta, factor;
@@ -36,7 +37,7 @@ struct Cache {
   int slots, max_pages = 1, max_anchor_pages = 0;
   int64_t page_stride, page_head_stride, anchor_page_stride, anchor_head_stride;
   Buffer *pages, *block_table = nullptr, *page_indptr = nullptr, *page_indices = nullptr, *k_codebook = nullptr, *v_codebook = nullptr, *inv_freq = nullptr;
-  Buffer *anchors = nullptr, *anchor_table = nullptr, *state_slot, *first_pos = nullptr, *frozen_len = nullptr, *frozen_anchor_pages = nullptr;
+  Buffer *anchors = nullptr, *anchor_table = nullptr, *state_slot = nullptr, *first_pos = nullptr, *frozen_len = nullptr, *frozen_anchor_pages = nullptr;
   std::vector<int32_t> page_list;                    ///< pages of all sequences, one after the other
   std::vector<int32_t> page_start;                   ///< [batch + 1] into page_list
   std::vector<int32_t> slot_of;                      ///< [batch]
@@ -73,7 +74,7 @@ void bind_cache(Params<P>& p, Cache& c) {
   if (c.v_codebook) p.bind(&P::v_codebook, *c.v_codebook);
   if (c.inv_freq) p.bind(&P::inv_freq, *c.inv_freq);
   if (c.anchors) p.bind(&P::anchors, *c.anchors), p.bind(&P::anchor_table, *c.anchor_table);
-  p.bind(&P::state_slot, *c.state_slot);
+  if (c.state_slot) p.bind(&P::state_slot, *c.state_slot);
   if (c.first_pos) p.bind(&P::first_pos, *c.first_pos);
   p->page_stride = c.page_stride;
   p->page_head_stride = c.page_head_stride;

@@ -85,6 +85,7 @@ class Report {
 Json check_decode(Launcher& launcher, const Json& request);
 Json check_combine(Launcher& launcher, const Json& request);
 Json check_encode(Launcher& launcher, const Json& request);
+Json check_append(Launcher& launcher, const Json& request);
 Json check_score(Launcher& launcher, const Json& request);
 Json check_select(Launcher& launcher, const Json& request);
 Json check_unpack(Launcher& launcher, const Json& request);

@@ -1,11 +1,8 @@
 // check encode: random rows into pages full of garbage, then codes, gains, bitmap and anchor rows one by one.
-//
-// A code may differ from the reference's only where the two centroids tie within rounding. The kernel compares x.c - |c|^2/2 in fp32 (error below 2^-20 of the
-// sum of absolute products), with x rounded to a half at most once after un-rotation (2^-11 of the channel pair's size, 2^-10 with the sine's error). Gains are
-// computed from the kernel's own codes and may be one step of fp16 off.
 #include "../reference/pages.h"
 #include "cache.h"
 #include "check.h"
+#include "encoded.h"
 
 namespace runner {
 namespace {
@@ -17,8 +14,7 @@ struct Encode {
   Params<P> p{ANTKV_ABI_VERSION};
   CacheShape shape;
   std::vector<int32_t> first, cu;
-  int64_t ties = 0, codes = 0;
-  int wrong_codes = 0, wrong_gains = 0, wrong_rows = 0, wrong_bits = 0, wrong_tail = 0, wrong_anchors = 0;
+  int wrong_tail_bits = 0, wrong_tail = 0, wrong_anchors = 0;
   explicit Encode(const Driver& driver) : memory(driver) {}
 };
 
@@ -98,59 +94,6 @@ void allow(Encode& x, Cache& cache, const antkv_format& f) {
   if (cache.anchors && cache.anchors->writable.empty()) cache.anchors->writable.assign(cache.anchors->host.size(), false);
 }
 
-/// How far x.c - |c|^2/2 of two centroids may be misjudged against each other.
-double doubt(const double* v, const double* a, const double* b, int channels, const double* blur) {
-  double sum = 0;
-  for (int i = 0; i < channels; i++) {
-    sum += blur[i] * std::fabs(a[i] - b[i]);
-    sum += std::ldexp(std::fabs(v[i]) * (std::fabs(a[i]) + std::fabs(b[i])) + a[i] * a[i] + b[i] * b[i], -20);
-  }
-  return sum;
-}
-
-/// Token `i` of one side of the unit at `unit` against what the reference chose.
-void compare_codes(Encode& x, const antkv_format& f, int side, const reference::Codebooks& book, int head, const uint8_t* unit, int i, const std::vector<double>& v,
-                   const std::vector<uint32_t>& want, bool rounded) {
-  const int channels = book.codec.channels;
-  double largest = 0;
-  for (double value : v) largest = std::max(largest, std::fabs(value));
-  const std::vector<double> blur(channels, rounded ? std::ldexp(largest, -10) : 0);
-  for (int chunk = 0; chunk < book.chunks(); chunk++, x.codes++) {
-    const uint32_t got = antkv_read_code(f, side, unit, i, chunk);
-    if (got == want[chunk]) continue;
-    const double *a = book.centroid(head, chunk, got), *b = book.centroid(head, chunk, want[chunk]), *at = &v[chunk * channels];
-    double difference = 0;  // of x.c - |c|^2/2
-    for (int c = 0; c < channels; c++) difference += at[c] * (b[c] - a[c]) - (b[c] * b[c] - a[c] * a[c]) / 2;
-    if (difference <= doubt(at, a, b, channels, blur.data())) x.ties++;
-    else x.wrong_codes++;
-  }
-}
-
-/// One fp16 step at most.
-bool near_half(uint16_t got, double want) { return std::abs(int(got) - int(reference::to_half(want))) <= 1; }
-
-void compare_token(Encode& x, Cache& cache, const reference::Codebooks& kb, const reference::Codebooks& vb, const reference::EncodedToken& t) {
-  const antkv_format& f = cache.contract.format;
-  const antkv_unit u = antkv_unit_layout(f);
-  const int slot = t.token % x.shape.page_size, i = slot % ANTKV_UNIT_TOKENS;
-  const uint8_t* block = cache.pages->result.data() + (cache.block(t.batch, t.head, t.token) - cache.pages->host.data());
-  const uint8_t* unit = block + slot / ANTKV_UNIT_TOKENS * u.bytes;
-  for (const int side : {ANTKV_KEYS, ANTKV_VALUES}) {
-    const bool key = side == ANTKV_KEYS;
-    const auto& book = key ? kb : vb;
-    const auto& exact = key ? t.k : t.v;
-    std::vector<double> decoded(f.head_dim);
-    reference::stored_row(f, side, book, unit, i, t.head, decoded.data());
-    if (book.codec.exact) x.wrong_rows += decoded != exact;
-    else compare_codes(x, f, side, book, t.head, unit, i, exact, key ? t.k_code : t.v_code, key && f.pre);
-    if (!(key ? f.k_gain : f.v_gain)) continue;
-    uint16_t gain;
-    std::memcpy(&gain, unit + antkv_gain_offset(f, side, i), 2);
-    x.wrong_gains += !near_half(gain, reference::reference_gain(exact, decoded));
-  }
-  if (!f.k.exact || !f.v.exact) x.wrong_bits += reference::anchor_bit(f, block, slot, x.shape.page_size) != t.kept;
-}
-
 /// Beyond the input: code 0 and gain 0 up to the end of the unit, bit 0 up to the end of the page's words.
 void compare_tail(Encode& x, Cache& cache, int b, int head) {
   const antkv_format& f = cache.contract.format;
@@ -172,7 +115,7 @@ void compare_tail(Encode& x, Cache& cache, int b, int head) {
     x.wrong_tail += !ok;
   }
   if (f.k.exact && f.v.exact) return;
-  for (int slot = (end - 1) % size + 1; slot < (size + 31) / 32 * 32; slot++) x.wrong_bits += reference::anchor_bit(f, block, slot, size);
+  for (int slot = (end - 1) % size + 1; slot < (size + 31) / 32 * 32; slot++) x.wrong_tail_bits += reference::anchor_bit(f, block, slot, size);
 }
 
 void compare_anchor(Encode& x, Cache& cache, const reference::AnchorRow& a) {
@@ -231,16 +174,16 @@ Json check_encode(Launcher& launcher, const Json& request) {
   request.refuse_unread();
   report.run_twice(x.memory, [&] { return launcher.launch(kernel, x.p); });
   const reference::Encoding want = reference::reference_encode(kernel.contract, p);
-  const reference::Codebooks kb(f.k, f.head_dim, p.kv_heads, p.k_codebook), vb(f.v, f.head_dim, p.kv_heads, p.v_codebook);
-  for (const auto& token : want.tokens) compare_token(x, cache, kb, vb, token);
+  EncodedCheck encoded(cache, p.k_codebook, p.v_codebook);
+  for (const auto& token : want.tokens) encoded.compare(token);
   for (const auto& row : want.anchors) compare_anchor(x, cache, row);
   for (int b = 0; b < p.batch; b++) {
     for (int head = 0; head < p.kv_heads; head++) compare_tail(x, cache, b, head);
   }
-  const std::pair<int, const char*> counts[] = {{x.wrong_codes, "codes"}, {x.wrong_gains, "gains"}, {x.wrong_rows, "exact rows"}, {x.wrong_bits, "bitmap bits"},
-                                                {x.wrong_tail, "tokens beyond the input"}, {x.wrong_anchors, "anchor rows"}};
-  for (const auto& [count, what] : counts) report.fault_unless(count == 0, std::to_string(count) + " wrong " + what);
-  report.extra.set("codes", x.codes).set("ties", x.ties);
+  encoded.bits += x.wrong_tail_bits;
+  encoded.report(report);
+  report.fault_unless(x.wrong_tail == 0, std::to_string(x.wrong_tail) + " wrong tokens beyond the input");
+  report.fault_unless(x.wrong_anchors == 0, std::to_string(x.wrong_anchors) + " wrong anchor rows");
   return report.record(launcher.driver);
 }
 

@@ -58,7 +58,7 @@ antkv_kernel_row Kernel::row() const {
   const antkv_format& f = contract.format;
   row.head_dim = f.head_dim;
   row.columns = columns;
-  if (row.op == ANTKV_OP_DECODE || row.op == ANTKV_OP_ENCODE || row.op == ANTKV_OP_UNPACK) {
+  if (row.op == ANTKV_OP_DECODE || row.op == ANTKV_OP_ENCODE || row.op == ANTKV_OP_APPEND || row.op == ANTKV_OP_UNPACK) {
     row.unit_bytes = int32_t(antkv_unit_layout(f).bytes);
     row.coded = !f.k.exact || !f.v.exact;
     row.needs = (f.k.exact ? 0 : ANTKV_NEEDS_KEYS) | (f.v.exact ? 0 : ANTKV_NEEDS_VALUES) | (f.pre ? ANTKV_NEEDS_ROPE : 0);

@@ -33,6 +33,7 @@ Json check(Launcher& launcher, const Json& request) {
   if (op == "decode") return check_decode(launcher, request);
   if (op == "combine") return check_combine(launcher, request);
   if (op == "encode") return check_encode(launcher, request);
+  if (op == "append") return check_append(launcher, request);
   if (op == "score") return check_score(launcher, request);
   if (op == "select") return check_select(launcher, request);
   if (op == "unpack") return check_unpack(launcher, request);

@@ -59,13 +59,13 @@ test('offers what CACHE.md allows', () => {
 
 test('a recipe needs its cache, its merge, and what its policy scores with', () => {
   assert.equal(contractsOf(one, 128).map(contractName), [
-    'antkv_encode_d128_k8c8b_v8c8bq8_f16_pre_gain', 'antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain', 'antkv_unpack_d128_k8c8b_v8c8bq8_f16_pre_gain',
+    'antkv_encode_d128_k8c8b_v8c8bq8_f16_pre_gain', 'antkv_append_d128_k8c8b_v8c8bq8_f16_pre_gain', 'antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain', 'antkv_unpack_d128_k8c8b_v8c8bq8_f16_pre_gain',
     'antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4',
     'antkv_combine_d128_f16', 'antkv_score_d128_f16', 'antkv_select',
   ]);
-  assert.equal(contractsOf({ ...one, policy: 'exact' }, 64).map(contractName)[5], 'antkv_score_d64_f16_exact');
-  assert.equal(contractsOf({ ...one, policy: 'none' }, 128).map(({ op }) => op), ['encode', 'decode', 'unpack', 'decode', 'combine']);
-  assert.equal(contractsOf(presetOf('f16'), 128).map(({ op }) => op), ['encode', 'decode', 'unpack', 'combine']);
+  assert.equal(contractsOf({ ...one, policy: 'exact' }, 64).map(contractName)[6], 'antkv_score_d64_f16_exact');
+  assert.equal(contractsOf({ ...one, policy: 'none' }, 128).map(({ op }) => op), ['encode', 'append', 'decode', 'unpack', 'decode', 'combine']);
+  assert.equal(contractsOf(presetOf('f16'), 128).map(({ op }) => op), ['encode', 'append', 'decode', 'unpack', 'combine']);
   assert.is(dtypeOf(presetOf('bf16')), 'bf16');
   assert.is(dtypeOf(one), 'f16');
 });

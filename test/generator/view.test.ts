@@ -73,6 +73,6 @@ test('every value of every hole prints as C++', () => {
   }
 });
 
-test('an op without a shell says so', () => assert.throws(() => viewOf(kernel('append')), /append has no shell yet/));
+test('an op without a shell says so', () => assert.throws(() => viewOf(kernel('kmeans')), /kmeans has no shell yet/));
 
 test.run();

@@ -32,7 +32,7 @@ test('without kernels it is still C: the array keeps its row of zeros', () => {
 });
 
 // Pointers whose doc does not speak of null, and which yet depend on other fields: the loader's own code checks them.
-const BY_OTHER_FIELDS = ['decode.out', 'combine.out', 'combine.partial_o', 'combine.partial_lse', 'encode.anchors', 'decode.anchors', 'unpack.anchors', 'decode.ring_v'];
+const BY_OTHER_FIELDS = ['append.anchors', 'append.ring_v', 'decode.out', 'combine.out', 'combine.partial_o', 'combine.partial_lse', 'encode.anchors', 'decode.anchors', 'unpack.anchors', 'decode.ring_v'];
 
 test('pointers are required exactly where their doc does not allow null', () => {
   for (const { op, fields } of PARAM_STRUCTS.filter((s) => GRID[s.op as Op])) {

@@ -73,8 +73,12 @@ const CACHE = { batch: 3, kv_heads: 8, page_size: 64, max_pages: 40, page_stride
 const cache = (...pointers: string[]): Record<string, number> => Object.fromEntries([...pointers, 'pages', 'block_table', 'k_codebook', 'v_codebook', 'inv_freq'].map((name) => [name, POINTER]));
 
 /** Params that each op accepts, for contracts of antkv-1 at head dim 128: three sequences, GQA ratio 4. */
-export const GOOD: Readonly<Record<'encode' | 'decode' | 'combine' | 'score' | 'select' | 'unpack', Readonly<Record<string, number>>>> = {
+export const GOOD: Readonly<Record<'encode' | 'append' | 'decode' | 'combine' | 'score' | 'select' | 'unpack', Readonly<Record<string, number>>>> = {
   encode: { ...CACHE, ...cache('k', 'v', 'cu_tokens'), max_tokens: 2500, max_anchors: 25 },
+  append: {
+    ...CACHE, ...cache('k', 'v', 'seq_len', 'ring_k', 'ring_v', 'ring_score', 'ring_count'), q_heads: 32, ring_rows: 272, window: 128, flush_block: 128, budget_permille: 10,
+    k_row_stride: 2048, k_head_stride: 256, v_row_stride: 2048, v_head_stride: 256, ring_row_stride: 256, ring_head_stride: 272 * 256, ring_slot_stride: 8 * 272 * 256,
+  },
   decode: {
     ...CACHE, ...cache('q', 'out', 'coded_len', 'kv_len', 'ring_k', 'ring_v'), q_heads: 32, rows: 3, max_q_len: 1, splits: 1, segments: 7, ring_rows: 272, scale: 0.088,
     q_row_stride: 8192, q_head_stride: 256, out_row_stride: 8192, out_head_stride: 256, ring_row_stride: 256, ring_head_stride: 272 * 256, ring_slot_stride: 8 * 272 * 256,

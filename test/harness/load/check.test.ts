@@ -16,7 +16,7 @@ type Op = keyof typeof GOOD;
 const sm80 = findArch('sm80')!;
 const AXES = '_d128_k8c8b_v8c8bq8_f16_pre_gain';
 const CONTRACT: Readonly<Record<Op, string>> = {
-  encode: `antkv_encode${AXES}`, decode: `antkv_decode${AXES}`, unpack: `antkv_unpack${AXES}`, combine: 'antkv_combine_d128_f16', score: 'antkv_score_d128_f16', select: 'antkv_select',
+  encode: `antkv_encode${AXES}`, append: `antkv_append${AXES}`, decode: `antkv_decode${AXES}`, unpack: `antkv_unpack${AXES}`, combine: 'antkv_combine_d128_f16', score: 'antkv_score_d128_f16', select: 'antkv_select',
 };
 
 const client = await compile([join(ROOT, 'test/harness/load/client.c')], ['-I', generatedFolder(), '-I', join(ROOT, 'harness'), '-g', '-fsanitize=undefined', '-fno-sanitize-recover=all']);
@@ -33,6 +33,7 @@ const evaluate = (part: string, p: Readonly<Record<string, number>>): number => 
 
 const SHAPES: Readonly<Record<Op, readonly Record<string, number>[]>> = {
   encode: [{}, { max_tokens: 1, max_anchors: 0 }, { max_tokens: 33, max_anchors: 17, batch: 7 }],
+  append: [{}, { batch: 1, cu_q: POINTER }],
   decode: [{}, { q_heads: 128, kv_heads: 8, max_q_len: 16, rows: 20, cu_q: POINTER }, { q_heads: 24, max_q_len: 3, rows: 3 }, { splits: 9, partial_o: POINTER, partial_lse: POINTER, out: 0 }, { spread: 1 }],
   combine: [{}, { q_heads: 5, rows: 1000000 }],
   score: [{}, { max_tokens: 65, batch: 1 }],
@@ -100,6 +101,18 @@ const MISTAKES: readonly (readonly [op: Op, change: Record<string, number>, want
   ['encode', { keep_indices: POINTER, anchor_table: POINTER, anchors: POINTER, max_anchor_pages: 1, anchor_page_stride: 70000, anchor_head_stride: 8256 }, /^grid 11 encode: max_anchors is 25; 1 anchor pages hold 16/],
   ['encode', { keep_indices: POINTER, max_anchors: 0 }, /^grid 11 encode: max_anchors is 0/],
   ['encode', { keep_bitmap: POINTER }, /^grid 11 encode: keep_words is 0; it is the row stride of keep_bitmap/],
+  ['append', { ring_v: 0 }, /^grid 9 append: ring_k or ring_v is null; coded recipes keep their newest tokens there/],
+  ['append', { q_heads: 31 }, /^grid 11 append: q_heads 31/],
+  ['append', { window: -1 }, /^grid 11 append: window is -1/],
+  ['append', { flush_block: 0 }, /^grid 11 append: flush_block is 0; it is a multiple of page_size/],
+  ['append', { flush_block: 96 }, /^grid 11 append: flush_block is 96; it is a multiple of page_size, 64/],
+  ['append', { ring_rows: 271 }, /^grid 11 append: ring_rows is 271; it is at least window \+ flush_block \+ 16/],
+  ['append', { budget_permille: 1001 }, /^grid 11 append: budget_permille is 1001/],
+  ['append', { first_tokens: -1 }, /^grid 11 append: first_tokens is -1/],
+  ['append', { policy: 4 }, /^grid 11 append: policy is 4; 0 column, 1 smallest key, 2 largest key, 3 none/],
+  ['append', { ring_count: 0 }, /^grid 9 append: one of ring_score and ring_count is null; give both, or none/],
+  ['append', { anchor_table: POINTER, anchors: POINTER, max_anchor_pages: 2, anchor_page_stride: 70000, anchor_head_stride: 8256 }, /^grid 9 append: anchor_table is given but ring_score or anchor_score is null/],
+  ['append', { ring_scores: POINTER, ring_score: 0, ring_count: 0 }, /^grid 9 append: ring_scores is given but ring_score is null; that is where they are added/],
   ['unpack', { max_tokens: 0 }, /^grid 11 unpack: max_tokens is 0/],
   ['unpack', { page_size: 8 }, /^grid 11 unpack: page_size is 8/],
   ['combine', { partial_lse: 0 }, /^grid 9 combine: partial_o is given but partial_lse or out is null/],
@@ -132,6 +145,8 @@ test('every pointer that a contract needs is missed by name', async () => {
   cases.forEach(([op, name], i) => assert.is(got[i], `grid 9 ${op}: ${name} is null; antkv.h says what it points to`));
 });
 
+const EXACT_APPEND = { ...GOOD.append, k_codebook: 0, v_codebook: 0, inv_freq: 0, rotary_dim: 0, attention_factor: 0, ring_k: 0, ring_v: 0, ring_score: 0, ring_count: 0, window: 0, flush_block: 1, ring_rows: 0, page_stride: 1 << 20, page_head_stride: 1 << 16 };
+
 test('what a contract does not need may be null', async () => {
   const exact = { ...GOOD.decode, k_codebook: 0, v_codebook: 0, inv_freq: 0, rotary_dim: 0, attention_factor: 0, segments: 1, ring_k: 0, ring_v: 0, ring_rows: 0, page_stride: 1 << 20, page_head_stride: 1 << 16 };
   const post = { ...GOOD.decode, inv_freq: 0, rotary_dim: 0, attention_factor: 0 };
@@ -141,10 +156,14 @@ test('what a contract does not need may be null', async () => {
     ['antkv_score_d128_f16_exact', paramsHex('score', GOOD.score)],
     ['antkv_encode_d128_k8c8b_v8c8bq8_f16_gain', paramsHex('encode', { ...GOOD.encode, inv_freq: 0, rotary_dim: 0 })],
     ['antkv_encode_d128_k8c8b_v8c8bq8_f16_gain', paramsHex('encode', { ...GOOD.encode, inv_freq: 0, keys_unrotated: 1 })],
+    ['antkv_append_d128_kf16_vf16_f16', paramsHex('append', EXACT_APPEND)],
+    ['antkv_append_d128_kf16_vf16_f16', paramsHex('append', { ...EXACT_APPEND, ring_k: POINTER })],
+    ['antkv_append_d128_k8c8b_v8c8bq8_f16_gain', paramsHex('append', { ...GOOD.append, inv_freq: 0, rotary_dim: 0, ring_score: 0, ring_count: 0 })],
     ['antkv_select', 'null'],
   ]);
   assert.equal(got, [
-    'grid 0 1 8 3', 'grid 0 1 8 3', 'grid 9 score: v is null; antkv.h says what it points to', 'grid 0 79 8 3', 'grid 9 encode: keys_unrotated is 1 but inv_freq is null', 'grid 9 select: params is null',
+    'grid 0 1 8 3', 'grid 0 1 8 3', 'grid 9 score: v is null; antkv.h says what it points to', 'grid 0 79 8 3', 'grid 9 encode: keys_unrotated is 1 but inv_freq is null', 'grid 0 8 3 1',
+    'grid 11 append: ring_k, ring_v, ring_score, ring_count or anchor_table is given, but exact recipes have no ring and no anchors: leave them null', 'grid 0 8 3 1', 'grid 9 select: params is null',
   ]);
 });
 

@@ -1,4 +1,4 @@
-// Every built codec on both sides, before and after RoPE, at both head dims: encode, unpack and decode on the emulated driver against the fp64 reference.
+// Every built codec on both sides, before and after RoPE, at both head dims: encode, append, unpack and decode on the emulated driver against the fp64 reference.
 // The other suites of this folder meet few codecs at many shapes; this one meets all codecs at the shapes that touch every token of a unit.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -36,7 +36,7 @@ const kernels = new Map<string, KernelRef>();
 
 // A test, not a hook: uvu swallows what a before hook throws, and the suite would pass without having run.
 test('runner and kernels build', async () => {
-  const wanted = CACHES.flatMap((words) => (['encode', 'unpack', 'decode'] as const).map((op) => [op, words] as const));
+  const wanted = CACHES.flatMap((words) => (['encode', 'append', 'unpack', 'decode'] as const).map((op) => [op, words] as const));
   const [made, ...built] = await Promise.all([emulatedRunner(), ...wanted.map(([op, words]) => emulated(op, cacheAxes(words)))]);
   runner = made;
   wanted.forEach(([op, words], i) => kernels.set(`${op} ${words}`, built[i]!));
@@ -59,6 +59,7 @@ for (const words of CACHES) {
   const emulator = { order: 0, race: 1 };
   test(words, async () => {
     await mustPass(runner, 'encode', kernels.get(`encode ${words}`)!, { end: [0, 1, 33], anchor_permille: 100 }, { emulator });
+    await mustPass(runner, 'append', kernels.get(`append ${words}`)!, { seq_len: [47, 33], page_size: 32, flush_block: 32, kv_heads: 1, anchor_permille: 100, first_pos: [9, 1000] }, { emulator });
     await mustPass(runner, 'unpack', kernels.get(`unpack ${words}`)!, { coded_len: [15, 49], kv_heads: 2, anchor_permille: 100, first_pos: [9, 1000] }, { emulator });
     const decode = { coded_len: [64, 0, 128, 23], kv_len: [70, 5, 128, 30], q_len: [1, 3, 2, 1], ring_rows: 40, q_heads: 4, kv_heads: 2, anchor_permille: 60, first_pos: [0, 5, 1_000_000, 77] };
     await mustPass(runner, 'decode', kernels.get(`decode ${words}`)!, decode, { emulator });

@@ -75,7 +75,7 @@ test('rows are read as operands without bank conflicts, and loaded in whole sect
     const lines = [
       'const bytes8 two = load_shared(reinterpret_cast<const bytes8*>(rows', // operands
       'const bytes8 two = load_shared(reinterpret_cast<const bytes8*>(x + i', // of the runs that are searched again
-      'store_shared(reinterpret_cast<bytes16*>(rows + row', 'four = load_global(reinterpret_cast<const bytes8*>(from + row',
+      'store_shared(reinterpret_cast<bytes16*>(rows + row', 'four = load_global(reinterpret_cast<const bytes8*>(row_at(row)',
     ];
     for (const line of lines) {
       const sites = sitesAt(counters, source, line);

@@ -24,7 +24,7 @@ const KEYS = ['2c8b', '4c8b', '8c8bq8', '16c8bq8', 'f16'] as const;
 const VALUES = ['2c8bq8', '4c8bq8', '8c8b', '16c8b', 'f16'] as const;
 
 const AXES = {
-  op: ['decode', 'encode', 'unpack'],
+  op: ['decode', 'encode', 'append', 'unpack'],
   headDim: [64, 128],
   k: KEYS,
   v: VALUES,
@@ -61,12 +61,13 @@ const valid = (row: Choice): boolean => {
 const { rows, impossible } = covering(AXES, valid);
 
 /** The shape of a row; `seed` moves the lengths. */
-function shapeOf(row: Choice, seed: number): Shape<'decode'> | Shape<'encode'> | Shape<'unpack'> {
+function shapeOf(row: Choice, seed: number): Shape<'decode'> | Shape<'encode'> | Shape<'append'> | Shape<'unpack'> {
   const ends = [row.pageSize + 1, 17 + seed, 0];
   const cache = {
     kv_heads: row.ratio > 4 ? 1 : 2, page_size: row.pageSize, index: row.index, anchor_permille: row.anchors, pad: 16 * (seed % 2), first_pos: ends.map(() => row.position), rope: { interleaved: row.interleaved, theta: 500_000 },
   };
   if (row.op === 'encode') return { ...cache, end: ends };
+  if (row.op === 'append') return { ...cache, seq_len: [2 * row.pageSize + 15, 17 + seed, 0], ...(isExact(row) ? {} : { flush_block: row.pageSize, budget_permille: 80 }) };
   if (row.op === 'unpack') return { ...cache, coded_len: ends };
   const heads = { q_heads: cache.kv_heads * row.ratio, splits: row.splits, q_len: [row.qLen, 1, 2] };
   if (isExact(row)) return { ...cache, ...heads, coded_len: ends.map((end) => Math.max(end, row.qLen)) };
@@ -83,7 +84,7 @@ test('runner and kernels build', async () => {
 test.after(() => runner?.close());
 
 test('the array covers every pair but those that the pruners refuse', () => {
-  const refused = /^(op=(encode|unpack) (stages=[1-4]|ratio=(?!1$)\d+|splits=3|qLen=(3|16))|op=decode stages=0|k=f16 (key=pre|gain=k)|stages=0 (ratio=(?!1$)\d+|splits=3|qLen=(3|16)))$/;
+  const refused = /^(op=(encode|append|unpack) (stages=[1-4]|ratio=(?!1$)\d+|splits=3|qLen=(3|16))|op=decode stages=0|k=f16 (key=pre|gain=k)|stages=0 (ratio=(?!1$)\d+|splits=3|qLen=(3|16)))$/;
   assert.equal(impossible.filter((pair) => !refused.test(pair)), []);
   assert.ok(rows.length < 80, `${rows.length} rows`);
 });

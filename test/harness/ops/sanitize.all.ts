@@ -19,6 +19,7 @@ const CASES: readonly (readonly [op: CheckOp, axes: Parameters<typeof emulated>[
   ...['d128 8c8b/8c8bq8 pre gain', 'd64 4c8b/f16 post'].flatMap((words) => [
     ['decode', cacheAxes(words), { ...CACHE, coded_len: LENGTHS, kv_len: LENGTHS.map((n) => n + 9), q_len: [3, 1, 9, 0], ring_rows: 20, q_heads: 10, ring_scores: true }] as const,
     ['encode', cacheAxes(words), { ...CACHE, end: LENGTHS, index: 'csr' }] as const,
+    ['append', cacheAxes(words), { ...CACHE, seq_len: [79, 143, 0, 30], q_len: [3, 1, 9, 0], q_heads: 10, flush_block: 64, page_size: 64, budget_permille: 50, first_tokens: 2 }] as const,
     ['unpack', cacheAxes(words), { ...CACHE, coded_len: LENGTHS, first_token: [16, 0, 0, 0] }] as const,
   ]),
   ['decode', cacheAxes('d128 f16/f16'), { coded_len: LENGTHS, q_heads: 4, kv_heads: 2, peak: true }],

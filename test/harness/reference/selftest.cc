@@ -318,7 +318,11 @@ void select() {
 
 }  // namespace
 
+/// selftest_append.cc
+void append_cases(void (*expect)(const std::string& name, bool ok));
+
 int main() {
   halves(), rope(), decode(), combine(), encode_and_unpack(), score(), select();
+  append_cases([](const std::string& name, bool ok) { expect(name, ok); });
   return failures != 0;
 }

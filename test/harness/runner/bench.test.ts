@@ -11,7 +11,7 @@ import { cacheAxes, emulated } from '../ops/lab.ts';
 
 const test = suite('runner/bench');
 let runner: Runner, poor: Runner;
-let oneBit: KernelRef, exact: KernelRef, combine: KernelRef, encode: KernelRef, unpack: KernelRef, score: KernelRef, select: KernelRef, wrong: KernelRef;
+let oneBit: KernelRef, exact: KernelRef, combine: KernelRef, append: KernelRef, exactAppend: KernelRef, encode: KernelRef, unpack: KernelRef, score: KernelRef, select: KernelRef, wrong: KernelRef;
 
 /** A kernel whose source was spoilt after rendering. */
 async function spoilt(kernel: KernelRef, from: string, to: string): Promise<KernelRef> {
@@ -26,10 +26,12 @@ test('runners and kernels build', async () => {
   const [binary, driver] = await Promise.all([buildRunner(), buildEmulator()]);
   runner = new Runner({ binary, driver });
   poor = new Runner({ binary, driver, env: { ...process.env, ANTKV_EMU_MEMORY: String(1 << 20) } });
-  [oneBit, exact, combine, encode, unpack, score, select] = await Promise.all([
+  [oneBit, exact, combine, append, exactAppend, encode, unpack, score, select] = await Promise.all([
     emulated('decode', axes),
     emulated('decode', cacheAxes('d64 f16/f16')),
     emulated('combine', { headDim: 64, dtype: 'f16' }),
+    emulated('append', axes),
+    emulated('append', cacheAxes('d64 f16/f16')),
     emulated('encode', axes),
     emulated('unpack', axes),
     emulated('score', { headDim: 64, dtype: 'f16', form: 'exact' }),
@@ -124,6 +126,18 @@ test('encode, unpack, score and select', async () => {
   assert.ok(scored.tflops! > 0);
   const selected = await passes({ op: 'select', kernel: select, shape: { ...shape, anchor_permille: 100 } });
   assert.is(selected.check['kept'], 7);
+});
+
+test('append: no flush, some, all; useful bytes counted by hand', async () => {
+  const shape = { batch: 3, tokens: 300, kv_heads: 2, q_heads: 4, page_size: 32, anchor_permille: 50, window: 16, flush_block: 32 };
+  // 32 * floor((300 - 16) / 32) = 256 tokens in pages; the ring holds 16 + 16 of a sequence that does not flush, 16 + 32 of one that does.
+  const still = await passes({ op: 'append', kernel: append, shape });
+  assert.equal(still.byte_parts, { rows: 3 * 2 * 4 * 128, scores: 3 * 32 * 4 * 4, sums: 3 * 32 * 2 * 16, 'flushed rows': 0, codes: 0 });
+  const flushing = await passes({ op: 'append', kernel: append, shape: { ...shape, flush: 2 } });
+  assert.is(flushing.byte_parts['codes'], 2 * 32 * 2 * 18 + (2 * 32 * 2) / 8);
+  assert.is(flushing.check['codes'], 32 * 16);
+  await passes({ op: 'append', kernel: append, shape: { ...shape, flush: 3, anchor_permille: 0 } });
+  await passes({ op: 'append', kernel: exactAppend, shape: { batch: 3, tokens: 100, kv_heads: 2, q_heads: 2 } });
 });
 
 test('ceilings without an image: copies only', async () => {
