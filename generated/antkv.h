@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 /* Rises when a field of a struct moves, changes or goes. */
-#define ANTKV_ABI_VERSION 2
+#define ANTKV_ABI_VERSION 3
 /* Rises when a byte of coded pages, anchor pages, ring or packed codebooks moves. */
 #define ANTKV_LAYOUT_VERSION 3
 /* Tokens of a unit, rows of an anchor page, uncommitted rows that a ring holds beyond window + flush block. */
@@ -77,13 +77,13 @@ typedef struct antkv_encode_params {
 ANTKV_STATIC_ASSERT(sizeof(antkv_encode_params) == 256, "antkv_encode_params: size");
 ANTKV_STATIC_ASSERT(offsetof(antkv_encode_params, attention_factor) == 252, "antkv_encode_params: offset of attention_factor");
 
-/* Commits new rows into the ring; encodes what leaves the window.
-   Declared ahead of its kernels. */
+/* One step of a cache, per layer: commits rows of the step before and folds their scores, encodes what leaves the window and chooses its anchors, writes new rows into the ring. Exact recipes: writes the new rows into pages.
+   grid (kv_heads, batch, 1), block (32 * warps, 1, 1) */
 typedef struct antkv_append_params {
   uint32_t struct_size;                /* sizeof this struct */
   uint32_t abi_version;                /* ANTKV_ABI_VERSION */
-  const void* k;                       /* [new rows, kv_heads, d] keys after RoPE of this step */
-  const void* v;                       /* [new rows, kv_heads, d] values of this step */
+  const void* k;                       /* [new rows, kv_heads, d] keys after RoPE of the rows that enter */
+  const void* v;                       /* [new rows, kv_heads, d] their values */
   void* pages;                         /* coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride */
   const int32_t* block_table;          /* [batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices */
   const int32_t* page_indptr;          /* [batch + 1] CSR offsets into page_indices; null with block_table */
@@ -94,19 +94,23 @@ typedef struct antkv_append_params {
   void* anchors;                       /* anchor pages of 16 rows; block of (page, KV head) at anchors + page * anchor_page_stride + head * anchor_head_stride */
   const int32_t* anchor_table;         /* [slots, max_anchor_pages] anchor pages of each sequence, -1 ends the list; null: no anchors */
   const int32_t* state_slot;           /* [batch] row of per-sequence state (ring, anchor_table); null: the batch row */
-  void* ring_k;                        /* [slots, kv_heads, ring_rows, d] */
-  void* ring_v;                        /* [slots, kv_heads, ring_rows, d] */
-  const float* ring_mass;              /* [rows, q_heads, ring_rows] attention mass of the step before (combine) */
-  float* ring_score;                   /* [slots, kv_heads, ring_rows] running column sums */
-  int32_t* ring_count;                 /* [slots, ring_rows] rows that saw each token */
-  float* anchor_score;                 /* [slots, kv_heads, max_anchor_pages * 16] scores frozen when chosen */
-  const int32_t* seq_len;              /* [batch] committed tokens before this step */
-  const int32_t* accepted;             /* [batch] rows of the step before to commit; null: all */
-  const int32_t* coded_len;            /* [batch] tokens already in pages; null: the flush rule of CACHE.md */
+  void* ring_k;                        /* [slots, kv_heads, ring_rows, d] exact keys after RoPE, token j in row j mod ring_rows; null for exact recipes */
+  void* ring_v;                        /* [slots, kv_heads, ring_rows, d] exact values */
+  const float* ring_scores;            /* [rows of the step before, q_heads, ring_rows] what decode left: raw scores, -inf where unseen; with lse null: masses (combine); null: nothing is folded */
+  const float* lse;                    /* [rows of the step before, q_heads] natural log-sum-exp; mass is exp(score - lse); null: ring_scores holds masses */
+  float* ring_score;                   /* [slots, kv_heads, ring_rows] column sum of each token in the ring; undefined in rows that hold none; null: without anchors */
+  int32_t* ring_count;                 /* [slots, kv_heads, ring_rows] query rows that saw each token; null with ring_score */
+  float* anchor_score;                 /* [slots, kv_heads, max_anchor_pages * 16] score of each anchor row, frozen when it was chosen; null: without anchors */
+  const int32_t* score_row;            /* [batch] first row of ring_scores and lse that is the sequence's, -1: the step before had none of it; null: the batch row */
+  const int32_t* seq_len;              /* [batch] committed tokens before this call */
+  const int32_t* accepted;             /* [batch] rows of the step before to commit, the first ones; null: 1 each. n = seq_len + accepted */
+  const int32_t* coded_len;            /* [batch] tokens in pages before this call; null: the flush rule of CACHE.md for seq_len, at least frozen_len */
   const int32_t* frozen_len;           /* [batch] tokens inherited from a shared prefix; null: 0 */
-  const int32_t* frozen_anchor_pages;  /* [batch] leading inherited entries of anchor_table; null: 0 */
+  const int32_t* frozen_anchor_pages;  /* [batch] leading entries of anchor_table that are inherited and never written; null: 0 */
   const int32_t* first_pos;            /* [batch] position of logical token 0; null: 0 */
-  const int32_t* cu_q;                 /* [batch + 1] first new row of each sequence; null: one row each */
+  const int32_t* cu_q;                 /* [batch + 1] first new row of each sequence, at most ring_rows - (n - coded tokens after the flush) rows each; null: one row each */
+  const float* new_score;              /* [new rows, kv_heads] column sum that a new row starts with; null: 0 */
+  const int32_t* new_count;            /* [new rows, kv_heads] rows that saw it already; null: 0 */
   int64_t k_row_stride;                /* bytes */
   int64_t k_head_stride;               /* bytes */
   int64_t v_row_stride;                /* bytes */
@@ -115,26 +119,27 @@ typedef struct antkv_append_params {
   int64_t page_head_stride;            /* bytes from KV head to KV head inside a page */
   int64_t anchor_page_stride;          /* bytes from anchor page to anchor page */
   int64_t anchor_head_stride;          /* bytes from KV head to KV head inside an anchor page */
-  int64_t ring_slot_stride;            /* bytes */
-  int64_t ring_head_stride;            /* bytes */
-  int64_t ring_row_stride;             /* bytes */
-  int32_t batch;                       /* sequences */
-  int32_t q_heads;
-  int32_t kv_heads;
+  int64_t ring_slot_stride;            /* bytes from sequence to sequence */
+  int64_t ring_head_stride;            /* bytes from KV head to KV head */
+  int64_t ring_row_stride;             /* bytes from row to row */
+  int32_t batch;                       /* sequences; grid.y */
+  int32_t q_heads;                     /* a multiple of kv_heads; the GQA ratio is at most 16 */
+  int32_t kv_heads;                    /* grid.x */
   int32_t page_size;                   /* tokens per page: 16, 32, 64, 128 or 256 */
   int32_t max_pages;                   /* row stride of block_table, in entries */
   int32_t max_anchor_pages;            /* row stride of anchor_table, in entries */
-  int32_t ring_rows;                   /* window + flush_block + 16 */
+  int32_t ring_rows;                   /* at least window + flush_block + 16; 0 for exact recipes */
   int32_t window;                      /* newest tokens that stay exact */
   int32_t flush_block;                 /* tokens encoded at once, a multiple of page_size */
-  int32_t budget_permille;             /* anchors per 1000 coded tokens */
-  int32_t first_tokens;                /* tokens that are always anchors */
+  int32_t budget_permille;             /* anchors per 1000 coded tokens, rounded down */
+  int32_t first_tokens;                /* tokens 0 ... first_tokens - 1 are anchors beside the budget */
+  int32_t policy;                      /* score of a token that leaves the window: 0 column (mean mass over the rows that saw it), 1 the smallest key (-|k|), 2 the largest key (|k|), 3 none: first_tokens only */
   int32_t rotary_dim;                  /* channels that RoPE rotates, even, at most the head dim */
   int32_t rope_interleaved;            /* 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1) */
   float attention_factor;              /* factor on cos and sin (YaRN); 1 without */
 } antkv_append_params;
-ANTKV_STATIC_ASSERT(sizeof(antkv_append_params) == 352, "antkv_append_params: size");
-ANTKV_STATIC_ASSERT(offsetof(antkv_append_params, attention_factor) == 348, "antkv_append_params: offset of attention_factor");
+ANTKV_STATIC_ASSERT(sizeof(antkv_append_params) == 392, "antkv_append_params: size");
+ANTKV_STATIC_ASSERT(offsetof(antkv_append_params, attention_factor) == 384, "antkv_append_params: offset of attention_factor");
 
 /* Attention of a few query rows over coded pages, anchors and ring.
    grid (splits, kv_heads * ceil(max_q_len * (q_heads / kv_heads) / columns), spread ? 1 : batch), block (32 * warps, 1, 1) */
@@ -224,35 +229,40 @@ ANTKV_STATIC_ASSERT(offsetof(antkv_combine_params, ring_rows) == 76, "antkv_comb
 /* Anchor score of every key, after any attention that returned the LSE.
    grid (ceil(max_tokens / tokens), kv_heads, batch), block (32 * warps, 1, 1) */
 typedef struct antkv_score_params {
-  uint32_t struct_size;      /* sizeof this struct */
-  uint32_t abi_version;      /* ANTKV_ABI_VERSION */
-  float* scores;             /* [batch, kv_heads, score_stride] anchor score of each key */
-  const void* q;             /* [query rows, q_heads, d] queries after RoPE */
-  const void* k;             /* [key rows, kv_heads, d] keys after RoPE */
-  const void* v;             /* [key rows, kv_heads, d] values; form "exact" only */
-  const void* o;             /* [query rows, q_heads, d] attention output; form "exact" only */
-  const float* lse;          /* [query rows, q_heads] natural log-sum-exp of each row */
-  const int32_t* cu_q;       /* [batch + 1] first query row of each sequence */
-  const int32_t* cu_k;       /* [batch + 1] first key row of each sequence */
-  const int32_t* first_pos;  /* [batch] position of key 0; null: 0 */
-  const int32_t* q_pos;      /* [batch] position of query row 0; null: first_pos + keys - query rows */
-  int64_t q_row_stride;      /* bytes */
-  int64_t q_head_stride;     /* bytes */
-  int64_t o_row_stride;      /* bytes */
-  int64_t o_head_stride;     /* bytes */
-  int64_t k_row_stride;      /* bytes */
-  int64_t k_head_stride;     /* bytes */
-  int64_t v_row_stride;      /* bytes */
-  int64_t v_head_stride;     /* bytes */
-  int32_t batch;             /* sequences; grid.z */
+  uint32_t struct_size;         /* sizeof this struct */
+  uint32_t abi_version;         /* ANTKV_ABI_VERSION */
+  float* scores;                /* [batch, kv_heads, score_stride] anchor score of each key; with accumulate it starts as what is added to */
+  const void* q;                /* [query rows, q_heads, d] queries after RoPE */
+  const void* k;                /* [key rows, kv_heads, d] keys after RoPE */
+  const void* v;                /* [key rows, kv_heads, d] values; form "exact" only */
+  const void* o;                /* [query rows, q_heads, d] attention output; form "exact" only */
+  const float* lse;             /* [query rows, q_heads] natural log-sum-exp of each row */
+  const int32_t* cu_q;          /* [batch + 1] first query row of each sequence */
+  const int32_t* cu_k;          /* [batch + 1] first key row of each sequence */
+  const int32_t* first_pos;     /* [batch] position of key 0; null: 0 */
+  const int32_t* q_pos;         /* [batch] position of query row 0; null: first_pos + keys - query rows */
+  const int32_t* first_key;     /* [batch] place of key 0 in its row of scores; null: 0 */
+  const int32_t* cu_sampled;    /* [batch + 1] offsets into sampled_rows; null: all rows count */
+  const int32_t* sampled_rows;  /* [cu_sampled[batch]] of each sequence the query rows, ascending, that stand for all older than its newest_rows newest (antkv_sample_rows); each counts (older rows) / (listed rows) times; null with cu_sampled */
+  int64_t q_row_stride;         /* bytes */
+  int64_t q_head_stride;        /* bytes */
+  int64_t o_row_stride;         /* bytes */
+  int64_t o_head_stride;        /* bytes */
+  int64_t k_row_stride;         /* bytes */
+  int64_t k_head_stride;        /* bytes */
+  int64_t v_row_stride;         /* bytes */
+  int64_t v_head_stride;        /* bytes */
+  int32_t batch;                /* sequences; grid.z */
   int32_t q_heads;
-  int32_t kv_heads;          /* grid.y */
-  int32_t max_tokens;        /* host bound on keys per sequence; fixes grid.x */
-  int32_t score_stride;      /* row stride of scores, in elements */
-  float scale;               /* factor on q.k, natural units; form "exact" multiplies by it as well */
+  int32_t kv_heads;             /* grid.y */
+  int32_t max_tokens;           /* host bound on keys per sequence; fixes grid.x */
+  int32_t score_stride;         /* row stride of scores, in elements */
+  int32_t newest_rows;          /* query rows at the end of each sequence that count once each, with cu_sampled only */
+  int32_t accumulate;           /* 1: adds to scores, so that the chunks of a prompt sum up to its score in one pass; 0: writes them */
+  float scale;                  /* factor on q.k, natural units; form "exact" multiplies by it as well */
 } antkv_score_params;
-ANTKV_STATIC_ASSERT(sizeof(antkv_score_params) == 176, "antkv_score_params: size");
-ANTKV_STATIC_ASSERT(offsetof(antkv_score_params, scale) == 172, "antkv_score_params: offset of scale");
+ANTKV_STATIC_ASSERT(sizeof(antkv_score_params) == 208, "antkv_score_params: size");
+ANTKV_STATIC_ASSERT(offsetof(antkv_score_params, scale) == 204, "antkv_score_params: offset of scale");
 
 /* The top budget of the scores, as bitmap and ascending indices.
    grid (kv_heads, batch, 1), block (32 * warps, 1, 1) */
@@ -340,6 +350,13 @@ typedef struct antkv_contract {
   {"antkv_encode_d128_k8c8b_v8c8bq8_f16_pre_gain", 128, 544, {560, 1104, 2192, 4368, 8736}, 8256, 512, 81920, 49664}, \
   {"antkv_encode_d128_kf16_vf16_f16", 128, 8192, {8192, 16384, 32768, 65536, 131072}, 0, 0, 0, 0}, \
   {"antkv_encode_d64_k8c8b_v8c8bq8_f16_pre_gain", 64, 288, {304, 592, 1168, 2320, 4640}, 4160, 256, 40960, 24832}, \
+  {"antkv_append_d128_k16c8b_v16c8bq8_f16_gain", 128, 288, {304, 592, 1168, 2320, 4640}, 8256, 512, 73728, 41472}, \
+  {"antkv_append_d128_k2c8bq8_v2c8bq8_f16", 128, 2048, {2064, 4112, 8208, 16400, 32800}, 8256, 512, 98816, 98816}, \
+  {"antkv_append_d128_k4c8b_v4c8bq8_f16_pre_gain", 128, 1056, {1072, 2128, 4240, 8464, 16928}, 8256, 512, 98304, 66048}, \
+  {"antkv_append_d128_k8c8b_v8c8bq8_f16_gain", 128, 544, {560, 1104, 2192, 4368, 8736}, 8256, 512, 81920, 49664}, \
+  {"antkv_append_d128_k8c8b_v8c8bq8_f16_pre_gain", 128, 544, {560, 1104, 2192, 4368, 8736}, 8256, 512, 81920, 49664}, \
+  {"antkv_append_d128_kf16_vf16_f16", 128, 8192, {8192, 16384, 32768, 65536, 131072}, 0, 0, 0, 0}, \
+  {"antkv_append_d64_k8c8b_v8c8bq8_f16_pre_gain", 64, 288, {304, 592, 1168, 2320, 4640}, 4160, 256, 40960, 24832}, \
   {"antkv_decode_d128_k16c8b_v16c8bq8_f16_gain", 128, 288, {304, 592, 1168, 2320, 4640}, 8256, 512, 73728, 41472}, \
   {"antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4", 128, 288, {304, 592, 1168, 2320, 4640}, 8256, 512, 73728, 41472}, \
   {"antkv_decode_d128_k2c8bq8_v2c8bq8_f16", 128, 2048, {2064, 4112, 8208, 16400, 32800}, 8256, 512, 98816, 98816}, \

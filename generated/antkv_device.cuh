@@ -98,6 +98,8 @@ __device__ __forceinline__ void prefetch_global(const void* p) { asm volatile("p
 __device__ __forceinline__ uint32_t atomic_add_shared(uint32_t* p, uint32_t value) { return atomicAdd(p, value); }
 /// Adds to a 32-bit word of global memory; returns the old value.
 __device__ __forceinline__ uint32_t atomic_add_global(uint32_t* p, uint32_t value) { return atomicAdd(p, value); }
+/// Clears the bits of a 32-bit word of global memory that `value` lacks; returns the old value.
+__device__ __forceinline__ uint32_t atomic_and_global(uint32_t* p, uint32_t value) { return atomicAnd(p, value); }
 /// Stores of this thread before it are seen by every thread of the grid that sees its stores after it.
 __device__ __forceinline__ void grid_fence() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 /// Reads what another CTA wrote during this launch: from L2, never from L1.
@@ -132,6 +134,10 @@ __device__ __forceinline__ void copy_async(void* to_shared, const void* from_glo
   const uint32_t to = uint32_t(__cvta_generic_to_shared(to_shared));
   // The hint fetches the whole 128-byte line into L2: 2.5 % more bandwidth on an H200 (harness/bench/NOTES.md).
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from_global), "r"(valid ? 16 : 0) : "memory");
+}
+/// The same for one 4-byte word.
+__device__ __forceinline__ void copy_async_word(float* to_shared, const float* from_global) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(shared_address(to_shared)), "l"(from_global) : "memory");
 }
 /// Closes this thread's group of copies.
 __device__ __forceinline__ void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
@@ -174,6 +180,18 @@ __device__ __forceinline__ void mma_16x8x16(float (&d)[4], const uint32_t (&a)[4
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+/// d = A * B + c
+__device__ __forceinline__ void mma_16x8x16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4]) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"
+               : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
+}
+/// The same with half of k: 16 x 8 times 8 x 8. A has rows g, g + 8 of columns 2t, 2t + 1, B rows 2t, 2t + 1 of column g.
+__device__ __forceinline__ void mma_16x8x8(float (&d)[4], const uint32_t (&a)[2], const uint32_t (&b)[1], const float (&c)[4]) {
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%7,%8,%9,%10};"
+               : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(b[0]), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
 }
 // m16n8k32 of bytes: A holds rows g, g + 8 and columns 4t ... 4t + 3 (+ 16); B rows 4t ... 4t + 3 (+ 16) of column g; C and D as above.
 /// d += A * B, 16 x 32 times 32 x 8, A int8, B uint8, int32 sums.
@@ -241,6 +259,14 @@ __device__ __forceinline__ float fused_multiply_add(float a, float b, float c) {
 /// Nearest integer, ties to even.
 __device__ __forceinline__ float round_even(float x) { return rintf(x); }
 __device__ __forceinline__ float square_root(float x) { return __fsqrt_rn(x); }
+/// One instruction, with a relative error of 2^-22 or so (PTX ISA, sqrt.approx); subnormal x counts as 0.
+__device__ __forceinline__ float square_root_fast(float x) {
+  float y;
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+/// x, but at least 0 and at most 1; 0 for NaN.
+__device__ __forceinline__ float saturate(float x) { return __saturatef(x); }
 /// Sine and cosine of |x| <= pi, absolute error 2^-21 (CUDA C++ Programming Guide, intrinsic functions).
 __device__ __forceinline__ void sine_cosine_fast(float x, float& sine, float& cosine) { __sincosf(x, &sine, &cosine); }
 /// Sums of the products of four unsigned bytes, plus c.

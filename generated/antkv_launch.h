@@ -58,7 +58,7 @@ __attribute__((format(printf, 3, 4))) static inline int antkv_i_refuse(const ant
 #define ANTKV_I_RANGE(field, least, most, why) \
   ANTKV_I_NEED(p->field >= (least) && p->field <= (most), ANTKV_ERROR_VALUE, #field " is %lld; %s", (long long)p->field, why)
 
-/* What encode, decode and unpack have in common, under the names of their structs. */
+/* What encode, append, decode and unpack have in common, under the names of their structs. */
 typedef struct {
   const void *block_table, *page_indptr, *page_indices, *anchors, *anchor_table;
   int64_t page_stride, page_head_stride, anchor_page_stride, anchor_head_stride;
@@ -147,6 +147,29 @@ static inline int antkv_i_check_encode(const antkv_i_call* call, const antkv_enc
   return ANTKV_OK;
 }
 
+static inline int antkv_i_check_append(const antkv_i_call* call, const antkv_append_params* p) {
+  const antkv_i_cache cache = ANTKV_I_CACHE(p);
+  const int status = antkv_i_check_cache(call, &cache, call->row->needs & ANTKV_NEEDS_ROPE);
+  if (status) return status;
+  ANTKV_I_HEADS();
+  if (!call->row->coded) {
+    ANTKV_I_NEED(!p->ring_k && !p->ring_v && !p->ring_score && !p->ring_count && !p->anchor_table, ANTKV_ERROR_VALUE, "ring_k, ring_v, ring_score, ring_count or anchor_table is given, but exact recipes have no ring and no anchors: leave them null");
+    return ANTKV_OK;
+  }
+  ANTKV_I_NEED(p->ring_k && p->ring_v, ANTKV_ERROR_NULL, "ring_k or ring_v is null; coded recipes keep their newest tokens there");
+  ANTKV_I_RANGE(window, 0, 1 << 24, "it is the newest tokens that stay exact");
+  ANTKV_I_RANGE(flush_block, 1, 1 << 24, "it is a multiple of page_size");
+  ANTKV_I_NEED(p->flush_block % p->page_size == 0, ANTKV_ERROR_VALUE, "flush_block is %d; it is a multiple of page_size, %d", p->flush_block, p->page_size);
+  ANTKV_I_RANGE(ring_rows, p->window + p->flush_block + ANTKV_DRAFT_ROWS, INT32_MAX, "it is at least window + flush_block + " ANTKV_I_TEXT(ANTKV_DRAFT_ROWS));
+  ANTKV_I_RANGE(budget_permille, 0, 1000, "0 to 1000");
+  ANTKV_I_RANGE(first_tokens, 0, INT32_MAX, "0 or more");
+  ANTKV_I_RANGE(policy, 0, 3, "0 column, 1 smallest key, 2 largest key, 3 none");
+  ANTKV_I_NEED(!p->ring_score == !p->ring_count, ANTKV_ERROR_NULL, "one of ring_score and ring_count is null; give both, or none");
+  ANTKV_I_NEED(!p->anchor_table || (p->ring_score && p->anchor_score), ANTKV_ERROR_NULL, "anchor_table is given but ring_score or anchor_score is null; candidates are ranked by them");
+  ANTKV_I_NEED(!p->ring_scores || p->ring_score, ANTKV_ERROR_NULL, "ring_scores is given but ring_score is null; that is where they are added");
+  return ANTKV_OK;
+}
+
 static inline int antkv_i_check_unpack(const antkv_i_call* call, const antkv_unpack_params* p) {
   const antkv_i_cache cache = ANTKV_I_CACHE(p);
   ANTKV_I_RANGE(max_tokens, 1, INT32_MAX, "it is the host bound on tokens per sequence");
@@ -164,10 +187,31 @@ static inline int antkv_i_check_combine(const antkv_i_call* call, const antkv_co
   return ANTKV_OK;
 }
 
+/* A sample of `count` of the rows 0 ... older - 1, ascending, for sampled_rows of score; every set of as many rows is as likely, by `seed`. Fills `rows` and returns
+   how many: all of them if there are fewer. Row r is taken, as Knuth's algorithm S does, if its draw of 24 bits, a hash of seed and r, falls below
+   (rows still wanted) / (rows still there). generator/sample.ts is its twin. `older` is below 2^28. */
+static inline uint32_t antkv_i_hash(uint32_t x) { /* Wellons, lowbias32 */
+  x = (x ^ x >> 16) * 0x7feb352du;
+  x = (x ^ x >> 15) * 0x846ca68bu;
+  return x ^ x >> 16;
+}
+static inline int32_t antkv_sample_rows(uint32_t seed, int32_t older, int32_t count, int32_t* rows) {
+  const uint32_t key = antkv_i_hash(seed);
+  int32_t taken = 0, row;
+  for (row = 0; row < older && taken < count; row++) {
+    const uint64_t draw = antkv_i_hash(key + (uint32_t)row) >> 8;
+    if (draw * (uint64_t)(older - row) < (uint64_t)(count - taken) << 24) rows[taken++] = row;
+  }
+  return taken;
+}
+
 static inline int antkv_i_check_score(const antkv_i_call* call, const antkv_score_params* p) {
   ANTKV_I_HEADS();
   ANTKV_I_RANGE(max_tokens, 1, INT32_MAX, "it is the host bound on keys per sequence");
   ANTKV_I_RANGE(score_stride, p->max_tokens, INT32_MAX, "it is at least max_tokens");
+  ANTKV_I_RANGE(accumulate, 0, 1, "0 or 1");
+  ANTKV_I_NEED(!p->cu_sampled || p->sampled_rows, ANTKV_ERROR_NULL, "cu_sampled is given but sampled_rows is null; give both, or none");
+  ANTKV_I_RANGE(newest_rows, 0, p->cu_sampled ? INT32_MAX : 0, p->cu_sampled ? "0 or more" : "without cu_sampled all rows count: leave it 0");
   ANTKV_I_NEED(p->scale > 0, ANTKV_ERROR_VALUE, "scale is %g; it is usually 1 / sqrt(head dim)", (double)p->scale);
   return ANTKV_OK;
 }
@@ -224,6 +268,7 @@ static inline int antkv_check(const antkv_kernel_row* row, const void* params, u
   }
   switch (row->op) { /* generator/launch.ts, and the comments of antkv.h */
     ANTKV_I_OP(ENCODE, encode, antkv_i_ceil(p->max_tokens, row->tokens) + p->max_anchor_pages, p->kv_heads, p->batch)
+    ANTKV_I_OP(APPEND, append, p->kv_heads, p->batch, 1)
     ANTKV_I_OP(DECODE, decode, p->splits, (int64_t)p->kv_heads * antkv_i_ceil((int64_t)p->max_q_len * (p->q_heads / p->kv_heads), row->columns), p->spread ? 1 : p->batch)
     ANTKV_I_OP(COMBINE, combine, p->rows, antkv_i_ceil(p->q_heads, row->threads / 32), 1)
     ANTKV_I_OP(SCORE, score, antkv_i_ceil(p->max_tokens, row->tokens), p->kv_heads, p->batch)

@@ -5,7 +5,7 @@
 
 import ctypes
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 LAYOUT_VERSION = 3
 
 
@@ -69,13 +69,13 @@ assert ctypes.sizeof(EncodeParams) == 256 and EncodeParams.attention_factor.offs
 
 
 class AppendParams(_Params):
-    """Commits new rows into the ring; encodes what leaves the window."""
+    """One step of a cache, per layer: commits rows of the step before and folds their scores, encodes what leaves the window and chooses its anchors, writes new rows into the ring. Exact recipes: writes the new rows into pages."""
 
     _fields_ = [
         ("struct_size", ctypes.c_uint32),  # sizeof this struct
         ("abi_version", ctypes.c_uint32),  # ANTKV_ABI_VERSION
-        ("k", ctypes.c_void_p),  # [new rows, kv_heads, d] keys after RoPE of this step
-        ("v", ctypes.c_void_p),  # [new rows, kv_heads, d] values of this step
+        ("k", ctypes.c_void_p),  # [new rows, kv_heads, d] keys after RoPE of the rows that enter
+        ("v", ctypes.c_void_p),  # [new rows, kv_heads, d] their values
         ("pages", ctypes.c_void_p),  # coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride
         ("block_table", ctypes.c_void_p),  # [batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices
         ("page_indptr", ctypes.c_void_p),  # [batch + 1] CSR offsets into page_indices; null with block_table
@@ -86,19 +86,23 @@ class AppendParams(_Params):
         ("anchors", ctypes.c_void_p),  # anchor pages of 16 rows; block of (page, KV head) at anchors + page * anchor_page_stride + head * anchor_head_stride
         ("anchor_table", ctypes.c_void_p),  # [slots, max_anchor_pages] anchor pages of each sequence, -1 ends the list; null: no anchors
         ("state_slot", ctypes.c_void_p),  # [batch] row of per-sequence state (ring, anchor_table); null: the batch row
-        ("ring_k", ctypes.c_void_p),  # [slots, kv_heads, ring_rows, d]
-        ("ring_v", ctypes.c_void_p),  # [slots, kv_heads, ring_rows, d]
-        ("ring_mass", ctypes.c_void_p),  # [rows, q_heads, ring_rows] attention mass of the step before (combine)
-        ("ring_score", ctypes.c_void_p),  # [slots, kv_heads, ring_rows] running column sums
-        ("ring_count", ctypes.c_void_p),  # [slots, ring_rows] rows that saw each token
-        ("anchor_score", ctypes.c_void_p),  # [slots, kv_heads, max_anchor_pages * 16] scores frozen when chosen
-        ("seq_len", ctypes.c_void_p),  # [batch] committed tokens before this step
-        ("accepted", ctypes.c_void_p),  # [batch] rows of the step before to commit; null: all
-        ("coded_len", ctypes.c_void_p),  # [batch] tokens already in pages; null: the flush rule of CACHE.md
+        ("ring_k", ctypes.c_void_p),  # [slots, kv_heads, ring_rows, d] exact keys after RoPE, token j in row j mod ring_rows; null for exact recipes
+        ("ring_v", ctypes.c_void_p),  # [slots, kv_heads, ring_rows, d] exact values
+        ("ring_scores", ctypes.c_void_p),  # [rows of the step before, q_heads, ring_rows] what decode left: raw scores, -inf where unseen; with lse null: masses (combine); null: nothing is folded
+        ("lse", ctypes.c_void_p),  # [rows of the step before, q_heads] natural log-sum-exp; mass is exp(score - lse); null: ring_scores holds masses
+        ("ring_score", ctypes.c_void_p),  # [slots, kv_heads, ring_rows] column sum of each token in the ring; undefined in rows that hold none; null: without anchors
+        ("ring_count", ctypes.c_void_p),  # [slots, kv_heads, ring_rows] query rows that saw each token; null with ring_score
+        ("anchor_score", ctypes.c_void_p),  # [slots, kv_heads, max_anchor_pages * 16] score of each anchor row, frozen when it was chosen; null: without anchors
+        ("score_row", ctypes.c_void_p),  # [batch] first row of ring_scores and lse that is the sequence's, -1: the step before had none of it; null: the batch row
+        ("seq_len", ctypes.c_void_p),  # [batch] committed tokens before this call
+        ("accepted", ctypes.c_void_p),  # [batch] rows of the step before to commit, the first ones; null: 1 each. n = seq_len + accepted
+        ("coded_len", ctypes.c_void_p),  # [batch] tokens in pages before this call; null: the flush rule of CACHE.md for seq_len, at least frozen_len
         ("frozen_len", ctypes.c_void_p),  # [batch] tokens inherited from a shared prefix; null: 0
-        ("frozen_anchor_pages", ctypes.c_void_p),  # [batch] leading inherited entries of anchor_table; null: 0
+        ("frozen_anchor_pages", ctypes.c_void_p),  # [batch] leading entries of anchor_table that are inherited and never written; null: 0
         ("first_pos", ctypes.c_void_p),  # [batch] position of logical token 0; null: 0
-        ("cu_q", ctypes.c_void_p),  # [batch + 1] first new row of each sequence; null: one row each
+        ("cu_q", ctypes.c_void_p),  # [batch + 1] first new row of each sequence, at most ring_rows - (n - coded tokens after the flush) rows each; null: one row each
+        ("new_score", ctypes.c_void_p),  # [new rows, kv_heads] column sum that a new row starts with; null: 0
+        ("new_count", ctypes.c_void_p),  # [new rows, kv_heads] rows that saw it already; null: 0
         ("k_row_stride", ctypes.c_int64),  # bytes
         ("k_head_stride", ctypes.c_int64),  # bytes
         ("v_row_stride", ctypes.c_int64),  # bytes
@@ -107,27 +111,28 @@ class AppendParams(_Params):
         ("page_head_stride", ctypes.c_int64),  # bytes from KV head to KV head inside a page
         ("anchor_page_stride", ctypes.c_int64),  # bytes from anchor page to anchor page
         ("anchor_head_stride", ctypes.c_int64),  # bytes from KV head to KV head inside an anchor page
-        ("ring_slot_stride", ctypes.c_int64),  # bytes
-        ("ring_head_stride", ctypes.c_int64),  # bytes
-        ("ring_row_stride", ctypes.c_int64),  # bytes
-        ("batch", ctypes.c_int32),  # sequences
-        ("q_heads", ctypes.c_int32),
-        ("kv_heads", ctypes.c_int32),
+        ("ring_slot_stride", ctypes.c_int64),  # bytes from sequence to sequence
+        ("ring_head_stride", ctypes.c_int64),  # bytes from KV head to KV head
+        ("ring_row_stride", ctypes.c_int64),  # bytes from row to row
+        ("batch", ctypes.c_int32),  # sequences; grid.y
+        ("q_heads", ctypes.c_int32),  # a multiple of kv_heads; the GQA ratio is at most 16
+        ("kv_heads", ctypes.c_int32),  # grid.x
         ("page_size", ctypes.c_int32),  # tokens per page: 16, 32, 64, 128 or 256
         ("max_pages", ctypes.c_int32),  # row stride of block_table, in entries
         ("max_anchor_pages", ctypes.c_int32),  # row stride of anchor_table, in entries
-        ("ring_rows", ctypes.c_int32),  # window + flush_block + 16
+        ("ring_rows", ctypes.c_int32),  # at least window + flush_block + 16; 0 for exact recipes
         ("window", ctypes.c_int32),  # newest tokens that stay exact
         ("flush_block", ctypes.c_int32),  # tokens encoded at once, a multiple of page_size
-        ("budget_permille", ctypes.c_int32),  # anchors per 1000 coded tokens
-        ("first_tokens", ctypes.c_int32),  # tokens that are always anchors
+        ("budget_permille", ctypes.c_int32),  # anchors per 1000 coded tokens, rounded down
+        ("first_tokens", ctypes.c_int32),  # tokens 0 ... first_tokens - 1 are anchors beside the budget
+        ("policy", ctypes.c_int32),  # score of a token that leaves the window: 0 column (mean mass over the rows that saw it), 1 the smallest key (-|k|), 2 the largest key (|k|), 3 none: first_tokens only
         ("rotary_dim", ctypes.c_int32),  # channels that RoPE rotates, even, at most the head dim
         ("rope_interleaved", ctypes.c_int32),  # 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1)
         ("attention_factor", ctypes.c_float),  # factor on cos and sin (YaRN); 1 without
     ]
 
 
-assert ctypes.sizeof(AppendParams) == 352 and AppendParams.attention_factor.offset == 348
+assert ctypes.sizeof(AppendParams) == 392 and AppendParams.attention_factor.offset == 384
 
 
 class DecodeParams(_Params):
@@ -227,7 +232,7 @@ class ScoreParams(_Params):
     _fields_ = [
         ("struct_size", ctypes.c_uint32),  # sizeof this struct
         ("abi_version", ctypes.c_uint32),  # ANTKV_ABI_VERSION
-        ("scores", ctypes.c_void_p),  # [batch, kv_heads, score_stride] anchor score of each key
+        ("scores", ctypes.c_void_p),  # [batch, kv_heads, score_stride] anchor score of each key; with accumulate it starts as what is added to
         ("q", ctypes.c_void_p),  # [query rows, q_heads, d] queries after RoPE
         ("k", ctypes.c_void_p),  # [key rows, kv_heads, d] keys after RoPE
         ("v", ctypes.c_void_p),  # [key rows, kv_heads, d] values; form "exact" only
@@ -237,6 +242,9 @@ class ScoreParams(_Params):
         ("cu_k", ctypes.c_void_p),  # [batch + 1] first key row of each sequence
         ("first_pos", ctypes.c_void_p),  # [batch] position of key 0; null: 0
         ("q_pos", ctypes.c_void_p),  # [batch] position of query row 0; null: first_pos + keys - query rows
+        ("first_key", ctypes.c_void_p),  # [batch] place of key 0 in its row of scores; null: 0
+        ("cu_sampled", ctypes.c_void_p),  # [batch + 1] offsets into sampled_rows; null: all rows count
+        ("sampled_rows", ctypes.c_void_p),  # [cu_sampled[batch]] of each sequence the query rows, ascending, that stand for all older than its newest_rows newest (antkv_sample_rows); each counts (older rows) / (listed rows) times; null with cu_sampled
         ("q_row_stride", ctypes.c_int64),  # bytes
         ("q_head_stride", ctypes.c_int64),  # bytes
         ("o_row_stride", ctypes.c_int64),  # bytes
@@ -250,11 +258,13 @@ class ScoreParams(_Params):
         ("kv_heads", ctypes.c_int32),  # grid.y
         ("max_tokens", ctypes.c_int32),  # host bound on keys per sequence; fixes grid.x
         ("score_stride", ctypes.c_int32),  # row stride of scores, in elements
+        ("newest_rows", ctypes.c_int32),  # query rows at the end of each sequence that count once each, with cu_sampled only
+        ("accumulate", ctypes.c_int32),  # 1: adds to scores, so that the chunks of a prompt sum up to its score in one pass; 0: writes them
         ("scale", ctypes.c_float),  # factor on q.k, natural units; form "exact" multiplies by it as well
     ]
 
 
-assert ctypes.sizeof(ScoreParams) == 176 and ScoreParams.scale.offset == 172
+assert ctypes.sizeof(ScoreParams) == 208 and ScoreParams.scale.offset == 204
 
 
 class SelectParams(_Params):

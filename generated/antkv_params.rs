@@ -4,7 +4,7 @@
 //! Parameter structs of antkv kernels. Each kernel takes one by value as its only argument. Pointers are device pointers (CUdeviceptr),
 //! 0 is null; strides count bytes. With cudarc, add `unsafe impl cudarc::driver::DeviceRepr` for the structs that you launch with.
 
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 pub const LAYOUT_VERSION: u32 = 3;
 
 /// K/V rows to coded pages, and the kept rows to anchor pages. A last unit of 16 tokens is filled with code 0 and gain 0; units behind it stay as they were; every bitmap word of a page is written.
@@ -100,7 +100,7 @@ impl EncodeParams {
 const _: () = assert!(core::mem::size_of::<EncodeParams>() == 256);
 const _: () = assert!(core::mem::offset_of!(EncodeParams, attention_factor) == 252);
 
-/// Commits new rows into the ring; encodes what leaves the window.
+/// One step of a cache, per layer: commits rows of the step before and folds their scores, encodes what leaves the window and chooses its anchors, writes new rows into the ring. Exact recipes: writes the new rows into pages.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct AppendParams {
@@ -108,9 +108,9 @@ pub struct AppendParams {
     pub struct_size: u32,
     /// ANTKV_ABI_VERSION
     pub abi_version: u32,
-    /// `const void*`: \[new rows, kv_heads, d\] keys after RoPE of this step
+    /// `const void*`: \[new rows, kv_heads, d\] keys after RoPE of the rows that enter
     pub k: u64,
-    /// `const void*`: \[new rows, kv_heads, d\] values of this step
+    /// `const void*`: \[new rows, kv_heads, d\] their values
     pub v: u64,
     /// `void*`: coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride
     pub pages: u64,
@@ -132,32 +132,40 @@ pub struct AppendParams {
     pub anchor_table: u64,
     /// `const int32_t*`: \[batch\] row of per-sequence state (ring, anchor_table); null: the batch row
     pub state_slot: u64,
-    /// `void*`: \[slots, kv_heads, ring_rows, d\]
+    /// `void*`: \[slots, kv_heads, ring_rows, d\] exact keys after RoPE, token j in row j mod ring_rows; null for exact recipes
     pub ring_k: u64,
-    /// `void*`: \[slots, kv_heads, ring_rows, d\]
+    /// `void*`: \[slots, kv_heads, ring_rows, d\] exact values
     pub ring_v: u64,
-    /// `const float*`: \[rows, q_heads, ring_rows\] attention mass of the step before (combine)
-    pub ring_mass: u64,
-    /// `float*`: \[slots, kv_heads, ring_rows\] running column sums
+    /// `const float*`: \[rows of the step before, q_heads, ring_rows\] what decode left: raw scores, -inf where unseen; with lse null: masses (combine); null: nothing is folded
+    pub ring_scores: u64,
+    /// `const float*`: \[rows of the step before, q_heads\] natural log-sum-exp; mass is exp(score - lse); null: ring_scores holds masses
+    pub lse: u64,
+    /// `float*`: \[slots, kv_heads, ring_rows\] column sum of each token in the ring; undefined in rows that hold none; null: without anchors
     pub ring_score: u64,
-    /// `int32_t*`: \[slots, ring_rows\] rows that saw each token
+    /// `int32_t*`: \[slots, kv_heads, ring_rows\] query rows that saw each token; null with ring_score
     pub ring_count: u64,
-    /// `float*`: \[slots, kv_heads, max_anchor_pages * 16\] scores frozen when chosen
+    /// `float*`: \[slots, kv_heads, max_anchor_pages * 16\] score of each anchor row, frozen when it was chosen; null: without anchors
     pub anchor_score: u64,
-    /// `const int32_t*`: \[batch\] committed tokens before this step
+    /// `const int32_t*`: \[batch\] first row of ring_scores and lse that is the sequence's, -1: the step before had none of it; null: the batch row
+    pub score_row: u64,
+    /// `const int32_t*`: \[batch\] committed tokens before this call
     pub seq_len: u64,
-    /// `const int32_t*`: \[batch\] rows of the step before to commit; null: all
+    /// `const int32_t*`: \[batch\] rows of the step before to commit, the first ones; null: 1 each. n = seq_len + accepted
     pub accepted: u64,
-    /// `const int32_t*`: \[batch\] tokens already in pages; null: the flush rule of CACHE.md
+    /// `const int32_t*`: \[batch\] tokens in pages before this call; null: the flush rule of CACHE.md for seq_len, at least frozen_len
     pub coded_len: u64,
     /// `const int32_t*`: \[batch\] tokens inherited from a shared prefix; null: 0
     pub frozen_len: u64,
-    /// `const int32_t*`: \[batch\] leading inherited entries of anchor_table; null: 0
+    /// `const int32_t*`: \[batch\] leading entries of anchor_table that are inherited and never written; null: 0
     pub frozen_anchor_pages: u64,
     /// `const int32_t*`: \[batch\] position of logical token 0; null: 0
     pub first_pos: u64,
-    /// `const int32_t*`: \[batch + 1\] first new row of each sequence; null: one row each
+    /// `const int32_t*`: \[batch + 1\] first new row of each sequence, at most ring_rows - (n - coded tokens after the flush) rows each; null: one row each
     pub cu_q: u64,
+    /// `const float*`: \[new rows, kv_heads\] column sum that a new row starts with; null: 0
+    pub new_score: u64,
+    /// `const int32_t*`: \[new rows, kv_heads\] rows that saw it already; null: 0
+    pub new_count: u64,
     /// bytes
     pub k_row_stride: i64,
     /// bytes
@@ -174,15 +182,17 @@ pub struct AppendParams {
     pub anchor_page_stride: i64,
     /// bytes from KV head to KV head inside an anchor page
     pub anchor_head_stride: i64,
-    /// bytes
+    /// bytes from sequence to sequence
     pub ring_slot_stride: i64,
-    /// bytes
+    /// bytes from KV head to KV head
     pub ring_head_stride: i64,
-    /// bytes
+    /// bytes from row to row
     pub ring_row_stride: i64,
-    /// sequences
+    /// sequences; grid.y
     pub batch: i32,
+    /// a multiple of kv_heads; the GQA ratio is at most 16
     pub q_heads: i32,
+    /// grid.x
     pub kv_heads: i32,
     /// tokens per page: 16, 32, 64, 128 or 256
     pub page_size: i32,
@@ -190,16 +200,18 @@ pub struct AppendParams {
     pub max_pages: i32,
     /// row stride of anchor_table, in entries
     pub max_anchor_pages: i32,
-    /// window + flush_block + 16
+    /// at least window + flush_block + 16; 0 for exact recipes
     pub ring_rows: i32,
     /// newest tokens that stay exact
     pub window: i32,
     /// tokens encoded at once, a multiple of page_size
     pub flush_block: i32,
-    /// anchors per 1000 coded tokens
+    /// anchors per 1000 coded tokens, rounded down
     pub budget_permille: i32,
-    /// tokens that are always anchors
+    /// tokens 0 ... first_tokens - 1 are anchors beside the budget
     pub first_tokens: i32,
+    /// score of a token that leaves the window: 0 column (mean mass over the rows that saw it), 1 the smallest key (-|k|), 2 the largest key (|k|), 3 none: first_tokens only
+    pub policy: i32,
     /// channels that RoPE rotates, even, at most the head dim
     pub rotary_dim: i32,
     /// 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1)
@@ -215,8 +227,8 @@ impl AppendParams {
     }
 }
 
-const _: () = assert!(core::mem::size_of::<AppendParams>() == 352);
-const _: () = assert!(core::mem::offset_of!(AppendParams, attention_factor) == 348);
+const _: () = assert!(core::mem::size_of::<AppendParams>() == 392);
+const _: () = assert!(core::mem::offset_of!(AppendParams, attention_factor) == 384);
 
 /// Attention of a few query rows over coded pages, anchors and ring.
 #[repr(C)]
@@ -399,7 +411,7 @@ pub struct ScoreParams {
     pub struct_size: u32,
     /// ANTKV_ABI_VERSION
     pub abi_version: u32,
-    /// `float*`: \[batch, kv_heads, score_stride\] anchor score of each key
+    /// `float*`: \[batch, kv_heads, score_stride\] anchor score of each key; with accumulate it starts as what is added to
     pub scores: u64,
     /// `const void*`: \[query rows, q_heads, d\] queries after RoPE
     pub q: u64,
@@ -419,6 +431,12 @@ pub struct ScoreParams {
     pub first_pos: u64,
     /// `const int32_t*`: \[batch\] position of query row 0; null: first_pos + keys - query rows
     pub q_pos: u64,
+    /// `const int32_t*`: \[batch\] place of key 0 in its row of scores; null: 0
+    pub first_key: u64,
+    /// `const int32_t*`: \[batch + 1\] offsets into sampled_rows; null: all rows count
+    pub cu_sampled: u64,
+    /// `const int32_t*`: \[cu_sampled\[batch\]\] of each sequence the query rows, ascending, that stand for all older than its newest_rows newest (antkv_sample_rows); each counts (older rows) / (listed rows) times; null with cu_sampled
+    pub sampled_rows: u64,
     /// bytes
     pub q_row_stride: i64,
     /// bytes
@@ -444,6 +462,10 @@ pub struct ScoreParams {
     pub max_tokens: i32,
     /// row stride of scores, in elements
     pub score_stride: i32,
+    /// query rows at the end of each sequence that count once each, with cu_sampled only
+    pub newest_rows: i32,
+    /// 1: adds to scores, so that the chunks of a prompt sum up to its score in one pass; 0: writes them
+    pub accumulate: i32,
     /// factor on q.k, natural units; form "exact" multiplies by it as well
     pub scale: f32,
 }
@@ -455,8 +477,8 @@ impl ScoreParams {
     }
 }
 
-const _: () = assert!(core::mem::size_of::<ScoreParams>() == 176);
-const _: () = assert!(core::mem::offset_of!(ScoreParams, scale) == 172);
+const _: () = assert!(core::mem::size_of::<ScoreParams>() == 208);
+const _: () = assert!(core::mem::offset_of!(ScoreParams, scale) == 204);
 
 /// The top budget of the scores, as bitmap and ascending indices.
 #[repr(C)]

@@ -2,7 +2,7 @@
 //   template  generator/bindings/typescript.ts
 //   remake    npx gen
 /** Goes into abi_version of every struct. */
-export const ABI_VERSION = 2;
+export const ABI_VERSION = 3;
 /** Version of coded pages, anchor pages, ring and packed codebooks. */
 export const LAYOUT_VERSION = 3;
 
@@ -100,17 +100,17 @@ export const PARAMS = {
       attention_factor: { offset: 252, type: 'f32' },
     },
   },
-  /** Commits new rows into the ring; encodes what leaves the window. */
+  /** One step of a cache, per layer: commits rows of the step before and folds their scores, encodes what leaves the window and chooses its anchors, writes new rows into the ring. Exact recipes: writes the new rows into pages. */
   append: {
-    bytes: 352,
+    bytes: 392,
     fields: {
       /** sizeof this struct */
       struct_size: { offset: 0, type: 'u32' },
       /** ANTKV_ABI_VERSION */
       abi_version: { offset: 4, type: 'u32' },
-      /** [new rows, kv_heads, d] keys after RoPE of this step */
+      /** [new rows, kv_heads, d] keys after RoPE of the rows that enter */
       k: { offset: 8, type: 'ptr' },
-      /** [new rows, kv_heads, d] values of this step */
+      /** [new rows, kv_heads, d] their values */
       v: { offset: 16, type: 'ptr' },
       /** coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride */
       pages: { offset: 24, type: 'ptr' },
@@ -132,80 +132,92 @@ export const PARAMS = {
       anchor_table: { offset: 88, type: 'ptr' },
       /** [batch] row of per-sequence state (ring, anchor_table); null: the batch row */
       state_slot: { offset: 96, type: 'ptr' },
-      /** [slots, kv_heads, ring_rows, d] */
+      /** [slots, kv_heads, ring_rows, d] exact keys after RoPE, token j in row j mod ring_rows; null for exact recipes */
       ring_k: { offset: 104, type: 'ptr' },
-      /** [slots, kv_heads, ring_rows, d] */
+      /** [slots, kv_heads, ring_rows, d] exact values */
       ring_v: { offset: 112, type: 'ptr' },
-      /** [rows, q_heads, ring_rows] attention mass of the step before (combine) */
-      ring_mass: { offset: 120, type: 'ptr' },
-      /** [slots, kv_heads, ring_rows] running column sums */
-      ring_score: { offset: 128, type: 'ptr' },
-      /** [slots, ring_rows] rows that saw each token */
-      ring_count: { offset: 136, type: 'ptr' },
-      /** [slots, kv_heads, max_anchor_pages * 16] scores frozen when chosen */
-      anchor_score: { offset: 144, type: 'ptr' },
-      /** [batch] committed tokens before this step */
-      seq_len: { offset: 152, type: 'ptr' },
-      /** [batch] rows of the step before to commit; null: all */
-      accepted: { offset: 160, type: 'ptr' },
-      /** [batch] tokens already in pages; null: the flush rule of CACHE.md */
-      coded_len: { offset: 168, type: 'ptr' },
+      /** [rows of the step before, q_heads, ring_rows] what decode left: raw scores, -inf where unseen; with lse null: masses (combine); null: nothing is folded */
+      ring_scores: { offset: 120, type: 'ptr' },
+      /** [rows of the step before, q_heads] natural log-sum-exp; mass is exp(score - lse); null: ring_scores holds masses */
+      lse: { offset: 128, type: 'ptr' },
+      /** [slots, kv_heads, ring_rows] column sum of each token in the ring; undefined in rows that hold none; null: without anchors */
+      ring_score: { offset: 136, type: 'ptr' },
+      /** [slots, kv_heads, ring_rows] query rows that saw each token; null with ring_score */
+      ring_count: { offset: 144, type: 'ptr' },
+      /** [slots, kv_heads, max_anchor_pages * 16] score of each anchor row, frozen when it was chosen; null: without anchors */
+      anchor_score: { offset: 152, type: 'ptr' },
+      /** [batch] first row of ring_scores and lse that is the sequence's, -1: the step before had none of it; null: the batch row */
+      score_row: { offset: 160, type: 'ptr' },
+      /** [batch] committed tokens before this call */
+      seq_len: { offset: 168, type: 'ptr' },
+      /** [batch] rows of the step before to commit, the first ones; null: 1 each. n = seq_len + accepted */
+      accepted: { offset: 176, type: 'ptr' },
+      /** [batch] tokens in pages before this call; null: the flush rule of CACHE.md for seq_len, at least frozen_len */
+      coded_len: { offset: 184, type: 'ptr' },
       /** [batch] tokens inherited from a shared prefix; null: 0 */
-      frozen_len: { offset: 176, type: 'ptr' },
-      /** [batch] leading inherited entries of anchor_table; null: 0 */
-      frozen_anchor_pages: { offset: 184, type: 'ptr' },
+      frozen_len: { offset: 192, type: 'ptr' },
+      /** [batch] leading entries of anchor_table that are inherited and never written; null: 0 */
+      frozen_anchor_pages: { offset: 200, type: 'ptr' },
       /** [batch] position of logical token 0; null: 0 */
-      first_pos: { offset: 192, type: 'ptr' },
-      /** [batch + 1] first new row of each sequence; null: one row each */
-      cu_q: { offset: 200, type: 'ptr' },
+      first_pos: { offset: 208, type: 'ptr' },
+      /** [batch + 1] first new row of each sequence, at most ring_rows - (n - coded tokens after the flush) rows each; null: one row each */
+      cu_q: { offset: 216, type: 'ptr' },
+      /** [new rows, kv_heads] column sum that a new row starts with; null: 0 */
+      new_score: { offset: 224, type: 'ptr' },
+      /** [new rows, kv_heads] rows that saw it already; null: 0 */
+      new_count: { offset: 232, type: 'ptr' },
       /** bytes */
-      k_row_stride: { offset: 208, type: 'i64' },
+      k_row_stride: { offset: 240, type: 'i64' },
       /** bytes */
-      k_head_stride: { offset: 216, type: 'i64' },
+      k_head_stride: { offset: 248, type: 'i64' },
       /** bytes */
-      v_row_stride: { offset: 224, type: 'i64' },
+      v_row_stride: { offset: 256, type: 'i64' },
       /** bytes */
-      v_head_stride: { offset: 232, type: 'i64' },
+      v_head_stride: { offset: 264, type: 'i64' },
       /** bytes from page to page */
-      page_stride: { offset: 240, type: 'i64' },
+      page_stride: { offset: 272, type: 'i64' },
       /** bytes from KV head to KV head inside a page */
-      page_head_stride: { offset: 248, type: 'i64' },
+      page_head_stride: { offset: 280, type: 'i64' },
       /** bytes from anchor page to anchor page */
-      anchor_page_stride: { offset: 256, type: 'i64' },
+      anchor_page_stride: { offset: 288, type: 'i64' },
       /** bytes from KV head to KV head inside an anchor page */
-      anchor_head_stride: { offset: 264, type: 'i64' },
-      /** bytes */
-      ring_slot_stride: { offset: 272, type: 'i64' },
-      /** bytes */
-      ring_head_stride: { offset: 280, type: 'i64' },
-      /** bytes */
-      ring_row_stride: { offset: 288, type: 'i64' },
-      /** sequences */
-      batch: { offset: 296, type: 'i32' },
-      q_heads: { offset: 300, type: 'i32' },
-      kv_heads: { offset: 304, type: 'i32' },
+      anchor_head_stride: { offset: 296, type: 'i64' },
+      /** bytes from sequence to sequence */
+      ring_slot_stride: { offset: 304, type: 'i64' },
+      /** bytes from KV head to KV head */
+      ring_head_stride: { offset: 312, type: 'i64' },
+      /** bytes from row to row */
+      ring_row_stride: { offset: 320, type: 'i64' },
+      /** sequences; grid.y */
+      batch: { offset: 328, type: 'i32' },
+      /** a multiple of kv_heads; the GQA ratio is at most 16 */
+      q_heads: { offset: 332, type: 'i32' },
+      /** grid.x */
+      kv_heads: { offset: 336, type: 'i32' },
       /** tokens per page: 16, 32, 64, 128 or 256 */
-      page_size: { offset: 308, type: 'i32' },
+      page_size: { offset: 340, type: 'i32' },
       /** row stride of block_table, in entries */
-      max_pages: { offset: 312, type: 'i32' },
+      max_pages: { offset: 344, type: 'i32' },
       /** row stride of anchor_table, in entries */
-      max_anchor_pages: { offset: 316, type: 'i32' },
-      /** window + flush_block + 16 */
-      ring_rows: { offset: 320, type: 'i32' },
+      max_anchor_pages: { offset: 348, type: 'i32' },
+      /** at least window + flush_block + 16; 0 for exact recipes */
+      ring_rows: { offset: 352, type: 'i32' },
       /** newest tokens that stay exact */
-      window: { offset: 324, type: 'i32' },
+      window: { offset: 356, type: 'i32' },
       /** tokens encoded at once, a multiple of page_size */
-      flush_block: { offset: 328, type: 'i32' },
-      /** anchors per 1000 coded tokens */
-      budget_permille: { offset: 332, type: 'i32' },
-      /** tokens that are always anchors */
-      first_tokens: { offset: 336, type: 'i32' },
+      flush_block: { offset: 360, type: 'i32' },
+      /** anchors per 1000 coded tokens, rounded down */
+      budget_permille: { offset: 364, type: 'i32' },
+      /** tokens 0 ... first_tokens - 1 are anchors beside the budget */
+      first_tokens: { offset: 368, type: 'i32' },
+      /** score of a token that leaves the window: 0 column (mean mass over the rows that saw it), 1 the smallest key (-|k|), 2 the largest key (|k|), 3 none: first_tokens only */
+      policy: { offset: 372, type: 'i32' },
       /** channels that RoPE rotates, even, at most the head dim */
-      rotary_dim: { offset: 340, type: 'i32' },
+      rotary_dim: { offset: 376, type: 'i32' },
       /** 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1) */
-      rope_interleaved: { offset: 344, type: 'i32' },
+      rope_interleaved: { offset: 380, type: 'i32' },
       /** factor on cos and sin (YaRN); 1 without */
-      attention_factor: { offset: 348, type: 'f32' },
+      attention_factor: { offset: 384, type: 'f32' },
     },
   },
   /** Attention of a few query rows over coded pages, anchors and ring. */
@@ -363,13 +375,13 @@ export const PARAMS = {
   },
   /** Anchor score of every key, after any attention that returned the LSE. */
   score: {
-    bytes: 176,
+    bytes: 208,
     fields: {
       /** sizeof this struct */
       struct_size: { offset: 0, type: 'u32' },
       /** ANTKV_ABI_VERSION */
       abi_version: { offset: 4, type: 'u32' },
-      /** [batch, kv_heads, score_stride] anchor score of each key */
+      /** [batch, kv_heads, score_stride] anchor score of each key; with accumulate it starts as what is added to */
       scores: { offset: 8, type: 'ptr' },
       /** [query rows, q_heads, d] queries after RoPE */
       q: { offset: 16, type: 'ptr' },
@@ -389,33 +401,43 @@ export const PARAMS = {
       first_pos: { offset: 72, type: 'ptr' },
       /** [batch] position of query row 0; null: first_pos + keys - query rows */
       q_pos: { offset: 80, type: 'ptr' },
+      /** [batch] place of key 0 in its row of scores; null: 0 */
+      first_key: { offset: 88, type: 'ptr' },
+      /** [batch + 1] offsets into sampled_rows; null: all rows count */
+      cu_sampled: { offset: 96, type: 'ptr' },
+      /** [cu_sampled[batch]] of each sequence the query rows, ascending, that stand for all older than its newest_rows newest (antkv_sample_rows); each counts (older rows) / (listed rows) times; null with cu_sampled */
+      sampled_rows: { offset: 104, type: 'ptr' },
       /** bytes */
-      q_row_stride: { offset: 88, type: 'i64' },
+      q_row_stride: { offset: 112, type: 'i64' },
       /** bytes */
-      q_head_stride: { offset: 96, type: 'i64' },
+      q_head_stride: { offset: 120, type: 'i64' },
       /** bytes */
-      o_row_stride: { offset: 104, type: 'i64' },
+      o_row_stride: { offset: 128, type: 'i64' },
       /** bytes */
-      o_head_stride: { offset: 112, type: 'i64' },
+      o_head_stride: { offset: 136, type: 'i64' },
       /** bytes */
-      k_row_stride: { offset: 120, type: 'i64' },
+      k_row_stride: { offset: 144, type: 'i64' },
       /** bytes */
-      k_head_stride: { offset: 128, type: 'i64' },
+      k_head_stride: { offset: 152, type: 'i64' },
       /** bytes */
-      v_row_stride: { offset: 136, type: 'i64' },
+      v_row_stride: { offset: 160, type: 'i64' },
       /** bytes */
-      v_head_stride: { offset: 144, type: 'i64' },
+      v_head_stride: { offset: 168, type: 'i64' },
       /** sequences; grid.z */
-      batch: { offset: 152, type: 'i32' },
-      q_heads: { offset: 156, type: 'i32' },
+      batch: { offset: 176, type: 'i32' },
+      q_heads: { offset: 180, type: 'i32' },
       /** grid.y */
-      kv_heads: { offset: 160, type: 'i32' },
+      kv_heads: { offset: 184, type: 'i32' },
       /** host bound on keys per sequence; fixes grid.x */
-      max_tokens: { offset: 164, type: 'i32' },
+      max_tokens: { offset: 188, type: 'i32' },
       /** row stride of scores, in elements */
-      score_stride: { offset: 168, type: 'i32' },
+      score_stride: { offset: 192, type: 'i32' },
+      /** query rows at the end of each sequence that count once each, with cu_sampled only */
+      newest_rows: { offset: 196, type: 'i32' },
+      /** 1: adds to scores, so that the chunks of a prompt sum up to its score in one pass; 0: writes them */
+      accumulate: { offset: 200, type: 'i32' },
       /** factor on q.k, natural units; form "exact" multiplies by it as well */
-      scale: { offset: 172, type: 'f32' },
+      scale: { offset: 204, type: 'f32' },
     },
   },
   /** The top budget of the scores, as bitmap and ascending indices. */
@@ -539,6 +561,13 @@ export type Op = keyof typeof PARAMS;
 
 /** The contracts of this release, and the op of each. Names are stable; kernels behind them are not. */
 export const CONTRACTS = {
+  antkv_append_d128_k16c8b_v16c8bq8_f16_gain: 'append',
+  antkv_append_d128_k2c8bq8_v2c8bq8_f16: 'append',
+  antkv_append_d128_k4c8b_v4c8bq8_f16_pre_gain: 'append',
+  antkv_append_d128_k8c8b_v8c8bq8_f16_gain: 'append',
+  antkv_append_d128_k8c8b_v8c8bq8_f16_pre_gain: 'append',
+  antkv_append_d128_kf16_vf16_f16: 'append',
+  antkv_append_d64_k8c8b_v8c8bq8_f16_pre_gain: 'append',
   antkv_combine_d128_f16: 'combine',
   antkv_combine_d64_f16: 'combine',
   antkv_decode_d128_k16c8b_v16c8bq8_f16_gain: 'decode',

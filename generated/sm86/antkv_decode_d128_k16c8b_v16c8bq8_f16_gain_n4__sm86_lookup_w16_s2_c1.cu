@@ -1,43 +1,43 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
-//   kernel    antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s2_c4
-//   inputs    2ea901b62e26d2cc
-//   remake    npx gen --only antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s2_c4
+//   kernel    antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm86_lookup_w16_s2_c1
+//   inputs    6b1aae24f86de64d
+//   remake    npx gen --only antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm86_lookup_w16_s2_c1
 #include "antkv.h"
 #include "antkv_device.cuh"
 
-namespace antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s2_c4_ {  // its own: device linking would merge equal names
+namespace antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm86_lookup_w16_s2_c1_ {  // its own: device linking would merge equal names
 using namespace antkv;
 
 struct K {
-  static constexpr int kHeadDim = 64;
+  static constexpr int kHeadDim = 128;
   struct Key {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 8, kCodebookBytes = 40960;
-    static constexpr int kChannels = 8, kBits = 8, kEntries = 256;
+    static constexpr int kRowBytes = 8, kCodebookBytes = 73728;
+    static constexpr int kChannels = 16, kBits = 8, kEntries = 256;
     static constexpr bool kQ8 = false;
-    static constexpr int kScaleOffset = 32768, kHalfNormOffset = 32768;
+    static constexpr int kScaleOffset = 65536, kHalfNormOffset = 65536;
     static constexpr bool kKeys = true, kByLane = true;  // the order of codes in a unit
-    static constexpr int kChunks = 8, kPiece = 4, kTurnHigh = 1, kTurnShift = 1, kTurnMask = 0;
+    static constexpr int kChunks = 8, kPiece = 4, kTurnHigh = 0, kTurnShift = 0, kTurnMask = 1;
   };
   struct Value {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 8, kCodebookBytes = 24832;
-    static constexpr int kChannels = 8, kBits = 8, kEntries = 256;
+    static constexpr int kRowBytes = 8, kCodebookBytes = 41472;
+    static constexpr int kChannels = 16, kBits = 8, kEntries = 256;
     static constexpr bool kQ8 = true;
-    static constexpr int kScaleOffset = 16384, kHalfNormOffset = 16640;
+    static constexpr int kScaleOffset = 32768, kHalfNormOffset = 33280;
     static constexpr bool kKeys = false, kByLane = true;
-    static constexpr int kChunks = 8, kPiece = 4, kRowSpan = 4;
+    static constexpr int kChunks = 8, kPiece = 4, kRowSpan = 2;
   };
   static constexpr bool kCoded = true;  // a side is coded: pages carry a bitmap, and anchors exist
   static constexpr int kUnitBytes = 288, kValueOffset = 128, kKeyGainOffset = 256;
-  static constexpr bool kPre = true, kKeyGain = true;
+  static constexpr bool kPre = false, kKeyGain = true;
   static constexpr int kColumns = 4;  // query columns of a CTA
-  static constexpr bool kKeySum = false, kKeyTurn = true;  // how scores come about
-  static constexpr int kWarps = 8, kStages = 2;       // tiles whose codes are under way in a warp's registers
-  static constexpr int kCopies = 4;                           // of the table of values
-  static constexpr int kWarpBytes = 1120;                     // of shared memory: a warp's own
-  static constexpr int kKeyTableBytes = 32768, kValueTableBytes = 65536, kSharedBytes = 112144;
+  static constexpr bool kKeySum = true, kKeyTurn = false;  // how scores come about
+  static constexpr int kWarps = 16, kStages = 2;       // tiles whose codes are under way in a warp's registers
+  static constexpr int kCopies = 1;                           // of the table of values
+  static constexpr int kWarpBytes = 2144;                     // of shared memory: a warp's own
+  static constexpr int kKeyTableBytes = 32768, kValueTableBytes = 32768, kSharedBytes = 100880;
 };
 
 // Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
@@ -1152,468 +1152,285 @@ __device__ __forceinline__ void pack_weights(uint32_t (&w)[value_sums<K>::kWeigh
   }
 }
 
-// Scores that have tokens as rows of the matrix unit's result: what turned and dotted keys have in common. Lane 4g + t holds tokens g and
-// g + 8 of each unit, and column t of 4, or columns 2t and 2t + 1 of 8.
+// Scores by look-up sums (ADC): a table of q . centroid per chunk and entry, so that a score is the sum of one look-up per chunk.
+// Entries are unsigned 14-bit fixed point in 16 bits: four add up in plain integer instructions, two columns to a word, and the matrix
+// unit adds the rest, a look-up's bytes being its B fragment and A picking columns and bytes. Sums are exact. Tokens are columns of B.
 
 template <class K>
-struct token_rows {
+struct sum_keys {
+  using C = typename K::Key;
   static constexpr int kColumns = K::kColumns;
-  static constexpr int kScores = kColumns, kLaneColumns = kColumns / 4;
-  static constexpr int kSharedBits = 4 | 8 | 16;        // lanes that share columns, and hold other tokens, differ in these
-  static constexpr bool kTablePerPiece = false;         // the table depends on the KV head alone
-  static constexpr int kMaximaBytes = 0;
+  static constexpr int kChunks = K::kHeadDim / C::kChannels, kPerLane = kChunks / 4;  // look-ups of a lane per token
+  static constexpr int kEntryBytes = 2 * kColumns, kSlots = 128 / kEntryBytes;        // chunks in a row of 128 bytes
+  static constexpr int kCopies = kChunks < kSlots ? kSlots / kChunks : 1;
+  static constexpr int kRow = 128, kSlice = 256 * kRow;
+  static constexpr int kTableBytes = (kChunks + kSlots - 1) / kSlots * kSlice;
+  static constexpr int kCodeWords = kChunks / 8;
+  static constexpr bool kFour = kColumns == 4;
+  static constexpr int kBlocks = kFour ? 2 : 1;  // of 8 tokens that share a product: the rows of 4 columns hold two
+  static constexpr int kScores = 8 / kBlocks, kLaneColumns = 1;
+  static constexpr int kAtOnce = kPerLane < 4 ? kPerLane : 4;    // look-ups added before the matrix unit adds
+  static constexpr bool kTablePerPiece = true;
+  static constexpr int kWarpBytes = 0;      // of shared memory beside the table
+  static constexpr int kMiddle = 8191;      // what a dot product of 0 is in the table: entries are 0 ... 16382
+  static constexpr int kMaximaBytes = K::kWarps * kColumns * 4;
 
-  /// What the bias of column `c` begins as.
-  __device__ __forceinline__ float origin(int) const { return 0; }
+  uint32_t address[kAtOnce];           // of the lane's look-ups, of code 0
+  // A, of ones and zeros: rows 0 ... 7 pick the low bytes of the columns, rows 8 ... 15 the high ones. Of 4 columns, rows 0 ... 3 (8 ... 11) are
+  // one block's, the others the next block's.
+  uint32_t pick[4], places;
+  float step;                          // score = sum * step + origin, log2 units, in lanes of that column
+
+  /// What a score is before its bias is known to mean something: that of an empty sum, where no gain multiplies it.
+  __device__ __forceinline__ float origin(int) const { return K::kKeyGain ? 0.0f : -step * float(kChunks * kMiddle); }
 
   /// Column of score `i`, token of score `i` in the tile of 32.
-  static __device__ __forceinline__ int column(int i) { return kColumns == 4 ? lane_index() % 4 : lane_index() % 4 * 2 + i % 2; }
-  static __device__ __forceinline__ int token(int i) { return i / kLaneColumns * 8 + lane_index() / 4; }
-  static __device__ __forceinline__ bool is_writer() { return lane_index() < 4; }
+  static __device__ __forceinline__ int column(int) { return lane_index() / 4 % kColumns; }
+  static __device__ __forceinline__ int token(int i) { return (i / 2 * kBlocks + (kFour ? lane_index() / 16 : 0)) * 8 + lane_index() % 4 * 2 + i % 2; }
 
-  // Gains of a unit, as loaded: tokens g and g + 8.
-  static constexpr int kGainWords = 1;
-  static __device__ __forceinline__ const unsigned char* gains_at(const unsigned char* gains) { return gains + lane_index() / 4 * 4; }
-  static __device__ __forceinline__ void load_gains(uint32_t (&words)[1], const unsigned char* gains) {
-    words[0] = load_global_once(reinterpret_cast<const uint32_t*>(gains));
-  }
-  /// The factor of score `i`: `scale` of its column, and its token's gain.
-  static __device__ __forceinline__ float factor(float scale, const uint32_t (&gains)[2][kGainWords], int i) {
-    if constexpr (!K::kKeyGain) return scale;
-    return scale * to_float(f16{uint16_t(gains[i / (2 * kLaneColumns)][0] >> (16 * (i / kLaneColumns % 2)))});
-  }
+  // The table is a matrix product: A has 16 entries and 16 channels (a slab), B the queries. A slab has one chunk or several, and B zeros where column and channel
+  // are of different ones. k is permuted, so that lane 4g + t holds channels 4t ... 4t + 3 of rows g and g + 8.
+  static constexpr int kSlabs = K::kHeadDim / 16, kOfSlab = 16 / C::kChannels > 0 ? 16 / C::kChannels : 1;  // chunks
+  static constexpr bool kTwin = kFour && kCopies > 1;     // 4 columns come twice in a product's 8, for two copies
+  static constexpr int kAbreast = kFour && !kTwin ? 2 : 1;  // chunks in a product's 8 columns
+  static constexpr int kProducts = kOfSlab / kAbreast, kAll = kSlabs * kProducts;
+  static constexpr int kTurns = (16 + K::kWarps - 1) / K::kWarps;  // blocks of 16 entries that a warp takes
+  static_assert(kAll % 8 == 0, "steps of eight products");
+  static_assert(C::kChannels <= 16, "a chunk lies in a slab");
+  struct raw_table {
+    uint32_t rows[kTurns][kSlabs][4];
+    uint32_t q[kSlabs][2];
+  };
 
-  /// Of 4 columns: the one whose values this lane sums, and the place of its channels in a pair.
-  static __device__ __forceinline__ int value_column() { return lane_index() / 8; }
-  static __device__ __forceinline__ int value_element() { return lane_index() / 4 % 2; }
-  /// The value that `mine` has in the lanes of the columns whose values this lane sums.
-  static __device__ __forceinline__ void to_value_lanes(float (&theirs)[kLaneColumns], const float (&mine)[kLaneColumns]) {
+  /// Starts loading what the table is made of, all threads; `columns(c)` is column c's row of q, null if it is idle.
+  template <class F>
+  static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook, const F& columns) {
+    const int g = lane_index() / 4, t = lane_index() % 4, warp = warp_index();
 #pragma unroll
-    for (int c = 0; c < kLaneColumns; ++c) theirs[c] = kColumns == 4 ? shuffle(mine[c], value_column()) : mine[c];
+    for (int turn = 0; turn < kTurns; ++turn)
+#pragma unroll
+      for (int slab = 0; slab < kSlabs; ++slab)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int entry = min_int(warp + turn * K::kWarps, 15) * 16 + g + 8 * half;
+          const auto at = [&](int channel) { return codebook + ((channel / C::kChannels * 256 + entry) * C::kChannels + channel % C::kChannels) * 2; };
+          if constexpr (C::kChannels == 2) {
+#pragma unroll
+            for (int i = 0; i < 2; ++i) raw.rows[turn][slab][half + 2 * i] = load_global(reinterpret_cast<const uint32_t*>(at(slab * 16 + 4 * t + 2 * i)));
+          } else {
+            const bytes8 four = load_global(reinterpret_cast<const bytes8*>(at(slab * 16 + 4 * t)));
+            raw.rows[turn][slab][half] = four.w[0], raw.rows[turn][slab][half + 2] = four.w[1];
+          }
+        }
+    const unsigned char* row = columns(g % kColumns);
+#pragma unroll
+    for (int slab = 0; slab < kSlabs; ++slab) {
+      const bytes8 four = row ? load_global(reinterpret_cast<const bytes8*>(row) + slab * 4 + t) : bytes8{};
+      raw.q[slab][0] = four.w[0], raw.q[slab][1] = four.w[1];
+    }
   }
-  /// Weights (fixed point in the low 16 bits) to operands of the values' product, by one transpose per 8 tokens; 4 columns come twice, in rows 2n and 2n + 1.
+  /// Product `u` of a turn's: dot products of entries g and g + 8 with columns 2t and 2t + 1 (of 4 columns, those of chunk 2u + t / 2 and 2t mod 4).
+  static __device__ __forceinline__ void multiply(float (&d)[4], const raw_table& raw, int turn, int u) {
+    const int g = lane_index() / 4, t = lane_index() % 4, slab = u / kProducts;
+    const int wanted = u % kProducts * kAbreast + (kAbreast > 1 ? g / kColumns : 0);  // which of the slab's chunks
+    uint32_t b[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) b[i] = (4 * t + 2 * i) / C::kChannels == wanted ? raw.q[slab][i] : 0;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) d[i] = 0;
+    mma_16x8x16(d, raw.rows[turn][slab], b);
+  }
+
+  /// Builds the table, all threads. `maxima`: kMaximaBytes of shared memory, which holds each warp's largest |q . centroid| per column until the next call.
+  static __device__ __forceinline__ void fill(unsigned char* table, const raw_table& raw, float* maxima) {
+    const int g = lane_index() / 4, t = lane_index() % 4, warp = warp_index();
+    float most[2] = {};
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn)
+#pragma unroll
+      for (int u = 0; u < kAll; ++u) {
+        float d[4];
+        multiply(d, raw, turn, u);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) most[i % 2] = fmaxf(most[i % 2], fabsf(d[i]));
+      }
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+#pragma unroll
+      for (int mask = kFour ? 2 : 4; mask < 32; mask *= 2) most[i] = fmaxf(most[i], shuffle_xor(most[i], mask));
+      if (lane_index() < kColumns / 2) store_shared(maxima + warp * kColumns + 2 * t + i, most[i]);
+    }
+    block_barrier();
+    float steps[2];  // to the unit
+#pragma unroll
+    for (int i = 0; i < 2; ++i) steps[i] = kMiddle / largest(maxima, 2 * t % kColumns + i);
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const int block = warp + turn * K::kWarps;
+      if (block >= 16) break;
+#pragma unroll
+      for (int first = 0; first < kAll; first += 8) {
+        uint32_t packed[2][8];
+#pragma unroll
+        for (int u = 0; u < 8; ++u) {
+          float d[4];
+          multiply(d, raw, turn, first + u);
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            // 2^23 + x, rounded to a whole number, has x in its low bits.
+            const uint32_t low = float_bits(fused_multiply_add(d[2 * half], steps[0], 8388608.0f + kMiddle));
+            const uint32_t high = float_bits(fused_multiply_add(d[2 * half + 1], steps[1], 8388608.0f + kMiddle));
+            packed[half][u] = permute_bytes(low, high, 0x5410);
+          }
+        }
+        // Rows of the table share their banks: lane row g stores product (s + g) mod 8 in step s.
+#pragma unroll
+        for (int by = 1; by < 8; by *= 2)
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            uint32_t turned[8];
+#pragma unroll
+            for (int u = 0; u < 8; ++u) turned[u] = g & by ? packed[half][(u + by) % 8] : packed[half][u];
+#pragma unroll
+            for (int u = 0; u < 8; ++u) packed[half][u] = turned[u];
+          }
+#pragma unroll
+        for (int step = 0; step < 8; ++step) {
+          const int u = first + (step + g) % 8;
+          const int chunk = kAbreast * u + (kAbreast > 1 ? t / 2 : 0), copy = kTwin ? t / 2 : 0;
+          unsigned char* to = table + (block * 16 + g) * kRow + chunk / kSlots * kSlice + (chunk % kSlots + copy * kChunks) * kEntryBytes + t * 2 % kColumns * 2;
+#pragma unroll
+          for (int half = 0; half < 2; ++half) store_shared(reinterpret_cast<uint32_t*>(to + half * 8 * kRow), packed[half][step]);
+        }
+      }
+    }
+  }
+  /// The largest |q . centroid| of a column, never 0.
+  static __device__ __forceinline__ float largest(const float* maxima, int column) {
+    float most = 1e-30f;
+#pragma unroll
+    for (int w = 0; w < K::kWarps; ++w) most = fmaxf(most, load_shared(maxima + w * kColumns + column));
+    return most;
+  }
+
+  template <class P, class F>
+  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const F&, const float*, const float* maxima, unsigned char*) {
+    const uint32_t zero = uint32_t(p.batch) >> 31;
+    const int r = lane_index() / 4, t = lane_index() % 4;
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int chunk = 4 * (i ^ int(key_turn<C>(r))) + t;
+      address[i] = opaque(shared_address(table) + chunk / kSlots * kSlice + chunk % kSlots * kEntryBytes + (kCopies > 1 ? r / 2 % kCopies * kChunks * kEntryBytes : 0), zero);
+    }
+    // B's register i holds word i % 2 of the entries of block (or quad of columns) i / 2: bytes 0 and 1 are one column's, 2 and 3 the next one's.
+    const int g = lane_index() / 4, element = g % 2;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) pick[i] = opaque(g / 4 == i / 2 && g % 4 / 2 == t / 2 ? (element ? 0x1000100u : 0x10001u) : 0u, zero);
+    places = opaque(t % 2 ? 0xddddddddu : 0x88888888u, zero);  // rows g: bytes 0 and 2, the low ones; rows g + 8: bytes 1 and 3
+    const int mine = column(0);
+    step = float_of_bits(opaque(float_bits(largest(maxima, mine) / kMiddle * p.scale * kLog2e), zero));
+  }
+
+  // Gains of a unit, as loaded: tokens 2t, 8 + 2t, 2t + 1, 9 + 2t, two halves to a word.
+  static constexpr int kGainWords = 2;
+  static __device__ __forceinline__ const unsigned char* gains_at(const unsigned char* gains) { return gains + lane_index() % 4 * 8; }
+  static __device__ __forceinline__ void load_gains(uint32_t (&words)[2], const unsigned char* gains) {
+    const bytes8 four = load_global_once(reinterpret_cast<const bytes8*>(gains));
+    words[0] = four.w[0], words[1] = four.w[1];
+  }
+
+  /// Scores of a tile, in log2 units, `bias` added. `meanwhile()`: what to do while the first look-ups are under way.
+  template <class Meanwhile>
+  __device__ __forceinline__ void scores(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords],
+                                         const uint32_t (&gains)[2][kGainWords], const float (&bias)[1], const Meanwhile& meanwhile) const {
+    constexpr int kParts = kColumns / 2;  // words of an entry
+    constexpr int kTogether = kPerLane * kParts <= 8 ? 4 : kPerLane * kParts <= 16 ? 2 : 1;  // blocks whose look-ups are under way together: 32 registers
+    uint32_t sums[4][kPerLane / kAtOnce][kParts];  // [block]
+#pragma unroll
+    for (int first = 0; first < 4; first += kTogether) {
+      uint32_t found[kTogether][kPerLane][kParts];
+#pragma unroll
+      for (int block = 0; block < kTogether; ++block)
+#pragma unroll
+        for (int i = 0; i < kPerLane; ++i) {
+          const int byte = (first + block) % 2 * kPerLane + i;
+          const uint32_t at = rows.at(codes[(first + block) / 2][byte / 4], byte % 4, address[i % kAtOnce]) + i / 4 * (16 / kSlots) * kSlice;
+          if constexpr (kFour) {
+            const bytes8 entry = load_table_8(at);
+            found[block][i][0] = entry.w[0], found[block][i][1] = entry.w[1];
+          } else {
+            const bytes16 entry = load_table_16(at);
+#pragma unroll
+            for (int c = 0; c < kParts; ++c) found[block][i][c] = entry.w[c];
+          }
+        }
+      if (first == 0) meanwhile();
+#pragma unroll
+      for (int block = 0; block < kTogether; ++block)
+#pragma unroll
+        for (int i = 0; i < kPerLane; i += kAtOnce)
+#pragma unroll
+          for (int c = 0; c < kParts; ++c) {
+            uint32_t sum = found[block][i][c] + found[block][i + 1][c];  // of 4 at most: below 2^16, no carry into the other column
+            if constexpr (kAtOnce == 4) sum = sum + found[block][i + kAtOnce - 2][c] + found[block][i + kAtOnce - 1][c];
+            sums[first + block][i / kAtOnce][c] = sum;
+          }
+    }
+#pragma unroll
+    for (int pair = 0; pair < 4 / kBlocks; ++pair) {
+      int d[4] = {};
+#pragma unroll
+      for (int i = 0; i < kPerLane / kAtOnce; ++i) {
+        uint32_t b[4];
+#pragma unroll
+        for (int w = 0; w < 4; ++w) b[w] = sums[pair * kBlocks + w / kParts][i][w % kParts];
+        mma_sparse_16x8x64_u8u8(d, pick, b, places);
+      }
+#pragma unroll
+      for (int j = 0; j < 2; ++j) {
+        const float sum = float(d[2 + j] * 256 + d[j]);
+        float& score = s[2 * pair + j];
+        if constexpr (!K::kKeyGain) {
+          score = fused_multiply_add(sum, step, bias[0]);  // which begins as the origin
+        } else {
+          // Gains lie as tokens (2t, 8 + 2t), (2t + 1, 9 + 2t) of a unit.
+          const uint32_t two = gains[kFour ? pair : pair / 2][j];
+          const float gain = to_float(f16{uint16_t(kFour ? (lane_index() / 16 ? two >> 16 : two) : pair % 2 ? two >> 16 : two)});
+          score = fused_multiply_add((sum - float(kChunks * kMiddle)) * step, gain, bias[0]);
+        }
+      }
+    }
+  }
+
+  /// Of 4 columns: the one whose values this lane sums, which is that of its scores, and the place of its channels in a pair.
+  static __device__ __forceinline__ int value_column() { return lane_index() / 4 % 4; }
+  static __device__ __forceinline__ int value_element() { return lane_index() / 16; }
+  /// The value that `mine` has in the lanes of the columns whose values this lane sums.
+  static __device__ __forceinline__ void to_value_lanes(float (&theirs)[kColumns / 4], const float (&mine)[1]) {
+#pragma unroll
+    for (int c = 0; c < kColumns / 4; ++c) theirs[c] = kFour ? mine[0] : shuffle(mine[0], lane_index() % 4 * 8 + 4 * c);
+  }
+  /// Lanes that share columns differ in these bits.
+  static constexpr int kSharedBits = 1 | 2 | (kFour ? 16 : 0);
+  static __device__ __forceinline__ bool is_writer() { return lane_index() % 4 == 0 && (!kFour || lane_index() < 16); }
+
+  /// Weights (fixed point in the low 16 bits) to operands of the values' product.
   static __device__ __forceinline__ void weights(uint32_t (&w)[value_sums<K>::kWeightSets][value_sums<K>::kWeightWords], const uint32_t (&x)[kScores]) {
 #pragma unroll
     for (int unit = 0; unit < 2; ++unit) {
-      uint32_t rows[2];
-#pragma unroll
-      for (int v = 0; v < 2; ++v) {
-        const int i = (2 * unit + v) * kLaneColumns;
-        rows[v] = transpose_matrix(kColumns == 4 ? permute_bytes(x[i], x[i], 0x1010) : permute_bytes(x[i], x[i + kLaneColumns - 1], 0x5410));
-      }
-      pack_weights<K>(w, unit, rows[0], rows[1]);
-    }
-  }
-};
-
-// The slow way of keys coded before RoPE, for a RoPE that lookup_turn.cuh is not made for: a unit's codes become rows of f16 in shared memory.
-
-/// Products of the queries and a unit's keys, by way of rows of f16 in the place of the table: any RoPE. The unit's first token stands at `position`.
-// No part of the loop that it is called from, whose registers it would cost.
-template <class K, class P>
-__device__ __noinline__ void multiply_as_rows(const P& p, float* products, const uint32_t* codes, const unsigned char* row, int position) {
-  using C = typename K::Key;
-  constexpr int kPairs = C::kChunks / 8, kWords = C::kChannels / 2, kEntryBytes = 2 * C::kChannels;
-  static_assert(K::kWarps * 16 * K::kHeadDim * 2 <= K::kKeyTableBytes, "no room for the warps' rows");
-  const int lane = lane_index(), g = lane / 4, t = lane % 4, turn = int(key_turn<C>(g));
-  f16* rows = reinterpret_cast<f16*>(shared_memory() + K::kValueTableBytes) + warp_index() * 16 * K::kHeadDim;
-  const unsigned char* codebook = byte_pointer(p.k_codebook) + int64_t(block_index().y % p.kv_heads) * C::kCodebookBytes;
-  warp_barrier();  // the unit before has been read
-#pragma unroll
-  for (int byte = 0; byte < 4 * kPairs; ++byte) {
-    const int token = byte / (2 * kPairs) * 8 + g, chunk = 4 * (byte % (2 * kPairs) ^ turn) + t;
-    const int code = codes[byte / 4] >> (8 * (byte % 4)) & 0xff;
-    const uint32_t* entry = reinterpret_cast<const uint32_t*>(codebook + (chunk * 256 + code) * kEntryBytes);
-#pragma unroll
-    for (int w = 0; w < kWords; ++w) store_shared(reinterpret_cast<uint32_t*>(rows + token * K::kHeadDim + chunk * C::kChannels) + w, load_global(entry + w));
-  }
-  warp_barrier();
-  rotate_rows<16, K::kHeadDim>(p, rows, K::kHeadDim, position, nullptr);
-  warp_barrier();
-  uint32_t queries[K::kHeadDim / 16][2];
-  load_columns<K::kHeadDim>(queries, row, row != nullptr);
-  float d[4] = {};
-  multiply_rows<K::kHeadDim>(d, rows, K::kHeadDim, queries);
-#pragma unroll
-  for (int i = 0; i < 4; ++i) products[i] = d[i];
-}
-
-// Scores of keys coded before RoPE: centroids are looked up as f16 fragments and turned in registers by their place in the tile of 32
-// tokens, which is the same in every tile; the tile's own position turns the queries instead. Tokens are rows of A.
-
-template <class K>
-struct turn_keys : token_rows<K> {
-  using C = typename K::Key;
-  static_assert(!C::kQ8 && (C::kChannels == 8 || C::kChannels == 4), "generator/tile.ts let another key codec through");
-  using Rows = token_rows<K>;
-  using Rows::kColumns, Rows::kScores, Rows::kLaneColumns, Rows::kGainWords;
-  static constexpr int kChunks = K::kHeadDim / C::kChannels;
-  static constexpr int kPairs = kChunks / 8;           // groups of 4 chunks whose partners lie kPairs groups higher
-  static constexpr int kWords = C::kChannels / 2;      // of a look-up, two channels each
-  static constexpr int kEntryBytes = 2 * C::kChannels, kSlots = 128 / kEntryBytes;
-  static constexpr bool kSwaps = C::kChannels == 4;    // neighbours trade places in every second pair of lane rows
-  static constexpr int kRow = 128, kSlice = 256 * kRow, kSlices = kChunks / kSlots;
-  static constexpr int kTableBytes = kSlices * kSlice;
-  static constexpr int kCodeWords = kChunks / 8;
-  // Words 0 ... kFast - 1 of a lane are of pairs that are turned in registers, the rest of slow ones (see "multiply").
-  static constexpr int kAll = kPairs * kWords, kFast = kAll < 8 ? kAll : kAll / 2, kSlow = kAll - kFast;
-  static constexpr bool kShares = kColumns == 4 && kSlow > 0;  // lanes 4 apart turn one half each of a column's pairs
-  static constexpr int kOwn = kShares ? kAll / 2 : kAll;       // words (of each half) that a lane turns
-  static constexpr float kSplit = 0.1f;                        // fast pairs of frequencies up to this are split
-  static constexpr float kFastest = 0.0105f;                   // of the slow pairs' frequencies: 10000^-0.5 and a little
-  /// Shared memory, by warps: cosines and sines of the fast pairs at a tile's 32 places; then those of the way to a warp's next tile.
-  static constexpr int kPlaceBytes = 32 * 128, kWarpBytes = (kPlaceBytes + K::kHeadDim * 4 + 16 * K::kWarps - 1) / (16 * K::kWarps) * 16;
-
-  float q[2][2 * kOwn];                // first and second halves of the pairs that this lane turns, as they stand at this tile
-  const unsigned char* row;            // where they came from, null if the column is idle
-  const unsigned char* places;         // coefficients of place g of this lane's column
-  uint32_t first_power[kSlow ? kSlow : 1], second_power[kSlow && kColumns == 8 ? kSlow : 1];
-  uint32_t whole[kFast];               // masks of the halves whose pairs are split
-  const float* steps;                  // the way's cosines
-  float scale;
-  uint32_t address[kSwaps ? 4 : 2];    // of the look-ups of code 0: [partner + 2 * neighbour]
-
-  bool general;                        // another RoPE than this kernel is made for: rows are expanded and turned one by one
-
-  /// Whether the pairs are not (i, i + d / 2) over the whole head, or the second half of them is not slow. The same in all threads; all call.
-  template <class P>
-  static __device__ __forceinline__ bool is_general(const P& p) {
-    if (p.rope_interleaved || p.rotary_dim != K::kHeadDim) return true;
-    bool fast = false;
-    if constexpr (kSlow > 0)
-      for (int i = K::kHeadDim / 4 + lane_index(); i < K::kHeadDim / 2; i += 32) fast = fast || !(load_global(p.inv_freq + i) <= kFastest);
-    return vote_ballot(fast) != 0;
-  }
-
-  /// The chunk in slot `slot` of slice `slice`: slots differ in t, in the partner and, of 8-byte entries, in the neighbour.
-  static __device__ __forceinline__ int chunk_of(int slot, int slice) {
-    const int partner = slot / 4 % 2, group = kSwaps ? slice * 2 + slot / 8 : slice;
-    return 4 * (partner * kPairs + group) + slot % 4;
-  }
-
-  static constexpr int kEntries = 32 / kEntryBytes;  // of a task: 32 bytes, one sector, of the codebook
-  static constexpr int kTasks = K::kHeadDim * 256 * 2 / 32, kThreads = K::kWarps * 32, kTurns = (kTasks + kThreads - 1) / kThreads;
-  struct raw_table {
-    bytes16 piece[kTurns][2];
-  };
-  /// Starts loading the codebook of one KV head, all threads.
-  template <class F>
-  static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook, const F&) {
-#pragma unroll
-    for (int turn = 0; turn < kTurns; ++turn) {
-      const int task = min_int(thread_index() + turn * kThreads, kTasks - 1), slot = task % kSlots, line = task / kSlots % (256 / kEntries), slice = task / (kSlots * 256 / kEntries);
-      const bytes16* from = reinterpret_cast<const bytes16*>(codebook + (chunk_of(slot, slice) * 256 + line * kEntries) * kEntryBytes);
-      raw.piece[turn][0] = load_global(from), raw.piece[turn][1] = load_global(from + 1);
-    }
-  }
-  /// Lays the table out, all threads. Of a general RoPE no one reads it: its place is the warps' rows, after a barrier.
-  static __device__ __forceinline__ void fill(unsigned char* table, const raw_table& raw, float*) {
-    const int thread = thread_index_anew();
-#pragma unroll
-    for (int turn = 0; turn < kTurns; ++turn) {
-      const int task = thread + turn * kThreads, slot = task % kSlots, line = task / kSlots % (256 / kEntries), slice = task / (kSlots * 256 / kEntries);
-      if (task >= kTasks) break;
-      unsigned char* to = table + slice * kSlice + line * kEntries * kRow + slot * kEntryBytes;
-#pragma unroll
-      for (int e = 0; e < kEntries; ++e) {
-        if constexpr (kEntryBytes == 16) store_shared(reinterpret_cast<bytes16*>(to + e * kRow), raw.piece[turn][e % 2]);
-        else store_shared(reinterpret_cast<bytes8*>(to + e * kRow), bytes8{{raw.piece[turn][e / 2].w[e % 2 * 2], raw.piece[turn][e / 2].w[e % 2 * 2 + 1]}});
-      }
-    }
-  }
-
-  /// Channel of the first half of pair `e` (0, 1) in word `i` of lane column t.
-  static __device__ __forceinline__ int first_channel(int i, int t, int e) { return (4 * (i / kWords) + t) * C::kChannels + 2 * (i % kWords) + e; }
-
-  /// Where a pair's way lies: 16-byte places that lanes read together, 128 bytes apart, in different banks.
-  static __device__ __forceinline__ int skewed(int pair) { return kShares ? pair ^ pair / 32 * 20 : pair; }
-
-  /// Coefficients of places and ways, by all threads.
-  template <class P>
-  static __device__ __forceinline__ void fill_turns(const P& p, unsigned char* turns) {
-    if (is_general(p)) return;
-    static_assert(kFast == 4, "a row of 128 bytes has coefficients of 4 words of 4 columns");
-    for (int i = thread_index(); i < 32 * kFast * 4; i += K::kWarps * 32) {
-      const int place = i / 16, t = i / 4 % 4, w = i % 4;
-      float c[2], s[2];
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const float inv_freq = load_global(p.inv_freq + first_channel(w, t, e));
-        rope_angle(place < 16 ? 16 - place : place - 16, inv_freq, s[e], c[e]);
-        if (place >= 16) s[e] = -s[e];
-        if (inv_freq <= kSplit) c[e] -= 1;
-      }
-      uint32_t* to = reinterpret_cast<uint32_t*>(turns + place * 128 + place % 2 * 64) + t * 4 + w;
-      store_shared(to, pack_halves(c[0], c[1]));
-      store_shared(reinterpret_cast<uint32_t*>(turns + place * 128 + (1 - place % 2) * 64) + t * 4 + w, pack_halves(s[0], s[1]));
-    }
-    for (int i = thread_index(); i < K::kHeadDim / 2; i += K::kWarps * 32) {
-      float* way = reinterpret_cast<float*>(turns + kPlaceBytes);
-      float c, s;
-      rope_angle(K::kWarps * 32, load_global(p.inv_freq + i), s, c);
-      store_shared(way + skewed(i), c);
-      store_shared(way + K::kHeadDim / 2 + skewed(i), s);
-    }
-  }
-
-  /// This CTA's query columns and the rotations within a unit, which `turns` holds; `columns(c)` is column c's row of q, null if it is idle.
-  template <class P, class F>
-  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const F& columns, const float*, const float*, unsigned char* turns) {
-    const int g = lane_index() / 4, t = lane_index() % 4;
-    row = columns(kColumns == 4 ? g / 2 : g);
-    general = is_general(p);
-    scale = p.scale * (general ? 1.0f : p.attention_factor) * kLog2e;
-    if (general) return;
-    places = turns + g * 128 + t * 16;
-#pragma unroll
-    for (int i = 0; i < kFast; ++i) {
-      const float* inv_freq = p.inv_freq + first_channel(i, t, 0);
-      whole[i] = (load_global(inv_freq) <= kSplit ? 0xffffu : 0) | (load_global(inv_freq + 1) <= kSplit ? 0xffff0000u : 0);
-    }
-#pragma unroll
-    for (int i = 0; i < kSlow; ++i) {
-      const int channel = first_channel(kFast + i, t, 0);
-      const float x = 16.0f * load_global(p.inv_freq + channel), y = 16.0f * load_global(p.inv_freq + channel + 1);
-      // sin a = a - a^3 / 6 is (1 - x^2 / 8) a to within x^3 / 24 for |a| <= x.
-      const uint32_t sines = pack_halves(x - x * x * x * 0.125f, y - y * y * y * 0.125f), cosines = pack_halves(-0.5f * x * x, -0.5f * y * y);
-      first_power[i] = kColumns == 4 && g % 2 ? cosines : sines;
-      if constexpr (kColumns == 8) second_power[i] = cosines;
-    }
-    steps = reinterpret_cast<const float*>(turns + kPlaceBytes);
-#pragma unroll
-    for (int neighbour = 0; neighbour < (kSwaps ? 2 : 1); ++neighbour)
-#pragma unroll
-      for (int partner = 0; partner < 2; ++partner)
-        address[2 * neighbour + partner] =
-            opaque(shared_address(table) + (t + 4 * (partner ^ (g % 2)) + 8 * (kSwaps ? neighbour ^ (g / 2 % 2) : 0)) * kEntryBytes, uint32_t(p.batch) >> 31);
-  }
-
-  /// Pair `e` of this lane's word `i` in the order of pairs; words 2 j and 2 j + 1 are neighbours.
-  static __device__ __forceinline__ int own_pair(int i, int e) {
-    return first_channel(kShares ? i + lane_index() / 4 % 2 * kOwn : i, lane_index() % 4, e);
-  }
-  /// The queries turned to `position` from scratch, so that the ways' errors do not add up over more than 32 tiles. No part of the loop either.
-  template <class P>
-  static __device__ __noinline__ void place(const P& p, float (*q)[2 * kOwn], const unsigned char* row, int position) {
-#pragma unroll
-    for (int i = 0; i < kOwn; ++i) {
-      const uint32_t* from = reinterpret_cast<const uint32_t*>(row + own_pair(i, 0) * 2);
-      const uint32_t x = row ? load_global(from) : 0, y = row ? load_global(from + K::kHeadDim / 4) : 0;
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        float sine, cosine;
-        rope_angle(position, load_global(p.inv_freq + own_pair(i, e)), sine, cosine);
-        turn(q, i, e, to_float(f16{uint16_t(x >> (16 * e))}), to_float(f16{uint16_t(y >> (16 * e))}), sine, cosine);
-      }
-    }
-  }
-  static __device__ __forceinline__ void turn(float (*q)[2 * kOwn], int i, int e, float x, float y, float sine, float cosine) {
-    q[0][2 * i + e] = x * cosine + y * sine;
-    q[1][2 * i + e] = y * cosine - x * sine;
-  }
-  /// Turns them on by a warp's way to its next tile.
-  __device__ __forceinline__ void advance() {
-#pragma unroll
-    for (int i = 0; i < kOwn; i += 2) {
-      const bytes16* from = reinterpret_cast<const bytes16*>(steps + skewed(own_pair(i, 0)));
-      const bytes16 c = load_shared(from), s = load_shared(from + K::kHeadDim / 8);
-#pragma unroll
-      for (int e = 0; e < 4; ++e) turn(q, i, e, q[0][2 * i + e], q[1][2 * i + e], float_of_bits(s.w[e]), float_of_bits(c.w[e]));
-    }
-  }
-
-  /// One look-up: the words of an entry.
-  static __device__ __forceinline__ void look_up(uint32_t (&words)[kWords], uint32_t at) {
-    if constexpr (kWords == 4) {
-      const bytes16 entry = load_table_16(at);
-#pragma unroll
-      for (int w = 0; w < kWords; ++w) words[w] = entry.w[w];
-    } else {
-      const bytes8 entry = load_table_8(at);
-      words[0] = entry.w[0], words[1] = entry.w[1];
-    }
-  }
-
-  /// Products of the tile's keys and this lane's columns, neither scaled nor with gains.
-  // The queries stand turned back by the position of the tile's middle, in f16 twice: the nearest halves and what they leave.
-  // Fast pairs of keys are turned in registers from place m = -16 ... 15 to 0, in f16. Slow pairs turn so little, by |m w| < 0.17, that
-  // cos(m w) = 1 - (m w)^2 / 2 and sin(m w) = m w (1 - ...) do, and powers of m leave the sum over the channels: centroids as they
-  // are, exact, times q, w q and w^2 q, three products whose sum each token weighs by 1, m, m^2.
-  // Fast pairs that do not turn far are split, for the error of one rounding is of what it rounds: centroids as they are, and (cos - 1, sin) of them in f16.
-  // 4 columns fill 8: even ones q and w q, odd ones what q leaves and w^2 q.
-  __device__ __forceinline__ void multiply(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords]) const {
-    constexpr int kFine = kColumns / 4;                       // operands that hold the halves and their rests
-    constexpr int kPowers = kSlow ? kColumns / 4 : 0;         // ... and the other powers
-    uint32_t b[kFine][2][kAll], power[kPowers ? kPowers : 1][2][kSlow ? kSlow : 1];
-    const bool odd = lane_index() / 4 % 2;
-    {
-      uint32_t high[2][kOwn], low[2][kOwn], wholes[2][kOwn];
-#pragma unroll
-      for (int half = 0; half < 2; ++half)
-#pragma unroll
-        for (int i = 0; i < kOwn; ++i) {
-          const float x = q[half][2 * i], y = q[half][2 * i + 1];
-          high[half][i] = pack_halves(x, y);
-          low[half][i] = pack_halves(x - to_float(f16{uint16_t(high[half][i])}), y - to_float(f16{uint16_t(high[half][i] >> 16)}));
-        }
-#pragma unroll
-      for (int half = 0; half < 2; ++half)
-#pragma unroll
-        for (int i = 0; i < kOwn; ++i) {
-          if constexpr (kShares) {
-            // Even lanes have turned the fast pairs and want the slow ones' halves, odd lanes the other way round their rests.
-            const uint32_t other = shuffle_xor(odd ? high[half][i] : low[half][i], 4);
-            b[0][half][i] = odd ? other : high[half][i];
-            b[0][half][kOwn + i] = odd ? low[half][i] : other;
-            wholes[half][i] = odd ? high[half][i] : other;
-          } else {
-            b[0][half][i] = kColumns == 4 && odd ? low[half][i] : high[half][i];
-            if constexpr (kColumns == 8) b[kFine - 1][half][i] = low[half][i];
-            if constexpr (kPowers > 0) {
-              if (i >= kFast) {
-                power[0][1 - half][i - kFast] = multiply_halves(half ? high[half][i] : negate_halves(high[half][i]), first_power[i - kFast]);
-                power[kPowers - 1][half][i - kFast] = multiply_halves(high[half][i], second_power[i - kFast]);
-              }
-            }
-          }
-        }
-      if constexpr (kShares) {
-        // w q: (x, y) times (b, -a); w^2 q: times (a, b).
-        const uint32_t minus = odd ? 0 : 0x80008000u;
-#pragma unroll
-        for (int i = 0; i < kOwn; ++i) {
-          power[0][0][i] = multiply_halves(odd ? wholes[0][i] : wholes[1][i], first_power[i]);
-          power[0][1][i] = multiply_halves(odd ? wholes[1][i] : wholes[0][i], first_power[i] ^ minus);
-        }
-      }
-    }
-#pragma unroll
-    for (int unit = 0; unit < 2; ++unit) {
-      float products[4] = {}, powers[kFine][4] = {};
-      uint32_t near[2][4], far[2][4];  // what the look-up of the even place and its partner's are multiplied by
-#pragma unroll
-      for (int v = 0; v < 2; ++v) {
-        const int at = (2 * unit + v) * 8 * 128, parity = lane_index() / 4 % 2 * 64;
-        const bytes16 x = load_shared(reinterpret_cast<const bytes16*>(places + at + parity)), y = load_shared(reinterpret_cast<const bytes16*>(places + at + (64 - parity)));
-#pragma unroll
-        for (int i = 0; i < 4; ++i) near[v][i] = x.w[i], far[v][i] = y.w[i];
-      }
-      constexpr int kNeighbours = kSwaps ? 2 : 1;
-#pragma unroll
-      for (int pair = 0; pair < kPairs; pair += kNeighbours) {
-        uint32_t found[2][kNeighbours][2][kWords];  // [token][neighbour][partner]
-#pragma unroll
-        for (int v = 0; v < 2; ++v)
-#pragma unroll
-          for (int n = 0; n < kNeighbours; ++n)
-#pragma unroll
-            for (int partner = 0; partner < 2; ++partner) {
-              const int byte = v * 2 * kPairs + partner * kPairs + pair + n;
-              look_up(found[v][n][partner], rows.at(codes[unit][byte / 4], byte % 4, address[2 * n + partner]) + pair / kNeighbours * kSlice);
-            }
-        if constexpr (kSwaps) {
-          const bool swapped = lane_index() / 8 % 2;
-#pragma unroll
-          for (int v = 0; v < 2; ++v)
-#pragma unroll
-            for (int partner = 0; partner < 2; ++partner)
-#pragma unroll
-              for (int w = 0; w < kWords; ++w) {
-                const uint32_t x = found[v][0][partner][w], y = found[v][kNeighbours - 1][partner][w];
-                found[v][0][partner][w] = swapped ? y : x;
-                found[v][kNeighbours - 1][partner][w] = swapped ? x : y;
-              }
-        }
-#pragma unroll
-        for (int n = 0; n < kNeighbours; ++n)
-#pragma unroll
-          for (int w = 0; w < kWords; w += 2) {
-            uint32_t x[4], y[4], raw_x[4], raw_y[4];  // A fragments: [token + 2 * word]
-            const int i = (pair + n) * kWords + w;
-#pragma unroll
-            for (int k = 0; k < 4; ++k) {
-              const int v = k % 2;
-              const uint32_t even_place = found[v][n][0][w + k / 2], odd_place = found[v][n][1][w + k / 2];
-              const uint32_t close = near[v][(i + k / 2) % kFast], distant = far[v][(i + k / 2) % kFast];
-              raw_x[k] = odd ? odd_place : even_place;  // odd rows look up (y, x)
-              raw_y[k] = odd ? even_place : odd_place;
-              x[k] = raw_x[k], y[k] = raw_y[k];
-              if (i < kFast) {
-                x[k] = fused_multiply_add_halves(close, raw_x[k], multiply_halves(distant, raw_y[k]));
-                y[k] = fused_multiply_add_halves(close, raw_y[k], multiply_halves(negate_halves(distant), raw_x[k]));
-              }
-            }
-#pragma unroll
-            for (int f = 0; f < kFine; ++f) {
-              mma_16x8x16(products, x, {b[f][0][i], b[f][0][i + 1]});
-              mma_16x8x16(products, y, {b[f][1][i], b[f][1][i + 1]});
-              if (i < kFast) {
-                mma_16x8x16(products, raw_x, {b[f][0][i] & whole[i % kFast], b[f][0][i + 1] & whole[(i + 1) % kFast]});
-                mma_16x8x16(products, raw_y, {b[f][1][i] & whole[i % kFast], b[f][1][i + 1] & whole[(i + 1) % kFast]});
-              }
-            }
-            if constexpr (kPowers > 0) {
-              if (i >= kFast) {
-#pragma unroll
-                for (int f = 0; f < kPowers; ++f) {
-                  mma_16x8x16(powers[f], x, {power[f][0][i - kFast], power[f][0][i - kFast + 1]});
-                  mma_16x8x16(powers[f], y, {power[f][1][i - kFast], power[f][1][i - kFast + 1]});
-                }
-              }
-            }
-          }
-      }
-#pragma unroll
-      for (int v = 0; v < 2; ++v)
-#pragma unroll
-        for (int c = 0; c < kLaneColumns; ++c) {
-          const int d = 2 * v + c;
-          float sum = kColumns == 4 ? products[d] + products[(d + 1) % 4] : products[d];
-          if constexpr (kPowers > 0) {
-            const float m = float(lane_index() / 4 + 8 * (2 * unit + v) - 16) * 0.0625f;
-            const float two = kColumns == 4 ? powers[0][(d + 1) % 4] : powers[kFine - 1][d];
-            sum = fused_multiply_add(m, fused_multiply_add(m, two, powers[0][d]), sum);
-          }
-          s[(2 * unit + v) * kLaneColumns + c] = sum;
-        }
-    }
-  }
-
-  /// Scores of a tile, in log2 units, `bias` added. Its first token stands at `position`; `anew`: the tile before is not kWarps * 32 tokens before it.
-  template <class P>
-  __device__ __forceinline__ void scores(const P& p, const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], const uint32_t (&gains)[2][kGainWords],
-                                         const float (&bias)[kLaneColumns], int position, bool anew) {
-    if (__builtin_expect(general, 0)) {
-#pragma unroll 1
-      for (int unit = 0; unit < 2; ++unit) {
-        uint32_t words[kCodeWords];
-#pragma unroll
-        for (int i = 0; i < kCodeWords; ++i) words[i] = unit ? codes[1][i] : codes[0][i];
-        float d[4];
-        multiply_as_rows<K>(p, d, words, row, position + 16 * unit);
-#pragma unroll
-        for (int i = 0; i < kScores; ++i)
-          if (i / (2 * kLaneColumns) == unit) s[i] = d[i / kLaneColumns % 2 * 2 + i % kLaneColumns];
-      }
-    } else {
-      if (anew) {
-        float placed[2][2 * kOwn];
-        place(p, placed, row, position + 16);
-#pragma unroll
-        for (int i = 0; i < 4 * kOwn; ++i) q[i / (2 * kOwn)][i % (2 * kOwn)] = placed[i / (2 * kOwn)][i % (2 * kOwn)];
+      if constexpr (kFour) {
+        const uint32_t pair = permute_bytes(x[2 * unit], x[2 * unit + 1], 0x5410);
+        pack_weights<K>(w, unit, shuffle_up(pair, 16), shuffle_down(pair, 16));  // each half of the warp keeps its own, where the other's would lie beyond
       } else {
-        advance();
+        pack_weights<K>(w, unit, permute_bytes(x[4 * unit], x[4 * unit + 1], 0x5410), permute_bytes(x[4 * unit + 2], x[4 * unit + 3], 0x5410));
       }
-      multiply(rows, s, codes);
     }
-#pragma unroll
-    for (int i = 0; i < kScores; ++i) s[i] = fused_multiply_add(s[i], Rows::factor(scale, gains, i), bias[i % kLaneColumns]);
   }
 };
 
 /// How this kernel scores coded keys.
 template <class K>
-using key_method = turn_keys<K>;
+using key_method = sum_keys<K>;
 
 // What a warp keeps of the coded tokens it has seen: sums of values, weights and the bias that weights are formed with.
 
@@ -2155,9 +1972,9 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
 }
 
 // At least one CTA per SM is all that is asked for: without the 1, ptxas may spill to fit more.
-extern "C" __global__ void __launch_bounds__(256, 1)
-antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s2_c4(const __grid_constant__ antkv_decode_params p) {
+extern "C" __global__ void __launch_bounds__(512, 1)
+antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm86_lookup_w16_s2_c1(const __grid_constant__ antkv_decode_params p) {
   decode_lookup<K>(p);
 }
 
-}  // namespace antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s2_c4_
+}  // namespace antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm86_lookup_w16_s2_c1_
