@@ -21,6 +21,12 @@ bool near(double got, double want, double tolerance) {
   return std::fabs(got - want) <= tolerance * std::fabs(want);
 }
 
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.9g", value);
+  return text;
+}
+
 class Comparison {
  public:
   Comparison(AppendProblem& x, const reference::Appended& want) : x_(x), p_(x.p.host), cache_(*x.cache), f_(cache_.contract.format), d_(f_.head_dim), want_(want) {}
@@ -66,7 +72,7 @@ class Comparison {
     }
     encoded.report(report);
     const std::pair<int, const char*> counts[] = {{rows_, "ring rows"}, {sums_, "column sums"}, {counts_, "row counts"}, {anchors_, "anchor rows"}, {scores_, "anchor scores"}};
-    for (const auto& [count, what] : counts) report.fault_unless(count == 0, std::to_string(count) + " wrong " + what);
+    for (const auto& [count, what] : counts) report.fault_unless(count == 0, std::to_string(count) + " wrong " + what + (count == scores_ ? first_score_ : ""));
     report.extra.set("flushed", flushed_).set("kept", kept_).set("handed_back", handed_back_).set("folded", folded_);
   }
 
@@ -79,6 +85,7 @@ class Comparison {
   const reference::Appended& want_;
   int rows_ = 0, sums_ = 0, counts_ = 0, anchors_ = 0, scores_ = 0;
   int flushed_ = 0, kept_ = 0, handed_back_ = 0, folded_ = 0;
+  std::string first_score_;
 
   using Head = reference::AppendedHead;
   size_t ring_offset(const Head& h, int token) const { return size_t(h.slot * p_.ring_slot_stride + h.head * p_.ring_head_stride + token % p_.ring_rows * p_.ring_row_stride); }
@@ -122,7 +129,9 @@ class Comparison {
     kept_++;
     anchors_ += std::memcmp(page + at * 2 * d_, row.k, 2 * size_t(d_)) != 0 || std::memcmp(page + antkv_anchor_v_offset(d_) + at * 2 * d_, row.v, 2 * size_t(d_)) != 0;
     const bool exact = !row.touched || (p_.policy == 0 && !h.folded) || p_.policy == 3;
-    scores_ += !near(after_as<float>(*x_.anchor_score)[score_entry(h, i)], row.score, exact ? 0 : 3e-5);
+    const float got = after_as<float>(*x_.anchor_score)[score_entry(h, i)];
+    if (near(got, row.score, exact ? 0 : 3e-5)) return;
+    if (scores_++ == 0) first_score_ = ": token " + std::to_string(row.token) + " of sequence " + std::to_string(h.batch) + ", head " + std::to_string(h.head) + " has " + number(got) + ", not " + number(row.score);
   }
 };
 
