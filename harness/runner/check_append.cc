@@ -71,8 +71,9 @@ class Comparison {
       folded_ += h.folded;
     }
     encoded.report(report);
-    const std::pair<int, const char*> counts[] = {{rows_, "ring rows"}, {sums_, "column sums"}, {counts_, "row counts"}, {anchors_, "anchor rows"}, {scores_, "anchor scores"}};
-    for (const auto& [count, what] : counts) report.fault_unless(count == 0, std::to_string(count) + " wrong " + what + (count == scores_ ? first_score_ : ""));
+    const std::pair<int, const char*> counts[] = {{rows_, "ring rows"}, {sums_, "column sums"}, {counts_, "row counts"}, {anchors_, "anchor rows"}};
+    for (const auto& [count, what] : counts) report.fault_unless(count == 0, std::to_string(count) + " wrong " + what);
+    report.fault_unless(scores_ == 0, std::to_string(scores_) + " wrong anchor scores" + first_score_);
     report.extra.set("flushed", flushed_).set("kept", kept_).set("handed_back", handed_back_).set("folded", folded_);
   }
 
