@@ -25,13 +25,17 @@ const gains = (gain: Recipe['gain']): number => (gain === 'none' ? 0 : gain.leng
 export const anchorsOf = (recipe: Recipe, coded: number): number =>
   recipe.policy === 'none' ? 0 : Math.min(coded, Math.floor((coded * recipe.budget_permille) / 1000) + recipe.first_tokens);
 
+/** Bytes of a coded token of one KV head: codes, gains, its bit in the bitmap; its rows in an exact recipe. */
+const codedBytes = (recipe: Recipe, headDim: number): number =>
+  rowBytes(codecOf(recipe.k), headDim) + rowBytes(codecOf(recipe.v), headDim) + gains(recipe.gain) * 2 + (isCoded(recipe) ? 1 / 8 : 0);
+
 /** The footprint of `recipe` at `tokens` tokens; pages of `pageSize` tokens matter for the allocated bytes only. */
 export function footprint(recipe: Recipe, headDim: number, tokens: number, pageSize = 64): Footprint {
   const dims = { headDim: headDim as CacheContract['headDim'], k: recipe.k, v: recipe.v, gain: recipe.gain };
   const k = codecOf(recipe.k);
   const v = codecOf(recipe.v);
   const exactRow = headDim * 2 * 2;
-  const codedRow = rowBytes(k, headDim) + rowBytes(v, headDim) + gains(recipe.gain) * 2;
+  const codedRow = codedBytes(recipe, headDim);
   const codebookBytes = codebookLayout(k, headDim).bytes + codebookLayout(v, headDim).bytes;
   const perElement = 8 / (2 * headDim * tokens);
   if (!isCoded(recipe)) {
@@ -42,12 +46,28 @@ export function footprint(recipe: Recipe, headDim: number, tokens: number, pageS
   const exact = Math.min(tokens, recipe.window + recipe.flush_block / 2);
   const coded = tokens - exact;
   const anchors = anchorsOf(recipe, coded);
-  const bytes = coded * (codedRow + 1 / 8) + anchors * (exactRow + 4) + exact * exactRow;
+  const bytes = coded * codedRow + anchors * (exactRow + 4) + exact * exactRow;
   const allocatedBytes =
     Math.ceil(coded / pageSize) * pageBytes(dims, pageSize) +
     Math.ceil(anchors / ANCHOR_ROWS) * anchorPageBytes(headDim) +
     ringRows(recipe.window, recipe.flush_block) * exactRow;
   return { bits: bytes * perElement, bytes, allocatedBytes, codebookBytes };
+}
+
+/** What sequences hold at one moment, all together; anchors of all KV heads. */
+export interface Holding {
+  readonly tokens: number;
+  readonly coded: number;
+  readonly anchors: number;
+  readonly kvHeads: number;
+}
+
+/** Effective bits per element of what is held, with as many exact rows as there are. 0 where nothing is. */
+export function heldBits(recipe: Recipe, headDim: number, { tokens, coded, anchors, kvHeads }: Holding): number {
+  const exactRow = headDim * 2 * 2;
+  const held = isCoded(recipe) ? coded : tokens;
+  const bytes = kvHeads * (held * codedBytes(recipe, headDim) + (tokens - held) * exactRow) + anchors * (exactRow + 4);
+  return tokens === 0 ? 0 : (8 * bytes) / (2 * headDim * kvHeads * tokens);
 }
 
 /** Effective bits per element of `recipe` at `tokens` tokens. */

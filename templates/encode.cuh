@@ -185,6 +185,14 @@ __device__ __forceinline__ void store_bitmap(const P& p, int b, int head, int fi
   }
 }
 
+/// Puts the score of `token` beside anchor row `at`: the mean over the rows that saw it, as the scores that it will compete with are.
+template <class P>
+__device__ __forceinline__ void freeze_score(const P& p, int b, int head, int at, int token) {
+  float score = load_global(p.keep_scores + (int64_t(b) * p.kv_heads + head) * p.score_stride + token);
+  if (p.score_rows) score /= float(load_global(p.score_rows + b) - token);
+  store_global(p.anchor_score + (int64_t(element_or(p.state_slot, b, b)) * p.kv_heads + head) * p.max_anchor_pages * 16 + at, score);
+}
+
 /// Anchor page number `entry` of the sequence: the rows of its 16 kept tokens, exact.
 template <class K, class P>
 __device__ __forceinline__ void store_anchors(const P& p, int b, int head, int entry, int first_row, int first, int count) {
@@ -200,6 +208,7 @@ __device__ __forceinline__ void store_anchors(const P& p, int b, int head, int e
     if (token >= 0 && (token < first || token >= first + count)) continue;  // stored by an earlier chunk of the prompt
     if (lane_index() == 0) store_global(reinterpret_cast<int32_t*>(page + 16 * K::kHeadDim * 2 * 2) + row, token);
     if (token < 0) continue;
+    if (lane_index() == 0 && p.anchor_score) freeze_score(p, b, head, at, token);
     const int64_t from = first_row + token - first;
     const unsigned char* k = byte_pointer(p.k) + from * p.k_row_stride + head * p.k_head_stride;
     const unsigned char* v = byte_pointer(p.v) + from * p.v_row_stride + head * p.v_head_stride;

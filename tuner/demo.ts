@@ -1,28 +1,17 @@
 // The whole algorithm on real keys and values: calibrate, score, select, encode, decode, each recipe against exact attention.
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { footprint, USUAL_TOKENS } from '../generator/bits.ts';
 import { findArch } from '../generator/arch.ts';
-import { codecOf } from '../generator/codec.ts';
 import { isCoded } from '../generator/contract.ts';
-import { InputError, WrongResultError } from '../generator/errors.ts';
+import { WrongResultError } from '../generator/errors.ts';
 import type { Dump } from '../generator/format.ts';
 import { kernelName, type Kernel } from '../generator/name.ts';
-import { packCodebook } from '../generator/pack.ts';
 import { contractsOf, type Recipe } from '../generator/recipe.ts';
 import { kernelsOf } from '../generator/ship.ts';
-import { calibrate } from './calibrate/calibrate.ts';
-import { openDump, type DumpFile } from './calibrate/file.ts';
-import { createPool, type Pool } from './calibrate/pool.ts';
+import { openDump } from './calibrate/file.ts';
+import { calibrateSides, checkDumps, ropeOf, sideKey, sidesOf, type Side, type Variant } from './dumps.ts';
 import { loadKernels, type Device, type Loaded } from './images.ts';
 import type { AttendRecord, AttendRequest } from './attend-schema.ts';
 import { removeTemporary, temporaryFolder } from './temporary.ts';
-
-/** A recipe with the words that name it in the output. */
-export interface Variant {
-  readonly name: string;
-  readonly recipe: Recipe;
-}
 
 export interface DemoOptions {
   readonly variants: readonly Variant[];
@@ -65,12 +54,6 @@ export interface DemoRecord {
   readonly rows: readonly DemoRow[];
 }
 
-/** Codebooks of one side: where they lie packed, and whether they had too few vectors. */
-interface Side {
-  readonly path: string;
-  readonly undertrained: boolean;
-}
-
 /** Kernel against reference, both on the same inputs: the tolerances of `check` (harness/runner), which derive them from the types. */
 export const TOLERANCE = { score: 1e-3, output: 4e-3, lse: 2e-3, codes: 0.999 } as const;
 
@@ -90,21 +73,8 @@ export function faultsOf({ faults, agreement: a }: Pick<AttendRecord, 'faults' |
   return found;
 }
 
-/** Throws InputError if `evaluation` cannot be attended to with codebooks of `calibration`. */
-function checkDumps(evaluation: Dump, calibration: Dump): void {
-  const { source } = evaluation.header;
-  const [layer] = evaluation.layers;
-  const trained = calibration.layers.find((l) => l.layer === layer!.layer);
-  if (!layer!.q) throw new InputError(`${source}: layer ${layer!.layer} has no queries`, 'dump q (after RoPE) too');
-  if (evaluation.window < layer!.tokens) throw new InputError(`${source} holds several windows`, 'give a dump of one window to evaluate on');
-  if (!trained) throw new InputError(`${calibration.header.source} has no layer ${layer!.layer}`, `calibrate on the layer that ${source} holds`);
-  if (trained.kvHeads !== layer!.kvHeads || calibration.headDim !== evaluation.headDim) throw new InputError(`${calibration.header.source} and ${source} differ in KV heads or head dim`, 'dump both from one model');
-  if (!evaluation.rope) throw new InputError(`${source}: the metadata do not describe RoPE`, 'add the metadata rope_theta (generator/format.ts)');
-  if (evaluation.metadata.rope_inv_freq) throw new InputError(`${source} gives frequencies of its own, which the demo does not take`, 'use a dump with rope_theta');
-}
-
 const SM80 = findArch('sm80')!;
-const kernelsFor = (recipe: Recipe, headDim: number): Kernel[] => kernelsOf(contractsOf(recipe, headDim), [SM80]).filter(({ contract }) => contract.op !== 'append' && contract.op !== 'unpack' && contract.op !== 'combine' && contract.columns !== 4);
+const kernelsFor = (recipe: Recipe, headDim: number): Kernel[] => kernelsOf(contractsOf(recipe, headDim), [SM80]).filter(({ contract }) => !['append', 'unpack', 'combine'].includes(contract.op) && contract.columns !== 4);
 
 /** Throws WrongResultError if kernels and reference disagree anywhere. */
 export function mustAgree(rows: readonly Pick<DemoRow, 'recipe' | 'window' | 'faults'>[]): void {
@@ -128,16 +98,7 @@ export async function demo(options: DemoOptions): Promise<DemoRecord> {
     let done = 0;
     const step = (what: string): void => options.onProgress?.(++done, total, what);
 
-    const books = new Map<string, Side>();
-    const pool = createPool(options.threads);
-    try {
-      for (const [key, recipe] of sides) {
-        books.set(key, await calibrateSide(calibration, evaluation.dump.layers[0]!.layer, recipe, join(folder, key), pool));
-        step(`codebook ${key}`);
-      }
-    } finally {
-      await pool.close();
-    }
+    const books = await calibrateSides(calibration, evaluation.dump, sides, folder, options.threads, (key) => step(`codebook ${key}`));
     loaded = await loadKernels([...kernels.values()], options.device, step);
     const rows: DemoRow[] = [];
     for (const run of runs) {
@@ -154,29 +115,6 @@ export async function demo(options: DemoOptions): Promise<DemoRecord> {
   }
 }
 
-/** The codebook that a side of a recipe needs, as a key that recipes share; undefined for an exact side. */
-const sideKey = (recipe: Recipe, side: 'k' | 'v'): string | undefined =>
-  codecOf(recipe[side]).kind === 'exact' ? undefined : side === 'k' ? `k-${recipe.k}-${recipe.key}` : `v-${recipe.v}`;
-
-/** Every codebook that the variants need, once, as a recipe whose other side is exact. */
-function sidesOf(variants: readonly Variant[]): Map<string, Recipe> {
-  const sides = new Map<string, Recipe>();
-  for (const { recipe } of variants) {
-    const [k, v] = [sideKey(recipe, 'k'), sideKey(recipe, 'v')];
-    if (k) sides.set(k, { ...recipe, v: 'f16' });
-    if (v) sides.set(v, { ...recipe, k: 'f16', key: 'post' });
-  }
-  return sides;
-}
-
-async function calibrateSide(file: DumpFile, layer: number, recipe: Recipe, path: string, pool: Pool): Promise<Side> {
-  const { layers, record } = await calibrate(file, { recipe, layers: [layer], pool });
-  const { k, v } = layers.get(layer)!;
-  const { codec, tensor } = (k ?? v)!;
-  writeFileSync(path, packCodebook(codec, file.dump.headDim, tensor));
-  return { path, undertrained: Object.values(record.tensors).some(({ undertrained }) => undertrained) };
-}
-
 async function attend({ name, recipe }: Variant, window: number, { runner, kernels }: Loaded, dump: Dump, books: ReadonlyMap<string, Side>, queries: number): Promise<DemoRow> {
   const [k, v] = (['k', 'v'] as const).map((side) => books.get(sideKey(recipe, side) ?? ''));
   const ops = Object.fromEntries(kernelsFor(recipe, dump.headDim).map((kernel) => [kernel.contract.op, kernels.get(kernelName(kernel))!])) as unknown as AttendRequest['kernels'];
@@ -188,7 +126,7 @@ async function attend({ name, recipe }: Variant, window: number, { runner, kerne
     codebook: { ...(k && { k: k.path }), ...(v && { v: v.path }) },
     // Exact recipes have flush block 1, which is no multiple of a unit; with window 0 nothing is flushed.
     recipe: { policy: recipe.policy as 'column' | 'exact' | 'none', budget_permille: recipe.budget_permille, first_tokens: recipe.first_tokens, window, ...(isCoded(recipe) && { flush_block: recipe.flush_block }) },
-    rope: { theta: dump.metadata.rope_theta!, rotary_dim: dump.rope!.dim, interleaved: dump.rope!.interleaved, factor: dump.rope!.attentionFactor },
+    rope: ropeOf(dump),
     queries: { count: queries },
   });
   const { bits, codebookBytes } = footprint(recipe, dump.headDim, USUAL_TOKENS);

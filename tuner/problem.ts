@@ -1,4 +1,4 @@
-// What the runner is asked and what it answers, as schemas; attend-schema.ts and bench-schema.ts have the rest. harness/runner/README.md is the same in words.
+// What the runner is asked and what it answers, as schemas; attend-schema.ts, life-schema.ts and bench-schema.ts have the rest. harness/runner/README.md is the same in words.
 import { z } from 'zod';
 import { paramStruct, structLayout } from '../generator/abi.ts';
 import { parseKernelName } from '../generator/name.ts';

@@ -4,6 +4,7 @@ import { execa } from 'execa';
 import { z } from 'zod';
 import { AntkvError, EnvironmentError, EXIT, InputError } from '../generator/errors.ts';
 import { attendRecordSchema, type AttendRecord, type AttendRequest } from './attend-schema.ts';
+import { lifeRecordSchema, type LifeRecord, type LifeRequest } from './life-schema.ts';
 import { checkRecordSchema, infoRecordSchema, type CheckRecord, type CheckRequest, type InfoRecord } from './problem.ts';
 
 export interface RunnerOptions {
@@ -63,6 +64,7 @@ export class Runner {
   info = async (): Promise<InfoRecord> => infoRecordSchema.parse(await this.request({ cmd: 'info' }));
   check = async (request: CheckRequest): Promise<CheckRecord> => checkRecordSchema.parse(await this.request(request));
   attend = async (request: AttendRequest): Promise<AttendRecord> => attendRecordSchema.parse(await this.request(request));
+  life = async (request: LifeRequest): Promise<LifeRecord> => lifeRecordSchema.parse(await this.request(request));
 
   /**
    * Sends one request and waits for its record. Throws InputError if the runner refuses the request or a file that it names, RunnerError if a kernel, the driver or

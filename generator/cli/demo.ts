@@ -9,9 +9,11 @@ import type { Global } from './commands.ts';
 import { deviceOf } from './device.ts';
 import { note, out, outJson, progress, table } from './print.ts';
 import { recipeOptions, recipesOf, type RecipeOptions } from './select.ts';
-import type { DemoRecord, DemoRow, Variant } from '../../tuner/demo.ts';
+import type { DemoRecord, DemoRow } from '../../tuner/demo.ts';
+import type { Variant } from '../../tuner/dumps.ts';
 
-const FIXTURE = (name: string): string => fileURLToPath(new URL(`../../test/fixtures/${name}.safetensors`, import.meta.url));
+/** A dump that ships in the repository. */
+export const FIXTURE = (name: string): string => fileURLToPath(new URL(`../../test/fixtures/${name}.safetensors`, import.meta.url));
 
 const options = <T>(y: Argv<T>) =>
   recipeOptions(y)

@@ -29,6 +29,7 @@ function parser(words: readonly string[]) {
     .command(lazy('doctor', 'what of this machine is ready, and the fix for what is not', async () => (await import('./doctor.ts')).doctor))
     .command(lazy('calibrate [dump]', 'codebooks from K/V dumps', async () => (await import('./calibrate.ts')).default))
     .command(lazy('demo', 'the whole algorithm on real K/V that ships in the repository', async () => (await import('./demo.ts')).default))
+    .command(lazy('simulate', 'the life of a cache: a decode loop on recorded K/V, every step checked', async () => (await import('./simulate.ts')).default))
     .command(lazy('verify', 'kernels against the fp64 reference, on a GPU or emulated', async () => (await import('./verify.ts')).default))
     .command(lazy('bench', 'times kernels on a GPU, beside what the device can do', async () => (await import('./bench.ts')).default))
     .command(lazy('tune', 'races kernels and launches on GPUs; leaves a journal, and tables made of it', async () => (await import('./tune.ts')).default))

@@ -39,12 +39,14 @@ Encoding reference_encode(const Contract& c, const antkv_encode_params& p) {
       const int32_t* list = p.anchor_table ? p.anchor_table + int64_t(value_or(p.state_slot, b, b)) * p.max_anchor_pages : nullptr;
       while (list && anchor_rows < p.max_anchor_pages * ANTKV_ANCHOR_ROWS && list[anchor_rows / ANTKV_ANCHOR_ROWS] >= 0) anchor_rows += ANTKV_ANCHOR_ROWS;
       for (int row = 0; p.keep_indices && row < anchor_rows; row++) {
-        AnchorRow a{b, head, row, -1, {}, {}};
+        AnchorRow a{b, head, row, -1, {}, {}, NAN};
         if (row < p.max_anchors) a.token = p.keep_indices[(int64_t(b) * p.kv_heads + head) * p.max_anchors + row];
         if (a.token >= 0) {
           if (a.token < first || a.token >= first + count) continue;  // stored by an earlier call
           input(a.token, a.k, a.v);
           if (p.keys_unrotated) rope.rotate(a.k.data(), double(first_pos) + a.token);
+          if (p.anchor_score) a.score = p.keep_scores[(int64_t(b) * p.kv_heads + head) * p.score_stride + a.token];
+          if (p.anchor_score && p.score_rows) a.score /= p.score_rows[b] - a.token;
         }
         result.anchors.push_back(std::move(a));
       }

@@ -1,6 +1,7 @@
 // The fp64 reference of every op: one page each, no tiles. It takes the op's own parameter struct with host pointers, and returns doubles instead of
 // writing through the output pointers, so that errors are measured before any rounding. Meaning: CACHE.md and the comments of antkv.h.
 #pragma once
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -37,6 +38,7 @@ struct EncodedToken {
 struct AnchorRow {
   int batch, head, row, token;
   std::vector<double> k, v;  ///< [d] K after RoPE
+  double score = NAN;        ///< frozen beside the row; NaN where encode writes none
 };
 struct Encoding {
   std::vector<EncodedToken> tokens;

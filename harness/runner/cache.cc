@@ -89,9 +89,6 @@ std::vector<int32_t> anchor_rows_of(const CacheShape& shape, const std::vector<s
   return rows;
 }
 
-namespace {
-
-/// One side's packed codebooks: gaussian centroids, or int8 steps and scales of about 1/40.
 Buffer* make_codebook(Memory& memory, Random& random, const char* name, antkv_codec codec, int head_dim, int kv_heads) {
   if (codec.exact) return nullptr;
   const size_t count = size_t(kv_heads) * head_dim * antkv_entries(codec);
@@ -105,6 +102,8 @@ Buffer* make_codebook(Memory& memory, Random& random, const char* name, antkv_co
   antkv_pack_codebook(codec, head_dim, kv_heads, codec.q8 ? static_cast<void*>(steps.data()) : halves.data(), scale.data(), packed.host.data());
   return &packed;
 }
+
+namespace {
 
 /// Deals the items of a pool of `extra` more than needed to the sequences, in random order.
 void deal(Random& random, const std::vector<int32_t>& need, int extra, std::vector<int32_t>& list, std::vector<int32_t>& start) {

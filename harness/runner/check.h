@@ -93,5 +93,7 @@ Json check_unpack(Launcher& launcher, const Json& request);
 void check_rescore(Launcher& launcher, const Kernel& score, Random& random, const antkv_unpack_params& unpack, const Buffer& rows, const std::vector<double>& decoded, Report& report);
 /// The demo's request (attend.cc).
 Json attend(Launcher& launcher, const Json& request);
+/// The life of a cache (life.cc).
+Json life(Launcher& launcher, const Json& request);
 
 }  // namespace runner

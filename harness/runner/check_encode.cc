@@ -14,7 +14,8 @@ struct Encode {
   Params<P> p{ANTKV_ABI_VERSION};
   CacheShape shape;
   std::vector<int32_t> first, cu;
-  int wrong_tail_bits = 0, wrong_tail = 0, wrong_anchors = 0;
+  int wrong_tail_bits = 0, wrong_tail = 0, wrong_anchors = 0, wrong_scores = 0;
+  Buffer* anchor_score = nullptr;
   explicit Encode(const Driver& driver) : memory(driver) {}
 };
 
@@ -59,6 +60,27 @@ void make_kept(Encode& x, Random& random, const std::vector<std::vector<bool>>& 
   }
   x.p.bind(&P::keep_bitmap, x.memory.add("keep_bitmap", bitmap));
   x.p.bind(&P::keep_indices, x.memory.add("keep_indices", indices));
+}
+
+/// Scores of every token, as sums over more rows than there are tokens; and the frozen ones, of which encode writes those of the rows that it writes.
+void make_scores(Encode& x, Random& random, const Cache& cache) {
+  P& p = x.p.host;
+  const int end = *std::max_element(x.shape.tokens.begin(), x.shape.tokens.end());
+  p.score_stride = end + 5;
+  std::vector<float> scores(size_t(p.batch) * p.kv_heads * p.score_stride);
+  for (float& score : scores) score = float(random.uniform());
+  x.p.bind(&P::keep_scores, x.memory.add("keep_scores", scores));
+  std::vector<int32_t> rows(x.shape.tokens);
+  for (int32_t& n : rows) n += 1 + random.below(100);
+  if (random.below(2)) x.p.bind(&P::score_rows, x.memory.add("score_rows", rows));
+  x.anchor_score = &x.memory.add("anchor_score", size_t(cache.slots) * p.kv_heads * p.max_anchor_pages * ANTKV_ANCHOR_ROWS * 4);
+  x.anchor_score->writable.assign(x.anchor_score->host.size(), false);
+  x.p.bind(&P::anchor_score, *x.anchor_score);
+}
+
+/// Where the frozen score of anchor row `row` lies.
+size_t score_offset(const Encode& x, const Cache& cache, int b, int head, int row) {
+  return ((size_t(cache.slot_of[b]) * x.shape.kv_heads + head) * cache.max_anchor_pages * ANTKV_ANCHOR_ROWS + row) * 4;
 }
 
 /// Anchor pages that were another sequence's: every row claims a token.
@@ -133,6 +155,8 @@ void compare_anchor(Encode& x, Cache& cache, const reference::AnchorRow& a) {
     double largest = 0;
     for (double value : a.k) largest = std::max(largest, std::fabs(value));
     for (int i = 0; i < d; i++) ok = ok && std::fabs(k[i] - a.k[i]) <= (x.p->keys_unrotated ? std::ldexp(largest, -10) : 0);
+    const float score = x.anchor_score->result_as<float>()[score_offset(x, cache, a.batch, a.head, a.row) / 4];
+    x.wrong_scores += !(std::fabs(score - a.score) <= std::ldexp(std::fabs(a.score), -22));  // a division of two floats
   }
   x.wrong_anchors += !ok;
 }
@@ -167,13 +191,17 @@ Json check_encode(Launcher& launcher, const Json& request) {
   p.keys_unrotated = shape.boolean("keys_unrotated", false);
   if (p.keys_unrotated && !kernel.contract.format.pre) throw RequestError("keys_unrotated needs a \"pre\" contract");
   make_input(x, random, f.head_dim);
-  if (cache.anchors) make_kept(x, random, kept), make_stale(x, cache);
+  if (cache.anchors) make_kept(x, random, kept), make_stale(x, cache), make_scores(x, random, cache);
   allow(x, cache, f);
+
+  const reference::Encoding want = reference::reference_encode(kernel.contract, p);
+  for (const auto& row : want.anchors) {
+    if (row.token >= 0) x.anchor_score->allow(score_offset(x, cache, row.batch, row.head, row.row), 4);
+  }
 
   Report report("encode", request);
   request.refuse_unread();
   report.run_twice(x.memory, [&] { return launcher.launch(kernel, x.p); });
-  const reference::Encoding want = reference::reference_encode(kernel.contract, p);
   EncodedCheck encoded(cache, p.k_codebook, p.v_codebook);
   for (const auto& token : want.tokens) encoded.compare(token);
   for (const auto& row : want.anchors) compare_anchor(x, cache, row);
@@ -184,6 +212,7 @@ Json check_encode(Launcher& launcher, const Json& request) {
   encoded.report(report);
   report.fault_unless(x.wrong_tail == 0, std::to_string(x.wrong_tail) + " wrong tokens beyond the input");
   report.fault_unless(x.wrong_anchors == 0, std::to_string(x.wrong_anchors) + " wrong anchor rows");
+  report.fault_unless(x.wrong_scores == 0, std::to_string(x.wrong_scores) + " wrong frozen scores");
   return report.record(launcher.driver);
 }
 

@@ -1,0 +1,30 @@
+// Tests generator/cli/simulate.ts: what it refuses before any work. The simulation itself: test/tuner/simulate.test.ts.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { fixture } from '../../fixtures/paths.ts';
+import { parallel } from '../../parallel.ts';
+import { gen } from './run.ts';
+
+const it = parallel(test);
+const REFUSED: [what: string, words: string[], exitCode: number, message: RegExp][] = [
+  ['data without calibration data', ['--data', fixture('kv-eval-small')], 2, /--data and --calib go together/],
+  ['no steps', ['--steps', '0'], 2, /--steps takes a whole number from 1, not 0/],
+  ['half a sequence', ['--batch', '0.5'], 2, /--batch takes a whole number from 1, not 0.5/],
+  ['a device that is no device', ['--device', 'fast'], 2, /--device takes auto, emulated or a number, not "fast"/],
+  ['two recipes', ['--preset', 'antkv-1', '--preset', 'antkv-4'], 2, /one recipe lives at a time, 2 are named/],
+  ['a head dim', ['--head-dim', '64'], 2, /--head-dim has no meaning here/],
+  ['a policy that ranks prompts only', ['--set', 'policy=exact', '--device', 'emulated'], 2, /policy exact ranks prompts only/],
+  ['a prompt longer than the dump', ['--prompt', '768', '--device', 'emulated'], 2, /the prompt has 768 tokens/],
+  ['a place that cannot be written', ['--out', '/proc/antkv/records.jsonl'], 3, /cannot write/],
+];
+for (const [what, words, exitCode, message] of REFUSED) {
+  it(`refuses ${what} with exit code ${exitCode} and a fix`, async () => {
+    const answer = await gen(['simulate', ...words]);
+    assert.match(answer.stderr, message);
+    assert.match(answer.stderr, /fix: \S/);
+    assert.is(answer.exitCode, exitCode, answer.stderr);
+    assert.is(answer.stdout, '');
+  });
+}
+
+test.run();
