@@ -96,8 +96,12 @@ template <class Mass>
 void Life::commit(LifeSequence& s, int accepted, bool scored, Mass mass) const {
   const int ratio = rules_.q_heads / rules_.kv_heads;
   for (int i = 0; scored && i < accepted; i++) {
+    const int row = s.committed + i;
     for (int q_head = 0; q_head < rules_.q_heads; q_head++) {
-      for (int token = s.coded; token <= s.committed + i; token++) {
+      for (int token = s.coded; token <= row; token++) {
+        // Had each row been a step of its own, the token's block would have left when `window` tokens followed it.
+        const int leaves = s.coded + ((token - s.coded) / rules_.flush_block + 1) * rules_.flush_block + rules_.window;
+        if (row >= leaves) continue;
         LifeToken& t = s.heads[q_head / ratio][token];
         t.sum += mass(i, q_head, token);
         t.count += q_head % ratio == 0;
