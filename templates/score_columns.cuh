@@ -27,16 +27,26 @@ struct column_source {
   row_range rows;
   int first_row, q_pos, head, ratio;  // first query row of the sequence, its position; first query head
   int share;                          // the warp's first column of a tile
-  int next;                           // of the next tile, this lane's column (lane < kShare): row * 16 + head, or -1
+  int place = 0, step = 0;            // where `find` goes on: row of the range * 32 + head, and how far a tile is
+  int next = -1;                      // of the next tile, this lane's column (lane < kShare): row * 16 + head, or -1
 
-  /// Column `flat` of the range.
-  __device__ __forceinline__ int find(int flat) const {
-    const int i = flat / ratio;
-    return i < rows.count && lane_index() < kShare ? row_of(rows, i) * 16 + flat % ratio : -1;
+  /// Starts at column `flat` of the range.
+  __device__ __forceinline__ void start(int flat) {
+    const int mine = flat + share + lane_index();
+    place = mine / ratio * 32 + mine % ratio;
+    step = kColumns / ratio * 32 + kColumns % ratio;
+    find();
   }
 
-  /// Starts copying the columns that `next` says, and finds those from `flat` on: their rows have a tile's time to arrive.
-  __device__ __forceinline__ void copy(column_tile<K>& tile, int flat) {
+  /// Finds the next tile's column. Without a division: columns are found for every tile.
+  __device__ __forceinline__ void find() {
+    next = (place >> 5) < rows.count && lane_index() < kShare ? row_of(rows, place >> 5) * 16 + (place & 31) : -1;
+    place += step;
+    if ((place & 31) >= ratio) place += 32 - ratio;
+  }
+
+  /// Starts copying the columns that `next` says, and finds those of the tile after: their rows have a tile's time to arrive.
+  __device__ __forceinline__ void copy(column_tile<K>& tile) {
     const int lane = lane_index(), mine = share + lane;
     // A column beyond the last takes the first row's numbers, and no weight.
     const bool exists = next >= 0;
@@ -48,7 +58,7 @@ struct column_source {
     }
     copy_rows(tile.q, byte_pointer(p.q) + at * p.q_row_stride + of * p.q_head_stride);
     if constexpr (K::kTimesDistance) copy_rows(tile.o, byte_pointer(p.o) + at * p.o_row_stride + of * p.o_head_stride);
-    next = find(flat + mine);
+    find();
   }
 
   /// Copies the warp's columns; lane i knows where column i lies.
