@@ -59,7 +59,7 @@ const DEFAULTS: Readonly<Record<Op, Tile>> = {
   unpack: { warps: 4, tokens: 32 },
   decode: { warps: 4, tokens: 64, stages: 2 },
   combine: { warps: 4 },
-  score: { warps: 4, tokens: 256, stages: 3 },
+  score: { warps: 8, tokens: 512, stages: 3 },
   select: { warps: 32 },
   kmeans: { warps: 4, tokens: 32 },
 };
@@ -86,8 +86,8 @@ const keyRegisters = ({ headDim, form }: Contract, { tokens = 0, warps }: Tile):
 const [MOST_KEY_REGISTERS, OTHER_REGISTERS] = [128, 80];
 
 /**
- * The first `score` tile that fits. Many keys per warp, as each column that comes from shared memory is multiplied by all of them; where registers have room for half as
- * many, because values lie there too, twice the warps, so that L2 is not asked for more.
+ * The first `score` tile that fits. Many keys per warp, as each column that comes from shared memory is multiplied by all of them, and eight warps that share its columns, so
+ * that L2 is asked for less: 6 to 8 % faster than four (harness/bench/NOTES.md). Where values lie in registers too there is room for half as many keys.
  */
 const scoreTile = (contract: Contract, arch: Arch): Tile =>
   [DEFAULTS.score, { warps: 8, tokens: 256, stages: 3 }, { warps: 8, tokens: 256, stages: 2 }].find((tile) => misfit(contract, tile, arch).length === 0) ?? DEFAULTS.score;

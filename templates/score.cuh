@@ -16,9 +16,9 @@ template <class K, class P>
 __device__ __forceinline__ void add_rows(float (&sum)[K::kUnits][2], const key_fragments<K>& keys, column_source<K, P>& source, int start, int key, float scale) {
   auto& tiles = reinterpret_cast<score_memory<K>*>(shared_memory())->tile;
   const int begin = start * source.ratio, count = (source.rows.count * source.ratio - begin + kColumns - 1) / kColumns;
-  source.next = source.find(begin + source.share + lane_index());
+  source.start(begin);
   const auto copy = [&](int tile) {
-    if (tile < count) source.copy(tiles[tile % K::kStages], begin + (tile + 1) * kColumns);
+    if (tile < count) source.copy(tiles[tile % K::kStages]);
     copy_async_commit();
   };
   const auto prepare = [&](int tile) {
@@ -89,7 +89,7 @@ __device__ __forceinline__ void score(const P& p) {
   for (int part = 0; part < 2; ++part) {
     const row_range range = part == 0 ? row_range{p.sampled_rows + first_listed, 0, listed} : row_range{nullptr, older, newest};
     if (range.count == 0) continue;
-    column_source<K, P> source{p, range, first_row, q_pos, head * ratio, ratio, warp_index() * column_source<K, P>::kShare, -1};
+    column_source<K, P> source{p, range, first_row, q_pos, head * ratio, ratio, warp_index() * column_source<K, P>::kShare};
     // Rows before the block's first key see none of its keys.
     add_rows<K>(sum, fragments, source, rows_before(range, first_pos + block_key - q_pos), first_pos + mine, p.scale * kLog2e);
     if (part == 0) {

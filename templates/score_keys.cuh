@@ -98,7 +98,7 @@ __device__ __forceinline__ void add_weights(float (&sum)[K::kUnits][2], const co
 #pragma unroll
   for (int group = 0; group < column_products<K>::kGroups; ++group) {
     const int column = first + group * 8;
-    float offset[2], factor[2] = {1, 1};
+    float offset[2], factor[2] = {-1, -1};
     load_pair(offset, tile.offset + column);
     if constexpr (K::kTimesQuery && !K::kTimesDistance) load_pair(factor, tile.factor + column);
     int position[2];
@@ -118,8 +118,7 @@ __device__ __forceinline__ void add_weights(float (&sum)[K::kUnits][2], const co
           // Where v and o agree rounding may leave the wrong sign. 2^1/2 is in the offset.
           sum[u][half] = fused_multiply_add(weight, square_root_fast(fabsf(from.distance[group][u][i])), sum[u][half]);
         } else if constexpr (K::kTimesRest) {
-          const float each = K::kTimesQuery ? weight * factor[c] : weight;
-          sum[u][half] = fused_multiply_add(each, saturate(1 - weight), sum[u][half]);
+          sum[u][half] = fused_multiply_add(weight, saturate(fused_multiply_add(weight, factor[c], 1)), sum[u][half]);
         } else {
           sum[u][half] += weight;
         }
@@ -133,18 +132,16 @@ __device__ __forceinline__ void add_tile(float (&sum)[K::kUnits][2], const key_f
   constexpr int kStep = 8 * column_products<K>::kGroups;
   // A tile's own sum: small weights would vanish one by one beside a large score.
   float part[K::kUnits][2] = {};
-  column_products<K> even, odd;
-  multiply_columns<K>(even, keys, tile, 0);
-#pragma unroll 1  // registers spill when ptxas sees more at once
-  for (int first = 0; first < kColumns - 2 * kStep; first += 2 * kStep) {
-    multiply_columns<K>(odd, keys, tile, first + kStep);
-    add_weights<K, kMasked>(part, even, tile, first, key, scale);
-    multiply_columns<K>(even, keys, tile, first + 2 * kStep);
-    add_weights<K, kMasked>(part, odd, tile, first + kStep, key, scale);
+  column_products<K> last;
+  multiply_columns<K>(last, keys, tile, 0);
+#pragma unroll 1  // of more steps at once ptxas puts all products first, and the weights of the last one wait for them
+  for (int first = 0; first < kColumns - kStep; first += kStep) {
+    column_products<K> next;
+    multiply_columns<K>(next, keys, tile, first + kStep);
+    add_weights<K, kMasked>(part, last, tile, first, key, scale);
+    last = next;
   }
-  multiply_columns<K>(odd, keys, tile, kColumns - kStep);
-  add_weights<K, kMasked>(part, even, tile, kColumns - 2 * kStep, key, scale);
-  add_weights<K, kMasked>(part, odd, tile, kColumns - kStep, key, scale);
+  add_weights<K, kMasked>(part, last, tile, kColumns - kStep, key, scale);
 #pragma unroll
   for (int i = 0; i < K::kUnits * 2; ++i) sum[i / 2][i % 2] += part[i / 2][i % 2];
 }

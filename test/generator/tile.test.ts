@@ -45,6 +45,21 @@ test('default tiles fit every shipped contract on every architecture', () => {
   for (const { contract: shipped } of shippedKernels()) for (const arch of ARCHS) assert.equal(misfit(shipped, defaultTile(shipped, arch), arch), [], arch.name);
 });
 
+// sm90, sm80 and sm86 of each.
+const SCORES: [contract: string, tiles: readonly string[]][] = [
+  ['d128_f16', ['w8 t512 s3', 'w8 t512 s3', 'w8 t512 s3']],
+  ['d128_f16_massq', ['w8 t512 s3', 'w8 t512 s3', 'w8 t512 s3']],
+  ['d128_f16_exact', ['w8 t256 s3', 'w8 t256 s3', 'w8 t256 s2']],
+  ['d64_f16_exact', ['w8 t512 s3', 'w8 t512 s3', 'w8 t512 s3']],
+];
+for (const [words, want] of SCORES) {
+  test(`the first tile of score ${words}`, () => {
+    const score = parseContractName(`antkv_score_${words}`);
+    const tiles = ['sm90', 'sm80', 'sm86'].map((arch) => defaultTile(score, findArch(arch)!));
+    assert.equal(tiles.map(({ warps, tokens, stages }) => `w${warps} t${tokens} s${stages}`), want);
+  });
+}
+
 test('shared memory decides by architecture', () => {
   const tile = { warps: 8, tokens: 256, stages: 4 };
   assert.equal(misfit(contract('decode'), tile, findArch('sm90')!), []);

@@ -18,7 +18,9 @@ test('runner and kernels build', async () => {
     emulated('score', { headDim: 64, dtype: 'f16', form: 'mass' }, { warps: 4, tokens: 64, stages: 4 }),
     emulated('score', { headDim: 128, dtype: 'f16', form: 'massq' }, { warps: 2, tokens: 64, stages: 2 }),
     emulated('score', { headDim: 128, dtype: 'f16', form: 'exact' }),
+    emulated('score', { headDim: 64, dtype: 'f16', form: 'exact' }),
     emulated('score', { headDim: 64, dtype: 'f16', form: 'exact' }, { warps: 2, tokens: 32, stages: 2 }),
+    emulated('score', { headDim: 64, dtype: 'f16', form: 'massq' }, { warps: 16, tokens: 256, stages: 2 }),
   ]);
 });
 test.after(() => runner?.close());
