@@ -48,14 +48,14 @@ struct score_list {
     }
   }
 
-  /// Calls use(score[32]) with the scores of all tokens that compete, and with NaN, all threads.
+  /// Calls use(score[32], token) with the scores of all tokens that compete, and with NaN, all threads; score[i] is that of `token` + i * the block's threads.
   template <class K, class F>
   __device__ __forceinline__ void visit(const F& use) const {
     constexpr int kThreads = K::kWarps * 32;
     for (int base = first; base < tokens; base += 32 * kThreads) {
       float score[32];
       load<kThreads>(score, base + thread_index(), tokens - base >= 32 * kThreads);
-      use(score);
+      use(score, base + thread_index());
     }
   }
 };
@@ -63,9 +63,10 @@ struct score_list {
 /// Counts the first digits. A row of the histogram is a score's highest byte as it lies in memory: half the instructions of a key.
 template <class K>
 __device__ __forceinline__ void count_first(select_memory<K>& mem, const score_list& list) {
-  list.visit<K>([&](const float (&score)[32]) {
+  uint32_t* column = mem.histogram + lane_index();
+  list.visit<K>([&](const float (&score)[32], int) {
 #pragma unroll
-    for (int i = 0; i < 32; ++i) atomic_add_shared(mem.histogram + (float_bits(competing(score[i])) >> 24) * 32 + lane_index(), 1u);
+    for (int i = 0; i < 32; ++i) atomic_add_shared(column + permute_bytes(float_bits(competing(score[i])), 0, 0x4443) * 32, 1u);
   });
 }
 
@@ -95,7 +96,7 @@ __device__ __forceinline__ void gather(select_memory<K>& mem, const score_list& 
   // They lie between two numbers: two comparisons tell, without a key. The lowest and highest keys are those of numbers; +0 has the key behind 0x7fffffff.
   const uint32_t last = threshold | ((256u << shift) - 1);
   const float low = score_of(threshold <= kNever ? kNever + 1 : threshold), high = score_of(last == 0x7fffffffu ? last - 1 : smaller(last, 0xff800000u));
-  list.visit<K>([&](const float (&score)[32]) {
+  list.visit<K>([&](const float (&score)[32], int token) {
     uint32_t found = 0;
 #pragma unroll
     for (int i = 0; i < 32; ++i)
@@ -104,9 +105,8 @@ __device__ __forceinline__ void gather(select_memory<K>& mem, const score_list& 
     uint32_t before = 0;
     if (lane_index() == 31) before = atomic_add_shared(&mem.gathered, to_here);
     float* at = mem.candidates + shuffle(before, 31) + to_here - mine;
-#pragma unroll
-    for (int i = 0; i < 32; ++i)
-      if (found >> i & 1) store_shared(at++, score[i]);
+    // Few of 32 are found: read once more, from L1, they cost less than 32 predicated stores.
+    for (; found != 0; found &= found - 1) store_shared(at++, load_global(list.scores + token + count_bits((found & (0u - found)) - 1) * (K::kWarps * 32)));
   });
   block_barrier();
 }
@@ -173,7 +173,7 @@ __device__ __forceinline__ kept_scores find_threshold(select_memory<K>& mem, con
     } else if (as_stored) {
       count_first(mem, list);
     } else {
-      list.visit<K>([&](const float (&score)[32]) {
+      list.visit<K>([&](const float (&score)[32], int) {
 #pragma unroll
         for (int i = 0; i < 32; ++i) count_digit(mem, key_of(score[i]), threshold, shift);
       });
@@ -210,6 +210,15 @@ __device__ __forceinline__ void store_indices(int32_t* to, int token, uint32_t k
   for (; kept != 0; kept &= kept - 1) store_global(to++, token + count_bits((kept & (0u - kept)) - 1));
 }
 
+/// The word of this lane's number; all lanes have all words, which are lost.
+__device__ __forceinline__ uint32_t of_lane(uint32_t (&words)[32]) {
+#pragma unroll
+  for (int bit = 1; bit < 32; bit *= 2)
+#pragma unroll
+    for (int i = 0; i < 32; i += 2 * bit) words[i] = lane_index() & bit ? words[i + bit] : words[i];
+  return words[0];
+}
+
 /// Writes bitmap and indices of all tokens in order, all threads; returns how many are kept.
 /// A warp takes 32 words of the bitmap at a time: it loads a word's scores together, and each lane ends up with the word of its number.
 template <class K>
@@ -219,19 +228,20 @@ __device__ __forceinline__ uint32_t store_kept(select_memory<K>& mem, const scor
   uint32_t greater = 0, equals = 0;  // before this step
   for (int base = 0, turn = 0; base < list.tokens; base += kStep, turn ^= 1) {
     const int token = base + warp * 1024 + lane * 32;  // of this lane's word
-    uint32_t above = 0, equal = 0;
+    const int mine_first = base + warp * 1024 + lane;  // of each word, this lane's score
     float score[32];
-    list.load<32>(score, base + warp * 1024 + lane, list.tokens - base - warp * 1024 >= 1024);
+    list.load<32>(score, mine_first, list.tokens - base - warp * 1024 >= 1024);
+    uint32_t votes[32], equal = 0;
 #pragma unroll
-    for (int word = 0; word < 32; ++word) {
-      const uint32_t votes = vote_ballot(score[word] >= kept.last);
-      if (lane == word) above = votes;
-    }
+    for (int word = 0; word < 32; ++word) votes[word] = vote_ballot(score[word] >= kept.last);
+    uint32_t above = of_lane(votes);
     if (!kept.all) {
-#pragma unroll
+#pragma unroll 1  // seldom
       for (int word = 0; word < 32; ++word) {
-        const uint32_t votes = vote_ballot(score[word] == kept.last);
-        if (lane == word) equal = votes;
+        float one[1];
+        list.load<32>(one, mine_first + word * 32, false);
+        const uint32_t equals_of_word = vote_ballot(one[0] == kept.last);
+        if (lane == word) equal = equals_of_word;
       }
       above &= ~equal;
     }
