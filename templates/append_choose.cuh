@@ -1,6 +1,19 @@
 // The anchors of a flush: present anchors and the block's tokens compete for the budget, losers are handed back, winners of the block move in.
 // One CTA chooses for its (sequence, KV head).
 
+/// An unsigned number in the order of the scores; 0 for what never wins. -0 and +0 are equal.
+__device__ __forceinline__ uint32_t score_key(float score) {
+  const uint32_t bits = float_bits(score + 0.0f);
+  return score > minus_infinity() ? bits ^ (uint32_t(int(bits) >> 31) | 0x80000000u) : 0;  // NaN too
+}
+
+/// Sums the first `index` entries of `counts`.
+__device__ __forceinline__ uint32_t sum_before(const uint32_t* counts, int index) {
+  uint32_t sum = 0;
+  for (int i = 0; i < index; ++i) sum += load_shared(counts + i);
+  return sum;
+}
+
 /// Bytes from the start of ring_k or ring_v to the row of `token`.
 template <class P>
 __device__ __forceinline__ int64_t ring_offset(const P& p, int slot, int head, int token) {

@@ -321,6 +321,9 @@ __device__ __forceinline__ uint32_t opaque(uint32_t x, uint32_t zero, ANTKV_HERE
   antkv_emu::machine->arrive(antkv_emu::Collective::shuffle, nullptr, file, line);
   return x ^ zero;
 }
+__device__ __forceinline__ void keep_larger(float& best, int& best_number, float value, int number, uint32_t) {
+  if (value > best) best = value, best_number = number;
+}
 __device__ __forceinline__ float float_of_bits(uint32_t x) { return antkv_emu::float_of(x); }
 __device__ __forceinline__ float minus_infinity() { return antkv_emu::float_of(0xff800000u); }
 __device__ __forceinline__ uint32_t float_bits(float x) { return antkv_emu::bits_of(x); }

@@ -35,7 +35,7 @@ test('lanes count digits in banks of their own, whatever the scores are', async 
     const record = await mustPass(runner, 'select', kernels[0]!, { token_count: [20_000], pattern, budget_permille: 10 }, { emulator: { order: 0, race: 1, counters: 1 } });
     const counters = countersSchema.parse(record.counters);
     const source = renderKernel(parseKernelName(kernels[0]!.name));
-    for (const line of ['atomic_add_shared(mem.histogram', 'sum += load_shared(at)', 'store_shared(at, 0u)']) {
+    for (const line of ['atomic_add_shared(mem.histogram', 'atomic_add_shared(column', 'sum += load_shared(at)', 'store_shared(at, 0u)']) {
       const sites = sitesAt(counters, source, line);
       assert.ok(sites.length > 0 && sites.every(({ count }) => count.instructions > 0), line);
       assert.is(wasted(sites), 0, `${pattern}: ${line}`);
