@@ -53,6 +53,9 @@ typedef struct antkv_encode_params {
   const int32_t* first_pos;     /* [batch] position of logical token 0; null: 0 */
   const uint32_t* keep_bitmap;  /* [batch, kv_heads, keep_words] bit j: logical token j is an anchor; null: none */
   const int32_t* keep_indices;  /* [batch, kv_heads, max_anchors] logical tokens whose rows go to anchor rows 0, 1, ...; -1, or a row beyond max_anchors, is emptied; tokens outside the input keep the row they have; null: none */
+  float* anchor_score;          /* [slots, kv_heads, max_anchor_pages * 16] score of each anchor row that is written, for append; null: not wanted */
+  const float* keep_scores;     /* [batch, kv_heads, score_stride] scores of the logical tokens, as select had them; null with anchor_score */
+  const int32_t* score_rows;    /* [batch] query rows that the scores are sums over, tokens 0 ... score_rows - 1: token j was seen by score_rows - j of them, and the mean is frozen; null: scores are frozen as they are */
   int64_t k_row_stride;         /* bytes */
   int64_t k_head_stride;        /* bytes */
   int64_t v_row_stride;         /* bytes */
@@ -69,13 +72,14 @@ typedef struct antkv_encode_params {
   int32_t max_tokens;           /* host bound on input rows per sequence; fixes grid.x */
   int32_t max_anchors;          /* row stride of keep_indices */
   int32_t keep_words;           /* row stride of keep_bitmap */
+  int32_t score_stride;         /* row stride of keep_scores, in elements */
   int32_t keys_unrotated;       /* 1: k is given before RoPE; the anchor rows are rotated on the way */
   int32_t rotary_dim;           /* channels that RoPE rotates, even, at most the head dim */
   int32_t rope_interleaved;     /* 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1) */
   float attention_factor;       /* factor on cos and sin (YaRN); 1 without */
 } antkv_encode_params;
-ANTKV_STATIC_ASSERT(sizeof(antkv_encode_params) == 256, "antkv_encode_params: size");
-ANTKV_STATIC_ASSERT(offsetof(antkv_encode_params, attention_factor) == 252, "antkv_encode_params: offset of attention_factor");
+ANTKV_STATIC_ASSERT(sizeof(antkv_encode_params) == 288, "antkv_encode_params: size");
+ANTKV_STATIC_ASSERT(offsetof(antkv_encode_params, attention_factor) == 280, "antkv_encode_params: offset of attention_factor");
 
 /* One step of a cache, per layer: commits rows of the step before and folds their scores, encodes what leaves the window and chooses its anchors, writes new rows into the ring. Exact recipes: writes the new rows into pages.
    grid (kv_heads, batch, 1), block (32 * warps, 1, 1) */

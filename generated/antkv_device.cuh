@@ -307,6 +307,15 @@ __device__ __forceinline__ uint32_t opaque(uint32_t x, uint32_t zero) {
   asm volatile("shfl.sync.idx.b32 %0, %0, %1, 31, -1;" : "+r"(x) : "r"(lane_index()));
   return x;
 }
+/// Where `value`, finite or NaN, exceeds `best`, it takes its place, and `number` (0 to 2^23) that of `best_number`. `zero` is 0, as for opaque.
+/// Arithmetic under a predicate, for moves would become selects, which share the half-rate pipe of maxima and comparisons. A number is a subnormal
+/// float here; it is added to value * 0, so that no two calls for one number have a sum in common, of which a select would be made too.
+__device__ __forceinline__ void keep_larger(float& best, int& best_number, float value, int number, uint32_t zero) {
+  float best_float = __int_as_float(best_number);
+  asm("{.reg .pred larger; setp.gt.f32 larger, %2, %0; @larger add.f32 %0, %2, %4; @larger fma.rn.f32 %1, %2, %4, %3;}"
+      : "+f"(best), "+f"(best_float) : "f"(value), "f"(__int_as_float(number)), "f"(__uint_as_float(zero)));
+  best_number = __float_as_int(best_float);
+}
 __device__ __forceinline__ float float_of_bits(uint32_t x) { return __uint_as_float(x); }
 __device__ __forceinline__ float minus_infinity() { return __int_as_float(0xff800000); }
 __device__ __forceinline__ uint32_t float_bits(float x) { return __float_as_uint(x); }

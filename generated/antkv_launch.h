@@ -142,6 +142,10 @@ static inline int antkv_i_check_encode(const antkv_i_call* call, const antkv_enc
   ANTKV_I_NEED(!p->keep_indices || p->anchor_table, ANTKV_ERROR_NULL, "keep_indices is given but anchor_table is null; the kept rows need anchor pages");
   ANTKV_I_NEED(!p->keep_indices || p->max_anchors <= ANTKV_ANCHOR_ROWS * (int64_t)p->max_anchor_pages, ANTKV_ERROR_VALUE, "max_anchors is %d; %d anchor pages hold %lld", p->max_anchors,
                p->max_anchor_pages, (long long)ANTKV_ANCHOR_ROWS * p->max_anchor_pages);
+  ANTKV_I_NEED(!p->anchor_score == !p->keep_scores, ANTKV_ERROR_NULL, "of anchor_score and keep_scores one is null; give both, or none");
+  ANTKV_I_NEED(!p->anchor_score || p->keep_indices, ANTKV_ERROR_NULL, "anchor_score is given but keep_indices is null; it names the rows that have scores");
+  ANTKV_I_NEED(!p->score_rows || p->keep_scores, ANTKV_ERROR_NULL, "score_rows is given but keep_scores is null");
+  ANTKV_I_RANGE(score_stride, p->keep_scores ? 1 : 0, INT32_MAX, "it is the row stride of keep_scores");
   ANTKV_I_RANGE(keep_words, p->keep_bitmap ? 1 : 0, INT32_MAX, "it is the row stride of keep_bitmap");
   ANTKV_I_NEED(!p->keep_bitmap || p->keep_words * (int64_t)32 >= p->max_tokens, ANTKV_ERROR_VALUE, "keep_words is %d; its bits do not reach max_tokens, %d", p->keep_words, p->max_tokens);
   return ANTKV_OK;

@@ -42,6 +42,9 @@ class EncodeParams(_Params):
         ("first_pos", ctypes.c_void_p),  # [batch] position of logical token 0; null: 0
         ("keep_bitmap", ctypes.c_void_p),  # [batch, kv_heads, keep_words] bit j: logical token j is an anchor; null: none
         ("keep_indices", ctypes.c_void_p),  # [batch, kv_heads, max_anchors] logical tokens whose rows go to anchor rows 0, 1, ...; -1, or a row beyond max_anchors, is emptied; tokens outside the input keep the row they have; null: none
+        ("anchor_score", ctypes.c_void_p),  # [slots, kv_heads, max_anchor_pages * 16] score of each anchor row that is written, for append; null: not wanted
+        ("keep_scores", ctypes.c_void_p),  # [batch, kv_heads, score_stride] scores of the logical tokens, as select had them; null with anchor_score
+        ("score_rows", ctypes.c_void_p),  # [batch] query rows that the scores are sums over, tokens 0 ... score_rows - 1: token j was seen by score_rows - j of them, and the mean is frozen; null: scores are frozen as they are
         ("k_row_stride", ctypes.c_int64),  # bytes
         ("k_head_stride", ctypes.c_int64),  # bytes
         ("v_row_stride", ctypes.c_int64),  # bytes
@@ -58,6 +61,7 @@ class EncodeParams(_Params):
         ("max_tokens", ctypes.c_int32),  # host bound on input rows per sequence; fixes grid.x
         ("max_anchors", ctypes.c_int32),  # row stride of keep_indices
         ("keep_words", ctypes.c_int32),  # row stride of keep_bitmap
+        ("score_stride", ctypes.c_int32),  # row stride of keep_scores, in elements
         ("keys_unrotated", ctypes.c_int32),  # 1: k is given before RoPE; the anchor rows are rotated on the way
         ("rotary_dim", ctypes.c_int32),  # channels that RoPE rotates, even, at most the head dim
         ("rope_interleaved", ctypes.c_int32),  # 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1)
@@ -65,7 +69,7 @@ class EncodeParams(_Params):
     ]
 
 
-assert ctypes.sizeof(EncodeParams) == 256 and EncodeParams.attention_factor.offset == 252
+assert ctypes.sizeof(EncodeParams) == 288 and EncodeParams.attention_factor.offset == 280
 
 
 class AppendParams(_Params):

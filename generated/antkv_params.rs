@@ -49,6 +49,12 @@ pub struct EncodeParams {
     pub keep_bitmap: u64,
     /// `const int32_t*`: \[batch, kv_heads, max_anchors\] logical tokens whose rows go to anchor rows 0, 1, ...; -1, or a row beyond max_anchors, is emptied; tokens outside the input keep the row they have; null: none
     pub keep_indices: u64,
+    /// `float*`: \[slots, kv_heads, max_anchor_pages * 16\] score of each anchor row that is written, for append; null: not wanted
+    pub anchor_score: u64,
+    /// `const float*`: \[batch, kv_heads, score_stride\] scores of the logical tokens, as select had them; null with anchor_score
+    pub keep_scores: u64,
+    /// `const int32_t*`: \[batch\] query rows that the scores are sums over, tokens 0 ... score_rows - 1: token j was seen by score_rows - j of them, and the mean is frozen; null: scores are frozen as they are
+    pub score_rows: u64,
     /// bytes
     pub k_row_stride: i64,
     /// bytes
@@ -80,6 +86,8 @@ pub struct EncodeParams {
     pub max_anchors: i32,
     /// row stride of keep_bitmap
     pub keep_words: i32,
+    /// row stride of keep_scores, in elements
+    pub score_stride: i32,
     /// 1: k is given before RoPE; the anchor rows are rotated on the way
     pub keys_unrotated: i32,
     /// channels that RoPE rotates, even, at most the head dim
@@ -97,8 +105,8 @@ impl EncodeParams {
     }
 }
 
-const _: () = assert!(core::mem::size_of::<EncodeParams>() == 256);
-const _: () = assert!(core::mem::offset_of!(EncodeParams, attention_factor) == 252);
+const _: () = assert!(core::mem::size_of::<EncodeParams>() == 288);
+const _: () = assert!(core::mem::offset_of!(EncodeParams, attention_factor) == 280);
 
 /// One step of a cache, per layer: commits rows of the step before and folds their scores, encodes what leaves the window and chooses its anchors, writes new rows into the ring. Exact recipes: writes the new rows into pages.
 #[repr(C)]

@@ -19,7 +19,7 @@ export interface Field {
 export const PARAMS = {
   /** K/V rows to coded pages, and the kept rows to anchor pages. A last unit of 16 tokens is filled with code 0 and gain 0; units behind it stay as they were; every bitmap word of a page is written. */
   encode: {
-    bytes: 256,
+    bytes: 288,
     fields: {
       /** sizeof this struct */
       struct_size: { offset: 0, type: 'u32' },
@@ -59,45 +59,53 @@ export const PARAMS = {
       keep_bitmap: { offset: 128, type: 'ptr' },
       /** [batch, kv_heads, max_anchors] logical tokens whose rows go to anchor rows 0, 1, ...; -1, or a row beyond max_anchors, is emptied; tokens outside the input keep the row they have; null: none */
       keep_indices: { offset: 136, type: 'ptr' },
+      /** [slots, kv_heads, max_anchor_pages * 16] score of each anchor row that is written, for append; null: not wanted */
+      anchor_score: { offset: 144, type: 'ptr' },
+      /** [batch, kv_heads, score_stride] scores of the logical tokens, as select had them; null with anchor_score */
+      keep_scores: { offset: 152, type: 'ptr' },
+      /** [batch] query rows that the scores are sums over, tokens 0 ... score_rows - 1: token j was seen by score_rows - j of them, and the mean is frozen; null: scores are frozen as they are */
+      score_rows: { offset: 160, type: 'ptr' },
       /** bytes */
-      k_row_stride: { offset: 144, type: 'i64' },
+      k_row_stride: { offset: 168, type: 'i64' },
       /** bytes */
-      k_head_stride: { offset: 152, type: 'i64' },
+      k_head_stride: { offset: 176, type: 'i64' },
       /** bytes */
-      v_row_stride: { offset: 160, type: 'i64' },
+      v_row_stride: { offset: 184, type: 'i64' },
       /** bytes */
-      v_head_stride: { offset: 168, type: 'i64' },
+      v_head_stride: { offset: 192, type: 'i64' },
       /** bytes from page to page */
-      page_stride: { offset: 176, type: 'i64' },
+      page_stride: { offset: 200, type: 'i64' },
       /** bytes from KV head to KV head inside a page */
-      page_head_stride: { offset: 184, type: 'i64' },
+      page_head_stride: { offset: 208, type: 'i64' },
       /** bytes from anchor page to anchor page */
-      anchor_page_stride: { offset: 192, type: 'i64' },
+      anchor_page_stride: { offset: 216, type: 'i64' },
       /** bytes from KV head to KV head inside an anchor page */
-      anchor_head_stride: { offset: 200, type: 'i64' },
+      anchor_head_stride: { offset: 224, type: 'i64' },
       /** sequences */
-      batch: { offset: 208, type: 'i32' },
-      kv_heads: { offset: 212, type: 'i32' },
+      batch: { offset: 232, type: 'i32' },
+      kv_heads: { offset: 236, type: 'i32' },
       /** tokens per page: 16, 32, 64, 128 or 256 */
-      page_size: { offset: 216, type: 'i32' },
+      page_size: { offset: 240, type: 'i32' },
       /** row stride of block_table, in entries */
-      max_pages: { offset: 220, type: 'i32' },
+      max_pages: { offset: 244, type: 'i32' },
       /** row stride of anchor_table, in entries */
-      max_anchor_pages: { offset: 224, type: 'i32' },
+      max_anchor_pages: { offset: 248, type: 'i32' },
       /** host bound on input rows per sequence; fixes grid.x */
-      max_tokens: { offset: 228, type: 'i32' },
+      max_tokens: { offset: 252, type: 'i32' },
       /** row stride of keep_indices */
-      max_anchors: { offset: 232, type: 'i32' },
+      max_anchors: { offset: 256, type: 'i32' },
       /** row stride of keep_bitmap */
-      keep_words: { offset: 236, type: 'i32' },
+      keep_words: { offset: 260, type: 'i32' },
+      /** row stride of keep_scores, in elements */
+      score_stride: { offset: 264, type: 'i32' },
       /** 1: k is given before RoPE; the anchor rows are rotated on the way */
-      keys_unrotated: { offset: 240, type: 'i32' },
+      keys_unrotated: { offset: 268, type: 'i32' },
       /** channels that RoPE rotates, even, at most the head dim */
-      rotary_dim: { offset: 244, type: 'i32' },
+      rotary_dim: { offset: 272, type: 'i32' },
       /** 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1) */
-      rope_interleaved: { offset: 248, type: 'i32' },
+      rope_interleaved: { offset: 276, type: 'i32' },
       /** factor on cos and sin (YaRN); 1 without */
-      attention_factor: { offset: 252, type: 'f32' },
+      attention_factor: { offset: 280, type: 'f32' },
     },
   },
   /** One step of a cache, per layer: commits rows of the step before and folds their scores, encodes what leaves the window and chooses its anchors, writes new rows into the ring. Exact recipes: writes the new rows into pages. */

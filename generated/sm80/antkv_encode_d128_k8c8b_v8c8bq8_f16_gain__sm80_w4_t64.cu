@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/encode.cu.hbs
 //   kernel    antkv_encode_d128_k8c8b_v8c8bq8_f16_gain__sm80_w4_t64
-//   inputs    171f1a285b039eea
+//   inputs    6ffdc38b45bc62a8
 //   remake    npx gen --only antkv_encode_d128_k8c8b_v8c8bq8_f16_gain__sm80_w4_t64
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -296,12 +296,7 @@ __device__ __forceinline__ void copy_rows(f16* rows, int row_stride, const unsig
   }
 }
 
-// The nearest centroid of every chunk of fp32 rows in shared memory, on the matrix unit: the entry with the largest x.c - |c|^2/2, the lower one on a tie.
-//
-// Rows of tokens are A, entries are B, and sums begin at -|c|^2/2. A row is cut into two halves, hi + lo, which stand beside each other in k against the same
-// centroid: products are good to about 2^-21. Beforehand rows are scaled by a power of two, so that neither half leaves the range of f16.
-// A lane meets `run_of<C>::kLength` consecutive entries at a time, a run; of all runs it keeps the largest sum and the run's number. The four lanes of a row then
-// agree on one run, and its entries alone are compared again in fp32. So most candidates cost one maximum, and no codebook is larger than what is read of it at once.
+// Operands of the search in nearest.cuh: runs and steps of entries, and rows of tokens.
 
 /// C is the traits struct of one side. Lane = 4g + t.
 template <class C>
@@ -324,6 +319,13 @@ struct run_of {
   /// The entry, counted from its step's first, that this lane brings for the first tile: column 2t + i of tile j is entry t * kLength + 2j + i.
   static __device__ __forceinline__ int column() { return lane_index() / 8 * kLength + lane_index() / 4 % 2; }
 };
+
+/// Bytes `kFirst` and kFirst + 1 of `steps`, int8, as two halves: whole numbers, exact in f16.
+template <int kFirst>
+__device__ __forceinline__ uint32_t halves_of_steps(uint32_t steps) {
+  // A byte u behind 0x64 is the half 1024 + u; with its sign bit turned, u is the step + 128.
+  return fused_multiply_add_halves(permute_bytes(steps ^ 0x80808080u, 0x64646464u, kFirst ? 0x4342u : 0x4140u), 0x3c003c00u, 0xe480e480u);
+}
 
 /// What a lane loads for a step: pairs of channels as stored, and the half norms of its run.
 template <class C>
@@ -350,11 +352,10 @@ struct step_of {
       for (int k = 0; k < 4; ++k) half_norm[i + k] = float_of_bits(four.w[k]);
     }
   }
-  /// The halves of tile `j`'s pair `i`; int8 steps are whole numbers, exact in f16.
+  /// The halves of tile `j`'s pair `i`.
   __device__ __forceinline__ uint32_t halves(int j, int i) const {
-    if constexpr (!C::kQ8) return pair[j][i];
-    // A byte u behind 0x64 is the half 1024 + u; with its sign bit turned, u is the step + 128.
-    return fused_multiply_add_halves(permute_bytes(pair[j][i] ^ 0x8080u, 0x64646464u, 0x4140u), 0x3c003c00u, 0xe480e480u);
+    if constexpr (C::kQ8) return halves_of_steps<0>(pair[j][i]);
+    return pair[j][i];
   }
 };
 
@@ -370,7 +371,11 @@ __device__ __forceinline__ float scale_of(float largest) {
   return float_of_bits((268u - (exponent < 81 ? 81 : exponent)) << 23);
 }
 
-/// Rows of 16 tokens as A fragments, for kTiles tiles; row r < 8 is token 2r, row r + 8 token 2r + 1: neighbours in shared memory, and in different banks.
+/// The token, counted from tile `m`'s first, that is row g (`half` 0) or g + 8 (1) of the tile: such that a lane group's loads of one row fragment meet in
+/// no bank, nor those of search_run, where neighbouring lanes have the rows g and g + 8 of two neighbouring tiles.
+__device__ __forceinline__ int token_of_row(int m, int half) { return ((lane_index() / 4) ^ (m % 2 * 2)) * 2 + half; }
+
+/// Rows of 16 tokens as A fragments, for kTiles tiles.
 template <class C, int kTiles>
 struct row_fragments {
   using R = run_of<C>;
@@ -389,7 +394,7 @@ struct row_fragments {
       for (int m = 0; m < kTiles; ++m)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          const bytes8 two = load_shared(reinterpret_cast<const bytes8*>(rows + (m * 16 + lane_index() / 4 * 2 + half) * kStride + R::channel(i)));
+          const bytes8 two = load_shared(reinterpret_cast<const bytes8*>(rows + (m * 16 + token_of_row(m, half)) * kStride + R::channel(i)));
 #pragma unroll
           for (int k = 0; k < 2; ++k) {
             float& value = x[m][half][i][k];
@@ -422,23 +427,43 @@ struct row_fragments {
   }
 };
 
+// The nearest centroid of every chunk of fp32 rows in shared memory, on the matrix unit: the entry with the largest x.c - |c|^2/2, the lower one on a tie.
+//
+// Rows of tokens are A, entries are B, and sums begin at -|c|^2/2. A row is cut into two halves, hi + lo, which stand beside each other in k against the same
+// centroid: products are good to about 2^-21. Beforehand rows are scaled by a power of two, so that neither half leaves the range of f16.
+// A lane meets `run_of<C>::kLength` consecutive entries at a time, a run; of all runs it keeps the largest sum and the run's number. The four lanes of a row then
+// agree on one run, and one of them compares its entries alone again in fp32. So most candidates cost one maximum, and no codebook is larger than what is read of it at once.
+
 /// The larger of two values and its index, the lower index of equals.
 __device__ __forceinline__ void take_larger(float& value, int& index, float other, int other_index) {
-  if (other > value || (other == value && other_index < index)) value = other, index = other_index;
+  const bool takes = (other > value) | ((other == value) & (other_index < index));  // no branches
+  value = takes ? other : value, index = takes ? other_index : index;
 }
 
-/// The run that holds the largest sum of a row: of token 2g in lanes t < 2, of token 2g + 1 in the others. `best` and `step` are the lane's of both rows.
-template <class C>
-__device__ __forceinline__ int best_run(const float (&best)[2], const int (&step)[2]) {
-  const bool upper = lane_index() & 2;
-  float value = upper ? best[1] : best[0];
-  int run = (upper ? step[1] : step[0]) * 4 + lane_index() % 4;
-  const int theirs = (upper ? step[0] : step[1]) * 4 + lane_index() % 4;
-  const float other = shuffle_xor(upper ? best[0] : best[1], 2);
-  take_larger(value, run, other, shuffle_xor(theirs, 2));
-  const float next = shuffle_xor(value, 1);
-  take_larger(value, run, next, shuffle_xor(run, 1));
-  return run;
+/// What a lane knows of the rows g and g + 8 of a tile: its largest sum, and that sum's run.
+struct row_best {
+  float sum[2];
+  int run[2];
+};
+
+/// The run that holds the largest sum of a row, of all four lanes: row g of tile `a` for lane t = 0, g + 8 for t = 1, those of tile `b` for t = 2, 3.
+__device__ __forceinline__ int best_run(const row_best& a, const row_best& b) {
+  const bool second = lane_index() & 2, upper = lane_index() & 1;
+  float sum[2];
+  int run[2];
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    sum[half] = second ? b.sum[half] : a.sum[half];
+    run[half] = second ? b.run[half] : a.run[half];
+    const float other = shuffle_xor(second ? a.sum[half] : b.sum[half], 2);
+    take_larger(sum[half], run[half], other, shuffle_xor(second ? a.run[half] : b.run[half], 2));
+  }
+  const float other = shuffle_xor(upper ? sum[0] : sum[1], 1);
+  const int other_run = shuffle_xor(upper ? run[0] : run[1], 1);
+  float mine = upper ? sum[1] : sum[0];
+  int best = upper ? run[1] : run[0];
+  take_larger(mine, best, other, other_run);
+  return best;
 }
 
 /// What was found for one chunk of one token.
@@ -448,44 +473,60 @@ struct nearest_entry {
   float norm;       // |x|^2 of the chunk
 };
 
-/// Compares the entries of `run` in fp32, two lanes (2n and 2n + 1, which both get the answer) for the row `x`.
+/// Channels of a row that are loaded together.
+template <int kChannels>
+struct alignas(4 * kChannels) row_piece {
+  uint32_t w[kChannels];
+};
+
+/// Compares the entries of `run` in fp32, each lane for its row `x`. A run is a whole number of 16 bytes.
 template <class C>
 __device__ __forceinline__ nearest_entry search_run(const float* x, const unsigned char* entries, const float* half_norms, const float* scales, int run) {
-  constexpr int kMine = run_of<C>::kLength / 2;
-  float scaled[C::kChannels];
-  nearest_entry found{0, 0, 0};
+  constexpr int kLength = run_of<C>::kLength, kBytes = kLength * entry_bytes<C>::kAll;
+  constexpr int kPiece = C::kChannels < 4 ? 2 : 4;  // of 4: no bank conflicts
+  uint32_t pairs[kLength * C::kChannels / 2];
 #pragma unroll
-  for (int i = 0; i < C::kChannels; i += 2) {
-    const bytes8 two = load_shared(reinterpret_cast<const bytes8*>(x + i));
+  for (int i = 0; i < kBytes / 16; ++i) {
+    const bytes16 piece = load_global(reinterpret_cast<const bytes16*>(entries + run * kBytes) + i);
 #pragma unroll
-    for (int k = 0; k < 2; ++k) {
-      const float value = float_of_bits(two.w[k]);
-      found.norm = fused_multiply_add(value, value, found.norm);
-      scaled[i + k] = value;
-      if constexpr (C::kQ8) scaled[i + k] *= load_global(scales + i + k);
+    for (int k = 0; k < 4; ++k) {
+      // Not an int8 to a float at once: conversions are rare and slow, an eighth of the rate.
+      if constexpr (C::kQ8) pairs[8 * i + 2 * k] = halves_of_steps<0>(piece.w[k]), pairs[8 * i + 2 * k + 1] = halves_of_steps<2>(piece.w[k]);
+      else pairs[4 * i + k] = piece.w[k];
     }
   }
-  const int first = run * run_of<C>::kLength + lane_index() % 2 * kMine;
-  float best = minus_infinity();
-  found.code = first;
+  float half_norm[kLength], closeness[kLength];
 #pragma unroll
-  for (int e = 0; e < kMine; ++e) {
-    uint32_t words[entry_bytes<C>::kWords];
-    load_entry<C>(words, entries + (first + e) * entry_bytes<C>::kAll);
-    const float half_norm = load_global(half_norms + first + e);
-    float closeness = -half_norm;
+  for (int i = 0; i < kLength; i += 4) {
+    const bytes16 four = load_global(reinterpret_cast<const bytes16*>(half_norms + run * kLength + i));
 #pragma unroll
-    for (int i = 0; i < C::kChannels; ++i) closeness = fused_multiply_add(scaled[i], entry_channel<C>(words, i), closeness);
-    if (closeness > best) best = closeness, found.code = first + e, found.half_norm = half_norm;
+    for (int k = 0; k < 4; ++k) half_norm[i + k] = float_of_bits(four.w[k]), closeness[i + k] = -half_norm[i + k];
   }
-  const float other = shuffle_xor(best, 1), other_norm = shuffle_xor(found.half_norm, 1);
-  const int other_code = shuffle_xor(found.code, 1);
-  if (other > best || (other == best && other_code < found.code)) found.code = other_code, found.half_norm = other_norm;
+  nearest_entry found{run * kLength, half_norm[0], 0};
+#pragma unroll
+  for (int i = 0; i < C::kChannels; i += kPiece) {
+    const auto piece = load_shared(reinterpret_cast<const row_piece<kPiece>*>(x + i));
+#pragma unroll
+    for (int k = 0; k < kPiece; ++k) {
+      float value = float_of_bits(piece.w[k]);
+      found.norm = fused_multiply_add(value, value, found.norm);
+      if constexpr (C::kQ8) value *= load_global(scales + i + k);
+#pragma unroll
+      for (int e = 0; e < kLength; ++e) {
+        const uint32_t pair = pairs[(e * C::kChannels + i + k) / 2];
+        closeness[e] = fused_multiply_add(value, to_float(f16{uint16_t(k % 2 ? pair >> 16 : pair)}), closeness[e]);
+      }
+    }
+  }
+  float best = closeness[0];
+#pragma unroll
+  for (int e = 1; e < kLength; ++e)
+    if (closeness[e] > best) best = closeness[e], found.code = run * kLength + e, found.half_norm = half_norm[e];
   return found;
 }
 
 /// Finds the nearest entries of all chunks of kTokens rows, of which `count` hold tokens; all threads. found(token, chunk, nearest_entry) is called once for each chunk of
-/// each token that has a unit, by one lane; a warp's calls for a token come in ascending order of chunks.
+/// each token, and of some behind `count`, by one lane; the calls for a token come in ascending order of chunks, and from one lane.
 template <class K, class C, int kStride, class F>
 __device__ __forceinline__ void find_nearest(const float* rows, const unsigned char* codebook, int count, const F& found) {
   using R = run_of<C>;
@@ -509,10 +550,11 @@ __device__ __forceinline__ void find_nearest(const float* rows, const unsigned c
     // An operand that holds one value twice is two registers made in two ways: ptxas gives each use of one that it knows to be the same a copy of its own.
     const float again = float_of_bits(opaque(float_bits(scale), 0));
     const uint32_t zero = float_bits(scale) ^ float_bits(again);
-    float best[kTiles][2];
-    int from[kTiles][2];
+    row_best best[kTiles];
 #pragma unroll
-    for (int m = 0; m < kTiles; ++m) best[m][0] = best[m][1] = minus_infinity(), from[m][0] = from[m][1] = 0;
+    for (int m = 0; m < kTiles; ++m)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) best[m].sum[half] = minus_infinity(), best[m].run[half] = lane_index() % 4;
 #pragma unroll 2
     for (int step = 0; step < R::kSteps; ++step) {
       uint32_t b[R::kAbreast][R::kSpans][R::kWords];
@@ -527,8 +569,8 @@ __device__ __forceinline__ void find_nearest(const float* rows, const unsigned c
 #pragma unroll
         for (int i = 0; i < 4; ++i) start[j][i] = next.half_norm[2 * j + i % 2] * -(i < 2 ? scale : again);
       }
-      const int following = step + 1 < R::kSteps ? step + 1 : step;  // behind the last step, once more the same
-      next.load(my_entries + following * (R::kStep * C::kChannels * step_of<C>::kChannelBytes), my_norms + following * R::kStep);
+      my_entries += R::kStep * C::kChannels * step_of<C>::kChannelBytes, my_norms += R::kStep;
+      if (step + 1 < R::kSteps) next.load(my_entries, my_norms);
 #pragma unroll
       for (int m = 0; m < kTiles; ++m) {
         float d[R::kAbreast][4];
@@ -547,17 +589,22 @@ __device__ __forceinline__ void find_nearest(const float* rows, const unsigned c
           float largest = fmaxf(d[0][2 * half], d[0][2 * half + 1]);
 #pragma unroll
           for (int j = 1; j < R::kAbreast; ++j) largest = fmaxf(largest, fmaxf(d[j][2 * half], d[j][2 * half + 1]));
-          if (largest > best[m][half]) best[m][half] = largest, from[m][half] = step;
+          keep_larger(best[m].sum[half], best[m].run[half], largest, step * 4 + lane_index() % 4, zero);
         }
       }
     }
+    // All are found before one is told, so that their loads are under way together. A tile without a neighbour is two lanes' of each row.
+    nearest_entry entry[(kTiles + 1) / 2];
+    int token[(kTiles + 1) / 2];
 #pragma unroll
-    for (int m = 0; m < kTiles; ++m) {
-      if (base + m * 16 >= count) break;
-      const int token = m * 16 + lane_index() / 2;
-      const nearest_entry entry = search_run<C>(chunk_rows + token * kStride, entries, half_norms, scales, best_run<C>(best[m], from[m]));
-      if (lane_index() % 2 == 0) found(base + token, chunk, entry);
+    for (int m = 0; m < kTiles; m += 2) {
+      const int other = m + 1 < kTiles ? m + 1 : m, mine = lane_index() & 2 ? other : m;
+      token[m / 2] = mine * 16 + token_of_row(mine, lane_index() % 2);
+      entry[m / 2] = search_run<C>(chunk_rows + token[m / 2] * kStride, entries, half_norms, scales, best_run(best[m], best[other]));
     }
+#pragma unroll
+    for (int m = 0; m < kTiles; m += 2)
+      if (m + 1 < kTiles || lane_index() % 4 < 2) found(base + token[m / 2], chunk, entry[m / 2]);
   }
 }
 
@@ -748,6 +795,14 @@ __device__ __forceinline__ void store_bitmap(const P& p, int b, int head, int fi
   }
 }
 
+/// Puts the score of `token` beside anchor row `at`: the mean over the rows that saw it, as the scores that it will compete with are.
+template <class P>
+__device__ __forceinline__ void freeze_score(const P& p, int b, int head, int at, int token) {
+  float score = load_global(p.keep_scores + (int64_t(b) * p.kv_heads + head) * p.score_stride + token);
+  if (p.score_rows) score /= float(load_global(p.score_rows + b) - token);
+  store_global(p.anchor_score + (int64_t(element_or(p.state_slot, b, b)) * p.kv_heads + head) * p.max_anchor_pages * 16 + at, score);
+}
+
 /// Anchor page number `entry` of the sequence: the rows of its 16 kept tokens, exact.
 template <class K, class P>
 __device__ __forceinline__ void store_anchors(const P& p, int b, int head, int entry, int first_row, int first, int count) {
@@ -763,6 +818,7 @@ __device__ __forceinline__ void store_anchors(const P& p, int b, int head, int e
     if (token >= 0 && (token < first || token >= first + count)) continue;  // stored by an earlier chunk of the prompt
     if (lane_index() == 0) store_global(reinterpret_cast<int32_t*>(page + 16 * K::kHeadDim * 2 * 2) + row, token);
     if (token < 0) continue;
+    if (lane_index() == 0 && p.anchor_score) freeze_score(p, b, head, at, token);
     const int64_t from = first_row + token - first;
     const unsigned char* k = byte_pointer(p.k) + from * p.k_row_stride + head * p.k_head_stride;
     const unsigned char* v = byte_pointer(p.v) + from * p.v_row_stride + head * p.v_head_stride;

@@ -15,7 +15,7 @@ export const DECODE_GRID = {
   spread: { tokens: [1024, 4096, 32_768, 131_072], batch: [1, 4, 16, 64] },
 } as const;
 export const OTHER_GRID = { tokens: [1024, 8192, 65_536], batch: [1, 8] } as const;
-/** Query rows of `score`: a window's worth. */
+/** Query rows of `score`: a window's worth. Of `append` all sequences flush: other steps take the same time with any tile. */
 const SCORE_ROWS = 128;
 /** A point whose cache takes more of the device's memory is left out: cold copies and outputs need the rest. */
 export const MEMORY_SHARE = 0.4;
@@ -60,7 +60,7 @@ const isBenchOp = (op: string): op is BenchOp => (BENCH_OPS as readonly string[]
 /** Shapes of an op and mode on the grid. */
 function gridShapes(op: BenchOp, mode: Problem['mode'], heads: Heads): PointShape[] {
   const { tokens, batch } = op === 'decode' ? DECODE_GRID[mode] : OTHER_GRID;
-  return tokens.flatMap((n) => batch.map((b): PointShape => ({ batch: b, tokens: n, ...heads, ...(op === 'score' ? { rows: SCORE_ROWS } : {}) })));
+  return tokens.flatMap((n) => batch.map((b): PointShape => ({ batch: b, tokens: n, ...heads, ...(op === 'score' ? { rows: SCORE_ROWS } : {}), ...(op === 'append' ? { flush: b } : {}) })));
 }
 
 /** Bytes of a cache of `contract` at a shape: pages with their anchors and the window. */

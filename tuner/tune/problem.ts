@@ -12,6 +12,8 @@ export const pointShapeSchema = BENCH_SHAPES.decode.omit({ splits: true, spread:
   kv_heads: z.int().min(1),
   /** score: query rows of each sequence. */
   rows: z.int().min(1).optional(),
+  /** append: sequences from which a block leaves. */
+  flush: z.int().min(0).optional(),
 });
 export type PointShape = z.infer<typeof pointShapeSchema>;
 

@@ -1,19 +1,19 @@
 // Generated file. Do not edit.
 //   template  templates/score.cu.hbs
-//   kernel    antkv_score_d64_f16_exact__sm80_w4_t256_s3
-//   inputs    cbe1b2d9b10b4ce7
-//   remake    npx gen --only antkv_score_d64_f16_exact__sm80_w4_t256_s3
+//   kernel    antkv_score_d64_f16_exact__sm80_w8_t512_s3
+//   inputs    a10aaf6d799a7975
+//   remake    npx gen --only antkv_score_d64_f16_exact__sm80_w8_t512_s3
 #include "antkv.h"
 #include "antkv_device.cuh"
 
-namespace antkv_score_d64_f16_exact__sm80_w4_t256_s3_ {  // its own: device linking would merge equal names
+namespace antkv_score_d64_f16_exact__sm80_w8_t512_s3_ {  // its own: device linking would merge equal names
 using namespace antkv;
 
 struct K {
   static constexpr int kHeadDim = 64;
   // What the weight P is multiplied by: 1 - P, |q|, |v - o|.
   static constexpr bool kTimesRest = false, kTimesQuery = true, kTimesDistance = true;
-  static constexpr int kWarps = 4, kUnits = 4, kStages = 3, kSharedBytes = 58368;
+  static constexpr int kWarps = 8, kUnits = 4, kStages = 3, kSharedBytes = 58368;
 };
 
 // Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
@@ -112,8 +112,8 @@ struct column_tile {
   f16 q[kColumns * kStride];
   f16 o[K::kTimesDistance ? kColumns * kStride : 8];
   float lse[kColumns];
-  float offset[kColumns];  // what the exponent of a weight begins with: P (times |q| scale 2^1/2, form exact) = 2^(s log2(e) + offset); -inf for none
-  float factor[kColumns];  // form massq: |q|; form exact: -|o|^2 / 2
+  float offset[kColumns];  // what the exponent of a weight begins with: P (times |q|, form massq; times |q| scale 2^1/2, form exact) = 2^(s log2(e) + offset); -inf for none
+  float factor[kColumns];  // form massq: -1 / |q|; form exact: -|o|^2 / 2
   int position[kColumns];  // the last that the column sees, ascending
 };
 
@@ -121,20 +121,32 @@ struct column_tile {
 template <class K, class P>
 struct column_source {
   static constexpr int kShare = kColumns / K::kWarps, kPieces = K::kHeadDim / 8, kAtOnce = 32 / kPieces;  // columns of a warp, 16-byte pieces of each
+  static constexpr int kLanes = 32 / kShare;  // that prepare a column
+  static_assert(kLanes <= 8 && kPieces % 8 == 0);
   const P& p;
   row_range rows;
   int first_row, q_pos, head, ratio;  // first query row of the sequence, its position; first query head
   int share;                          // the warp's first column of a tile
-  int next;                           // of the next tile, this lane's column (lane < kShare): row * 16 + head, or -1
+  int place = 0, step = 0;            // where `find` goes on: row of the range * 32 + head, and how far a tile is
+  int next = -1;                      // of the next tile, this lane's column (lane < kShare): row * 16 + head, or -1
 
-  /// Column `flat` of the range.
-  __device__ __forceinline__ int find(int flat) const {
-    const int i = flat / ratio;
-    return i < rows.count && lane_index() < kShare ? row_of(rows, i) * 16 + flat % ratio : -1;
+  /// Starts at column `flat` of the range.
+  __device__ __forceinline__ void start(int flat) {
+    const int mine = flat + share + lane_index();
+    place = mine / ratio * 32 + mine % ratio;
+    step = kColumns / ratio * 32 + kColumns % ratio;
+    find();
   }
 
-  /// Starts copying the columns that `next` says, and finds those from `flat` on: their rows have a tile's time to arrive.
-  __device__ __forceinline__ void copy(column_tile<K>& tile, int flat) {
+  /// Finds the next tile's column. Without a division: columns are found for every tile.
+  __device__ __forceinline__ void find() {
+    next = (place >> 5) < rows.count && lane_index() < kShare ? row_of(rows, place >> 5) * 16 + (place & 31) : -1;
+    place += step;
+    if ((place & 31) >= ratio) place += 32 - ratio;
+  }
+
+  /// Starts copying the columns that `next` says, and finds those of the tile after: their rows have a tile's time to arrive.
+  __device__ __forceinline__ void copy(column_tile<K>& tile) {
     const int lane = lane_index(), mine = share + lane;
     // A column beyond the last takes the first row's numbers, and no weight.
     const bool exists = next >= 0;
@@ -146,7 +158,7 @@ struct column_source {
     }
     copy_rows(tile.q, byte_pointer(p.q) + at * p.q_row_stride + of * p.q_head_stride);
     if constexpr (K::kTimesDistance) copy_rows(tile.o, byte_pointer(p.o) + at * p.o_row_stride + of * p.o_head_stride);
-    next = find(flat + mine);
+    find();
   }
 
   /// Copies the warp's columns; lane i knows where column i lies.
@@ -164,43 +176,42 @@ struct column_source {
     return uint64_t(shuffle(uint32_t(x >> 32), lane)) << 32 | shuffle(uint32_t(x), lane);
   }
 
-  /// |x|^2 of the warp's column `lane`, out of what this lane's own copies brought: no other thread is waited for.
+  /// |x|^2 of the warp's column lane / kLanes. Each of the column's lanes reads pieces that lie in other banks than those the seven lanes beside it read.
   __device__ __forceinline__ float norm(const f16* from) const {
+    constexpr int kNear = 8 / kLanes;
     const int lane = lane_index();
-    float mine = 0;
-#pragma unroll 2  // the keys leave few registers
-    for (int i = 0; i < kShare; i += kAtOnce) {
-      const auto* piece = reinterpret_cast<const bytes16*>(from + (share + i + lane / kPieces) * column_tile<K>::kStride + lane % kPieces * 8);
-      const bytes16 x = load_shared(piece);
-      float sum = 0;
+    const f16* column = from + (share + lane / kLanes) * column_tile<K>::kStride + lane % kLanes * kNear * 8;
+    float sum[2] = {0, 0};  // do not wait for each other
+#pragma unroll
+    for (int i = 0; i < kPieces / kLanes; ++i) {
+      const bytes16 x = load_shared(reinterpret_cast<const bytes16*>(column + (i / kNear * 8 + i % kNear) * 8));
 #pragma unroll
       for (int j = 0; j < 8; ++j) {
         const float value = to_float(f16{uint16_t(x.w[j / 2] >> (16 * (j % 2)))});
-        sum = fused_multiply_add(value, value, sum);
+        sum[j % 2] = fused_multiply_add(value, value, sum[j % 2]);
       }
-#pragma unroll
-      for (int far = kPieces / 2; far > 0; far /= 2) sum += shuffle_xor(sum, far);
-      const float found = shuffle(sum, lane % kAtOnce * kPieces);
-      if (lane / kAtOnce * kAtOnce == i) mine = found;
     }
-    return mine;
+    float total = sum[0] + sum[1];
+#pragma unroll
+    for (int far = kLanes / 2; far > 0; far /= 2) total += shuffle_xor(total, far);
+    return total;
   }
 
-  /// Turns what this warp copied into what weights are made of. Its copies have arrived; a barrier has yet to come.
+  /// Turns what this warp copied into what weights are made of. The lane's own copies have arrived; a barrier of the block has yet to come.
   __device__ __forceinline__ void prepare(column_tile<K>& tile) const {
+    warp_barrier();  // other lanes' copies
     float q_norm = 1, o_norm = 0;
     if constexpr (K::kTimesQuery) q_norm = norm(tile.q);
     if constexpr (K::kTimesDistance) o_norm = norm(tile.o);
-    if (lane_index() >= kShare) return;
-    const int mine = share + lane_index();
+    if (lane_index() % kLanes != 0) return;
+    const int mine = share + lane_index() / kLanes;
     const float lse = load_shared(tile.lse + mine);
-    // A row that saw nothing has an lse of -inf and no weight to give, as has a column beyond the last.
-    const bool sees = lse != minus_infinity() && load_shared(tile.position + mine) != kNowhere;
-    float offset = -lse * kLog2e;
-    if constexpr (K::kTimesDistance) offset += 0.5f * log2_fast(2 * p.scale * p.scale * q_norm);
-    store_shared(tile.offset + mine, sees ? offset : minus_infinity());
+    // A row that saw nothing has an lse of -inf and no weight to give, as has a column beyond the last, and for forms with |q| a query that is zero.
+    const bool sees = lse != minus_infinity() && load_shared(tile.position + mine) != kNowhere && q_norm > 0;
+    const float times = K::kTimesQuery ? 0.5f * log2_fast(K::kTimesDistance ? 2 * p.scale * p.scale * q_norm : q_norm) : 0;
+    store_shared(tile.offset + mine, sees ? times - lse * kLog2e : minus_infinity());
     if constexpr (K::kTimesDistance) store_shared(tile.factor + mine, -0.5f * o_norm);
-    else if constexpr (K::kTimesQuery) store_shared(tile.factor + mine, square_root(q_norm));
+    else if constexpr (K::kTimesQuery) store_shared(tile.factor + mine, sees ? -exp2_fast(-times) : 0);
   }
 };
 
@@ -304,7 +315,7 @@ __device__ __forceinline__ void add_weights(float (&sum)[K::kUnits][2], const co
 #pragma unroll
   for (int group = 0; group < column_products<K>::kGroups; ++group) {
     const int column = first + group * 8;
-    float offset[2], factor[2] = {1, 1};
+    float offset[2], factor[2] = {-1, -1};
     load_pair(offset, tile.offset + column);
     if constexpr (K::kTimesQuery && !K::kTimesDistance) load_pair(factor, tile.factor + column);
     int position[2];
@@ -324,8 +335,7 @@ __device__ __forceinline__ void add_weights(float (&sum)[K::kUnits][2], const co
           // Where v and o agree rounding may leave the wrong sign. 2^1/2 is in the offset.
           sum[u][half] = fused_multiply_add(weight, square_root_fast(fabsf(from.distance[group][u][i])), sum[u][half]);
         } else if constexpr (K::kTimesRest) {
-          const float each = K::kTimesQuery ? weight * factor[c] : weight;
-          sum[u][half] = fused_multiply_add(each, saturate(1 - weight), sum[u][half]);
+          sum[u][half] = fused_multiply_add(weight, saturate(fused_multiply_add(weight, factor[c], 1)), sum[u][half]);
         } else {
           sum[u][half] += weight;
         }
@@ -339,18 +349,16 @@ __device__ __forceinline__ void add_tile(float (&sum)[K::kUnits][2], const key_f
   constexpr int kStep = 8 * column_products<K>::kGroups;
   // A tile's own sum: small weights would vanish one by one beside a large score.
   float part[K::kUnits][2] = {};
-  column_products<K> even, odd;
-  multiply_columns<K>(even, keys, tile, 0);
-#pragma unroll 1  // registers spill when ptxas sees more at once
-  for (int first = 0; first < kColumns - 2 * kStep; first += 2 * kStep) {
-    multiply_columns<K>(odd, keys, tile, first + kStep);
-    add_weights<K, kMasked>(part, even, tile, first, key, scale);
-    multiply_columns<K>(even, keys, tile, first + 2 * kStep);
-    add_weights<K, kMasked>(part, odd, tile, first + kStep, key, scale);
+  column_products<K> last;
+  multiply_columns<K>(last, keys, tile, 0);
+#pragma unroll 1  // of more steps at once ptxas puts all products first, and the weights of the last one wait for them
+  for (int first = 0; first < kColumns - kStep; first += kStep) {
+    column_products<K> next;
+    multiply_columns<K>(next, keys, tile, first + kStep);
+    add_weights<K, kMasked>(part, last, tile, first, key, scale);
+    last = next;
   }
-  multiply_columns<K>(odd, keys, tile, kColumns - kStep);
-  add_weights<K, kMasked>(part, even, tile, kColumns - 2 * kStep, key, scale);
-  add_weights<K, kMasked>(part, odd, tile, kColumns - kStep, key, scale);
+  add_weights<K, kMasked>(part, last, tile, kColumns - kStep, key, scale);
 #pragma unroll
   for (int i = 0; i < K::kUnits * 2; ++i) sum[i / 2][i % 2] += part[i / 2][i % 2];
 }
@@ -373,9 +381,9 @@ template <class K, class P>
 __device__ __forceinline__ void add_rows(float (&sum)[K::kUnits][2], const key_fragments<K>& keys, column_source<K, P>& source, int start, int key, float scale) {
   auto& tiles = reinterpret_cast<score_memory<K>*>(shared_memory())->tile;
   const int begin = start * source.ratio, count = (source.rows.count * source.ratio - begin + kColumns - 1) / kColumns;
-  source.next = source.find(begin + source.share + lane_index());
+  source.start(begin);
   const auto copy = [&](int tile) {
-    if (tile < count) source.copy(tiles[tile % K::kStages], begin + (tile + 1) * kColumns);
+    if (tile < count) source.copy(tiles[tile % K::kStages]);
     copy_async_commit();
   };
   const auto prepare = [&](int tile) {
@@ -446,7 +454,7 @@ __device__ __forceinline__ void score(const P& p) {
   for (int part = 0; part < 2; ++part) {
     const row_range range = part == 0 ? row_range{p.sampled_rows + first_listed, 0, listed} : row_range{nullptr, older, newest};
     if (range.count == 0) continue;
-    column_source<K, P> source{p, range, first_row, q_pos, head * ratio, ratio, warp_index() * column_source<K, P>::kShare, -1};
+    column_source<K, P> source{p, range, first_row, q_pos, head * ratio, ratio, warp_index() * column_source<K, P>::kShare};
     // Rows before the block's first key see none of its keys.
     add_rows<K>(sum, fragments, source, rows_before(range, first_pos + block_key - q_pos), first_pos + mine, p.scale * kLog2e);
     if (part == 0) {
@@ -467,9 +475,9 @@ __device__ __forceinline__ void score(const P& p) {
 }
 
 // At least one CTA per SM is all that is asked for: without the 1, ptxas may spill to fit more.
-extern "C" __global__ void __launch_bounds__(128, 1)
-antkv_score_d64_f16_exact__sm80_w4_t256_s3(const __grid_constant__ antkv_score_params p) {
+extern "C" __global__ void __launch_bounds__(256, 1)
+antkv_score_d64_f16_exact__sm80_w8_t512_s3(const __grid_constant__ antkv_score_params p) {
   score<K>(p);
 }
 
-}  // namespace antkv_score_d64_f16_exact__sm80_w4_t256_s3_
+}  // namespace antkv_score_d64_f16_exact__sm80_w8_t512_s3_
