@@ -37,7 +37,9 @@ class AppendTrial final : public Trial {
     cache_->bind(p_);
     place();
     bytes = useful_bytes();
-    arena.allocate(copies_for(gpu, total(bytes)), "append to " + std::to_string(s_.batch) + " x " + std::to_string(s_.most_tokens()) + " tokens");
+    // A step touches little of a cache: where its cold copies do not fit, fewer of them must do.
+    const auto fit = int64_t(0.4 * double(gpu.free_memory())) / std::max<int64_t>(1, int64_t(arena.bytes()));
+    arena.allocate(int(std::clamp<int64_t>(copies_for(gpu, total(bytes)), 1, std::max<int64_t>(1, fit))), "append to " + std::to_string(s_.batch) + " x " + std::to_string(s_.most_tokens()) + " tokens");
     cache_->fill(true);
     for (size_t at : {k_, v_}) arena.repeat(at, content_.gaussian_block(row_bytes_), row_bytes_);
     arena.write(seq_len_at_, seq_len_);

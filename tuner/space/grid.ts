@@ -87,6 +87,7 @@ function bytesOf(contract: Contract, shape: PointShape): number {
  */
 export function problemsOf(contract: Contract, tuning: Tuning, memoryBytes = Infinity): Problem[] {
   const { op } = contract;
+  if (op === 'append' && isCacheContract(contract) && !isCoded(contract)) return []; // it copies a row, whatever its tile
   if (!isBenchOp(op) || (tuning.headDim !== undefined && contract.headDim !== undefined && contract.headDim !== tuning.headDim)) return [];
   const name = contractName(contract);
   const given = tuning.shapes?.filter((one) => one.contract === name || (one.contract === undefined && op === 'decode')).map(({ shape }) => shape);
