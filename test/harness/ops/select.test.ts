@@ -30,6 +30,12 @@ test('the budget is rounded down: 999 tokens of 1 permille keep none, 1000 keep 
   assert.is((await mustPass(runner, 'select', kernels[0]!, { token_count: [1000], budget_permille: 1 }))['kept'], 1);
 });
 
+test('whole turns of the block, which are read unchecked, and the part of one behind them', async () => {
+  for (const budget_permille of [10, 300])
+    for (const pattern of ['random', 'constant'] as const)
+      await mustPass(runner, 'select', kernels[0]!, { token_count: [32_768, 70_007], first_tokens: 3, pattern, budget_permille }, { emulator: { order: 1, race: 1 } });
+});
+
 test('lanes count digits in banks of their own, whatever the scores are', async () => {
   for (const pattern of ['random', 'constant'] as const) {
     const record = await mustPass(runner, 'select', kernels[0]!, { token_count: [20_000], pattern, budget_permille: 10 }, { emulator: { order: 0, race: 1, counters: 1 } });
