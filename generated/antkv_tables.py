@@ -7,13 +7,13 @@ TABLES_VERSION = 1
 
 # contract, symbol, architecture (80: sm_80), bytes of dynamic shared memory, decode by look-up
 KERNELS = (
-    ("antkv_append_d128_k16c8b_v16c8bq8_f16_gain", "antkv_append_d128_k16c8b_v16c8bq8_f16_gain__sm80_w16_t64", 80, 42496, 0),
-    ("antkv_append_d128_k2c8bq8_v2c8bq8_f16", "antkv_append_d128_k2c8bq8_v2c8bq8_f16__sm80_w16_t64", 80, 37904, 0),
-    ("antkv_append_d128_k4c8b_v4c8bq8_f16_pre_gain", "antkv_append_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_w16_t64", 80, 44032, 0),
-    ("antkv_append_d128_k8c8b_v8c8bq8_f16_gain", "antkv_append_d128_k8c8b_v8c8bq8_f16_gain__sm80_w16_t64", 80, 43008, 0),
-    ("antkv_append_d128_k8c8b_v8c8bq8_f16_pre_gain", "antkv_append_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w16_t64", 80, 43008, 0),
-    ("antkv_append_d128_kf16_vf16_f16", "antkv_append_d128_kf16_vf16_f16__sm80_w16_t64", 80, 0, 0),
-    ("antkv_append_d64_k8c8b_v8c8bq8_f16_pre_gain", "antkv_append_d64_k8c8b_v8c8bq8_f16_pre_gain__sm80_w16_t64", 80, 26112, 0),
+    ("antkv_append_d128_k16c8b_v16c8bq8_f16_gain", "antkv_append_d128_k16c8b_v16c8bq8_f16_gain__sm80_w16_t128", 80, 84992, 0),
+    ("antkv_append_d128_k2c8bq8_v2c8bq8_f16", "antkv_append_d128_k2c8bq8_v2c8bq8_f16__sm80_w16_t128", 80, 75792, 0),
+    ("antkv_append_d128_k4c8b_v4c8bq8_f16_pre_gain", "antkv_append_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_w16_t128", 80, 88064, 0),
+    ("antkv_append_d128_k8c8b_v8c8bq8_f16_gain", "antkv_append_d128_k8c8b_v8c8bq8_f16_gain__sm80_w16_t128", 80, 86016, 0),
+    ("antkv_append_d128_k8c8b_v8c8bq8_f16_pre_gain", "antkv_append_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w16_t128", 80, 86016, 0),
+    ("antkv_append_d128_kf16_vf16_f16", "antkv_append_d128_kf16_vf16_f16__sm80_w16_t128", 80, 0, 0),
+    ("antkv_append_d64_k8c8b_v8c8bq8_f16_pre_gain", "antkv_append_d64_k8c8b_v8c8bq8_f16_pre_gain__sm80_w16_t128", 80, 52224, 0),
     ("antkv_combine_d128_f16", "antkv_combine_d128_f16__sm80_w4", 80, 0, 0),
     ("antkv_combine_d64_f16", "antkv_combine_d64_f16__sm80_w4", 80, 0, 0),
     ("antkv_decode_d128_k16c8b_v16c8bq8_f16_gain", "antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_lookup_w8_s2_c2", 80, 133728, 1),

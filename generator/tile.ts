@@ -55,7 +55,7 @@ export const algorithmOf = (tile: Tile): Algorithm => tile.algorithm ?? 'rows';
 
 const DEFAULTS: Readonly<Record<Op, Tile>> = {
   encode: { warps: 4, tokens: 64 },
-  append: { warps: 16, tokens: 64 },
+  append: { warps: 16, tokens: 128 }, // a flush block at once, and no warp without a chunk
   unpack: { warps: 4, tokens: 32 },
   decode: { warps: 4, tokens: 64, stages: 2 },
   combine: { warps: 4 },

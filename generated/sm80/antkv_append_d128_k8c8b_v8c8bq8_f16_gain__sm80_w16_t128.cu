@@ -1,39 +1,39 @@
 // Generated file. Do not edit.
 //   template  templates/append.cu.hbs
-//   kernel    antkv_append_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_w16_t64
-//   inputs    b20da4e13e4ea20f
-//   remake    npx gen --only antkv_append_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_w16_t64
+//   kernel    antkv_append_d128_k8c8b_v8c8bq8_f16_gain__sm80_w16_t128
+//   inputs    41f079c6271456f2
+//   remake    npx gen --only antkv_append_d128_k8c8b_v8c8bq8_f16_gain__sm80_w16_t128
 #include "antkv.h"
 #include "antkv_device.cuh"
 
-namespace antkv_append_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_w16_t64_ {  // its own: device linking would merge equal names
+namespace antkv_append_d128_k8c8b_v8c8bq8_f16_gain__sm80_w16_t128_ {  // its own: device linking would merge equal names
 using namespace antkv;
 
 struct K {
   static constexpr int kHeadDim = 128;
   struct Key {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 32, kCodebookBytes = 98304;
-    static constexpr int kChannels = 4, kBits = 8, kEntries = 256;
+    static constexpr int kRowBytes = 16, kCodebookBytes = 81920;
+    static constexpr int kChannels = 8, kBits = 8, kEntries = 256;
     static constexpr bool kQ8 = false;
     static constexpr int kScaleOffset = 65536, kHalfNormOffset = 65536;
     static constexpr bool kKeys = true, kByLane = true;  // the order of codes in a unit
-    static constexpr int kChunks = 32, kPiece = 16, kTurnHigh = 4, kTurnShift = 1, kTurnMask = 1;
+    static constexpr int kChunks = 16, kPiece = 8, kTurnHigh = 0, kTurnShift = 0, kTurnMask = 3;
   };
   struct Value {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 32, kCodebookBytes = 66048;
-    static constexpr int kChannels = 4, kBits = 8, kEntries = 256;
+    static constexpr int kRowBytes = 16, kCodebookBytes = 49664;
+    static constexpr int kChannels = 8, kBits = 8, kEntries = 256;
     static constexpr bool kQ8 = true;
     static constexpr int kScaleOffset = 32768, kHalfNormOffset = 33280;
     static constexpr bool kKeys = false, kByLane = true;
-    static constexpr int kChunks = 32, kPiece = 16, kRowSpan = 8;
+    static constexpr int kChunks = 16, kPiece = 8, kRowSpan = 4;
   };
   static constexpr bool kCoded = true;  // a side is coded: pages carry a bitmap, and anchors exist
-  static constexpr int kUnitBytes = 1056, kValueOffset = 512, kKeyGainOffset = 1024;
-  static constexpr bool kPre = true, kKeyGain = true;
-  static constexpr int kCodeBytes = 32;  // of a token's codes in shared memory, on the side that has more
-  static constexpr int kWarps = 16, kTokens = 64, kSharedBytes = 44032;
+  static constexpr int kUnitBytes = 544, kValueOffset = 256, kKeyGainOffset = 512;
+  static constexpr bool kPre = false, kKeyGain = true;
+  static constexpr int kCodeBytes = 16;  // of a token's codes in shared memory, on the side that has more
+  static constexpr int kWarps = 16, kTokens = 128, kSharedBytes = 86016;
 };
 
 // Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
@@ -1386,8 +1386,8 @@ __device__ __forceinline__ void append(const P& p) {
 
 // At least one CTA per SM is all that is asked for: without the 1, ptxas may spill to fit more.
 extern "C" __global__ void __launch_bounds__(512, 1)
-antkv_append_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_w16_t64(const __grid_constant__ antkv_append_params p) {
+antkv_append_d128_k8c8b_v8c8bq8_f16_gain__sm80_w16_t128(const __grid_constant__ antkv_append_params p) {
   append<K>(p);
 }
 
-}  // namespace antkv_append_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_w16_t64_
+}  // namespace antkv_append_d128_k8c8b_v8c8bq8_f16_gain__sm80_w16_t128_

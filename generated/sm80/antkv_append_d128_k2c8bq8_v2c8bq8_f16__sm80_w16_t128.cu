@@ -1,39 +1,39 @@
 // Generated file. Do not edit.
 //   template  templates/append.cu.hbs
-//   kernel    antkv_append_d128_k16c8b_v16c8bq8_f16_gain__sm80_w16_t64
-//   inputs    fa010a2b41c117d8
-//   remake    npx gen --only antkv_append_d128_k16c8b_v16c8bq8_f16_gain__sm80_w16_t64
+//   kernel    antkv_append_d128_k2c8bq8_v2c8bq8_f16__sm80_w16_t128
+//   inputs    d5beccadf5705194
+//   remake    npx gen --only antkv_append_d128_k2c8bq8_v2c8bq8_f16__sm80_w16_t128
 #include "antkv.h"
 #include "antkv_device.cuh"
 
-namespace antkv_append_d128_k16c8b_v16c8bq8_f16_gain__sm80_w16_t64_ {  // its own: device linking would merge equal names
+namespace antkv_append_d128_k2c8bq8_v2c8bq8_f16__sm80_w16_t128_ {  // its own: device linking would merge equal names
 using namespace antkv;
 
 struct K {
   static constexpr int kHeadDim = 128;
   struct Key {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 8, kCodebookBytes = 73728;
-    static constexpr int kChannels = 16, kBits = 8, kEntries = 256;
-    static constexpr bool kQ8 = false;
-    static constexpr int kScaleOffset = 65536, kHalfNormOffset = 65536;
+    static constexpr int kRowBytes = 64, kCodebookBytes = 98816;
+    static constexpr int kChannels = 2, kBits = 8, kEntries = 256;
+    static constexpr bool kQ8 = true;
+    static constexpr int kScaleOffset = 32768, kHalfNormOffset = 33280;
     static constexpr bool kKeys = true, kByLane = true;  // the order of codes in a unit
-    static constexpr int kChunks = 8, kPiece = 4, kTurnHigh = 0, kTurnShift = 0, kTurnMask = 1;
+    static constexpr int kChunks = 64, kPiece = 16, kTurnHigh = 0, kTurnShift = 0, kTurnMask = 3;
   };
   struct Value {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 8, kCodebookBytes = 41472;
-    static constexpr int kChannels = 16, kBits = 8, kEntries = 256;
+    static constexpr int kRowBytes = 64, kCodebookBytes = 98816;
+    static constexpr int kChannels = 2, kBits = 8, kEntries = 256;
     static constexpr bool kQ8 = true;
     static constexpr int kScaleOffset = 32768, kHalfNormOffset = 33280;
     static constexpr bool kKeys = false, kByLane = true;
-    static constexpr int kChunks = 8, kPiece = 4, kRowSpan = 2;
+    static constexpr int kChunks = 64, kPiece = 16, kRowSpan = 8;
   };
   static constexpr bool kCoded = true;  // a side is coded: pages carry a bitmap, and anchors exist
-  static constexpr int kUnitBytes = 288, kValueOffset = 128, kKeyGainOffset = 256;
-  static constexpr bool kPre = false, kKeyGain = true;
-  static constexpr int kCodeBytes = 8;  // of a token's codes in shared memory, on the side that has more
-  static constexpr int kWarps = 16, kTokens = 64, kSharedBytes = 42496;
+  static constexpr int kUnitBytes = 2048, kValueOffset = 1024, kKeyGainOffset = 2048;
+  static constexpr bool kPre = false, kKeyGain = false;
+  static constexpr int kCodeBytes = 64;  // of a token's codes in shared memory, on the side that has more
+  static constexpr int kWarps = 16, kTokens = 128, kSharedBytes = 75792;
 };
 
 // Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
@@ -1386,8 +1386,8 @@ __device__ __forceinline__ void append(const P& p) {
 
 // At least one CTA per SM is all that is asked for: without the 1, ptxas may spill to fit more.
 extern "C" __global__ void __launch_bounds__(512, 1)
-antkv_append_d128_k16c8b_v16c8bq8_f16_gain__sm80_w16_t64(const __grid_constant__ antkv_append_params p) {
+antkv_append_d128_k2c8bq8_v2c8bq8_f16__sm80_w16_t128(const __grid_constant__ antkv_append_params p) {
   append<K>(p);
 }
 
-}  // namespace antkv_append_d128_k16c8b_v16c8bq8_f16_gain__sm80_w16_t64_
+}  // namespace antkv_append_d128_k2c8bq8_v2c8bq8_f16__sm80_w16_t128_
