@@ -5,8 +5,8 @@ import type { Fit } from '../tune/model.ts';
 export const FITS: readonly Fit[] = [
   {
     machine: 'H200',
-    factors: { start: 3.229, merge: 4.787, launch: 1.164, 'loop.sum': 1.248, 'loop.turn': 1.529, 'loop.dot': 1.121, 'loop.rows': 1.264, 'loop.copy': 0.921 },
-    error: { median: 0.091, p90: 0.336 },
+    factors: { start: 1.727, merge: 8, launch: 1.121, 'loop.sum': 1.172, 'loop.turn': 1.629, 'loop.dot': 1.202, 'loop.rows': 1.187, 'loop.copy': 1.179 },
+    error: { median: 0.131, p90: 0.39 },
   },
 ];
 
