@@ -13,8 +13,8 @@ const folder = fileURLToPath(new URL('../../../harness/bench/records/', import.m
 
 export const H200 = findArch('sm90')!.machine!;
 
-/** Records of look-up kernels whose code has changed much since, so that what the model counts is no longer what they did; and a sweep that timed half of all arms behind another one's code, 5 us too long. */
-const OUTDATED = ['h200-goals-2026-11-22.jsonl', 'h200-tune-2026-11-22.jsonl.gz'];
+/** Records of look-up kernels whose code has changed much since: what the model counts is no longer what they did. */
+const OUTDATED = ['h200-goals-2026-11-22.jsonl'];
 
 /** The decode times of a journal that were taken on an H200. */
 const timesOf = (journal: Journal): Timed[] => {
