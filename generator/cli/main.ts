@@ -1,6 +1,6 @@
 // The command line: parses, calls a command, turns errors into words and exit codes.
 import yargs, { type CommandModule } from 'yargs';
-import { AntkvError, EXIT, UsageError } from '../errors.ts';
+import { AntkvError, EXIT, nearest, UsageError } from '../errors.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { NOT_BUILT, type Global } from './commands.ts';
 import { gen } from './gen.ts';
@@ -18,6 +18,14 @@ const notBuilt: CommandModule = {
     throw new UsageError(`"gen ${String(name)}" is not built yet`, '"gen --help" lists the commands that are');
   },
 };
+
+/** What yargs refuses, with the nearest options of those in the command's own help. */
+function refused(message: string, help: string): UsageError {
+  const unknown = /^Unknown arguments?: (.+)$/.exec(message)?.[1]?.split(', ') ?? [];
+  const options = [...help.matchAll(/--([a-z][a-z0-9-]*)/g)].map(([, option]) => option!);
+  const near = unknown.flatMap((word) => nearest(word, options)).map((option) => `--${option}`);
+  return new UsageError(message, near.length > 0 ? `did you mean ${near.join(' or ')}?` : 'see "gen --help", or --help behind the command');
+}
 
 function parser(words: readonly string[]) {
   return yargs([...words])
@@ -53,8 +61,8 @@ function parser(words: readonly string[]) {
     .help()
     .alias('help', 'h')
     .epilogue('Exit codes: 0 ok, 1 stale or check failed, 2 usage, 3 environment, 4 some kernels did not compile, 5 wrong results, 75 a cluster worker to be run again, 130 interrupted.')
-    .fail((message, error) => {
-      throw error ?? new UsageError(message, 'see "gen --help"');
+    .fail((message, error, usage) => {
+      throw error ?? refused(message, String(usage.help())); // what yargs passes here is its usage, whose help is a text, whatever the types say
     })
     .exitProcess(false)
     .wrap(Math.min(120, process.stdout.columns || 100));

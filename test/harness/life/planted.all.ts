@@ -30,7 +30,8 @@ test.after(() => runner?.close());
 const LIFE: Life = { seed: 12, steps: 500, shape: { budget_permille: 40, first_tokens: 2, sequences: 4, rows: 6, max_tokens: 600 }, events: { prefix: 120, fork: 60, end: 10, turn: 150 } };
 
 const PLANTS: readonly (readonly [what: string, op: 'append' | 'decode' | 'encode', from: string, to: string, fault: RegExp])[] = [
-  ['rows count before their token is there', 'append', 'count + s.accepted - first', 'count + s.accepted', /has the sum .* rows, not/],
+  ['rows count before their token is there', 'append', 'count + (end > first ? end - first : 0)', 'count + end', /has the sum .* rows, not/],
+  ['rows count after their token would have left', 'append', 'smaller(s.accepted, leaves > first ? leaves : first)', 's.accepted', /has the sum .* rows, not|anchor bits differ|has the score/],
   ['scores of another row are folded', 'append', 'int64_t(s.score_row + i) * p.q_heads', 'int64_t(s.score_row) * p.q_heads', /has the sum/],
   ['an anchor that is handed back keeps its bit', 'append', '~(1u << place % 32)', '~0u', /anchor bits differ/],
   ['inherited anchors are handed back', 'append', 'c.token < f.frozen_len || limit.keeps(c)', 'limit.keeps(c)', /not its to write|anchor bits differ/],
