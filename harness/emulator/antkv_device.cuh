@@ -321,7 +321,8 @@ __device__ __forceinline__ uint32_t opaque(uint32_t x, uint32_t zero, ANTKV_HERE
   antkv_emu::machine->arrive(antkv_emu::Collective::shuffle, nullptr, file, line);
   return x ^ zero;
 }
-__device__ __forceinline__ void keep_larger(float& best, int& best_number, float value, int number, uint32_t) {
+__device__ __forceinline__ void keep_larger(float& best, int& best_number, float value, int number, uint32_t zero) {
+  (void)zero;  // what the device adds
   if (value > best) best = value, best_number = number;
 }
 __device__ __forceinline__ float float_of_bits(uint32_t x) { return antkv_emu::float_of(x); }

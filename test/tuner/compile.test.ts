@@ -5,7 +5,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { emitAll, type Files } from '../../generator/emit.ts';
 import { fatbinPath, kernelName, sourcePath, type Kernel } from '../../generator/name.ts';
-import { shippedKernels } from '../../generator/ship.ts';
+import { kernelsToShip, shippedContracts } from '../../generator/ship.ts';
 import { apply, plan } from '../../generator/write.ts';
 import { readBuild, writeBuild } from '../../tuner/build.ts';
 import { cacheDir } from '../../tuner/cache.ts';
@@ -14,7 +14,7 @@ import { findNvcc, type Nvcc } from '../../tuner/nvcc.ts';
 import { temporaryFolder } from '../folder.ts';
 import { fakeNvcc, WORKS } from './fake.ts';
 
-const kernels = shippedKernels().filter(({ contract }) => contract.op === 'combine' || contract.op === 'select');
+const kernels = kernelsToShip([...shippedContracts().values()].map(({ contract }) => contract), []).filter(({ contract }) => contract.op === 'combine' || contract.op === 'select');
 const files = emitAll(kernels);
 const old = process.env['ANTKV_CACHE'];
 test.before.each(() => void (process.env['ANTKV_CACHE'] = join(temporaryFolder(), 'cache')));

@@ -60,7 +60,9 @@ test('without a word about kernels or shapes the goals are measured, by sm90 ker
   assert.is(goals.length, GOALS.length + 1);
   assert.ok(goals.every((name) => name.includes('__sm90_')));
   assert.equal(goals, await named({ sheet: 'goals' }));
-  assert.equal(await named({ only: '*decode_d128_kf16*' }), [EXACT]);
+  const exact = await named({ only: '*decode_d128_kf16*' });
+  assert.is(exact[0], EXACT);
+  assert.ok(exact.every((name) => name.startsWith('antkv_decode_d128_kf16_vf16_f16__sm80_')), 'the default, and what a table chooses');
   assert.ok((await named({ batch: '1' })).every((name) => name.includes('__sm80_')));
 });
 
@@ -112,7 +114,7 @@ it('without a GPU it refuses, and names pack and the emulated driver', async () 
 
 it('measures on the emulated driver when told to, as a table, as records and into a file', async () => {
   const file = join(dir, 'out.jsonl');
-  const words = ['bench', '--device', 'emulated', '--batch', '1', '--tokens', '32,128', '--splits', '1,2', '--samples', '2', '--only', '*d128_kf16*', '--json', '--out', file];
+  const words = ['bench', '--device', 'emulated', '--batch', '1', '--tokens', '32,128', '--splits', '1,2', '--samples', '2', '--only', EXACT, '--json', '--out', file];
   const { exitCode, stdout, stderr } = await gen(words, { ...SHARED });
   assert.is(exitCode, 0, stderr);
   const rows = stdout.trim().split('\n').map((line) => rowSchema.parse(JSON.parse(line)));

@@ -44,11 +44,11 @@ together('list --why gives a reason for all that is refused, and the list withou
 
 together('show prints one kernel, by its name or its contract\'s', async () => {
   const name = 'antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain';
-  const kernel = `${name}__sm80_w4_t64_s2`;
+  const kernel = `${name}__sm80_lookup_w8_s1_c1`;
   const { exitCode, stdout } = await gen(['show', name, '--json']);
   assert.is(exitCode, 0);
   const facts = JSON.parse(stdout) as Record<string, unknown> & { params: { bytes: number; fields: unknown[] }; layout: { unit: { bytes: number } } };
-  assert.equal([facts['kernel'], facts['threads'], facts['shipped'], facts.layout.unit.bytes], [kernel, 128, true, 544]);
+  assert.equal([facts['kernel'], facts['threads'], facts['shipped'], facts.layout.unit.bytes], [kernel, 256, true, 544]);
   assert.equal(facts['grid'], ['splits', 'kv_heads * ceil(max_q_len * (q_heads / kv_heads) / 8)', 'spread ? 1 : batch']);
   assert.equal((JSON.parse((await gen(['show', kernel, '--json'])).stdout) as Record<string, unknown>)['kernel'], kernel);
   const words = (await gen(['show', kernel])).stdout;

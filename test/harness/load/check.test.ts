@@ -165,7 +165,7 @@ test('what a contract does not need may be null', async () => {
     ['antkv_select', 'null'],
   ]);
   assert.equal(got, [
-    'grid 0 1 8 3', 'grid 0 1 8 3', 'grid 9 score: v is null; antkv.h says what it points to', 'grid 0 79 8 3', 'grid 9 encode: keys_unrotated is 1 but inv_freq is null', 'grid 0 8 3 1',
+    'grid 0 1 8 3', 'grid 0 1 8 3', 'grid 9 score: v is null; antkv.h says what it points to', 'grid 0 40 8 3', 'grid 9 encode: keys_unrotated is 1 but inv_freq is null', 'grid 0 8 3 1',
     'grid 11 append: ring_k, ring_v, ring_score, ring_count or anchor_table is given, but exact recipes have no ring and no anchors: leave them null', 'grid 0 8 3 1', 'grid 9 select: params is null',
   ]);
 });

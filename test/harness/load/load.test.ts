@@ -95,7 +95,7 @@ test('a kernel that cannot be loaded is named, with the reason', async () => {
   assert.match(await last([open(), 'get antkv_select'], { FAKE_FAIL: 'cuModuleLoad:222' }), /^get 6 cuModuleLoad\(.*CUDA_ERROR_UNSUPPORTED_PTX_VERSION.*the driver is older than the nvcc/);
   assert.match(await last([open(), 'get antkv_select'], { FAKE_FAIL: 'cuModuleLoad:209' }), /^get 6 .*no code for this device/);
   assert.match(await last([open(), 'get antkv_select'], { FAKE_PARAMS: '96' }), /^get 6 .*takes 96 bytes of parameters, antkv_kernels.h says 80: the file is of another release/);
-  assert.match(await last([open(), 'get antkv_select'], { FAKE_THREADS: '128' }), /^get 6 .*at most 128 threads per block here, not 256/);
+  assert.match(await last([open(), 'get antkv_select'], { FAKE_THREADS: '128' }), /^get 6 .*at most 128 threads per block here, not 1024/);
   assert.match(await last([open(), `get ${F16} 1 8 8 64`], { FAKE_FAIL: 'cuFuncSetAttribute:1' }), /^get 12 cuFuncSetAttribute: dynamic shared memory/);
   const failed = await run([open(), 'get antkv_select', 'get antkv_select', 'close'], { FAKE_FAIL: 'cuModuleGetFunction:500' });
   assert.equal(failed.filter((line) => /^(load|unload)/.test(line)).length, 4, 'a failure is not cached, and leaves no module behind');
@@ -118,7 +118,7 @@ test('a kernel whose tables the device has no room for is passed over', async ()
   const get = `get ${contractName(contract)} 1 32 8 4096`;
   const [few, many] = [generatedFolder(kernels.slice(2)), generatedFolder(kernels)];
   const [small, program] = await Promise.all([few, many].map((folder) => compile([CLIENT], ['-I', folder, '-I', LOADER])));
-  const devices = [['80', 'sm80_lookup'], ['86', 'sm86_w4'], ['87', 'sm86_w4'], ['89', 'sm86_w4'], ['90', 'sm90_lookup'], ['103', 'sm90_lookup'], ['120', 'sm86_w4']] as const;
+  const devices = [['80', 'sm80_lookup'], ['86', 'sm86_lookup'], ['87', 'sm86_lookup'], ['89', 'sm86_lookup'], ['90', 'sm90_lookup'], ['103', 'sm90_lookup'], ['120', 'sm86_lookup']] as const;
   for (const [cc, want] of devices) {
     const env = { FAKE_CC: cc, FAKE_SHARED: String(findArch(`sm${cc}`)!.sharedPerBlock) };
     assert.match(await last([open(many), get], env, program), new RegExp(`^get 0 ${contractName(contract)}__${want}_`), cc);
@@ -139,7 +139,7 @@ test('shapes that are none are refused', async () => {
 });
 
 test('splits fill the device evenly, and no further', async () => {
-  const splits = async (shape: string, env = {}): Promise<number> => Number(/splits (\d+)/.exec(await last([open(), `get ${DECODE} ${shape}`], env))![1]);
+  const splits = async (shape: string, env = {}): Promise<number> => Number(/splits (\d+)/.exec(await last([open(), `get ${F16} ${shape}`], env))![1]);
   assert.is(await splits('1 32 8 100'), 1, 'two steps are not worth a merge');
   assert.is(await splits('1 32 8 131072'), 27, '8 blocks of 27 splits are one wave over 108 SMs of 2');
   const wide = await splits('1 32 8 131072', { FAKE_SMS: '132', FAKE_RESIDENT: '4' });
@@ -164,7 +164,7 @@ test('the workspace is that of the splits', async () => {
 
 test('a launch passes threads, shared memory, stream and struct', async () => {
   const lines = await run([open(), `get ${DECODE} 3 32 8 4096`, `launch ${paramsHex('decode', GOOD.decode)} 77`]);
-  assert.is(lines.at(-2), 'launch (1, 8, 3) (128, 1, 1) shared 39232 stream 77 abi 2 in primary');
+  assert.is(lines.at(-2), 'launch (1, 8, 3) (256, 1, 1) shared 138080 stream 77 abi 3 in primary');
   assert.match(await last([open(), `get ${DECODE} 3 32 8 4096`, `launch ${paramsHex('decode', GOOD.decode)}`], { FAKE_FAIL: 'cuLaunchKernel:719' }), /^launch 12 cuLaunchKernel\(.*719.*start a new process/);
   assert.match(await last([open(), 'get antkv_selct', `launch ${paramsHex('decode', GOOD.decode)}`]), /^launch 8 the kernel is empty: antkv_get did not succeed/);
 });

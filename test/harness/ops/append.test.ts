@@ -4,7 +4,8 @@ import * as assert from 'uvu/assert';
 import type { Runner } from '../../../tuner/runner.ts';
 import { parseKernelName } from '../../../generator/name.ts';
 import type { CheckRecord, KernelRef, Shape } from '../../../tuner/problem.ts';
-import { APPEND, fit } from '../../../tuner/shapes.ts';
+import { APPEND } from '../../../tuner/shapes-append.ts';
+import { fit } from '../../../tuner/shapes.ts';
 import { cacheAxes, emulated, emulatedRunner, mustPass } from './lab.ts';
 
 const test = suite('ops/append');
