@@ -56,7 +56,7 @@ test('with its fit the model is near what an H200 took', () => {
   const errors = (of: typeof model): number => median(times.map(({ problem: p, arm: a, us }) => Math.abs(Math.log(of.us(p, a)! / us))));
   const fresh = fitModel(H200, times);
   const why = 'refit: node --import tsx test/tuner/model/refit.ts';
-  assert.ok(errors(model) < 0.12, `median error ${errors(model)}, ${why}`);
+  assert.ok(errors(model) < 0.15, `median error ${errors(model)}, ${why}`);
   assert.ok(errors(model) <= 1.2 * fresh.error.median, `median error ${errors(model)}, ${fresh.error.median} if fitted again; ${why}`);
   assert.ok(errors(plain) > 2 * errors(model), 'and without it is not');
   assert.is(fitFor(A100), FITS[0], 'a machine without times takes the fit of the one that has them');

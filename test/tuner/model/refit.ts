@@ -25,7 +25,7 @@ const timesOf = (journal: Journal): Timed[] => {
 
 /** Every decode time in the records of an H200, of `gen bench` and of `gen tune`. */
 export const recordedTimes = (): Timed[] =>
-  readdirSync(folder).filter((file) => file.startsWith('h200') && !OUTDATED.includes(file)).sort().flatMap((file) =>
+  readdirSync(folder).filter((file) => /^h200.*\.jsonl(\.gz)?$/.test(file) && !OUTDATED.includes(file)).sort().flatMap((file) =>
     file.endsWith('.gz')
       ? timesOf(parseJournal(gunzipSync(readFileSync(`${folder}${file}`)).toString(), file))
       : timedOfRows(readRecords(readFileSync(`${folder}${file}`, 'utf8'), file).rows));
