@@ -1,5 +1,5 @@
 // What is measured: kernels x shapes x launches, as requests for the runner. Pure.
-import { contractOf, isCacheContract, isCoded } from '../generator/contract.ts';
+import { contractOf, isCacheContract, isCoded, type Contract } from '../generator/contract.ts';
 import { kernelName, type Kernel } from '../generator/name.ts';
 import { defaultTile } from '../generator/tile.ts';
 import { launchesOf, type Launch } from './bench-launch.ts';
@@ -127,16 +127,16 @@ export interface BaselineShape {
   readonly causal?: true;
 }
 
-/**
- * The shapes at which PyTorch's FP16 attention is timed, each once: those of the decode cases in which all sequences are equally long, and the forward pass that a
- * whole prompt's score comes after.
- */
+/** What PyTorch is asked for beside a shape of a contract: its decode step, or the forward pass that a whole prompt's score comes after; undefined for all else, and where sequences differ in length. */
+export function baselineShapeOf({ op, headDim }: Pick<Contract, 'op' | 'headDim'>, { batch = 1, tokens, lens, q_heads = HEADS.q_heads, kv_heads = HEADS.kv_heads, q_len = 1, rows }: CaseShape): BaselineShape | undefined {
+  if (lens || tokens === undefined || headDim === undefined) return undefined;
+  const shape = { batch, tokens, q_heads, kv_heads, head_dim: headDim };
+  if (op === 'score' && rows === tokens) return { ...shape, q_len: tokens, causal: true };
+  return op === 'decode' ? { ...shape, q_len } : undefined;
+}
+
+/** The shapes at which PyTorch's FP16 attention is timed for cases, each once. */
 export function baselineShapes(cases: readonly Case[]): BaselineShape[] {
-  const shapes = cases.flatMap(({ kernel: { contract }, shape: { batch = 1, tokens, lens, q_heads = HEADS.q_heads, kv_heads = HEADS.kv_heads, q_len = 1, rows } }): BaselineShape[] => {
-    if (lens || tokens === undefined) return [];
-    const shape = { batch, tokens, q_heads, kv_heads, head_dim: contract.headDim! };
-    if (contract.op === 'score' && rows === tokens) return [{ ...shape, q_len: tokens, causal: true }];
-    return contract.op === 'decode' ? [{ ...shape, q_len }] : [];
-  });
+  const shapes = cases.flatMap(({ kernel: { contract }, shape }) => baselineShapeOf(contract, shape) ?? []);
   return [...new Map(shapes.map((shape) => [JSON.stringify(shape), shape])).values()];
 }

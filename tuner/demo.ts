@@ -1,14 +1,12 @@
 // The whole algorithm on real keys and values: calibrate, score, select, encode, decode, each recipe against exact attention.
 import { footprint, USUAL_TOKENS } from '../generator/bits.ts';
-import { findArch } from '../generator/arch.ts';
 import { isCoded } from '../generator/contract.ts';
 import { WrongResultError } from '../generator/errors.ts';
 import type { Dump } from '../generator/format.ts';
 import { kernelName, type Kernel } from '../generator/name.ts';
-import { contractsOf, type Recipe } from '../generator/recipe.ts';
-import { kernelsOf } from '../generator/ship.ts';
+import type { Recipe } from '../generator/recipe.ts';
 import { openDump } from './calibrate/file.ts';
-import { calibrateSides, checkDumps, ropeOf, sideKey, sidesOf, type Side, type Variant } from './dumps.ts';
+import { calibrateSides, checkDumps, kernelsFor, ropeOf, sideKey, sidesOf, type Side, type Variant } from './dumps.ts';
 import { loadKernels, type Device, type Loaded } from './images.ts';
 import type { AttendRecord, AttendRequest } from './attend-schema.ts';
 import { removeTemporary, temporaryFolder } from './temporary.ts';
@@ -73,8 +71,8 @@ export function faultsOf({ faults, agreement: a }: Pick<AttendRecord, 'faults' |
   return found;
 }
 
-const SM80 = findArch('sm80')!;
-const kernelsFor = (recipe: Recipe, headDim: number): Kernel[] => kernelsOf(contractsOf(recipe, headDim), [SM80]).filter(({ contract }) => !['append', 'unpack', 'combine'].includes(contract.op) && contract.columns !== 4);
+/** Ops that are not launched here. */
+const UNUSED = ['append', 'unpack', 'combine'] as const;
 
 /** Throws WrongResultError if kernels and reference disagree anywhere. */
 export function mustAgree(rows: readonly Pick<DemoRow, 'recipe' | 'window' | 'faults'>[]): void {
@@ -91,7 +89,7 @@ export async function demo(options: DemoOptions): Promise<DemoRecord> {
   try {
     checkDumps(evaluation.dump, calibration.dump);
     const { headDim } = evaluation.dump;
-    const kernels = new Map(options.variants.flatMap(({ recipe }) => kernelsFor(recipe, headDim)).map((kernel) => [kernelName(kernel), kernel]));
+    const kernels = new Map(options.variants.flatMap(({ recipe }) => kernelsFor(recipe, headDim, UNUSED)).map((kernel) => [kernelName(kernel), kernel]));
     const sides = sidesOf(options.variants);
     const runs = options.variants.flatMap((variant) => [...new Set([0, variant.recipe.window])].map((window) => ({ ...variant, window })));
     const total = sides.size + 2 + kernels.size + runs.length;
@@ -117,7 +115,7 @@ export async function demo(options: DemoOptions): Promise<DemoRecord> {
 
 async function attend({ name, recipe }: Variant, window: number, { runner, kernels }: Loaded, dump: Dump, books: ReadonlyMap<string, Side>, queries: number): Promise<DemoRow> {
   const [k, v] = (['k', 'v'] as const).map((side) => books.get(sideKey(recipe, side) ?? ''));
-  const ops = Object.fromEntries(kernelsFor(recipe, dump.headDim).map((kernel) => [kernel.contract.op, kernels.get(kernelName(kernel))!])) as unknown as AttendRequest['kernels'];
+  const ops = Object.fromEntries(kernelsFor(recipe, dump.headDim, UNUSED).map((kernel) => [kernel.contract.op, kernels.get(kernelName(kernel))!])) as unknown as AttendRequest['kernels'];
   const { v: values } = dump.layers[0]!;
   const record = await runner.attend({
     cmd: 'attend',

@@ -1,11 +1,15 @@
 // Real keys and values for whole runs: dumps that fit each other, and codebooks trained on one for the other.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { findArch } from '../generator/arch.ts';
 import { codecOf } from '../generator/codec.ts';
+import type { Op } from '../generator/contract.ts';
 import { InputError } from '../generator/errors.ts';
 import type { Dump } from '../generator/format.ts';
+import type { Kernel } from '../generator/name.ts';
 import { packCodebook } from '../generator/pack.ts';
-import type { Recipe } from '../generator/recipe.ts';
+import { contractsOf, type Recipe } from '../generator/recipe.ts';
+import { kernelsOf } from '../generator/ship.ts';
 import { calibrate } from './calibrate/calibrate.ts';
 import type { DumpFile } from './calibrate/file.ts';
 import { createPool, type Pool } from './calibrate/pool.ts';
@@ -21,6 +25,10 @@ export interface Side {
   readonly path: string;
   readonly undertrained: boolean;
 }
+
+/** The default sm_80 kernels that a run on real data launches, which newer devices take through their PTX; `unused`: ops that it has no use for. */
+export const kernelsFor = (recipe: Recipe, headDim: number, unused: readonly Op[]): Kernel[] =>
+  kernelsOf(contractsOf(recipe, headDim), [findArch('sm80')!]).filter(({ contract }) => !unused.includes(contract.op) && contract.columns !== 4);
 
 /** Throws InputError if `evaluation` cannot be attended to with codebooks of `calibration`. */
 export function checkDumps(evaluation: Dump, calibration: Dump): void {

@@ -1,15 +1,13 @@
 // The life of a cache on recorded queries, keys and values: a decode loop by the kernels, held against a simulation in fp64 after every launch.
 import { z } from 'zod';
-import { findArch } from '../generator/arch.ts';
 import { heldBits } from '../generator/bits.ts';
 import { isCoded } from '../generator/contract.ts';
 import { InputError, UsageError } from '../generator/errors.ts';
 import { PAGE_SIZES } from '../generator/layout.ts';
 import { kernelName, type Kernel } from '../generator/name.ts';
-import { contractsOf, type Recipe } from '../generator/recipe.ts';
-import { kernelsOf } from '../generator/ship.ts';
+import type { Recipe } from '../generator/recipe.ts';
 import { openDump } from './calibrate/file.ts';
-import { calibrateSides, checkDumps, ropeOf, sideKey, sidesOf, type Side, type Variant } from './dumps.ts';
+import { calibrateSides, checkDumps, kernelsFor, ropeOf, sideKey, sidesOf, type Side, type Variant } from './dumps.ts';
 import { loadKernels, type Device, type Loaded } from './images.ts';
 import { APPEND_POLICY, lifeKernelsSchema, NO_EVENTS, type LifeRecord, type LifeRequest } from './life-schema.ts';
 import { measure } from './problem.ts';
@@ -76,8 +74,8 @@ export interface Simulation {
   readonly why?: string;
 }
 
-const SM80 = findArch('sm80')!;
-const kernelsFor = (recipe: Recipe, headDim: number): Kernel[] => kernelsOf(contractsOf(recipe, headDim), [SM80]).filter(({ contract }) => !['unpack', 'combine'].includes(contract.op) && contract.columns !== 4);
+/** Ops that are not launched here. */
+const UNUSED = ['unpack', 'combine'] as const;
 
 /** The number of a policy for append. Throws UsageError for one that append does not know. */
 function policyOf({ policy, selection }: Recipe): number {
@@ -102,7 +100,7 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
     const { dump } = evaluation;
     const layer = dump.layers[0]!;
     if (prompt >= layer.tokens) throw new InputError(`the prompt has ${prompt} tokens, ${dump.header.source} ${layer.tokens}`, `--prompt ${Math.floor(layer.tokens / 3)}`);
-    const kernels = kernelsFor(recipe, dump.headDim);
+    const kernels = kernelsFor(recipe, dump.headDim, UNUSED);
     const sides = sidesOf([options.variant]);
     const total = sides.size + 2 + kernels.length + 1;
     let done = 0;

@@ -59,13 +59,13 @@ async function run(argv: SimulateArguments): Promise<void> {
   whole('seed', argv.seed, 0);
   const device = deviceOf(argv.device);
   const { simulate } = await import('../../tuner/simulate.ts');
-  const { openDump } = await import('../../tuner/calibrate/file.ts');
+  const { checkWritable, openDump } = await import('../../tuner/calibrate/file.ts');
   const evaluation = argv.data ?? FIXTURE('kv-eval-small');
   const file = openDump(evaluation);
   const { headDim } = file.dump;
   file.close();
   const variant = recipeOf(argv, headDim);
-  if (argv.out !== undefined) writeWhole(argv.out, ''); // a place that cannot be written is known before the work
+  if (argv.out !== undefined) checkWritable(argv.out);
 
   const start = performance.now();
   const line = progress(argv, 'simulate');

@@ -1,8 +1,10 @@
 // What the report of a sweep is drawn from: tables, the events of journals, and what follows from both. Pure.
 import { InputError } from '../../generator/errors.ts';
+import { parseContractName } from '../../generator/name.ts';
 import { IDENTITY_KEYS } from '../../generator/table/find.ts';
 import { parseTable } from '../../generator/table/read.ts';
 import type { PointTimes, Table } from '../../generator/table/schema.ts';
+import { baselineShapeOf } from '../bench-plan.ts';
 import { mergeLines } from '../journal/merge.ts';
 import { eventsOf, isJournal, parseJournal } from '../journal/read.ts';
 import { geomean } from '../space/numbers.ts';
@@ -10,7 +12,6 @@ import { buildTables } from '../table/build.ts';
 import type { CurveStep } from '../table/choose.ts';
 import { poolsOf, type Point, type Pool } from '../table/pool.ts';
 import { byAge, of, type TuneEvent } from '../tune/events.ts';
-import { baselineShapeOf } from '../tune/problem.ts';
 import { stableText } from '../../generator/stable.ts';
 
 export interface NamedText {
@@ -102,7 +103,7 @@ export interface Extra {
   readonly fp16Us: number | undefined;
 }
 
-const baselineKey = (problem: Point['problem']): string => stableText(baselineShapeOf(problem) ?? null);
+const baselineKey = (problem: Point['problem']): string => stableText(baselineShapeOf(parseContractName(problem.contract), problem.shape) ?? null);
 
 /** Looks points up among the events. */
 export function extrasOf({ events, pools }: ReportData): (table: Table, contract: string, point: PointTimes) => Extra {

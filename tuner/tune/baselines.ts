@@ -1,8 +1,9 @@
 // The FP16 attention that a sweep's report compares with: timed once all problems are settled, on one of the devices that settled them.
+import { parseContractName } from '../../generator/name.ts';
 import { runBaseline } from '../baseline.ts';
-import type { BaselineShape } from '../bench-plan.ts';
+import { baselineShapeOf, type BaselineShape } from '../bench-plan.ts';
 import { of, type TuneEvent, type Write } from './events.ts';
-import { baselineShapeOf, type Problem, type Task } from './problem.ts';
+import type { Problem, Task } from './problem.ts';
 
 /** Seconds that it may take to begin shapes: the default grid of one head dim takes about as long on an H200. */
 const LIMIT = 60;
@@ -21,11 +22,12 @@ export interface BaselinesOptions {
 
 /** Times FP16 attention at every shape of the tasks that the journal has no time of, small ones first, and writes the best of PyTorch's kernels. Returns why some are missing. */
 export async function measureBaselines({ tasks, past, environment, device, write, signal, left = Infinity }: BaselinesOptions): Promise<string | undefined> {
+  const shapeOf = ({ contract, shape }: Problem): BaselineShape | undefined => baselineShapeOf(parseContractName(contract), shape);
   const word = (shape: BaselineShape | undefined): string => JSON.stringify(shape);
-  const known = new Set(of(past, 'baseline').flatMap((event) => (event.environment === environment ? [word(baselineShapeOf(event.problem))] : [])));
+  const known = new Set(of(past, 'baseline').flatMap((event) => (event.environment === environment ? [word(shapeOf(event.problem))] : [])));
   const problems = new Map<string, { shape: BaselineShape; problem: Problem }>();
   for (const problem of tasks.flatMap((task) => task.problems)) {
-    const shape = baselineShapeOf(problem);
+    const shape = shapeOf(problem);
     if (shape && !known.has(word(shape)) && !problems.has(word(shape))) problems.set(word(shape), { shape, problem });
   }
   const limit = Math.floor(Math.min(LIMIT, left));

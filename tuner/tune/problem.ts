@@ -1,9 +1,7 @@
 // What is tuned: problems (a contract at a shape, under a mode), arms that race there, and the space of tiles that arms come from. Pure.
 import { z } from 'zod';
-import { parseContractName } from '../../generator/name.ts';
 import { linesOf as linesOfAsk } from '../../generator/table/find.ts';
 import { stableDigest } from '../../generator/stable.ts';
-import type { BaselineShape } from '../bench-plan.ts';
 import { BENCH_SHAPES } from '../bench-schema.ts';
 
 /** The shape of a point: that of a bench request without what a launch adds. Heads and tokens (or lens) are always there. */
@@ -52,11 +50,3 @@ export const taskSchema = z.strictObject({
   kernels: z.array(z.string()).min(1),
 });
 export type Task = z.infer<typeof taskSchema>;
-
-/** The shape that PyTorch is asked for; undefined for other ops, and where sequences differ in length. */
-export function baselineShapeOf({ contract, shape }: Problem): BaselineShape | undefined {
-  const { op, headDim } = parseContractName(contract);
-  const { batch = 1, tokens, lens, q_heads, kv_heads, q_len = 1 } = shape;
-  if (op !== 'decode' || lens || tokens === undefined || q_heads === undefined || headDim === undefined) return undefined;
-  return { batch, tokens, q_heads, kv_heads, q_len, head_dim: headDim };
-}

@@ -1,6 +1,9 @@
 // Tests generator/cli/simulate.ts: what it refuses before any work. The simulation itself: test/tuner/simulate.test.ts.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { temporaryFolder } from '../../folder.ts';
 import { fixture } from '../../fixtures/paths.ts';
 import { parallel } from '../../parallel.ts';
 import { gen } from './run.ts';
@@ -26,5 +29,12 @@ for (const [what, words, exitCode, message] of REFUSED) {
     assert.is(answer.stdout, '');
   });
 }
+
+it('leaves a file that is there as it was when nothing comes of the run', async () => {
+  const file = join(temporaryFolder(), 'records.jsonl');
+  writeFileSync(file, 'of an older run\n');
+  assert.is((await gen(['simulate', '--prompt', '768', '--device', 'emulated', '--out', file])).exitCode, 2);
+  assert.is(readFileSync(file, 'utf8'), 'of an older run\n');
+});
 
 test.run();
