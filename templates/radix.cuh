@@ -12,13 +12,7 @@ __device__ __forceinline__ void find_digit(radix_memory& mem, uint32_t nth) {
   uint32_t here[8], before = 0;  // before: numbers whose digit is larger
 #pragma unroll
   for (int j = 0; j < 8; ++j) before += here[j] = load_shared(mem.histogram + top - j);
-  const uint32_t mine = before;
-#pragma unroll
-  for (int delta = 1; delta < 32; delta *= 2) {
-    const uint32_t below = shuffle_up(before, delta);
-    if (lane >= delta) before += below;
-  }
-  before -= mine;
+  before = sum_to_lane(before) - before;
 #pragma unroll
   for (int j = 0; j < 8; ++j) {
     if (before < nth && nth <= before + here[j]) {

@@ -33,16 +33,6 @@ __device__ __forceinline__ void count_digit(select_memory<K>& mem, uint32_t key,
   atomic_add_shared(mem.histogram + smaller(digit_of(key, threshold, shift), 256u) * 32 + lane_index(), 1u);
 }
 
-/// The sum of the values of this lane and the lanes before it.
-__device__ __forceinline__ uint32_t sum_to_lane(uint32_t value) {
-#pragma unroll
-  for (int by = 1; by < 32; by *= 2) {
-    const uint32_t before = shuffle_up(value, by);
-    if (lane_index() >= by) value += before;
-  }
-  return value;
-}
-
 /// Gathers the scores of the list that may be the threshold in shared memory, in any order, all threads.
 template <class K>
 __device__ __forceinline__ void gather(select_memory<K>& mem, const score_list& list, uint32_t threshold, int shift) {

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/append.cu.hbs
 //   kernel    antkv_append_d128_k8c8b_v8c8bq8_f16_gain__sm80_w16_t128
-//   inputs    41f079c6271456f2
+//   inputs    c1b92a8eb51a2b11
 //   remake    npx gen --only antkv_append_d128_k8c8b_v8c8bq8_f16_gain__sm80_w16_t128
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -884,9 +884,21 @@ __device__ __forceinline__ void encode(const P& p) {
   }
 }
 
+// What choosing by rank counts with: select and append.
+
 template <class T>
 __device__ __forceinline__ T smaller(T a, T b) {
   return a < b ? a : b;
+}
+
+/// The sum of the values of this lane and the lanes before it.
+__device__ __forceinline__ uint32_t sum_to_lane(uint32_t value) {
+#pragma unroll
+  for (int by = 1; by < 32; by *= 2) {
+    const uint32_t before = shuffle_up(value, by);
+    if (lane_index() >= by) value += before;
+  }
+  return value;
 }
 
 // The nth largest of many numbers, by 8 bits at a time.
@@ -903,13 +915,7 @@ __device__ __forceinline__ void find_digit(radix_memory& mem, uint32_t nth) {
   uint32_t here[8], before = 0;  // before: numbers whose digit is larger
 #pragma unroll
   for (int j = 0; j < 8; ++j) before += here[j] = load_shared(mem.histogram + top - j);
-  const uint32_t mine = before;
-#pragma unroll
-  for (int delta = 1; delta < 32; delta *= 2) {
-    const uint32_t below = shuffle_up(before, delta);
-    if (lane >= delta) before += below;
-  }
-  before -= mine;
+  before = sum_to_lane(before) - before;
 #pragma unroll
   for (int j = 0; j < 8; ++j) {
     if (before < nth && nth <= before + here[j]) {

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/select.cu.hbs
 //   kernel    antkv_select__sm80_w32
-//   inputs    446fe352ef243570
+//   inputs    0535fe834d75610b
 //   remake    npx gen --only antkv_select__sm80_w32
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -13,9 +13,21 @@ struct K {
   static constexpr int kWarps = 32, kSharedBytes = 66960;
 };
 
+// What choosing by rank counts with: select and append.
+
 template <class T>
 __device__ __forceinline__ T smaller(T a, T b) {
   return a < b ? a : b;
+}
+
+/// The sum of the values of this lane and the lanes before it.
+__device__ __forceinline__ uint32_t sum_to_lane(uint32_t value) {
+#pragma unroll
+  for (int by = 1; by < 32; by *= 2) {
+    const uint32_t before = shuffle_up(value, by);
+    if (lane_index() >= by) value += before;
+  }
+  return value;
 }
 
 // Scores of a list: their order as unsigned numbers, and loads of many at a time.
@@ -95,16 +107,6 @@ template <class K>
 __device__ __forceinline__ void count_digit(select_memory<K>& mem, uint32_t key, uint32_t threshold, int shift) {
   // Other keys are counted in a row that no one reads: cheaper than a branch.
   atomic_add_shared(mem.histogram + smaller(digit_of(key, threshold, shift), 256u) * 32 + lane_index(), 1u);
-}
-
-/// The sum of the values of this lane and the lanes before it.
-__device__ __forceinline__ uint32_t sum_to_lane(uint32_t value) {
-#pragma unroll
-  for (int by = 1; by < 32; by *= 2) {
-    const uint32_t before = shuffle_up(value, by);
-    if (lane_index() >= by) value += before;
-  }
-  return value;
 }
 
 /// Gathers the scores of the list that may be the threshold in shared memory, in any order, all threads.
