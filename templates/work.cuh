@@ -20,13 +20,11 @@ __device__ __forceinline__ void cut(const piece& w, int n, int& begin, int& end)
 }
 
 // What a sequence costs, in one unit per algorithm: it decides where a line of work is cut, never what is computed.
-// Look-up: 32 coded tokens; exact ones take the slow path. A piece's start (chains of loads, tables, the first tile) and merge take about 25,000 clocks of an SM,
-// 32 tokens of a head 60 and 3.5 per look-up, or 250 where keys are turned (H200, harness/bench/NOTES.md): a line cut without them leaves the CTAs with many short
-// sequences far behind.
+// Look-up: 32 coded tokens; exact ones take the slow path. Where keys are scored by a table of sums a piece makes its own: start and merge take about 25,000 clocks
+// of an SM, 32 tokens of a head 60 and 3.5 per look-up (H200, harness/bench/NOTES.md). A line cut without that leaves the CTAs with many short sequences behind.
 template <class K>
 struct lookup_cost {
-  static constexpr int kTileClocks = K::kKeyTurn ? 250 : 60 + K::kHeadDim * 7 / (2 * K::Key::kChannels);
-  static constexpr int kPiece = 25000 / kTileClocks, kCoded32 = 1, kExact16 = 8;
+  static constexpr int kPiece = K::kKeySum ? 25000 / (60 + K::kHeadDim * 7 / (2 * K::Key::kChannels)) : 32, kCoded32 = 1, kExact16 = 8;
 };
 struct rows_cost {  // units of 16 tokens, all alike; the start and the merge
   static constexpr int kPiece = 8, kCoded32 = 2, kExact16 = 1;
