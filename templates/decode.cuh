@@ -98,7 +98,7 @@ __device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
     load_columns<K::kHeadDim>(q, byte_pointer(p.q) + c.row * p.q_row_stride + c.head * p.q_head_stride, c.valid);
   }
   uint32_t decoded_q[unit_row<K, typename K::Key>::kElements ? 1 : K::kHeadDim / 16][2];  // for keys that were codes
-  if constexpr (!unit_row<K, typename K::Key>::kElements) round_columns<K::kHeadDim>(decoded_q, q);
+  if constexpr (!unit_row<K, typename K::Key>::kElements) round_columns<typename K::Element>(decoded_q, q);
   const unsigned char* k_codebook = byte_pointer(p.k_codebook) + int64_t(kv_head) * K::Key::kCodebookBytes;
   const unsigned char* v_codebook = byte_pointer(p.v_codebook) + int64_t(kv_head) * K::Value::kCodebookBytes;
 

@@ -11,14 +11,11 @@ __device__ __forceinline__ void load_columns(uint32_t (&fragment)[kHeadDim / 16]
   }
 }
 
-/// bf16 columns as f16, which has room for more digits but not for all sizes.
-template <int kHeadDim>
-__device__ __forceinline__ void round_columns(uint32_t (&to)[kHeadDim / 16][2], const uint32_t (&from)[kHeadDim / 16][2]) {
-  const auto half = [](uint32_t bits) { return fminf(fmaxf(to_float(bf16{uint16_t(bits)}), -65504.0f), 65504.0f); };
+/// Columns of T as halves.
+template <class T, int kSteps>
+__device__ __forceinline__ void round_columns(uint32_t (&to)[kSteps][2], const uint32_t (&from)[kSteps][2]) {
 #pragma unroll
-  for (int step = 0; step < kHeadDim / 16; ++step)
-#pragma unroll
-    for (int i = 0; i < 2; ++i) to[step][i] = pack_halves(half(from[step][i]), half(from[step][i] >> 16));
+  for (int i = 0; i < kSteps * 2; ++i) to[i / 2][i % 2] = halves_of_query<T>(from[i / 2][i % 2]);
 }
 
 /// d[token][column] = rows . columns over all channels; `rows` are 16 rows in shared memory.

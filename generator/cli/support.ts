@@ -1,6 +1,6 @@
 // gen support: the support matrix in the README, from what records say was tried.
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
 import { parseArchs } from '../arch.ts';
 import { EXIT, InputError, UsageError } from '../errors.ts';
@@ -37,11 +37,30 @@ function seenIn(path: string): Seen[] {
   } catch (error) {
     throw new InputError(`cannot read ${path} (${(error as NodeJS.ErrnoException).code})`, 'give records of gen verify --json');
   }
-  return text.split('\n').filter((line) => line.startsWith('{')).flatMap((line) => {
-    const { kind, ok, arch, contract, device, emulated } = JSON.parse(line) as Record<string, unknown>;
-    if (kind !== 'verify' || ok !== true || contract === '*') return [];
-    return [{ arch: String(arch), contract: String(contract), by: emulated === true ? 'emulated' : String(device) }];
+  const lines = (whole: string) => whole.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Record<string, unknown>);
+  const records = lines(text);
+  const about = records.find((record) => 'multiprocessors' in record);
+  // Answers of a pack say who asked what by number.
+  const asked = about ? new Map(lines(readRequests(path)).map(({ id, kernel }) => [id, (kernel as { name?: string } | undefined)?.name])) : undefined;
+  return records.flatMap(({ id, kind, ok, arch, contract, device, emulated }) => {
+    if (ok !== true || contract === '*') return [];
+    const by = (emulated ?? about?.['emulated']) === true ? 'emulated' : String(device ?? about?.['device']);
+    if (kind === 'verify') return [{ arch: String(arch), contract: String(contract), by }];
+    const name = asked?.get(id);
+    if (name === undefined) return [];
+    const kernel = parseKernelName(name);
+    return [{ arch: kernel.arch.name, contract: contractName(kernel.contract), by }];
   });
+}
+
+/** The requests that lie beside a pack's answers. */
+function readRequests(answers: string): string {
+  const path = join(dirname(answers), 'requests.jsonl');
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    throw new InputError(`${answers} are answers of a pack, but ${path} is missing`, 'copy the answers into the folder of the pack');
+  }
 }
 
 async function compiled({ compile, arch, seed, ...argv }: SupportArguments): Promise<Seen[]> {

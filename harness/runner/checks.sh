@@ -10,10 +10,10 @@ cp "$here/antkv-runner" "$out/antkv-runner.run" && chmod 755 "$out/antkv-runner.
 cd "$here" || exit 3
 timeout "${LIMIT:-100}" "$out/antkv-runner.run" --driver "${ANTKV_DRIVER:-libcuda.so.1}" <requests.jsonl >"$out/answers.jsonl" || echo "the runner ended with $?" >&2
 rm -f "$out/antkv-runner.run"
-asked=$(wc -l <requests.jsonl)
+asked=$(grep -c '"cmd":"check"' requests.jsonl)
 passed=$(grep -c '"ok":true' "$out/answers.jsonl")
 echo "$passed of $asked checks agree with the reference"
-grep -v '"ok":true' "$out/answers.jsonl" | cut -c1-400 | while read -r line; do
+grep -v '"ok":true\|"multiprocessors"' "$out/answers.jsonl" | cut -c1-400 | while read -r line; do
   echo "FAILED $line"
   id=$(echo "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
   [ -n "$id" ] && grep "^$id " again.txt

@@ -34,7 +34,8 @@ export async function writeSamplePack(dir: string, draws: readonly Draw[], onSte
       await writeFile(join(dir, path), fatbin);
       refs.set(name, kernelRef(name, path));
     }
-    const requests = draws.map((draw, i) => ({ id: i + 1, ...requestOf(jobOf(draw), refs, draw.seed) }));
+    const checks = draws.map((draw, i) => ({ id: i + 1, ...requestOf(jobOf(draw), refs, draw.seed) }));
+    const requests = [{ id: 0, cmd: 'info' }, ...checks];
     await writeFile(join(dir, 'requests.jsonl'), requests.map((request) => `${JSON.stringify(request)}\n`).join(''));
     await writeFile(join(dir, 'again.txt'), draws.map((draw, i) => `${i + 1} ${againOf(draw)}\n`).join(''));
   } finally {

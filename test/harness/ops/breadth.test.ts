@@ -20,6 +20,8 @@ const CACHES: readonly (readonly [what: string, axes: Partial<Contract>, flags?:
   ['d96 bf16', bf16(cacheAxes('d96 bf16/bf16 post')), { sink: true }],
   ['d128 bf16', bf16(cacheAxes('d128 8c8b/8c8bq8 pre gain')), { softcap: true, sink: true }],
   ['d64 bf16', bf16(cacheAxes('d64 4c8bq8/bf16 post gain'))],
+  ['bf16 look-ups, sums', bf16(cacheAxes('d64 8c8b/8c8bq8 post gain n4')), { sink: true }],
+  ['bf16 look-ups, products', bf16(cacheAxes('d64 2c8bq8/4c8bq8 post n4'))],
 ];
 const OPS = ['encode', 'append', 'unpack', 'decode'] as const;
 
