@@ -88,7 +88,7 @@ const DECODE: readonly Field[] = [
   ptr('q_pos', 'const int32_t', '[batch] position of the first query row; null: first_pos + kv_len - query rows'),
   ptr('cu_q', 'const int32_t', '[batch + 1] first query row of each sequence; null: one row each'),
   ptr('tree_mask', 'const uint16_t', '[rows] bit k: this row sees the k-th new row of its sequence; replaces the position rule for new rows; null: causal'),
-  ptr('sink_logits', 'const float', '[q_heads] learned sink logits, contracts with "sink" only'),
+  ptr('sink_logits', 'const float', '[q_heads] learned sink logits (natural units), contracts with "sink" only: each is one more key of its head, whose value is 0, and counts in lse; -inf: none'),
   i64('q_row_stride', 'bytes'),
   i64('q_head_stride', 'bytes'),
   i64('out_row_stride', 'bytes'),
@@ -112,7 +112,7 @@ const DECODE: readonly Field[] = [
   ...ropeInts,
   f32('scale', 'factor on q.k, natural units; usually 1/sqrt(d)'),
   attentionFactor,
-  f32('softcap', 'contracts with "softcap" only'),
+  f32('softcap', 'contracts with "softcap" only, > 0: a score s (natural units) becomes softcap * tanh(s / softcap), in ring_scores too; else 0'),
 ];
 
 const ENCODE: readonly Field[] = [

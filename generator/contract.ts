@@ -73,16 +73,21 @@ export const isCoded = (c: Pick<CacheContract, 'k' | 'v'>): boolean =>
 /** What has a body today. Everything else that {@link AXES} names is refused as "not built yet" and added here, with its body. */
 const BUILT = {
   op: ['encode', 'append', 'decode', 'combine', 'score', 'select', 'unpack'],
-  headDim: [64, 128],
-  codec: ['2c8b', '2c8bq8', '4c8b', '4c8bq8', '8c8b', '8c8bq8', '16c8b', '16c8bq8', 'f16'],
-  dtype: ['f16'],
+  headDim: [64, 96, 128, 256],
+  codec: ['2c8b', '2c8bq8', '4c8b', '4c8bq8', '8c8b', '8c8bq8', '16c8b', '16c8bq8', 'f16', 'bf16'],
+  dtype: ['f16', 'bf16'],
   gain: ['none', 'k'],
   columns: [4, 8],
   form: ['column', 'mass', 'massq', 'exact'],
-  softcap: [false],
-  sink: [false],
+  softcap: [false, true],
+  sink: [false, true],
   numerics: ['exact'],
 } as const;
+
+/** Of an op whose bodies lag behind the others', what they have instead. */
+const BUILT_OF: Readonly<Partial<Record<Op, Readonly<Partial<Record<Axis, readonly unknown[]>>>>>> = {
+  score: { headDim: [64, 128, 256], dtype: ['f16'] },
+};
 
 const built = <T>(list: readonly unknown[], value: T | undefined): boolean => value === undefined || list.includes(value);
 
@@ -120,6 +125,7 @@ export function reject(c: Contract): string[] {
   if (!built(BUILT.op, c.op)) notBuilt(`op ${c.op}`);
   for (const axis of ['headDim', 'dtype', 'gain', 'columns', 'form', 'softcap', 'sink', 'numerics'] as const) {
     if (!built(BUILT[axis], c[axis])) notBuilt(`${axis} ${String(c[axis])}`);
+    else if (!built(BUILT_OF[c.op]?.[axis] ?? BUILT[axis], c[axis])) notBuilt(`${axis} ${String(c[axis])} of ${c.op}`);
   }
   for (const side of ['k', 'v'] as const) {
     if (!built(BUILT.codec, c[side])) notBuilt(`${side} codec ${c[side]}`);

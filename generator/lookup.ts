@@ -34,7 +34,9 @@ export function lookupMisfit(c: Contract): string[] {
   const v = codecOf(c.v);
   if (v.kind === 'vq' && v.codebook !== 'q8') why.push(`algorithm lookup multiplies values as int8: the v codec must be a q8 one, not ${c.v}`);
   if (k.kind === 'vq' && keyMethod(c) === undefined) why.push(`algorithm lookup has no way to score ${c.k} keys coded ${c.key === 'pre' ? 'before' : 'after'} RoPE; it takes f16 codebooks after it, with 4 or 8 channels before it, or 2c8bq8 after it`);
-  if (c.dtype !== 'f16') why.push(`algorithm lookup is f16, not ${c.dtype}`);
+  if (c.dtype !== 'f16' && keyMethod(c) === 'turn') why.push(`algorithm lookup turns queries of f16 only, not ${c.dtype}`);
+  if (c.softcap) why.push('algorithm lookup does not cap scores');
+  if (c.headDim > 128) why.push(`algorithm lookup keeps rows and sums of up to 128 channels in registers, not ${c.headDim}`);
   if (c.gain !== 'none' && c.gain !== 'k') why.push(`algorithm lookup has no gain on values (gain ${c.gain})`);
   if (c.columns !== 4 && c.columns !== 8) why.push(`algorithm lookup takes 4 or 8 columns, not ${c.columns}`);
   return why;

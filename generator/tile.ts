@@ -53,15 +53,21 @@ export const tileFields = (op: Op, algorithm?: Tile['algorithm']): readonly Tile
 /** The algorithm of a decode tile. */
 export const algorithmOf = (tile: Tile): Algorithm => tile.algorithm ?? 'rows';
 
-const DEFAULTS: Readonly<Record<Op, Tile>> = {
-  encode: { warps: 4, tokens: 64 },
-  append: { warps: 16, tokens: 128 }, // a flush block at once, and no warp without a chunk
-  unpack: { warps: 4, tokens: 32 },
-  decode: { warps: 4, tokens: 64, stages: 2 },
-  combine: { warps: 4 },
-  score: { warps: 8, tokens: 512, stages: 3 },
-  select: { warps: 32 },
-  kmeans: { warps: 4, tokens: 32 },
+/**
+ * The tiles that an op begins with, without look-ups: of these the first that fits. What stands behind the first is for rows of many channels in little shared memory.
+ * append: a flush block at once, and no warp without a chunk.
+ * score: many keys per warp, as each column that comes from shared memory is multiplied by all of them, and eight warps that share its columns, so that L2 is asked for
+ * less: 6 to 8 % faster than four (harness/bench/NOTES.md). Where values lie in registers too there is room for half as many keys.
+ */
+const DEFAULTS: Readonly<Record<Op, readonly [Tile, ...Tile[]]>> = {
+  encode: [{ warps: 4, tokens: 64 }, { warps: 4, tokens: 32 }],
+  append: [{ warps: 16, tokens: 128 }, { warps: 16, tokens: 64 }, { warps: 16, tokens: 32 }],
+  unpack: [{ warps: 4, tokens: 32 }, { warps: 2, tokens: 32 }],
+  decode: [{ warps: 4, tokens: 64, stages: 2 }, { warps: 2, tokens: 32, stages: 2 }],
+  combine: [{ warps: 4 }],
+  score: [{ warps: 8, tokens: 512, stages: 3 }, { warps: 8, tokens: 256, stages: 3 }, { warps: 8, tokens: 256, stages: 2 }, { warps: 8, tokens: 128, stages: 3 }, { warps: 8, tokens: 128, stages: 2 }],
+  select: [{ warps: 32 }],
+  kmeans: [{ warps: 4, tokens: 32 }],
 };
 
 /** The best `lookup` tile that fits, or undefined. As many warps as registers allow hide latency; copies of the table of values come next. */
@@ -85,15 +91,11 @@ const keyRegisters = ({ headDim, form }: Contract, { tokens = 0, warps }: Tile):
 /** At most this many hold keys, and as many as this are for all else: products of two steps, columns, sums, addresses. */
 const [MOST_KEY_REGISTERS, OTHER_REGISTERS] = [128, 80];
 
-/**
- * The first `score` tile that fits. Many keys per warp, as each column that comes from shared memory is multiplied by all of them, and eight warps that share its columns, so
- * that L2 is asked for less: 6 to 8 % faster than four (harness/bench/NOTES.md). Where values lie in registers too there is room for half as many keys.
- */
-const scoreTile = (contract: Contract, arch: Arch): Tile =>
-  [DEFAULTS.score, { warps: 8, tokens: 256, stages: 3 }, { warps: 8, tokens: 256, stages: 2 }].find((tile) => misfit(contract, tile, arch).length === 0) ?? DEFAULTS.score;
-
-/** The tile of a contract before anything was measured on `arch`: `lookup` where it fits, else the first that is right everywhere. */
-export const defaultTile = (contract: Contract, arch: Arch): Tile => (contract.op === 'score' ? scoreTile(contract, arch) : (lookupTile(contract, arch) ?? DEFAULTS[contract.op]));
+/** The tile of a contract before anything was measured on `arch`: `lookup` where it fits, else the first that does, or the op's first if none does. */
+export function defaultTile(contract: Contract, arch: Arch): Tile {
+  const tiles = DEFAULTS[contract.op];
+  return lookupTile(contract, arch) ?? tiles.find((tile) => misfit(contract, tile, arch).length === 0) ?? tiles[0];
+}
 
 /** Threads of a CTA. */
 export const threadsOf = (tile: Tile): number => 32 * tile.warps;

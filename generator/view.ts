@@ -63,6 +63,8 @@ export const HOLES: Readonly<Record<string, (kernel: Kernel) => Hole>> = {
   warpUnits: ({ tile }) => present(tile.tokens, 'tokens') / UNIT_TOKENS / tile.warps,
   sharedBytes: ({ contract, tile }) => sharedBytes(contract, tile),
   headDim: ({ contract }) => present(contract.headDim, 'head dim'),
+  /** CUDA's name of the dtype. */
+  element: ({ contract }) => present(contract.dtype, 'dtype'),
   coded: (kernel) => isCoded(cache(kernel)),
   unitBytes: (kernel) => unit(kernel).bytes,
   kRowBytes: (kernel) => unit(kernel).kRow,
@@ -79,6 +81,8 @@ export const HOLES: Readonly<Record<string, (kernel: Kernel) => Hole>> = {
   pre: (kernel) => cache(kernel).key === 'pre',
   kGain: (kernel) => cache(kernel).gain.includes('k'),
   vGain: (kernel) => cache(kernel).gain.includes('v'),
+  softcap: ({ contract }) => present(contract.softcap, 'softcap'),
+  sink: ({ contract }) => present(contract.sink, 'sink logits'),
   columns: ({ contract }) => present(contract.columns, 'columns'),
   copies: ({ tile }) => present(tile.copies, 'copies'),
   keyFiles: ({ contract }) => KEY_FILES[present(keyMethod(contract), 'way to score keys')],
@@ -94,7 +98,7 @@ export const HOLES: Readonly<Record<string, (kernel: Kernel) => Hole>> = {
 };
 
 const CODED = [
-  'name', 'threads', 'warps', 'sharedBytes', 'headDim', 'coded', 'unitBytes', 'vOffset', 'kGainOffset', 'pre', 'kGain',
+  'name', 'element', 'threads', 'warps', 'sharedBytes', 'headDim', 'coded', 'unitBytes', 'vOffset', 'kGainOffset', 'pre', 'kGain',
   'kExact', 'kRowBytes', 'kCodebookBytes', 'kChannels', 'kBits', 'kEntries', 'kQ8', 'kScaleOffset', 'kHalfNormOffset',
   'kByLane', 'kChunks', 'kPiece', 'kTurnHigh', 'kTurnShift', 'kTurnMask',
   'vExact', 'vRowBytes', 'vCodebookBytes', 'vChannels', 'vBits', 'vEntries', 'vQ8', 'vScaleOffset', 'vHalfNormOffset',
@@ -108,10 +112,10 @@ export const shellOf = ({ contract, tile }: Pick<Kernel, 'contract' | 'tile'>): 
 export const HOLES_OF: Readonly<Record<string, readonly string[] | undefined>> = {
   encode: [...CODED, 'tokens', 'codeBytes'],
   append: [...CODED, 'tokens', 'codeBytes'],
-  decode: [...CODED, 'columns', 'stages', 'warpUnits'],
-  decode_lookup: [...CODED, 'columns', 'stages', 'copies', 'keyFiles', 'keySum', 'keyTurn', 'kTableBytes', 'vTableBytes', 'warpBytes'],
+  decode: [...CODED, 'softcap', 'sink', 'columns', 'stages', 'warpUnits'],
+  decode_lookup: [...CODED, 'sink', 'columns', 'stages', 'copies', 'keyFiles', 'keySum', 'keyTurn', 'kTableBytes', 'vTableBytes', 'warpBytes'],
   unpack: [...CODED, 'tokens'],
-  combine: ['name', 'threads', 'warps', 'headDim'],
+  combine: ['name', 'element', 'threads', 'warps', 'headDim'],
   score: ['name', 'threads', 'warps', 'warpUnits', 'stages', 'sharedBytes', 'headDim', 'timesRest', 'timesQuery', 'timesDistance'],
   select: ['name', 'threads', 'warps', 'sharedBytes'],
 };

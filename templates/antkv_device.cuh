@@ -15,6 +15,19 @@ struct f16 {
 __device__ __forceinline__ float to_float(f16 x) { return __half2float(__ushort_as_half(x.bits)); }
 /// Rounds to nearest even; beyond 65504 becomes infinity.
 __device__ __forceinline__ f16 to_f16(float x) { return {__half_as_ushort(__float2half_rn(x))}; }
+/// The upper half of an fp32 number.
+struct bf16 {
+  uint16_t bits;
+};
+
+__device__ __forceinline__ float to_float(bf16 x) { return __uint_as_float(uint32_t(x.bits) << 16); }
+/// Rounds to nearest even.
+__device__ __forceinline__ bf16 to_bf16(float x) {
+  uint16_t r;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x));
+  return {r};
+}
+__device__ __forceinline__ uint32_t pack(bf16 lo, bf16 hi) { return uint32_t(lo.bits) | uint32_t(hi.bits) << 16; }
 /// Two halves in a register, `lo` in the low 16 bits.
 __device__ __forceinline__ uint32_t pack(f16 lo, f16 hi) { return uint32_t(lo.bits) | uint32_t(hi.bits) << 16; }
 
@@ -184,7 +197,13 @@ __device__ __forceinline__ void mma_16x8x16(float (&d)[4], const uint32_t (&a)[4
                : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
 }
-/// The same with half of k: 16 x 8 times 8 x 8. A has rows g, g + 8 of columns 2t, 2t + 1, B rows 2t, 2t + 1 of column g.
+/// d += A * B, bf16 in.
+__device__ __forceinline__ void mma_16x8x16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+/// The same with half of k, f16: 16 x 8 times 8 x 8. A has rows g, g + 8 of columns 2t, 2t + 1, B rows 2t, 2t + 1 of column g.
 __device__ __forceinline__ void mma_16x8x8(float (&d)[4], const uint32_t (&a)[2], const uint32_t (&b)[1], const float (&c)[4]) {
   asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%7,%8,%9,%10};"
                : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
@@ -278,6 +297,12 @@ __device__ __forceinline__ uint32_t permute_bytes(uint32_t low, uint32_t high, u
 __device__ __forceinline__ uint32_t pack_halves(float lo, float hi) {
   uint32_t r;
   asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
+  return r;
+}
+/// The same of bf16.
+__device__ __forceinline__ uint32_t pack_bf16(float lo, float hi) {
+  uint32_t r;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
   return r;
 }
 __device__ __forceinline__ uint32_t multiply_halves(uint32_t a, uint32_t b) {

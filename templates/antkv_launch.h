@@ -123,8 +123,9 @@ static inline int antkv_i_check_decode(const antkv_i_call* call, const antkv_dec
   ANTKV_I_NEED(!(p->segments & 4) || (p->ring_k && p->ring_v), ANTKV_ERROR_NULL, "segments is %d but ring_k or ring_v is null; without a ring clear bit 2", p->segments);
   ANTKV_I_NEED(p->ring_rows > 0 || !(p->segments & 4 || p->ring_scores), ANTKV_ERROR_VALUE, "ring_rows is %d; it is window + flush block + 16", p->ring_rows);
   ANTKV_I_NEED(p->scale > 0, ANTKV_ERROR_VALUE, "scale is %g; it is usually 1 / sqrt(head dim)", (double)p->scale);
-  ANTKV_I_NEED(p->softcap == 0, ANTKV_ERROR_VALUE, "softcap is %g, but %s has none: leave it 0", (double)p->softcap, call->row->contract);
-  ANTKV_I_NEED(!p->sink_logits, ANTKV_ERROR_VALUE, "sink_logits is given, but %s has none: leave it null", call->row->contract);
+  if (call->row->needs & ANTKV_NEEDS_SOFTCAP) ANTKV_I_NEED(p->softcap > 0, ANTKV_ERROR_VALUE, "softcap is %g; scores are softcap * tanh(score / softcap)", (double)p->softcap);
+  else ANTKV_I_NEED(p->softcap == 0, ANTKV_ERROR_VALUE, "softcap is %g, but %s has none: leave it 0", (double)p->softcap, call->row->contract);
+  ANTKV_I_NEED(!p->sink_logits || call->row->needs & ANTKV_NEEDS_SINKS, ANTKV_ERROR_VALUE, "sink_logits is given, but %s has none: leave it null", call->row->contract);
   return ANTKV_OK;
 }
 

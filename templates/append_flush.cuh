@@ -5,11 +5,12 @@ enum append_policy { kPolicyColumn, kPolicySmallestKey, kPolicyLargestKey, kPoli
 /// |k| of the token's key, by one warp; all lanes get it.
 template <class K, class P>
 __device__ __forceinline__ float key_size(const P& p, const flush_view& f, int token) {
+  using T = typename K::Element;
   const unsigned char* row = byte_pointer(p.ring_k) + ring_offset(p, f.slot, f.head, token);
   float sum = 0;
   for (int channel = lane_index() * 2; channel < K::kHeadDim; channel += 64) {
     const uint32_t two = load_global(reinterpret_cast<const uint32_t*>(row + channel * 2));
-    const float x = to_float(f16{uint16_t(two)}), y = to_float(f16{uint16_t(two >> 16)});
+    const float x = to_float(T{uint16_t(two)}), y = to_float(T{uint16_t(two >> 16)});
     sum += x * x + y * y;
   }
 #pragma unroll

@@ -101,8 +101,8 @@ __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const uns
 }
 
 /// Copies 16 exact rows inside shared memory, zeros from row `valid` on (they were never written: 0 * NaN is NaN), one warp.
-template <int kHeadDim>
-__device__ __forceinline__ void copy_rows(f16* rows, int row_stride, const unsigned char* from, int valid) {
+template <int kHeadDim, class T>
+__device__ __forceinline__ void copy_rows(T* rows, int row_stride, const unsigned char* from, int valid) {
   constexpr int kPieces = kHeadDim / 8;
   for (int task = lane_index(); task < 16 * kPieces; task += 32) {
     const int row = task / kPieces, piece = task % kPieces;

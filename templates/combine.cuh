@@ -42,9 +42,10 @@ __device__ __forceinline__ void combine(const P& p) {
       }
     }
     lse = total > 0 ? top + log2_fast(total) * kLn2 : minus_infinity();
-    f16* out = reinterpret_cast<f16*>(byte_pointer(p.out) + row * p.out_row_stride + head * p.out_head_stride);
+    using T = typename K::Element;
+    T* out = reinterpret_cast<T*>(byte_pointer(p.out) + row * p.out_row_stride + head * p.out_head_stride);
 #pragma unroll
-    for (int i = 0; i < kMine; ++i) store_global(out + i * 32 + lane, to_f16(total > 0 ? sum[i] / total : 0.0f));
+    for (int i = 0; i < kMine; ++i) store_global(out + i * 32 + lane, round_to<T>(total > 0 ? sum[i] / total : 0.0f));
     if (p.lse && lane == 0) store_global(p.lse + column, lse);
   } else {
     lse = load_global(p.lse + column);  // decode wrote output and lse itself

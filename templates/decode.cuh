@@ -36,6 +36,14 @@ struct softmax_state {
   }
 };
 
+/// A score (natural units) as the contract wants it: p.softcap * tanh(score / p.softcap) where it caps.
+template <class K, class P>
+__device__ __forceinline__ float capped(const P& p, float score) {
+  if constexpr (!K::kSoftcap) return score;
+  // 1 - 2 / (1 + e^2x): right to 2^-22 of the cap, which tanh.approx is not.
+  else return p.softcap - 2.0f * p.softcap / (1.0f + exp2_fast(score * (2.0f * kLog2e / p.softcap)));
+}
+
 /// Leaves a warp's state for the merge. Columns beyond kColumns are padding of the matrix instruction.
 template <class K>
 __device__ __forceinline__ void store_result(warp_result<K>& r, softmax_state<K>& state) {
@@ -72,7 +80,7 @@ struct rows_memory {
 /// The piece `w` of a sequence: its run of units, merged and written.
 template <class K, class P>
 __device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
-  constexpr int kStride = unit_rows<K::kHeadDim>::kStride;
+  constexpr int kStride = unit_rows<typename K::Element, K::kHeadDim>::kStride;
   constexpr int kStepUnits = K::kWarps * K::kWarpUnits;
 
   const int warp = warp_index(), g = lane_index() / 4, t = lane_index() % 4;
@@ -89,6 +97,8 @@ __device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
     const column c = column_at(g);
     load_columns<K::kHeadDim>(q, byte_pointer(p.q) + c.row * p.q_row_stride + c.head * p.q_head_stride, c.valid);
   }
+  uint32_t decoded_q[unit_row<K, typename K::Key>::kElements ? 1 : K::kHeadDim / 16][2];  // for keys that were codes
+  if constexpr (!unit_row<K, typename K::Key>::kElements) round_columns<typename K::Element>(decoded_q, q);
   const unsigned char* k_codebook = byte_pointer(p.k_codebook) + int64_t(kv_head) * K::Key::kCodebookBytes;
   const unsigned char* v_codebook = byte_pointer(p.v_codebook) + int64_t(kv_head) * K::Value::kCodebookBytes;
 
@@ -141,12 +151,14 @@ __device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
       warp_barrier();
 
       float dot[4] = {};
-      multiply_rows<K::kHeadDim>(dot, rows.k, kStride, q);
+      if constexpr (unit_row<K, typename K::Key>::kElements) multiply_rows<K::kHeadDim>(dot, rows.k, kStride, q);
+      else if (anchor_entry < 0) multiply_rows<K::kHeadDim>(dot, decoded_rows(rows.k), kStride, decoded_q);
+      else multiply_rows<K::kHeadDim>(dot, rows.k, kStride, q);
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const column& c = mine[i % 2];
         const int token = f.token[i / 2];
-        const float raw = token >= 0 && sees(c, s, token, p.tree_mask != nullptr) ? dot[i] * f.factor[i / 2] : minus_infinity();
+        const float raw = token >= 0 && sees(c, s, token, p.tree_mask != nullptr) ? capped<K>(p, dot[i] * f.factor[i / 2]) : minus_infinity();
         score[u][i] = raw * kLog2e;
         if (p.ring_scores && ring_unit >= 0 && token >= 0 && c.valid)
           store_global(p.ring_scores + (int64_t(c.row) * p.q_heads + c.head) * p.ring_rows + token % p.ring_rows, raw);
@@ -157,7 +169,10 @@ __device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
 #pragma unroll
     for (int u = 0; u < K::kWarpUnits; ++u) {
       if (first + step * kStepUnits + u >= end) break;
-      accumulate_rows<K::kHeadDim>(state.o, mem.rows_of(slot, u).v, kStride, score[u]);
+      auto& rows = mem.rows_of(slot, u);
+      if constexpr (unit_row<K, typename K::Value>::kElements) accumulate_rows<K::kHeadDim>(state.o, rows.v, kStride, score[u]);
+      else if (first + step * kStepUnits + u < s.coded_units) accumulate_rows<K::kHeadDim>(state.o, decoded_rows(rows.v), kStride, score[u]);
+      else accumulate_rows<K::kHeadDim>(state.o, rows.v, kStride, score[u]);
     }
     warp_barrier();  // the rows and the stage are written again
   }

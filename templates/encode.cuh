@@ -72,7 +72,7 @@ __device__ __forceinline__ void load_tile(float* rows, int count, const F& row_a
       if (row < count) four = load_global(reinterpret_cast<const bytes8*>(row_at(row) + channel * 2));
       bytes16 wide;
 #pragma unroll
-      for (int i = 0; i < 4; ++i) wide.w[i] = float_bits(to_float(f16{uint16_t(four.w[i / 2] >> (16 * (i % 2)))}));
+      for (int i = 0; i < 4; ++i) wide.w[i] = float_bits(to_float(typename K::Element{uint16_t(four.w[i / 2] >> (16 * (i % 2)))}));
       store_shared(reinterpret_cast<bytes16*>(rows + row * encode_memory<K>::kStride + channel), wide);
     }
 }
@@ -149,6 +149,7 @@ __device__ __forceinline__ bytes16 code_piece(const encode_memory<K>& mem, int u
 template <class K, class C, class P>
 __device__ __forceinline__ void store_side(const P& p, encode_memory<K>& mem, const unsigned char* codebook, int b, int head, int first, int count,
                                            int side_offset) {
+  using T = typename K::Element;
   if constexpr (!C::kExact) find_codes<K, C>(mem, codebook, count);
   block_barrier();
   constexpr int kPieces = C::kRowBytes;  // of 16 bytes in a unit
@@ -158,7 +159,7 @@ __device__ __forceinline__ void store_side(const P& p, encode_memory<K>& mem, co
     if constexpr (C::kExact) {
       const float* from = mem.rows + (unit * 16 + at / C::kRowBytes) * encode_memory<K>::kStride + at % C::kRowBytes / 2;
 #pragma unroll
-      for (int i = 0; i < 4; ++i) bytes.w[i] = pack(to_f16(load_shared(from + 2 * i)), to_f16(load_shared(from + 2 * i + 1)));
+      for (int i = 0; i < 4; ++i) bytes.w[i] = pack(round_to<T>(load_shared(from + 2 * i)), round_to<T>(load_shared(from + 2 * i + 1)));
     } else {
       bytes = code_piece<K, C>(mem, unit, at);
     }
@@ -196,6 +197,7 @@ __device__ __forceinline__ void freeze_score(const P& p, int b, int head, int at
 /// Anchor page number `entry` of the sequence: the rows of its 16 kept tokens, exact.
 template <class K, class P>
 __device__ __forceinline__ void store_anchors(const P& p, int b, int head, int entry, int first_row, int first, int count) {
+  using T = typename K::Element;
   if (!p.keep_indices || !p.anchor_table) return;
   const int32_t* list = anchor_pages(p, b);
   if (entry >= count_anchor_pages(list, p.max_anchor_pages)) return;  // what follows the list's -1 is no one's
@@ -214,14 +216,14 @@ __device__ __forceinline__ void store_anchors(const P& p, int b, int head, int e
     const unsigned char* v = byte_pointer(p.v) + from * p.v_row_stride + head * p.v_head_stride;
     float* memory = row_memory + row * encode_memory<K>::kStride;
     for (int channel = lane_index(); channel < K::kHeadDim; channel += 32) {
-      store_shared(memory + channel, to_float(load_global(reinterpret_cast<const f16*>(k) + channel)));
-      store_global(reinterpret_cast<f16*>(page) + (16 + row) * K::kHeadDim + channel, load_global(reinterpret_cast<const f16*>(v) + channel));
+      store_shared(memory + channel, to_float(load_global(reinterpret_cast<const T*>(k) + channel)));
+      store_global(reinterpret_cast<T*>(page) + (16 + row) * K::kHeadDim + channel, load_global(reinterpret_cast<const T*>(v) + channel));
     }
     warp_barrier();
     if (p.keys_unrotated) rotate_row(p, memory, element_or(p.first_pos, b, 0) + token, 1);
     warp_barrier();
     for (int channel = lane_index(); channel < K::kHeadDim; channel += 32)
-      store_global(reinterpret_cast<f16*>(page) + row * K::kHeadDim + channel, to_f16(load_shared(memory + channel)));
+      store_global(reinterpret_cast<T*>(page) + row * K::kHeadDim + channel, round_to<T>(load_shared(memory + channel)));
     warp_barrier();
   }
 }

@@ -76,6 +76,7 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
   constexpr int kPieces = K::kHeadDim / 32;   // 16-byte pieces of a row that a lane reads of K
   constexpr int kSpans = K::kHeadDim / 64;    // ... and of V
   constexpr int kStride = warp_result<K>::kStride;
+  using T = typename K::Element;
   const int g = lane_index() / 4, t = lane_index() % 4;
   if (units.count == 0) return;
   const decode_view s = load_words(&context->s);
@@ -140,7 +141,7 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
     for (int i = 0; i < kPieces; ++i) {
       const bytes16 q = load_global(reinterpret_cast<const bytes16*>(query) + i * 4);  // of an idle column another's, which no one looks at
 #pragma unroll
-      for (int h = 0; h < 4; h += 2) mma_16x8x16(score, {k[0][i].w[h], k[1][i].w[h], k[0][i].w[h + 1], k[1][i].w[h + 1]}, {q.w[h], q.w[h + 1]});
+      for (int h = 0; h < 4; h += 2) multiply_add<T>(score, {k[0][i].w[h], k[1][i].w[h], k[0][i].w[h + 1], k[1][i].w[h + 1]}, {q.w[h], q.w[h + 1]});
     }
 
     bool seen[4];
@@ -188,13 +189,13 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
           for (int span = 0; span < kSpans; ++span) v[i][span] = {};
         }
     }
-    const uint32_t b[2] = {transpose_matrix(pack_halves(score[0], score[1])), transpose_matrix(pack_halves(score[2], score[3]))};
+    const uint32_t b[2] = {transpose_matrix(round_pair<T>(score[0], score[1])), transpose_matrix(round_pair<T>(score[2], score[3]))};
 #pragma unroll
     for (int span = 0; span < kSpans; ++span) {
       float o[4][4] = {};  // tile h: rows g and g + 8 are channels 64 * span + 8 g + 2 h and the next; columns 2t, 2t + 1
 #pragma unroll
       for (int h = 0; h < 4; ++h)
-        mma_16x8x16(o[h], {permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x5410), permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x7632),
+        multiply_add<T>(o[h], {permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x5410), permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x7632),
                            permute_bytes(v[2][span].w[h], v[3][span].w[h], 0x5410), permute_bytes(v[2][span].w[h], v[3][span].w[h], 0x7632)}, b);
       if (2 * t >= K::kColumns) continue;
 #pragma unroll

@@ -7,10 +7,10 @@ struct warp_memory {
     unsigned char bytes[K::kUnitBytes];
   };
   staged stage[K::kStages][K::kWarpUnits];
-  unit_rows<K::kHeadDim> rows[K::kWarpUnits];
+  unit_rows<typename K::Element, K::kHeadDim> rows[K::kWarpUnits];
 
   __device__ __forceinline__ const unsigned char* stage_of(int slot, int u) { return stage[slot][u].bytes; }
-  __device__ __forceinline__ unit_rows<K::kHeadDim>& rows_of(int, int u) { return rows[u]; }
+  __device__ __forceinline__ unit_rows<typename K::Element, K::kHeadDim>& rows_of(int, int u) { return rows[u]; }
   __device__ __forceinline__ void prefetch(int slot, int u, const unsigned char* unit, int) {
     stage_unit<K::kUnitBytes>(stage[slot][u].bytes, unit);
   }
@@ -20,7 +20,7 @@ struct warp_memory {
     expand_unit<K>(rows[u], stage[slot][u].bytes, k_codebook, v_codebook, valid);
     if constexpr (K::kPre) {
       warp_barrier();
-      rotate_rows<16, K::kHeadDim>(p, rows[u].k, unit_rows<K::kHeadDim>::kStride, position, channel_scales<typename K::Key>(k_codebook));
+      rotate_rows<16, K::kHeadDim>(p, decoded_rows(rows[u].k), unit_rows<typename K::Element, K::kHeadDim>::kStride, position, channel_scales<typename K::Key>(k_codebook));
     }
   }
 };
@@ -28,10 +28,10 @@ struct warp_memory {
 /// With exact rows on both sides, what is staged already is what the matrix unit reads.
 template <class K>
 struct warp_memory<K, true> {
-  unit_rows<K::kHeadDim> rows[K::kStages][K::kWarpUnits];
+  unit_rows<typename K::Element, K::kHeadDim> rows[K::kStages][K::kWarpUnits];
 
   __device__ __forceinline__ const unsigned char* stage_of(int, int) { return nullptr; }
-  __device__ __forceinline__ unit_rows<K::kHeadDim>& rows_of(int slot, int u) { return rows[slot][u]; }
+  __device__ __forceinline__ unit_rows<typename K::Element, K::kHeadDim>& rows_of(int slot, int u) { return rows[slot][u]; }
   __device__ __forceinline__ void prefetch(int slot, int u, const unsigned char* unit, int valid) {
     stage_rows<K::kHeadDim>(rows[slot][u].k, unit, K::kHeadDim * 2, valid);
     stage_rows<K::kHeadDim>(rows[slot][u].v, unit + K::kValueOffset, K::kHeadDim * 2, valid);
@@ -78,24 +78,24 @@ __device__ __forceinline__ fetched fetch_coded(const P& p, const decode_view& s,
 }
 
 /// Copies row `row` of a unit, or zeros: what was never written may be NaN, and 0 * NaN is NaN.
-template <int kHeadDim>
-__device__ __forceinline__ void fetch_row(unit_rows<kHeadDim>& rows, int row, const unsigned char* k, const unsigned char* v, bool used) {
+template <class T, int kHeadDim>
+__device__ __forceinline__ void fetch_row(unit_rows<T, kHeadDim>& rows, int row, const unsigned char* k, const unsigned char* v, bool used) {
   const int piece = lane_index();
   if (piece < kHeadDim / 8) {
-    copy_async(rows.k + row * unit_rows<kHeadDim>::kStride + piece * 8, k + piece * 16, used);
-    copy_async(rows.v + row * unit_rows<kHeadDim>::kStride + piece * 8, v + piece * 16, used);
+    copy_async(rows.k + row * unit_rows<T, kHeadDim>::kStride + piece * 8, k + piece * 16, used);
+    copy_async(rows.v + row * unit_rows<T, kHeadDim>::kStride + piece * 8, v + piece * 16, used);
   }
 }
 
 /// Entry `entry` of the list of anchor pages.
 template <class K, class P>
-__device__ __forceinline__ fetched fetch_anchors(const P& p, const decode_view& s, unit_rows<K::kHeadDim>& rows, int head, int entry) {
+__device__ __forceinline__ fetched fetch_anchors(const P& p, const decode_view& s, unit_rows<typename K::Element, K::kHeadDim>& rows, int head, int entry) {
   constexpr int kRowBytes = K::kHeadDim * 2;
   const unsigned char* page = anchor_block(p, load_global(s.anchors + entry), head);
   const int32_t* index = reinterpret_cast<const int32_t*>(page + 32 * kRowBytes);
   const auto used = [&](int token) { return is_anchor(token, entry, s.coded_len, s.frozen_pages, s.frozen_len); };
   for (int row = 0; row < 16; ++row)
-    fetch_row<K::kHeadDim>(rows, row, page + row * kRowBytes, page + (16 + row) * kRowBytes, used(load_global(index + row)));
+    fetch_row(rows, row, page + row * kRowBytes, page + (16 + row) * kRowBytes, used(load_global(index + row)));
   fetched f;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -110,12 +110,12 @@ __device__ __forceinline__ fetched fetch_anchors(const P& p, const decode_view& 
 
 /// The ring's tokens `first` ... `first` + 15.
 template <class K, class P>
-__device__ __forceinline__ fetched fetch_ring(const P& p, const decode_view& s, unit_rows<K::kHeadDim>& rows, int head, int first) {
+__device__ __forceinline__ fetched fetch_ring(const P& p, const decode_view& s, unit_rows<typename K::Element, K::kHeadDim>& rows, int head, int first) {
   const int64_t block = s.slot * p.ring_slot_stride + head * p.ring_head_stride;
   for (int row = 0; row < 16; ++row) {
     const bool used = first + row < s.kv_len;
     const int64_t at = block + (used ? (first + row) % p.ring_rows * p.ring_row_stride : 0);
-    fetch_row<K::kHeadDim>(rows, row, byte_pointer(p.ring_k) + at, byte_pointer(p.ring_v) + at, used);
+    fetch_row(rows, row, byte_pointer(p.ring_k) + at, byte_pointer(p.ring_v) + at, used);
   }
   fetched f;
 #pragma unroll

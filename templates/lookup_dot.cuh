@@ -63,7 +63,7 @@ struct dot_keys : token_rows<K> {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int at = channel(word, t, i);
-        x[word][i] = row ? to_float(load_global(reinterpret_cast<const f16*>(row) + at)) * load_global(scales + at) : 0;
+        x[word][i] = row ? to_float(load_global(reinterpret_cast<const typename K::Element*>(row) + at)) * load_global(scales + at) : 0;
         most = fmaxf(most, fabsf(x[word][i]));
       }
     most = fmaxf(most, shuffle_xor(most, 1));

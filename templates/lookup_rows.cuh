@@ -24,6 +24,7 @@ __device__ __noinline__ void multiply_as_rows(const P& p, float* products, const
   warp_barrier();
   uint32_t queries[K::kHeadDim / 16][2];
   load_columns<K::kHeadDim>(queries, row, row != nullptr);
+  round_columns<typename K::Element>(queries, queries);
   float d[4] = {};
   multiply_rows<K::kHeadDim>(d, rows, K::kHeadDim, queries);
 #pragma unroll

@@ -72,7 +72,7 @@ struct sum_keys {
 #pragma unroll
     for (int slab = 0; slab < kSlabs; ++slab) {
       const bytes8 four = row ? load_global(reinterpret_cast<const bytes8*>(row) + slab * 4 + t) : bytes8{};
-      raw.q[slab][0] = four.w[0], raw.q[slab][1] = four.w[1];
+      raw.q[slab][0] = halves_of_query<typename K::Element>(four.w[0]), raw.q[slab][1] = halves_of_query<typename K::Element>(four.w[1]);
     }
   }
   /// Product `u` of a turn's: dot products of entries g and g + 8 with columns 2t and 2t + 1 (of 4 columns, those of chunk 2u + t / 2 and 2t mod 4).

@@ -20,13 +20,19 @@ struct warp_results {
   __device__ __forceinline__ warp_result<K>& operator[](int i) const { return *reinterpret_cast<warp_result<K>*>(first + i * stride); }
 };
 
-/// Merges results and writes output and log-sum-exp, or this CTA's part of them. A warp takes a column, a lane 4 of its channels.
-/// What a result without weight holds is not read.
+/// A row of channels by the lanes of a warp: 4 of a lane at a time, 128 in all, so that a longer row takes several turns, and several of a shorter one fit side by side.
+template <class K>
+struct channel_lanes {
+  static constexpr int kSpan = K::kHeadDim < 128 ? K::kHeadDim : 128, kUsed = kSpan / 4, kAbreast = 32 / kUsed;
+  static_assert(K::kHeadDim % kSpan == 0, "whole turns");
+};
+
+/// Merges results and writes output and log-sum-exp, or this CTA's part of them. A warp takes a column. What a result without weight holds is not read.
+/// `sinks`: learned sink logits of contracts that have them join here, as one more key whose value is 0.
 template <class K, class P, class Column>
-__device__ __forceinline__ void write_results(const P& p, const Column& column_at, const warp_results<K>& results, int count, bool whole) {
-  constexpr int kQuads = K::kHeadDim / 4, kAbreast = 32 / kQuads;  // results that a warp reads at once
-  static_assert(kQuads * kAbreast == 32, "head dims of 64 and 128");
-  const int lane = lane_index(), channel = lane % kQuads * 4;
+__device__ __forceinline__ void write_results(const P& p, const Column& column_at, const warp_results<K>& results, int count, bool whole, bool sinks) {
+  constexpr int kUsed = channel_lanes<K>::kUsed, kAbreast = channel_lanes<K>::kAbreast;
+  const int lane = lane_index(), first_channel = lane % kUsed * 4;
 #pragma unroll 1
   for (int flat = warp_index(); flat < K::kColumns; flat += K::kWarps) {
     // Factors first, a lane's of one result: there are at most 32.
@@ -34,39 +40,50 @@ __device__ __forceinline__ void write_results(const P& p, const Column& column_a
     float factor = top, total = lane < count ? load_shared(results[lane].weight + flat) : 0.0f;
 #pragma unroll
     for (int mask = 1; mask < 32; mask *= 2) top = fmaxf(top, shuffle_xor(top, mask));
+    float sink = minus_infinity();  // log2 units
+    if constexpr (K::kSink) {
+      const auto c = column_at(flat);
+      if (sinks && c.valid) sink = load_global(p.sink_logits + c.head) * kLog2e;
+      top = fmaxf(top, sink);
+    }
     factor = factor == minus_infinity() ? 0.0f : exp2_fast(factor - top);
     total *= factor;
 #pragma unroll
     for (int mask = 1; mask < 32; mask *= 2) total += shuffle_xor(total, mask);
+    if constexpr (K::kSink) total += sink == minus_infinity() ? 0.0f : exp2_fast(sink - top);
     factor = total > 0 ? factor / total : 0.0f;
 
-    float sum[4] = {};
+#pragma unroll
+    for (int first = 0; first < K::kHeadDim; first += channel_lanes<K>::kSpan) {
+      const int channel = first + first_channel;
+      float sum[4] = {};
 #pragma unroll 4
-    for (int i = 0; i < count; i += kAbreast) {
-      const int mine = i + lane / kQuads;
-      const float times = shuffle(factor, mine);
-      if (times > 0) {
-        const bytes16 o = load_shared(reinterpret_cast<const bytes16*>(results[mine].o + flat * warp_result<K>::kStride + channel));
+      for (int i = 0; i < count; i += kAbreast) {
+        const int mine = kAbreast == 1 ? i : i + lane / kUsed;
+        const float times = shuffle(factor, mine);
+        if (times > 0) {
+          const bytes16 o = load_shared(reinterpret_cast<const bytes16*>(results[mine].o + flat * warp_result<K>::kStride + channel));
 #pragma unroll
-        for (int j = 0; j < 4; ++j) sum[j] += times * float_of_bits(o.w[j]);
+          for (int j = 0; j < 4; ++j) sum[j] += times * float_of_bits(o.w[j]);
+        }
       }
-    }
-    if constexpr (kAbreast == 2) {
+      if constexpr (kAbreast == 2) {
 #pragma unroll
-      for (int j = 0; j < 4; ++j) sum[j] += shuffle_xor(sum[j], 16);
-    }
+        for (int j = 0; j < 4; ++j) sum[j] += shuffle_xor(sum[j], 16);
+      }
 
-    const auto c = column_at(flat);
-    if (!c.valid || lane >= kQuads) continue;
-    const float lse = total > 0 ? (top + log2_fast(total)) * kLn2 : minus_infinity();
-    if (whole) {
-      bytes8* out = reinterpret_cast<bytes8*>(byte_pointer(p.out) + c.row * p.out_row_stride + c.head * p.out_head_stride + channel * 2);
-      store_global(out, bytes8{{pack_halves(sum[0], sum[1]), pack_halves(sum[2], sum[3])}});
-      if (p.lse && lane == 0) store_global(p.lse + int64_t(c.row) * p.q_heads + c.head, lse);
-    } else {
-      const int64_t at = (int64_t(block_index().x) * p.rows + c.row) * p.q_heads + c.head;
-      store_global(reinterpret_cast<bytes16*>(p.partial_o + at * K::kHeadDim + channel), bytes16{{float_bits(sum[0]), float_bits(sum[1]), float_bits(sum[2]), float_bits(sum[3])}});
-      if (lane == 0) store_global(p.partial_lse + at, lse);
+      const auto c = column_at(flat);
+      if (!c.valid || lane >= kUsed) continue;
+      const float lse = total > 0 ? (top + log2_fast(total)) * kLn2 : minus_infinity();
+      if (whole) {
+        bytes8* out = reinterpret_cast<bytes8*>(byte_pointer(p.out) + c.row * p.out_row_stride + c.head * p.out_head_stride + channel * 2);
+        store_global(out, bytes8{{round_pair<typename K::Element>(sum[0], sum[1]), round_pair<typename K::Element>(sum[2], sum[3])}});
+        if (p.lse && lane == 0 && first == 0) store_global(p.lse + int64_t(c.row) * p.q_heads + c.head, lse);
+      } else {
+        const int64_t at = (int64_t(block_index().x) * p.rows + c.row) * p.q_heads + c.head;
+        store_global(reinterpret_cast<bytes16*>(p.partial_o + at * K::kHeadDim + channel), bytes16{{float_bits(sum[0]), float_bits(sum[1]), float_bits(sum[2]), float_bits(sum[3])}});
+        if (lane == 0 && first == 0) store_global(p.partial_lse + at, lse);
+      }
     }
   }
 }
@@ -90,49 +107,53 @@ __device__ __forceinline__ bool arrive_last(const P& p, const piece& w, uint32_t
 /// Gathers the parts of a sequence into at most `capacity` results, one per warp; returns how many. A result takes every so-many-th part, in order.
 template <class K, class P, class Column>
 __device__ __forceinline__ int gather_parts(const P& p, const piece& w, const Column& column_at, const warp_results<K>& results, int capacity) {
-  constexpr int kQuads = K::kHeadDim / 4;
-  const int used = w.parts < capacity ? w.parts : capacity, lane = lane_index(), warp = warp_index(), channel = lane % kQuads * 4;
+  constexpr int kUsed = channel_lanes<K>::kUsed;
+  const int used = w.parts < capacity ? w.parts : capacity, lane = lane_index(), warp = warp_index(), first_channel = lane % kUsed * 4;
   if (warp >= used) return used;
   warp_result<K>& r = results[warp];
   const auto mine = column_at(lane % K::kColumns);
   const int place = mine.valid ? mine.row * p.q_heads + mine.head : -1;  // of the lane's column in a part
-#pragma unroll 1
-  for (int base = 0; base < K::kColumns; base += 4) {
-    int at[4];
-    float maximum[4], weight[4] = {}, sum[4][4] = {};
 #pragma unroll
-    for (int c = 0; c < 4; ++c) maximum[c] = minus_infinity(), at[c] = shuffle(place, base + c);
+  for (int first = 0; first < K::kHeadDim; first += channel_lanes<K>::kSpan) {
+    const int channel = first + first_channel;
 #pragma unroll 1
-    for (int part = warp; part < w.parts; part += used) {
-      const int64_t from = int64_t(w.first + part) * p.rows * p.q_heads;
-      float lse[4];
-      bytes16 o[4];
+    for (int base = 0; base < K::kColumns; base += 4) {
+      int at[4];
+      float maximum[4], weight[4] = {}, sum[4][4] = {};
 #pragma unroll
-      for (int c = 0; c < 4; ++c) {  // all of them under way together
-        lse[c] = minus_infinity(), o[c] = {};
-        if (at[c] >= 0) {
-          lse[c] = load_global_coherent(p.partial_lse + from + at[c]);
-          o[c] = load_global_coherent(reinterpret_cast<const bytes16*>(p.partial_o + (from + at[c]) * K::kHeadDim + channel));
+      for (int c = 0; c < 4; ++c) maximum[c] = minus_infinity(), at[c] = shuffle(place, base + c);
+#pragma unroll 1
+      for (int part = warp; part < w.parts; part += used) {
+        const int64_t from = int64_t(w.first + part) * p.rows * p.q_heads;
+        float lse[4];
+        bytes16 o[4];
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {  // all of them under way together
+          lse[c] = minus_infinity(), o[c] = {};
+          if (at[c] >= 0) {
+            lse[c] = load_global_coherent(p.partial_lse + from + at[c]);
+            o[c] = load_global_coherent(reinterpret_cast<const bytes16*>(p.partial_o + (from + at[c]) * K::kHeadDim + channel));
+          }
+        }
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {
+          const float top = fmaxf(maximum[c], lse[c] * kLog2e), zero = top == minus_infinity() ? 0.0f : top;  // not -inf - -inf
+          const float shrink = exp2_fast(maximum[c] - zero), factor = exp2_fast(lse[c] * kLog2e - zero);
+          maximum[c] = top;
+          weight[c] = weight[c] * shrink + factor;
+#pragma unroll
+          for (int j = 0; j < 4; ++j) sum[c][j] = sum[c][j] * shrink + factor * float_of_bits(o[c].w[j]);
         }
       }
+      if (lane >= kUsed) continue;
 #pragma unroll
       for (int c = 0; c < 4; ++c) {
-        const float top = fmaxf(maximum[c], lse[c] * kLog2e), zero = top == minus_infinity() ? 0.0f : top;  // not -inf - -inf
-        const float shrink = exp2_fast(maximum[c] - zero), factor = exp2_fast(lse[c] * kLog2e - zero);
-        maximum[c] = top;
-        weight[c] = weight[c] * shrink + factor;
-#pragma unroll
-        for (int j = 0; j < 4; ++j) sum[c][j] = sum[c][j] * shrink + factor * float_of_bits(o[c].w[j]);
-      }
-    }
-    if (lane >= kQuads) continue;
-#pragma unroll
-    for (int c = 0; c < 4; ++c) {
-      store_shared(reinterpret_cast<bytes16*>(r.o + (base + c) * warp_result<K>::kStride + channel),
-                   bytes16{{float_bits(sum[c][0]), float_bits(sum[c][1]), float_bits(sum[c][2]), float_bits(sum[c][3])}});
-      if (lane == 0) {
-        store_shared(r.maximum + base + c, maximum[c]);
-        store_shared(r.weight + base + c, weight[c]);
+        store_shared(reinterpret_cast<bytes16*>(r.o + (base + c) * warp_result<K>::kStride + channel),
+                     bytes16{{float_bits(sum[c][0]), float_bits(sum[c][1]), float_bits(sum[c][2]), float_bits(sum[c][3])}});
+        if (lane == 0) {
+          store_shared(r.maximum + base + c, maximum[c]);
+          store_shared(r.weight + base + c, weight[c]);
+        }
       }
     }
   }
@@ -157,11 +178,12 @@ __device__ __forceinline__ void finish_piece(const P& p, const piece& w, const d
   if (p.ring_scores && w.from == 0) clear_ring_scores<K>(p, s, column_at);
   // Without counters combine follows, and reads the part even of a sequence that one CTA had to itself.
   bool whole = p.splits == 1 || (p.counters && w.parts == 1);
+  bool sinks = w.from == 0;
   for (int have = count;;) {
-    write_results<K>(p, column_at, results, have, whole);
+    write_results<K>(p, column_at, results, have, whole, sinks);
     if (whole || !p.counters || !arrive_last(p, w, flag)) break;
     have = gather_parts<K>(p, w, column_at, results, count);
-    whole = true;
+    whole = true, sinks = false;  // a part has brought them
     block_barrier();
   }
 }

@@ -4,19 +4,24 @@
 template <class K>
 struct unpack_memory {
   alignas(16) unsigned char stage[K::kUnitBytes];
-  unit_rows<K::kHeadDim> rows;
+  unit_rows<typename K::Element, K::kHeadDim> rows;
 };
 
-/// Copies one row of `kHeadDim` halves to the output, by the lanes given.
-template <int kHeadDim>
-__device__ __forceinline__ void store_row(unsigned char* to, const f16* from_shared, int piece) {
-  store_global(reinterpret_cast<bytes16*>(to) + piece, load_shared(reinterpret_cast<const bytes16*>(from_shared) + piece));
+/// Copies 8 channels of one row to the output; what codes became is rounded to the dtype.
+template <class K, class C, class T>
+__device__ __forceinline__ void store_row(unsigned char* to, const T* from_shared, int piece) {
+  bytes16 channels = load_shared(reinterpret_cast<const bytes16*>(from_shared) + piece);
+  if constexpr (!unit_row<K, C>::kElements) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) channels.w[i] = round_pair<T>(to_float(f16{uint16_t(channels.w[i])}), to_float(f16{uint16_t(channels.w[i] >> 16)}));
+  }
+  store_global(reinterpret_cast<bytes16*>(to) + piece, channels);
 }
 
 template <class K, class P>
 __device__ __forceinline__ void unpack(const P& p) {
   static_assert(K::kWarps * sizeof(unpack_memory<K>) <= K::kSharedBytes, "generator/shared.ts is wrong");
-  constexpr int kStride = unit_rows<K::kHeadDim>::kStride;
+  constexpr int kStride = unit_rows<typename K::Element, K::kHeadDim>::kStride;
   constexpr int kPieces = K::kHeadDim / 8;
   const index3 block = block_index();
   const int head = block.y, b = block.z, lane = lane_index();
@@ -60,12 +65,12 @@ __device__ __forceinline__ void unpack(const P& p) {
     warp_barrier();
     expand_unit<K>(mem.rows, mem.stage, k_codebook, v_codebook, count - offset);
     warp_barrier();
-    if constexpr (K::kPre) rotate_rows<16, K::kHeadDim>(p, mem.rows.k, kStride, first_pos + token, channel_scales<typename K::Key>(k_codebook));
+    if constexpr (K::kPre) rotate_rows<16, K::kHeadDim>(p, decoded_rows(mem.rows.k), kStride, first_pos + token, channel_scales<typename K::Key>(k_codebook));
     if constexpr (K::kPre) warp_barrier();
     if constexpr (K::kKeyGain) {
       for (int i = lane; i < 16 * K::kHeadDim; i += 32) {
         const float gain = to_float(load_shared(reinterpret_cast<const f16*>(mem.stage + K::kKeyGainOffset) + gain_index(i / K::kHeadDim)));
-        f16* at = mem.rows.k + i / K::kHeadDim * kStride + i % K::kHeadDim;
+        f16* at = decoded_rows(mem.rows.k) + i / K::kHeadDim * kStride + i % K::kHeadDim;
         store_shared(at, to_f16(gain * to_float(load_shared(at))));
       }
       warp_barrier();
@@ -75,8 +80,8 @@ __device__ __forceinline__ void unpack(const P& p) {
     for (int task = lane; task < 16 * kPieces; task += 32) {
       const int row = task / kPieces, piece = task % kPieces;
       if (offset + row >= count || anchored >> row & 1) continue;
-      store_row<K::kHeadDim>(k + (offset + row) * p.k_row_stride, mem.rows.k + row * kStride, piece);
-      store_row<K::kHeadDim>(v + (offset + row) * p.v_row_stride, mem.rows.v + row * kStride, piece);
+      store_row<K, typename K::Key>(k + (offset + row) * p.k_row_stride, mem.rows.k + row * kStride, piece);
+      store_row<K, typename K::Value>(v + (offset + row) * p.v_row_stride, mem.rows.v + row * kStride, piece);
     }
     warp_barrier();  // the stage is written again
   }

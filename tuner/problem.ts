@@ -29,14 +29,17 @@ export const kernelRefSchema = z.strictObject({
   form: z.string().optional(),
   /** Query columns of a CTA; decode only. */
   columns: count.optional(),
+  /** Scores are capped; learned sink logits join. decode only. */
+  softcap: z.boolean().optional(),
+  sink: z.boolean().optional(),
 });
 export type KernelRef = z.infer<typeof kernelRefSchema>;
 
 /** The reference of kernel `name`, whose image lies at `image`. Throws on a name that is not a kernel's. */
 export function kernelRef(name: string, image: string): KernelRef {
   const { contract, tile } = parseKernelName(name);
-  const { op, headDim, k, v, dtype, key, gain, form, columns } = contract;
-  const axes = { head_dim: headDim, k, v, dtype, key, gain, form, columns };
+  const { op, headDim, k, v, dtype, key, gain, form, columns, softcap, sink } = contract;
+  const axes = { head_dim: headDim, k, v, dtype, key, gain, form, columns, softcap: softcap || undefined, sink: sink || undefined };
   const present = Object.fromEntries(Object.entries(axes).filter(([, value]) => value !== undefined));
   const { bytes } = structLayout(paramStruct(op));
   return kernelRefSchema.parse({ name, image, op, threads: threadsOf(tile), tokens: tile.tokens ?? 0, shared: sharedBytes(contract, tile), params_bytes: bytes, ...present });
@@ -88,6 +91,8 @@ export const SHAPES = {
     score_std: z.number().optional(),
     peak: z.boolean().optional(),
     sink: z.number().positive().optional(),
+    /** Of contracts with softcap; 2. */
+    softcap: z.number().positive().optional(),
   }),
   combine: z.strictObject({ rows: count, q_heads: count, splits: count, ring_rows: count, empty_permille: count, lse_std: z.number(), lse: z.boolean(), pad: count }).partial(),
   encode: z.strictObject({ ...cacheFields, end: perSequence, first_token: perSequence.optional(), keys_unrotated: z.boolean().optional() }),

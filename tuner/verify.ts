@@ -8,6 +8,7 @@ import { largeShapes } from './large.ts';
 import { SHAPES, verifyRecordSchema, type CheckOp, type CheckRequest, type InfoRecord, type KernelRef, type Shape, type VerifyRecord } from './problem.ts';
 import { RunnerError, type Runner } from './runner.ts';
 import { sanitize, TOOLS } from './sanitize.ts';
+import type { Draw } from './sample/draw.ts';
 import { combines, fit, SMALL } from './shapes.ts';
 
 /** `quick`: one shape of each kind; `usual`: all small ones; `full`: large ones too, on a GPU. */
@@ -20,6 +21,8 @@ export interface VerifyOptions {
   readonly seed: number;
   /** This one shape instead of all: what repeats a check. */
   readonly shape?: object;
+  /** These checks instead of those of `kernels`. */
+  readonly draws?: readonly Draw[];
   readonly sanitize?: boolean;
   readonly onStep?: (done: number, total: number, what: string) => void;
   readonly onRecord?: (record: VerifyRecord) => void;
@@ -34,7 +37,12 @@ export interface Job {
   readonly shape: object;
   /** Of large shapes: bytes on the device, about. */
   readonly bytes: number;
+  /** Instead of the one of all. */
+  readonly seed?: number;
 }
+
+/** The check of a draw. */
+export const jobOf = ({ kernel, shape, seed }: Draw): Job => ({ kernel, group: 'draw', shape, bytes: 0, seed });
 
 /** The checks of one kernel, in order. Throws UsageError for a shape that its op does not have. */
 export function jobsOf(kernel: Kernel, level: Level, shape?: object): Job[] {
@@ -92,7 +100,7 @@ async function check(runner: Runner, info: InfoRecord, job: Job, request: CheckR
 /** Every check of every kernel; each record also goes to `onRecord` as it comes. Throws what {@link loadKernels} throws. */
 export async function verify(options: VerifyOptions): Promise<{ records: VerifyRecord[]; info: InfoRecord; why?: string }> {
   const { kernels, level, seed, onStep, onRecord, onNote } = options;
-  const jobs = kernels.flatMap((kernel) => jobsOf(kernel, level, options.shape));
+  const jobs = options.draws?.map(jobOf) ?? kernels.flatMap((kernel) => jobsOf(kernel, level, options.shape));
   const merges = kernels.filter(({ contract }) => contract.op === 'decode').map(combineOf);
   const images = [...new Map([...kernels, ...merges].map((kernel) => [kernelName(kernel), kernel])).values()];
   let done = 0;
@@ -109,7 +117,7 @@ export async function verify(options: VerifyOptions): Promise<{ records: VerifyR
     for (const job of jobs) {
       const why = tooLarge(job, loaded.info);
       if (why) left.set(why, (left.get(why) ?? 0) + 1);
-      else add(await check(loaded.runner, loaded.info, job, requestOf(job, loaded.kernels, seed)));
+      else add(await check(loaded.runner, loaded.info, job, requestOf(job, loaded.kernels, job.seed ?? seed)));
       step(`${kernelName(job.kernel)} ${job.group}`);
     }
     for (const [why, count] of left) onNote?.(`${count} large checks left out: ${why}`);

@@ -17,6 +17,7 @@ const NEEDS = {
   rope: [8, 'keys are coded before RoPE'],
   exact: [16, 'score of form "exact"'],
   sinks: [32, 'learned sink logits'],
+  softcap: [64, 'scores are capped'],
 } as const;
 export type Need = keyof typeof NEEDS;
 
@@ -45,6 +46,7 @@ export function needsOf(c: Contract): Need[] {
   }
   if (c.form === 'exact') needs.push('exact');
   if (c.sink) needs.push('sinks');
+  if (c.softcap) needs.push('softcap');
   return needs;
 }
 

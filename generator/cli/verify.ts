@@ -1,12 +1,14 @@
 // gen verify: kernels against the fp64 reference, rendered from the templates as they are now.
 import type { Argv, CommandModule } from 'yargs';
-import { ARCHS, parseArchs } from '../arch.ts';
+import { resolve } from 'node:path';
+import { ARCHS, parseArchs, type Arch } from '../arch.ts';
 import { OPS } from '../contract.ts';
 import { EXIT, nearest, UsageError } from '../errors.ts';
 import { contractName, kernelName, type Kernel } from '../name.ts';
 import { kernelsOf, shippedContracts } from '../ship.ts';
 import { misfit } from '../tile.ts';
 import type { VerifyRecord } from '../../tuner/problem.ts';
+import type { Draw } from '../../tuner/sample/draw.ts';
 import type { Level } from '../../tuner/verify.ts';
 import type { Global } from './commands.ts';
 import { deviceOf } from './device.ts';
@@ -24,14 +26,20 @@ const options = <T>(y: Argv<T>) =>
     .option('full', { type: 'boolean', default: false, describe: 'large shapes too: 131,072 tokens, batch 16, over 2^31 bytes (GPU only)' })
     .option('sanitize', { type: 'boolean', default: false, describe: 'small shapes under compute-sanitizer too (GPU only)' })
     .option('seed', { type: 'number', default: 1, requiresArg: true, describe: 'of the random problems' })
+    .option('sample', { type: 'number', requiresArg: true, describe: 'this many random kernels and shapes out of the whole product of axes instead' })
+    .option('pack', { type: 'string', requiresArg: true, describe: 'with --sample: compile them into this folder, for a GPU without Node: run checks.sh there' })
     .option('shape', { type: 'string', requiresArg: true, describe: 'this shape only, as JSON: repeats a check' });
 
 type VerifyArguments = Global & Awaited<ReturnType<typeof options>['argv']>;
 
+async function archsOf(arch: string): Promise<Arch[]> {
+  const native = arch.includes('native') ? await (await import('../../tuner/device.ts')).nativeCapabilities() : [];
+  return parseArchs(arch, () => native);
+}
+
 /** The shipped kernels, or those of everything offered that `--only` names. */
 async function kernelsFor({ arch, only }: { arch: string; only?: string | undefined }): Promise<Kernel[]> {
-  const native = arch.includes('native') ? await (await import('../../tuner/device.ts')).nativeCapabilities() : [];
-  const archs = parseArchs(arch, () => native);
+  const archs = await archsOf(arch);
   if (only === undefined) return kernelsOf([...shippedContracts().values()].map(({ contract }) => contract), archs);
   // A whole name means that kernel, whatever its tile.
   if (only.includes('__') && !/[*?]/.test(only)) return [kernelOf(only, archs[0]!.name)];
@@ -74,12 +82,42 @@ function lines(records: readonly VerifyRecord[]): string {
 const again = ({ kernel, shape, seed, tool }: VerifyRecord, device: string): string =>
   tool ? `gen verify --device ${device} --sanitize --quick --seed ${seed}` : `gen verify --device ${device} --only ${kernel} --seed ${seed} --shape '${JSON.stringify(shape)}'`;
 
+/** The draws of --sample, and a note of what the pruners refused; undefined without it. */
+async function drawsOf(argv: VerifyArguments): Promise<readonly Draw[] | undefined> {
+  if (argv.sample === undefined) {
+    if (argv.pack !== undefined) throw new UsageError('--pack holds draws', 'add --sample N');
+    return undefined;
+  }
+  if (!Number.isSafeInteger(argv.sample) || argv.sample < 1) throw new UsageError(`--sample takes a number of draws, not ${argv.sample}`, 'for example --sample 20');
+  const other = (['only', 'shape', 'full', 'quick', 'sanitize'] as const).find((name) => argv[name]);
+  if (other) throw new UsageError(`--sample draws kernels and shapes itself: --${other} has no meaning`, 'leave one out');
+  const { sampleOf } = await import('../../tuner/sample/draw.ts');
+  const { draws, refused } = sampleOf(argv.sample, argv.seed, await archsOf(argv.arch));
+  const reasons = [...refused].sort(([, a], [, b]) => b - a);
+  const total = reasons.reduce((sum, [, times]) => sum + times, 0);
+  note(argv, `${draws.length} draws; ${total} more were refused, for ${reasons.length} reasons:\n${reasons.slice(0, 12).map(([why, times]) => `  ${String(times).padStart(5)}  ${why}`).join('\n')}`);
+  return draws;
+}
+
+/** Writes a pack of draws instead of checking them. */
+async function pack(argv: VerifyArguments, folder: string, draws: readonly Draw[]): Promise<void> {
+  if (folder === '') throw new UsageError('--pack is empty', 'name a folder');
+  const { kernelsOfDraws, writeSamplePack } = await import('../../tuner/sample/pack.ts');
+  const total = kernelsOfDraws(draws).length;
+  const line = progress(argv, 'compiling');
+  let done = 0;
+  const { requests, bytes } = await writeSamplePack(resolve(folder), draws, (what) => line.step(++done, total, what)).finally(() => line.end());
+  note(argv, `${requests} checks, ${(bytes / 1e6).toFixed(1)} MB of kernels: run ${folder}/checks.sh on a machine with a GPU`);
+}
+
 async function run(argv: VerifyArguments): Promise<void> {
   if (!Number.isSafeInteger(argv.seed)) throw new UsageError(`--seed takes a whole number, not ${argv.seed}`, 'leave --seed out for 1');
   if (argv.quick && argv.full) throw new UsageError('--quick and --full contradict each other', 'leave one out');
   const device = deviceOf(argv.device);
   const level: Level = argv.quick ? 'quick' : argv.full ? 'full' : 'usual';
-  const kernels = await kernelsFor(argv);
+  const draws = await drawsOf(argv);
+  if (argv.pack !== undefined) return pack(argv, argv.pack, draws ?? []);
+  const kernels = draws?.map(({ kernel }) => kernel) ?? (await kernelsFor(argv));
   const shape = argv.shape === undefined ? {} : { shape: shapeOf(argv.shape) };
   const ops = new Set(kernels.map(({ contract }) => contract.op));
   if (argv.shape !== undefined && ops.size > 1) throw new UsageError(`--shape is of one op, the kernels are of ${[...ops].join(', ')}`, 'add --only');
@@ -88,7 +126,7 @@ async function run(argv: VerifyArguments): Promise<void> {
   const started = performance.now();
   const line = progress(argv, 'verifying');
   const { records, info, why } = await verify({
-    kernels, device, level, seed: argv.seed, sanitize: argv.sanitize, ...shape,
+    kernels, device, level, seed: argv.seed, sanitize: argv.sanitize, ...shape, ...(draws ? { draws } : {}),
     onStep: (done, total, what) => line.step(done, total, what),
     onRecord: (record) => {
       if (argv.json) outJson(record);

@@ -74,6 +74,14 @@ struct f16 {
 
 __device__ __forceinline__ float to_float(f16 x) { return antkv_emu::half_to_float(x.bits); }
 __device__ __forceinline__ f16 to_f16(float x) { return {antkv_emu::float_to_half(x)}; }
+/// The upper half of an fp32 number.
+struct bf16 {
+  uint16_t bits;
+};
+
+__device__ __forceinline__ float to_float(bf16 x) { return antkv_emu::float_of(uint32_t(x.bits) << 16); }
+__device__ __forceinline__ bf16 to_bf16(float x) { return {antkv_emu::float_to_bf16(x)}; }
+__device__ __forceinline__ uint32_t pack(bf16 lo, bf16 hi) { return uint32_t(lo.bits) | uint32_t(hi.bits) << 16; }
 __device__ __forceinline__ uint32_t pack(f16 lo, f16 hi) { return uint32_t(lo.bits) | uint32_t(hi.bits) << 16; }
 
 struct alignas(8) bytes8 {
@@ -240,6 +248,10 @@ __device__ __forceinline__ void mma_16x8x16(float (&d)[4], const uint32_t (&a)[4
   for (int i = 0; i < 4; i++) d[i] = c[i];
   mma_16x8x16(d, a, b, file, line);
 }
+__device__ __forceinline__ void mma_16x8x16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], ANTKV_HERE) {
+  antkv_emu::MmaArgs args{d, a, b};
+  antkv_emu::machine->arrive(antkv_emu::Collective::mma_bf16, &args, file, line);
+}
 /// The other half of k is zeros.
 __device__ __forceinline__ void mma_16x8x8(float (&d)[4], const uint32_t (&a)[2], const uint32_t (&b)[1], const float (&c)[4], ANTKV_HERE) {
   const uint32_t wide_a[4] = {a[0], a[1], 0, 0}, wide_b[2] = {b[0], 0};
@@ -308,6 +320,7 @@ __device__ __forceinline__ uint32_t permute_bytes(uint32_t low, uint32_t high, u
   return to;
 }
 __device__ __forceinline__ uint32_t pack_halves(float lo, float hi) { return uint32_t(antkv_emu::float_to_half(lo)) | uint32_t(antkv_emu::float_to_half(hi)) << 16; }
+__device__ __forceinline__ uint32_t pack_bf16(float lo, float hi) { return uint32_t(antkv_emu::float_to_bf16(lo)) | uint32_t(antkv_emu::float_to_bf16(hi)) << 16; }
 __device__ __forceinline__ uint32_t multiply_halves(uint32_t a, uint32_t b) {
   return uint32_t(antkv_emu::multiply_half(uint16_t(a), uint16_t(b))) | uint32_t(antkv_emu::multiply_half(uint16_t(a >> 16), uint16_t(b >> 16))) << 16;
 }

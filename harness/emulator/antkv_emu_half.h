@@ -39,7 +39,14 @@ inline uint16_t float_to_half(float x) {
   return uint16_t(sign | ((u + 0xc8000fffu + ((u >> 13) & 1)) >> 13));                    // exponent bias 127 -> 15, rounding carries into it
 }
 
-/// The same from double: for results that fp32 cannot hold exactly, so that they are rounded once.
+/// fp32 to its upper half: nearest, ties to even; NaN becomes 0x7fff, as cvt.rn.bf16.f32 does.
+inline uint16_t float_to_bf16(float x) {
+  const uint32_t u = bits_of(x);
+  if ((u & 0x7fffffffu) > 0x7f800000u) return 0x7fff;
+  return uint16_t((u + 0x7fffu + ((u >> 16) & 1)) >> 16);
+}
+
+/// float_to_half from double: for results that fp32 cannot hold exactly, so that they are rounded once.
 inline uint16_t double_to_half(double x) {
   uint64_t u;
   memcpy(&u, &x, 8);

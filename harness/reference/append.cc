@@ -114,7 +114,7 @@ class Step {
       return h.folded ? mean : double(float(mean));  // unless it was added to, a mean of fp32 is rounded once
     }
     std::vector<double> k(d_);
-    read_halves(h.k[i], d_, k.data());
+    read_elements(c_.element, h.k[i], d_, k.data());
     return p_.policy == 1 ? -norm(k.data(), d_) : norm(k.data(), d_);
   }
 
@@ -176,8 +176,8 @@ class Step {
 
   void encode(int token, const uint8_t* k, const uint8_t* v) {
     EncodedToken t{h.batch, h.head, token, false, std::vector<double>(d_), std::vector<double>(d_), {}, {}};
-    read_halves(k, d_, t.k.data());
-    read_halves(v, d_, t.v.data());
+    read_elements(c_.element, k, d_, t.k.data());
+    read_elements(c_.element, v, d_, t.v.data());
     if (c_.format.pre) rope_of(p_).unrotate(t.k.data(), double(value_or(p_.first_pos, h.batch, 0)) + token);
     t.k_code = nearest(kb_, h.head, t.k);
     t.v_code = nearest(vb_, h.head, t.v);

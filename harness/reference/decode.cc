@@ -52,11 +52,11 @@ struct Decode {
   /// The key after RoPE, and the value. Not kept: at 131,072 tokens they would take 270 MB.
   void read(const Key& key, int b, int head, bool rotated, double* k, double* v) const {
     if (!key.block) {
-      read_halves(key.k, d, k);
-      read_halves(key.v, d, v);
+      read_elements(c.element, key.k, d, k);
+      read_elements(c.element, key.v, d, v);
       return;
     }
-    coded_token(c.format, kb, vb, key.block, head, key.token % p.page_size, k, v);
+    coded_token(c.format, c.element, kb, vb, key.block, head, key.token % p.page_size, k, v);
     if (c.format.pre && rotated) rope.rotate(k, double(value_or(p.first_pos, b, 0)) + key.token);
   }
 
@@ -74,7 +74,7 @@ void Decode::attend(int b, int head, Attention& result) const {
   const std::vector<Key> keys = gather(b, head);
   std::vector<double> q(size_t(columns) * d), k(d), v(d), scores(size_t(columns) * keys.size()), largest(columns, minus_infinity), sum(columns, 0);
   for (int column = 0; column < columns; column++)
-    read_halves(static_cast<const uint8_t*>(p.q) + (first_row + column / ratio) * p.q_row_stride + (head * ratio + column % ratio) * p.q_head_stride, d, &q[size_t(column) * d]);
+    read_elements(c.element, static_cast<const uint8_t*>(p.q) + (first_row + column / ratio) * p.q_row_stride + (head * ratio + column % ratio) * p.q_head_stride, d, &q[size_t(column) * d]);
 
   for (size_t j = 0; j < keys.size(); j++) {
     const Key& key = keys[j];
@@ -83,13 +83,18 @@ void Decode::attend(int b, int head, Attention& result) const {
       const int i = column / ratio;
       const bool by_mask = p.tree_mask && key.token >= first_new;  // wherever they lie: exact recipes write new rows to pages
       const bool seen = by_mask ? p.tree_mask[first_row + i] >> (key.token - first_new) & 1 : int64_t(first_pos) + key.token <= int64_t(q_pos) + i;
-      const double score = seen ? double(p.scale) * dot(&q[size_t(column) * d], k.data(), d) : minus_infinity;
+      const double raw = double(p.scale) * dot(&q[size_t(column) * d], k.data(), d);
+      const double score = !seen ? minus_infinity : c.softcap ? p.softcap * std::tanh(raw / p.softcap) : raw;
       scores[size_t(column) * keys.size() + j] = score;
       largest[column] = std::max(largest[column], score);
       if (key.ring_row >= 0) result.ring_scores[at(column) * p.ring_rows + key.ring_row] = score;
     }
   }
   for (int column = 0; column < columns; column++) {
+    // A learned sink is one more key, whose value is 0.
+    const double sink = c.sink ? double(p.sink_logits[head * ratio + column % ratio]) : minus_infinity;
+    largest[column] = std::max(largest[column], sink);
+    if (sink > minus_infinity) sum[column] = std::exp(sink - largest[column]);
     if (largest[column] == minus_infinity) continue;  // sees nothing: output 0, LSE -inf
     for (size_t j = 0; j < keys.size(); j++) sum[column] += std::exp(scores[size_t(column) * keys.size() + j] - largest[column]);
     result.lse[at(column)] = largest[column] + std::log(sum[column]);

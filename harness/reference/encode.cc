@@ -21,8 +21,8 @@ Encoding reference_encode(const Contract& c, const antkv_encode_params& p) {
       const auto input = [&](int token, std::vector<double>& k, std::vector<double>& v) {
         const int64_t row = p.cu_tokens[b] + token - first;
         k.resize(d), v.resize(d);
-        read_halves(static_cast<const uint8_t*>(p.k) + row * p.k_row_stride + head * p.k_head_stride, d, k.data());
-        read_halves(static_cast<const uint8_t*>(p.v) + row * p.v_row_stride + head * p.v_head_stride, d, v.data());
+        read_elements(c.element, static_cast<const uint8_t*>(p.k) + row * p.k_row_stride + head * p.k_head_stride, d, k.data());
+        read_elements(c.element, static_cast<const uint8_t*>(p.v) + row * p.v_row_stride + head * p.v_head_stride, d, v.data());
       };
       for (int token = first; token < first + count; token++) {
         EncodedToken t{b, head, token, false, {}, {}, {}, {}};

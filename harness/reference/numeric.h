@@ -1,4 +1,4 @@
-// Halves for the host: exact reading, one correct rounding when writing.
+// The 16-bit types for the host: exact reading, one correct rounding when writing.
 #pragma once
 #include <array>
 #include <cmath>
@@ -32,14 +32,38 @@ inline uint16_t to_half(double x) {
   return sign | uint16_t(((exponent + 14) << 10) + int(std::nearbyint(std::ldexp(mantissa, 11))) - 1024);
 }
 
-/// `count` halves at `from` as doubles.
-inline void read_halves(const void* from, int count, double* to) {
+/// The type of queries, exact rows and output: a contract's dtype. Gains and codebooks are halves whatever it is.
+enum class Element { f16, bf16 };
+
+/// The bf16 nearest to x, ties to even, in one rounding from double; beyond the largest infinity.
+inline uint16_t to_bf16(double x) {
+  if (std::isnan(x)) return 0x7fc0;
+  const uint16_t sign = std::signbit(x) ? 0x8000 : 0;
+  const double size = std::fabs(x);
+  if (size >= 0x1.ffp127) return sign | 0x7f80;
+  int exponent;
+  std::frexp(size, &exponent);
+  if (exponent < -125 || size == 0) exponent = -125;  // subnormal numbers have the least exponent
+  return sign | uint16_t(((exponent + 125) << 7) + int(std::nearbyint(std::ldexp(size, 8 - exponent))));
+}
+inline double from_bf16(uint16_t bits) {
+  const uint32_t wide = uint32_t(bits) << 16;
+  float x;
+  std::memcpy(&x, &wide, 4);
+  return x;
+}
+inline uint16_t to_element(Element e, double x) { return e == Element::bf16 ? to_bf16(x) : to_half(x); }
+inline double from_element(Element e, uint16_t bits) { return e == Element::bf16 ? from_bf16(bits) : from_half(bits); }
+
+/// `count` elements at `from` as doubles.
+inline void read_elements(Element e, const void* from, int count, double* to) {
   for (int i = 0; i < count; i++) {
     uint16_t bits;
     std::memcpy(&bits, static_cast<const uint8_t*>(from) + 2 * i, 2);
-    to[i] = from_half(bits);
+    to[i] = from_element(e, bits);
   }
 }
+inline void read_halves(const void* from, int count, double* to) { read_elements(Element::f16, from, count, to); }
 
 inline double dot(const double* a, const double* b, int count) {
   double sum = 0;

@@ -86,10 +86,10 @@ inline std::vector<uint32_t> nearest(const Codebooks& book, int head, const std:
   return codes;
 }
 
-/// One side of token `i` (0 ... 15) of the unit at `unit` as a head vector: looked up, or exact halves; no gain.
-inline void stored_row(const antkv_format& f, int side, const Codebooks& book, const uint8_t* unit, int i, int head, double* out) {
+/// One side of token `i` (0 ... 15) of the unit at `unit` as a head vector: looked up, or exact elements; no gain.
+inline void stored_row(const antkv_format& f, Element e, int side, const Codebooks& book, const uint8_t* unit, int i, int head, double* out) {
   const int channels = book.codec.channels;
-  if (book.codec.exact) return read_halves(unit + antkv_side_offset(f, side) + i * antkv_row_bytes(book.codec, f.head_dim), f.head_dim, out);
+  if (book.codec.exact) return read_elements(e, unit + antkv_side_offset(f, side) + i * antkv_row_bytes(book.codec, f.head_dim), f.head_dim, out);
   for (int chunk = 0; chunk < book.chunks(); chunk++) {
     const double* c = book.centroid(head, chunk, antkv_read_code(f, side, unit, i, chunk));
     std::copy(c, c + channels, out + chunk * channels);
@@ -104,12 +104,12 @@ inline double stored_gain(const antkv_format& f, int side, const uint8_t* unit, 
 }
 
 /// K and V of token slot `slot` of a page block, gains applied, K not rotated.
-inline void coded_token(const antkv_format& f, const Codebooks& kb, const Codebooks& vb, const uint8_t* block, int head, int slot, double* k, double* v) {
+inline void coded_token(const antkv_format& f, Element e, const Codebooks& kb, const Codebooks& vb, const uint8_t* block, int head, int slot, double* k, double* v) {
   const uint8_t* unit = block + slot / ANTKV_UNIT_TOKENS * antkv_unit_layout(f).bytes;
   const int i = slot % ANTKV_UNIT_TOKENS;
   for (const int side : {ANTKV_KEYS, ANTKV_VALUES}) {
     double* row = side == ANTKV_KEYS ? k : v;
-    stored_row(f, side, side == ANTKV_KEYS ? kb : vb, unit, i, head, row);
+    stored_row(f, e, side, side == ANTKV_KEYS ? kb : vb, unit, i, head, row);
     const double gain = stored_gain(f, side, unit, i);
     for (int c = 0; c < f.head_dim; c++) row[c] *= gain;
   }

@@ -7,6 +7,7 @@
 
 #include "antkv.h"
 #include "antkv_format.h"
+#include "numeric.h"
 
 namespace reference {
 
@@ -16,7 +17,9 @@ enum class Form { column, mass, massq, exact };
 /// What a kernel computes (generator/contract.ts).
 struct Contract {
   antkv_format format{};
-  Form form = Form::column;  ///< score only
+  Element element = Element::f16;  ///< of queries, exact rows and output
+  Form form = Form::column;        ///< score only
+  bool softcap = false, sink = false;  ///< decode only: scores are capped, learned sink logits join the softmax
 };
 
 struct Attention {

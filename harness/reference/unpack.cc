@@ -20,13 +20,13 @@ Unpacked reference_unpack(const Contract& c, const antkv_unpack_params& p) {
       for (int token = first; token < end; token++) {
         const uint8_t* block = pages.block(b, head, token);
         if (anchor_bit(c.format, block, token % p.page_size, p.page_size)) continue;
-        coded_token(c.format, kb, vb, block, head, token % p.page_size, &result.k[at(token)], &result.v[at(token)]);
+        coded_token(c.format, c.element, kb, vb, block, head, token % p.page_size, &result.k[at(token)], &result.v[at(token)]);
         if (c.format.pre) rope.rotate(&result.k[at(token)], double(value_or(p.first_pos, b, 0)) + token);
       }
       for (const Anchor& a : anchors_of(p, d, b, head, end)) {
         if (a.token < first) continue;
-        read_halves(a.k, d, &result.k[at(a.token)]);
-        read_halves(a.v, d, &result.v[at(a.token)]);
+        read_elements(c.element, a.k, d, &result.k[at(a.token)]);
+        read_elements(c.element, a.v, d, &result.v[at(a.token)]);
       }
     }
   }

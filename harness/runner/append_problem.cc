@@ -122,14 +122,14 @@ void AppendProblem::make_ring(Random& random) {
     p.bind(&P::ring_score, *ring_score), p.bind(&P::ring_count, *ring_count);
   }
   std::vector<uint16_t> few(4 * size_t(d));  // rows for ties
-  gaussian_halves(random, few.data(), int(few.size()));
+  gaussian_elements(random, cache->contract.element, few.data(), int(few.size()));
   for (int b = 0; b < s.batch; b++)
     for (int head = 0; head < s.kv_heads; head++)
       for (int token = shape.coded_before(b); token < shape.committed(b); token++) {
         const int row = token % s.ring_rows;
         const size_t offset = size_t(cache->slot_of[b] * s.ring_slot_stride + head * s.ring_head_stride + row * s.ring_row_stride);
-        gaussian_halves(random, ring_k->host.data() + offset, d);
-        gaussian_halves(random, ring_v->host.data() + offset, d);
+        gaussian_elements(random, cache->contract.element, ring_k->host.data() + offset, d);
+        gaussian_elements(random, cache->contract.element, ring_v->host.data() + offset, d);
         if (shape.pattern == "ties") std::memcpy(ring_k->host.data() + offset, &few[size_t(random.below(4)) * d], 2 * size_t(d));
         if (!ring_score) continue;
         const size_t at = (size_t(cache->slot_of[b]) * s.kv_heads + head) * s.ring_rows + row;
@@ -189,8 +189,8 @@ void AppendProblem::make_rows(Random& random) {
   Buffer &k = memory.add("k", size_t(total * s.k_row_stride)), &v = memory.add("v", size_t(total * s.v_row_stride));
   for (int row = 0; row < cu.back(); row++)
     for (int head = 0; head < s.kv_heads; head++) {
-      gaussian_halves(random, k.host.data() + row * s.k_row_stride + head * s.k_head_stride, d);
-      gaussian_halves(random, v.host.data() + row * s.v_row_stride + head * s.v_head_stride, d);
+      gaussian_elements(random, cache->contract.element, k.host.data() + row * s.k_row_stride + head * s.k_head_stride, d);
+      gaussian_elements(random, cache->contract.element, v.host.data() + row * s.v_row_stride + head * s.v_head_stride, d);
     }
   p.bind(&P::k, k), p.bind(&P::v, v);
   if (!shape.new_score) return;

@@ -14,7 +14,7 @@ using P = antkv_append_params;
 
 class AppendTrial final : public Trial {
  public:
-  AppendTrial(const Gpu& gpu, uint64_t seed, const Kernel& kernel) : Trial(gpu, seed, kernel), content_(random), coded_(!contract.format.k.exact || !contract.format.v.exact) {}
+  AppendTrial(const Gpu& gpu, uint64_t seed, const Kernel& kernel) : Trial(gpu, seed, kernel), content_(random, contract.element), coded_(!contract.format.k.exact || !contract.format.v.exact) {}
 
   void read(const Json& json) override {
     s_ = BenchShape::read(json, contract, false);

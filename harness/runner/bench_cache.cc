@@ -69,16 +69,16 @@ Json BenchShape::json() const {
   return json;
 }
 
-Content::Content(Random& random) : random(random), halves_(1 << 16) {
-  for (auto& h : halves_) h = to_half(random.gauss());
+Content::Content(Random& random, reference::Element element) : random(random), elements_(1 << 16) {
+  for (auto& e : elements_) e = reference::to_element(element, random.gauss());
 }
 
 void Content::gaussian(void* to, size_t bytes) {
-  auto* halves = static_cast<uint8_t*>(to);
+  auto* elements = static_cast<uint8_t*>(to);
   uint64_t bits = 0;
   for (size_t i = 0; i < bytes / 2; i++, bits >>= 16) {
     if (i % 4 == 0) bits = random.bits();
-    std::memcpy(halves + 2 * i, &halves_[bits & 0xffff], 2);
+    std::memcpy(elements + 2 * i, &elements_[bits & 0xffff], 2);
   }
 }
 
@@ -203,7 +203,7 @@ std::vector<uint8_t> BenchCache::make_codebook(antkv_codec codec) {
   std::vector<uint16_t> halves(codec.q8 ? 0 : count);
   std::vector<int8_t> steps(codec.q8 ? count : 0);
   std::vector<float> scale(size_t(heads) * d);
-  content_.gaussian(halves.data(), halves.size() * 2);
+  for (auto& h : halves) h = to_half(content_.random.gauss());
   for (auto& s : steps) s = int8_t(std::clamp(std::nearbyint(40 * random.gauss()), -127.0, 127.0));
   for (auto& s : scale) s = float((0.8 + 0.4 * random.uniform()) / 40);
   antkv_pack_codebook(codec, d, heads, codec.q8 ? static_cast<void*>(steps.data()) : halves.data(), scale.data(), packed.data());

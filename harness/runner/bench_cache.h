@@ -24,11 +24,11 @@ struct BenchShape {
   Json json() const;
 };
 
-/// Random numbers in bulk: gaussian halves and codes by table, a few nanoseconds each.
+/// Random numbers in bulk: gaussian elements and codes by table, a few nanoseconds each.
 class Content {
  public:
-  explicit Content(Random& random);
-  /// Whole halves.
+  Content(Random& random, reference::Element element);
+  /// Whole elements.
   void gaussian(void* to, size_t bytes);
   std::vector<uint8_t> gaussian_block(size_t bytes);
   /// The distribution of codes: "uniform", "zipf" (entry of rank r with probability ~ 1/(r + 1)), "equal". Throws RequestError.
@@ -38,7 +38,7 @@ class Content {
   Random& random;
 
  private:
-  std::vector<uint16_t> halves_;
+  std::vector<uint16_t> elements_;
 };
 
 struct CacheSlice;

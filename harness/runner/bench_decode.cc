@@ -25,7 +25,7 @@ std::vector<int32_t> coded_lengths(const BenchShape& s) {
 
 class DecodeTrial final : public Trial {
  public:
-  DecodeTrial(const Gpu& gpu, uint64_t seed, const Kernel& kernel) : Trial(gpu, seed, kernel), content_(random), columns_(kernel.columns) {}
+  DecodeTrial(const Gpu& gpu, uint64_t seed, const Kernel& kernel) : Trial(gpu, seed, kernel), content_(random, contract.element), columns_(kernel.columns) {}
 
   void read(const Json& json) override { s_ = BenchShape::read(json, contract, true); }
 
@@ -252,7 +252,7 @@ void DecodeTrial::check(const Arm& arm, BenchCheck& found) {
   for (const auto& [b, head, attention] : wanted_) {
     for (int i = 0; i < s_.q_len * s_.ratio(); i++) {
       const int64_t column = int64_t(b * s_.q_len + i / s_.ratio()) * s_.q_heads + head * s_.ratio() + i % s_.ratio();
-      reference::read_halves(out.data() + column * head_bytes_, d(), got.data());
+      reference::read_elements(contract.element, out.data() + column * head_bytes_, d(), got.data());
       agreement.row(got.data(), &attention.out[size_t(i) * d()], d());
       agreement.logarithm(lse[column], attention.lse[i]);
     }

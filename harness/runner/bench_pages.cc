@@ -54,7 +54,7 @@ std::string title(const char* op, const BenchShape& s) { return std::string(op) 
 template <class P>
 class PagesTrial : public Trial {
  public:
-  PagesTrial(const Gpu& gpu, uint64_t seed, const Kernel& kernel) : Trial(gpu, seed, kernel), content_(random) {}
+  PagesTrial(const Gpu& gpu, uint64_t seed, const Kernel& kernel) : Trial(gpu, seed, kernel), content_(random, contract.element) {}
   void read(const Json& json) override { s_ = BenchShape::read(json, contract, false); }
   std::function<std::vector<Launch>(int)> step(const Arm& arm) override {
     const CUfunction function = gpu.launcher.load(arm.kernel);
@@ -191,7 +191,7 @@ class UnpackTrial final : public PagesTrial<antkv_unpack_params> {
     for (const auto& [side, values] : {std::pair{rows_.k, &want_->k}, std::pair{rows_.v, &want_->v}}) {
       const std::vector<uint8_t> result = read_run(arena, rows_, side, run_);
       for (int i = 0; i < run_.count; i++) {
-        reference::read_halves(result.data() + i * rows_.row_bytes + run_.head * rows_.head_bytes, d, got.data());
+        reference::read_elements(contract.element, result.data() + i * rows_.row_bytes + run_.head * rows_.head_bytes, d, got.data());
         agreement.row(got.data(), &(*values)[size_t(i) * d], d);
       }
     }

@@ -10,7 +10,7 @@ class ScoreTrial final : public Trial {
   using P = antkv_score_params;
 
  public:
-  ScoreTrial(const Gpu& gpu, uint64_t seed, const Kernel& kernel) : Trial(gpu, seed, kernel), content_(random) {}
+  ScoreTrial(const Gpu& gpu, uint64_t seed, const Kernel& kernel) : Trial(gpu, seed, kernel), content_(random, contract.element) {}
 
   void read(const Json& json) override {
     s_ = BenchShape::read_plain(json);

@@ -61,9 +61,9 @@ CacheShape CacheShape::read(const Json& shape, const reference::Contract& contra
   return s;
 }
 
-void gaussian_halves(Random& random, void* to, int count, double size) {
-  auto* halves = static_cast<uint16_t*>(to);
-  for (int i = 0; i < count; i++) halves[i] = to_half(size * random.gauss());
+void gaussian_elements(Random& random, reference::Element element, void* to, int count, double size) {
+  auto* elements = static_cast<uint16_t*>(to);
+  for (int i = 0; i < count; i++) elements[i] = reference::to_element(element, size * random.gauss());
 }
 
 std::vector<std::vector<bool>> choose_anchors(Random& random, const CacheShape& shape) {
@@ -213,13 +213,13 @@ void Cache::fill(Random& random, const std::vector<std::vector<bool>>& kept) {
   // Drawing billions of values would take minutes: beyond some millions, a row is a random stretch of one list of them.
   const int64_t values = (f.k.exact + f.v.exact) * int64_t(d) * shape.kv_heads * std::accumulate(shape.tokens.begin(), shape.tokens.end(), int64_t(0));
   std::vector<uint16_t> drawn(values > 1 << 24 ? 1 << 20 : 0);
-  gaussian_halves(random, drawn.data(), int(drawn.size()));
+  gaussian_elements(random, contract.element, drawn.data(), int(drawn.size()));
   const auto row = [&](uint8_t* unit, int side, int token) {
     const antkv_codec codec = antkv_side_codec(f, side);
     const int i = token % ANTKV_UNIT_TOKENS;
     uint8_t* exact = unit + antkv_side_offset(f, side) + i * antkv_row_bytes(codec, d);
     if (codec.exact && !drawn.empty()) std::memcpy(exact, &drawn[size_t(random.below(int64_t(drawn.size()) - d))], 2 * size_t(d));
-    else if (codec.exact) gaussian_halves(random, exact, d);
+    else if (codec.exact) gaussian_elements(random, contract.element, exact, d);
     if (codec.exact) return;
     for (int chunk = 0; chunk < antkv_chunks(codec, d); chunk++) {
       // Both ends of the range are always there.
@@ -257,8 +257,8 @@ void Cache::fill(Random& random, const std::vector<std::vector<bool>>& kept) {
         const int32_t token = i < rows.size() ? rows[i] : -1;
         std::memcpy(block + antkv_anchor_index_offset(d) + 4 * at, &token, 4);
         if (token < 0) continue;  // the empty row stays NaN
-        gaussian_halves(random, block + at * 2 * d, d);
-        gaussian_halves(random, block + antkv_anchor_v_offset(d) + at * 2 * d, d);
+        gaussian_elements(random, contract.element, block + at * 2 * d, d);
+        gaussian_elements(random, contract.element, block + antkv_anchor_v_offset(d) + at * 2 * d, d);
       }
     }
   }

@@ -63,8 +63,8 @@ std::vector<std::vector<bool>> choose_anchors(Random& random, const CacheShape& 
 std::vector<int32_t> anchor_rows_of(const CacheShape& shape, const std::vector<std::vector<bool>>& kept);
 /// One side's packed codebooks: gaussian centroids, or int8 steps and scales of about 1/40; null for an exact side.
 Buffer* make_codebook(Memory& memory, Random& random, const char* name, antkv_codec codec, int head_dim, int kv_heads);
-/// `count` gaussian halves.
-void gaussian_halves(Random& random, void* to, int count, double size = 1);
+/// `count` gaussian elements.
+void gaussian_elements(Random& random, reference::Element element, void* to, int count, double size = 1);
 
 /// Points the fields that decode, encode and unpack share to the cache.
 template <class P>

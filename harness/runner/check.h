@@ -47,6 +47,10 @@ class Report {
   double rel_l2_tolerance = 4e-3, lse_tolerance = 2e-3;
   Json extra = Json::object();  ///< fields of this op alone
 
+  /// Allows attention what rounding to bf16, 2^-9 where halves have 2^-11, does to the output and to the weights of exact rows.
+  void expect_rounding(reference::Element element) {
+    if (element == reference::Element::bf16) rel_l2_tolerance *= 2;
+  }
   void read_tolerance(const Json& request) {
     if (!request.has("tolerance")) return;
     rel_l2_tolerance = request.at("tolerance").number("rel_l2", rel_l2_tolerance);

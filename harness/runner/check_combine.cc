@@ -55,13 +55,14 @@ Json check_combine(Launcher& launcher, const Json& request) {
   }
 
   Report report("combine", request);
+  report.expect_rounding(kernel.contract.element);
   report.read_tolerance(request);
   request.refuse_unread();
   report.run_twice(memory, [&] { return launcher.launch(kernel, params); });
   const reference::Attention want = reference::reference_combine(kernel.contract, p);
   std::vector<double> got(d);
   for (int64_t i = 0; i < columns; i++) {
-    reference::read_halves(out.result.data() + i / p.q_heads * p.out_row_stride + i % p.q_heads * p.out_head_stride, d, got.data());
+    reference::read_elements(kernel.contract.element, out.result.data() + i / p.q_heads * p.out_row_stride + i % p.q_heads * p.out_head_stride, d, got.data());
     report.agreement.row(got.data(), &want.out[i * d], d);
     if (lse) report.agreement.logarithm(lse->result_as<float>()[i], want.lse[i]);
     for (int row = 0; row < p.ring_rows; row++) report.agreement.logarithm(ring->result_as<float>()[i * p.ring_rows + row], want.ring_scores[i * p.ring_rows + row]);

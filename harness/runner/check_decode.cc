@@ -3,6 +3,7 @@
 // Tolerances. Halves carry 2^-11 = 4.9e-4 relative. A key is rounded once (rotation, or int8 * scale), so a score of standard deviation 1 moves by about
 // 2^-12, as do the weights; each weight is rounded once more for the matrix unit, and the output once: about 6e-4 for a row, 4e-3 leaves room for the
 // worst of a few thousand rows and for scores of standard deviation 4. The LSE is fp32, its error that of the scores: 2e-3 of max(1, |LSE|).
+// Of bf16 output and weights of exact rows are rounded to 2^-9: 8e-3 for a row.
 #include "cache.h"
 #include "check.h"
 #include "../reference/pages.h"
@@ -41,6 +42,7 @@ void read_lengths(Decode& x, const Json& shape) {
 
 /// Ring rows of tokens coded_len ... kv_len - 1; every other row is NaN.
 void make_ring(Decode& x, Random& random, const Cache& cache, int d) {
+  const reference::Element element = cache.contract.element;
   auto& p = x.p.host;
   p.ring_row_stride = 2 * d + x.shape.pad;
   p.ring_head_stride = p.ring_rows * p.ring_row_stride + x.shape.pad;
@@ -51,8 +53,8 @@ void make_ring(Decode& x, Random& random, const Cache& cache, int d) {
     for (int head = 0; head < x.shape.kv_heads; head++) {
       for (int token = x.shape.tokens[b]; token < x.kv_len[b]; token++) {
         const int64_t at = cache.slot_of[b] * p.ring_slot_stride + head * p.ring_head_stride + token % p.ring_rows * p.ring_row_stride;
-        gaussian_halves(random, k.host.data() + at, d);
-        gaussian_halves(random, v.host.data() + at, d);
+        gaussian_elements(random, element, k.host.data() + at, d);
+        gaussian_elements(random, element, v.host.data() + at, d);
       }
     }
   }
@@ -70,16 +72,18 @@ void add_peak(Decode& x, Random& random, Cache& cache, const reference::Contract
   const int token = random.below(x.shape.tokens[b]);
   const reference::Codebooks kb(f.k, d, x.shape.kv_heads, p.k_codebook), vb(f.v, d, x.shape.kv_heads, p.v_codebook);
   std::vector<double> k(d), v(d), q(d);
-  reference::coded_token(f, kb, vb, cache.block(b, head, token), head, token % p.page_size, k.data(), v.data());
+  reference::coded_token(f, contract.element, kb, vb, cache.block(b, head, token), head, token % p.page_size, k.data(), v.data());
   if (contract.format.pre) reference::rope_of(p).rotate(k.data(), double(value_or(p.first_pos, b, 0)) + token);
   const double step = nats / (double(p.scale) * reference::dot(k.data(), k.data(), d));
   const int q_head = head * (p.q_heads / p.kv_heads) + random.below(p.q_heads / p.kv_heads);
   auto* at = reinterpret_cast<uint16_t*>(x.q->host.data() + (x.cu_q[b + 1] - 1) * p.q_row_stride + q_head * p.q_head_stride);
-  reference::read_halves(at, d, q.data());
-  for (int i = 0; i < d; i++) at[i] = reference::to_half(q[i] + step * k[i]);
+  reference::read_elements(contract.element, at, d, q.data());
+  for (int i = 0; i < d; i++) at[i] = reference::to_element(contract.element, q[i] + step * k[i]);
 }
 
-void make_queries(Decode& x, Random& random, const Json& shape, int d) {
+void make_queries(Decode& x, Random& random, const Json& shape, const reference::Contract& contract) {
+  const int d = contract.format.head_dim;
+  const reference::Element element = contract.element;
   auto& p = x.p.host;
   p.rows = x.cu_q.back();
   p.q_heads = bounded(shape, "q_heads", p.kv_heads, 1, 4096);
@@ -89,7 +93,7 @@ void make_queries(Decode& x, Random& random, const Json& shape, int d) {
   p.q_row_stride = p.q_heads * p.q_head_stride + x.shape.pad;
   x.q = &x.memory.add("q", size_t(p.rows * p.q_row_stride));
   for (int i = 0; i < p.rows * p.q_heads; i++)
-    gaussian_halves(random, x.q->host.data() + i / p.q_heads * p.q_row_stride + i % p.q_heads * p.q_head_stride, d, shape.number("score_std", 1));
+    gaussian_elements(random, element, x.q->host.data() + i / p.q_heads * p.q_row_stride + i % p.q_heads * p.q_head_stride, d, shape.number("score_std", 1));
   x.p.bind(&antkv_decode_params::q, *x.q);
   if (p.rows != p.batch || shape.boolean("cu_q", false)) x.p.bind(&antkv_decode_params::cu_q, x.memory.add("cu_q", x.cu_q));
   const std::vector<int32_t> q_pos = per_sequence(shape, "q_pos", x.shape.batch);
@@ -100,6 +104,13 @@ void make_queries(Decode& x, Random& random, const Json& shape, int d) {
     x.p.bind(&antkv_decode_params::tree_mask, x.memory.add("tree_mask", mask));
   }
   p.scale = float(1 / std::sqrt(double(d)));
+  // Caps that bend the scores that are drawn, and sinks that have weights of all sizes.
+  if (contract.softcap) p.softcap = float(shape.number("softcap", 2));
+  if (!contract.sink) return;
+  std::vector<float> sinks(p.q_heads);
+  for (float& sink : sinks) sink = float(3 * random.gauss());
+  sinks[0] = -INFINITY;  // none
+  x.p.bind(&antkv_decode_params::sink_logits, x.memory.add("sink_logits", sinks));
 }
 
 /// Whether splits are left for combine to merge.
@@ -173,7 +184,7 @@ void compare(const Decode& x, const reference::Contract& contract, bool combined
   const reference::Attention want = reference::reference_decode(contract, p);
   std::vector<double> got(d);
   for (int64_t i = 0; i < int64_t(p.rows) * p.q_heads; i++) {
-    reference::read_halves(x.out->result.data() + i / p.q_heads * p.out_row_stride + i % p.q_heads * p.out_head_stride, d, got.data());
+    reference::read_elements(contract.element, x.out->result.data() + i / p.q_heads * p.out_row_stride + i % p.q_heads * p.out_head_stride, d, got.data());
     report.agreement.row(got.data(), &want.out[i * d], d);
     if (x.lse) report.agreement.logarithm(x.lse->result_as<float>()[i], want.lse[i]);
     if (!x.ring_scores) continue;
@@ -209,13 +220,14 @@ Json check_decode(Launcher& launcher, const Json& request) {
   x.p.bind(&antkv_decode_params::kv_len, x.memory.add("kv_len", x.kv_len));
   p.segments = bounded(shape, "segments", p.ring_rows > 0 ? 7 : 3, 0, 7);
   if (p.ring_rows > 0) make_ring(x, random, cache, d);
-  make_queries(x, random, shape, d);
+  make_queries(x, random, shape, kernel.contract);
   make_outputs(x, shape, kernel);
   if (const double nats = shape.number("sink", shape.boolean("peak", false) ? 60 : 0); nats > 0) add_peak(x, random, cache, kernel.contract, nats);
 
   const bool parts = leaves_parts(p);
   const Kernel combine = parts || request.has("combine") ? Kernel::read(request.at("combine"), "combine") : Kernel{};
   Report report("decode", request);
+  report.expect_rounding(kernel.contract.element);
   report.read_tolerance(request);
   request.refuse_unread();
   // Where decode has merged, combine only turns raw ring scores into mass, from the LSE that decode wrote.

@@ -19,7 +19,7 @@ struct Encode {
   explicit Encode(const Driver& driver) : memory(driver) {}
 };
 
-void make_input(Encode& x, Random& random, int d) {
+void make_input(Encode& x, Random& random, reference::Element element, int d) {
   P& p = x.p.host;
   p.k_head_stride = 2 * d + x.shape.pad;
   p.v_head_stride = 2 * d;
@@ -30,8 +30,8 @@ void make_input(Encode& x, Random& random, int d) {
   for (int64_t row = 0; row < x.cu.back(); row++) {
     for (int head = 0; head < p.kv_heads; head++) {
       const double size = row % 7 == 3 ? 4 : 1;  // gains other than 1
-      gaussian_halves(random, k.host.data() + row * p.k_row_stride + head * p.k_head_stride, d, size);
-      gaussian_halves(random, v.host.data() + row * p.v_row_stride + head * p.v_head_stride, d, size);
+      gaussian_elements(random, element, k.host.data() + row * p.k_row_stride + head * p.k_head_stride, d, size);
+      gaussian_elements(random, element, v.host.data() + row * p.v_row_stride + head * p.v_head_stride, d, size);
     }
   }
   x.p.bind(&P::k, k);
@@ -149,12 +149,12 @@ void compare_anchor(Encode& x, Cache& cache, const reference::AnchorRow& a) {
   bool ok = token == a.token;
   if (a.token >= 0) {
     std::vector<double> k(d), v(d);
-    reference::read_halves(block + at * 2 * d, d, k.data());
-    reference::read_halves(block + antkv_anchor_v_offset(d) + at * 2 * d, d, v.data());
+    reference::read_elements(cache.contract.element, block + at * 2 * d, d, k.data());
+    reference::read_elements(cache.contract.element, block + antkv_anchor_v_offset(d) + at * 2 * d, d, v.data());
     ok = ok && v == a.v;
     double largest = 0;
     for (double value : a.k) largest = std::max(largest, std::fabs(value));
-    for (int i = 0; i < d; i++) ok = ok && std::fabs(k[i] - a.k[i]) <= (x.p->keys_unrotated ? std::ldexp(largest, -10) : 0);
+    for (int i = 0; i < d; i++) ok = ok && std::fabs(k[i] - a.k[i]) <= (x.p->keys_unrotated ? std::ldexp(largest, cache.contract.element == reference::Element::bf16 ? -7 : -10) : 0);
     const float score = x.anchor_score->result_as<float>()[score_offset(x, cache, a.batch, a.head, a.row) / 4];
     x.wrong_scores += !(std::fabs(score - a.score) <= std::ldexp(std::fabs(a.score), -22));  // a division of two floats
   }
@@ -190,7 +190,7 @@ Json check_encode(Launcher& launcher, const Json& request) {
   x.p.bind(&P::cu_tokens, x.memory.add("cu_tokens", x.cu));
   p.keys_unrotated = shape.boolean("keys_unrotated", false);
   if (p.keys_unrotated && !kernel.contract.format.pre) throw RequestError("keys_unrotated needs a \"pre\" contract");
-  make_input(x, random, f.head_dim);
+  make_input(x, random, kernel.contract.element, f.head_dim);
   if (cache.anchors) make_kept(x, random, kept), make_stale(x, cache), make_scores(x, random, cache);
   allow(x, cache, f);
 

@@ -53,7 +53,7 @@ void check_rescore(Launcher& launcher, const Kernel& score, Random& random, cons
     first_pos.push_back(reference::value_or(unpack.first_pos, b, 0) + reference::value_or(unpack.first_token, b, 0));
   }
   Buffer& q = memory.add("q", size_t(cu_q.back() * p.q_row_stride));
-  gaussian_halves(random, q.host.data(), int(q.host.size() / 2));
+  gaussian_elements(random, reference::Element::f16, q.host.data(), int(q.host.size() / 2));
   params.bind(&P::q, q);
   params.bind(&P::cu_q, memory.add("cu_q", cu_q));
   params.bind(&P::cu_k, memory.add("cu_k", cu_k));

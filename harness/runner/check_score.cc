@@ -52,7 +52,7 @@ Buffer& make_rows(Memory& memory, Random& random, const char* name, int rows, in
   head_stride = 2 * d + pad;
   row_stride = heads * head_stride + pad;
   Buffer& b = memory.add(name, size_t(rows * row_stride));
-  for (int64_t i = 0; i < int64_t(rows) * heads; i++) gaussian_halves(random, b.host.data() + i / heads * row_stride + i % heads * head_stride, d, size);
+  for (int64_t i = 0; i < int64_t(rows) * heads; i++) gaussian_elements(random, reference::Element::f16, b.host.data() + i / heads * row_stride + i % heads * head_stride, d, size);
   return b;
 }
 

@@ -55,7 +55,7 @@ void EncodedCheck::compare(const reference::EncodedToken& t) {
     const reference::Codebooks& book = key ? k_ : v_;
     const std::vector<double>& x = key ? t.k : t.v;
     std::vector<double> decoded(f.head_dim);
-    reference::stored_row(f, side, book, unit, i, t.head, decoded.data());
+    reference::stored_row(f, cache_.contract.element, side, book, unit, i, t.head, decoded.data());
     if (book.codec.exact) wrong_rows_ += decoded != x;
     else compare_codes(side, t, unit);
     if (!(key ? f.k_gain : f.v_gain)) continue;

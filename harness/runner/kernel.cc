@@ -28,7 +28,8 @@ Kernel Kernel::read(const Json& json, const std::string& op) {
     if (!antkv_parse_codec(name.c_str(), codec)) throw RequestError("\"" + name + "\" is not a codec");
   }
   const std::string dtype = json.string("dtype", "f16");
-  if (dtype != "f16") throw RequestError("dtype " + dtype + ": the runner knows f16 only");
+  if (dtype != "f16" && dtype != "bf16") throw RequestError("dtype " + dtype + " is neither f16 nor bf16");
+  k.contract.element = dtype == "bf16" ? reference::Element::bf16 : reference::Element::f16;
   const std::string key = json.string("key", "post"), gain = json.string("gain", "none"), form = json.string("form", "column");
   if (key != "pre" && key != "post") throw RequestError("key must be pre or post");
   f.pre = key == "pre";
@@ -39,6 +40,8 @@ Kernel Kernel::read(const Json& json, const std::string& op) {
   const auto known = std::find(std::begin(forms), std::end(forms), form);
   if (known == std::end(forms)) throw RequestError("form \"" + form + "\" is not column, mass, massq or exact");
   k.contract.form = reference::Form(known - std::begin(forms));
+  k.contract.softcap = json.boolean("softcap", false);
+  k.contract.sink = json.boolean("sink", false);
   k.columns = int(json.integer("columns", 0));
   if (op == "decode" && (k.columns < 1 || k.columns > 32)) throw RequestError("columns must be 1 to 32: the query columns of a CTA");
   return k;
@@ -63,7 +66,7 @@ antkv_kernel_row Kernel::row() const {
     row.coded = !f.k.exact || !f.v.exact;
     row.needs = (f.k.exact ? 0 : ANTKV_NEEDS_KEYS) | (f.v.exact ? 0 : ANTKV_NEEDS_VALUES) | (f.pre ? ANTKV_NEEDS_ROPE : 0);
   }
-  row.needs |= ANTKV_NEEDS_ALWAYS | (contract.form == reference::Form::exact ? ANTKV_NEEDS_EXACT : 0);
+  row.needs |= ANTKV_NEEDS_ALWAYS | (contract.form == reference::Form::exact ? ANTKV_NEEDS_EXACT : 0) | (contract.softcap ? ANTKV_NEEDS_SOFTCAP : 0) | (contract.sink ? ANTKV_NEEDS_SINKS : 0);
   return row;
 }
 

@@ -16,17 +16,19 @@ const REJECTED: [what: string, change: Partial<Contract>, want: RegExp][] = [
   ['a gain on exact values', { v: 'f16', gain: 'v' }, /a gain on v needs a coded v/],
   ['exact rows of another type', { v: 'bf16' }, /exact rows are bf16 but the dtype is f16/],
   ['look-up sums before RoPE', { numerics: 'adc8' }, /after RoPE/],
-  ['a head dim to come', { headDim: 256 }, /headDim 256: not built yet/],
+  ['a head dim that score lags behind with', { op: 'score', headDim: 96, form: 'column' }, /headDim 96 of score: not built yet/],
+  ['a dtype that score lags behind with', { op: 'score', dtype: 'bf16', form: 'column' }, /dtype bf16 of score: not built yet/],
   ['a codec to come', { k: '16c12b' }, /k codec 16c12b: not built yet/],
   ['columns to come', { columns: 16 }, /columns 16: not built yet/],
   ['a gain to come', { gain: 'kv' }, /gain kv: not built yet/],
-  ['softcap to come', { softcap: true }, /softcap true: not built yet/],
   ['an op to come', { op: 'kmeans' }, /op kmeans: not built yet/],
 ];
 for (const [what, change, want] of REJECTED) test(`rejects ${what}`, () => assert.match(reject({ ...good, ...change }).join('\n'), want));
 
 test('offers what is built', () => {
   assert.equal(reject(good), []);
+  for (const change of [{ headDim: 96 }, { headDim: 256 }, { dtype: 'bf16' }, { softcap: true }, { sink: true }] as const) assert.equal(reject({ ...good, ...change }), [], JSON.stringify(change));
+  for (const op of ['encode', 'append', 'decode', 'unpack'] as const) assert.equal(reject(contractOf(op, { headDim: 256, k: 'bf16', v: '4c8b', dtype: 'bf16' })), []);
   const codecs = ['2c8b', '2c8bq8', '4c8b', '4c8bq8', '8c8b', '8c8bq8', '16c8b', '16c8bq8'] as const;
   for (const k of codecs) for (const v of [...codecs, 'f16'] as const) assert.equal(reject({ ...good, k, v }), [], `${k} ${v}`);
 });

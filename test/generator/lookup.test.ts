@@ -32,7 +32,9 @@ const REASONS: [contract: string, want: RegExp][] = [
   ['antkv_decode_d64_k16c8b_v8c8bq8_f16', /k has 4 of 8 bits/],
   ['antkv_decode_d96_k8c8b_v4c8bq8_f16', /k has 12 of 8 bits/],
   ['antkv_decode_d128_k8c10b_v8c8bq8_f16', /k has 16 of 10 bits/],
-  ['antkv_decode_d128_k8c8b_v8c8bq8_bf16', /is f16, not bf16/],
+  ['antkv_decode_d128_k8c8b_v8c8bq8_bf16_pre', /turns queries of f16 only, not bf16/],
+  ['antkv_decode_d128_k8c8b_v8c8bq8_f16_softcap', /does not cap scores/],
+  ['antkv_decode_d256_k8c8b_v8c8bq8_f16', /up to 128 channels in registers, not 256/],
   ['antkv_decode_d128_k8c8b_v8c8bq8_f16_gainkv', /no gain on values/],
   ['antkv_decode_d128_k8c8b_v8c8bq8_f16_n16', /4 or 8 columns, not 16/],
 ];

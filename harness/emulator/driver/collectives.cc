@@ -22,8 +22,11 @@ inline float widen(uint16_t h) {
   const uint32_t size = bits_of(float_of(magnitude << 13) * 0x1p112f) | (magnitude >= 0x7c00u ? 0x7f800000u : 0u);
   return float_of(size | uint32_t(h & 0x8000u) << 16);
 }
+inline float widen_bf16(uint16_t x) { return float_of(uint32_t(x) << 16); }
 
 // Products are exact in fp32; sums are rounded at every step. The unit itself keeps a few more bits, then truncates: compare with a tolerance.
+/// `Widen`: an element of A or B as a float.
+template <float (*Widen)(uint16_t)>
 void mma(int first) {
   alignas(16) uint16_t halves[16 * 16 + 16 * 8];  // A [row][k], then B [k][column]
   alignas(16) float wide[16 * 16 + 16 * 8];
@@ -40,7 +43,7 @@ void mma(int first) {
     memcpy(&d[g][2 * t], l.d, 8);
     memcpy(&d[g + 8][2 * t], l.d + 2, 8);
   }
-  for (int i = 0; i < 16 * 16 + 16 * 8; i++) wide[i] = widen(halves[i]);
+  for (int i = 0; i < 16 * 16 + 16 * 8; i++) wide[i] = Widen(halves[i]);
   for (int row = 0; row < 16; row++) {
     float sum[8];
     memcpy(sum, d[row], sizeof sum);
@@ -150,7 +153,8 @@ void transpose(int first) {
 void perform(Collective kind, int first) {
   switch (kind) {
     case Collective::ballot: return ballot();
-    case Collective::mma: return mma(first);
+    case Collective::mma: return mma<widen>(first);
+    case Collective::mma_bf16: return mma<widen_bf16>(first);
     case Collective::mma_s8u8: return mma_bytes<uint8_t>(first);
     case Collective::mma_s8s8: return mma_bytes<int8_t>(first);
     case Collective::mma_sparse_u8s8: return mma_sparse_bytes<int8_t>(first);

@@ -291,7 +291,7 @@ void stop(CUresult code, const std::string& what, const char* file, int line) { 
 const char* collective_name(Collective c) {
   constexpr const char* kNames[kCollectives] = {"shuffle", "vote_ballot", "warp_barrier", "block_barrier", "mma_16x8x16",
                                                 "load_matrix_x4", "load_matrix_x4_transposed", "transpose_matrix", "warp_index", "mma_16x8x32_s8u8", "mma_16x8x32_s8s8",
-                                                "mma_sparse_16x8x64_u8s8", "mma_sparse_16x8x64_u8u8"};
+                                                "mma_sparse_16x8x64_u8s8", "mma_sparse_16x8x64_u8u8", "mma_16x8x16_bf16"};
   return kNames[int(c)];
 }
 

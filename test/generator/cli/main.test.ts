@@ -29,7 +29,7 @@ const MISTAKES: [words: string[], what: RegExp, fix: RegExp][] = [
   [['--arch', '', '--out', 'OUT'], /empty architecture|Not enough arguments/, /sm80|gen --help/],
   [['--preset', 'antkv1', '--out', 'OUT'], /unknown preset "antkv1"/, /antkv-1/],
   [['--preset', 'antkv-0.75', '--out', 'OUT'], /16c12b: not built yet/, /gen list --why/],
-  [['--preset', 'antkv-1', '--head-dim', '256', '--out', 'OUT'], /headDim 256: not built yet/, /gen list --why/],
+  [['--preset', 'antkv-1', '--head-dim', '96', '--out', 'OUT'], /headDim 96 of score: not built yet/, /gen list --why/],
   [['--preset', 'antkv-1', '--dtype', 'fp8', '--out', 'OUT'], /unknown dtype "fp8"/, /f16/],
   [['--set', 'widow=4', '--out', 'OUT'], /no axis "widow"/, /window/],
   [['--recipe', '/nonexistent.json', '--out', 'OUT'], /cannot read the recipe .*ENOENT/, /path of a JSON file/],
@@ -37,7 +37,7 @@ const MISTAKES: [words: string[], what: RegExp, fix: RegExp][] = [
   [['--arch', 'sm89'], /is not one of the committed kernels/, /--out DIR/],
   [['--set', 'k=4c8b'], /is not one of the committed kernels/, /--out DIR/],
   [['show', 'antkv_decod'], /not a contract's name/, /antkv_decode/],
-  [['show', 'antkv_decode_d256_k8c8b_v8c8b_f16'], /headDim 256: not built yet/, /gen list/],
+  [['show', 'antkv_decode_d256_k8c8b_v8c8b_f16_n16'], /columns 16: not built yet/, /gen list/],
   ...['advise'].map((name): [string[], RegExp, RegExp] => [[name, '--out', 'OUT'], new RegExp(`"gen ${name}" is not built yet`), /gen --help/]),
 ];
 

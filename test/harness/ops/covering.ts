@@ -12,7 +12,7 @@ interface Covering<A extends Axes> {
 }
 
 /**
- * A covering array by greedy choice among random candidates; equal input gives equal rows. A pair that 4000 random candidates with it do not make valid counts as
+ * A covering array by greedy choice among random candidates; equal input gives equal rows. A pair that 40,000 random candidates with it do not make valid counts as
  * impossible: callers compare the list with what they expect.
  */
 export function covering<A extends Axes>(axes: A, valid: (row: Row<A>) => boolean, seed = 1): Covering<A> {
@@ -29,7 +29,7 @@ export function covering<A extends Axes>(axes: A, valid: (row: Row<A>) => boolea
     const [key, fixed] = open.entries().next().value!;
     let best: Row<A> | undefined;
     let bestGain = 0;
-    for (let tries = 0, found = 0; tries < 4000 && found < 60; tries++) {
+    for (let tries = 0, found = 0; tries < 40_000 && found < 60; tries++) {
       const row = draw(fixed);
       if (!valid(row)) continue;
       found++;

@@ -65,7 +65,7 @@ const BAD: readonly (readonly [request: () => object, message: RegExp])[] = [
   [() => check({ coded_len: [4], splits: 2 }), /"combine" is missing/],
   [() => check({ coded_len: [4] }, { kernel: { ...kernel, op: 'encode' } }), /a kernel of op "decode" is needed/],
   [() => check({ coded_len: [4] }, { kernel: { ...kernel, k: '5d' } }), /"5d" is not a codec/],
-  [() => check({ coded_len: [4] }, { kernel: { ...kernel, dtype: 'bf16' } }), /dtype bf16/],
+  [() => check({ coded_len: [4] }, { kernel: { ...kernel, dtype: 'fp8' } }), /dtype fp8/],
   [() => check({ coded_len: [4] }, { kernel: { ...kernel, threads: 100 } }), /threads must be a multiple of 32/],
   [() => check({ coded_len: [4] }, { kernel: { ...kernel, image: '/nowhere/kernel.fatbin' } }), /cannot read the image \/nowhere\/kernel.fatbin/],
   [() => check({ coded_len: [4] }, { kernel: { ...kernel, params_bytes: kernel.params_bytes + 8 } }), /parameter struct of \d+ B, this runner was built with \d+; build both/],

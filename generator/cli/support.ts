@@ -1,0 +1,111 @@
+// gen support: the support matrix in the README, from what records say was tried.
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { Argv, CommandModule } from 'yargs';
+import { parseArchs } from '../arch.ts';
+import { EXIT, InputError, UsageError } from '../errors.ts';
+import { contractName, parseKernelName } from '../name.ts';
+import { countValues, SEEN, supportMatrix, withMatrix, type Support } from '../support.ts';
+import { committedTables } from '../table/read.ts';
+import { writeWhole } from '../write.ts';
+import type { Global } from './commands.ts';
+import { note, out, progress } from './print.ts';
+import { ROOT } from './select.ts';
+
+const options = <T>(y: Argv<T>) =>
+  y
+    .option('check', { type: 'boolean', default: false, describe: 'write nothing; end with 1 if the README is stale' })
+    .option('records', { type: 'string', array: true, requiresArg: true, describe: 'records of gen verify --json, or answers of a pack beside its requests.jsonl: what agreed in them was seen' })
+    .option('compile', { type: 'number', requiresArg: true, describe: 'compile this many draws (gen verify --sample) for each of --arch: what nvcc took was seen' })
+    .option('arch', { type: 'string', default: 'sm86,sm89,sm100,sm120', requiresArg: true, describe: 'of --compile' })
+    .option('seed', { type: 'number', default: 1, requiresArg: true, describe: 'of --compile' });
+
+type SupportArguments = Global & Awaited<ReturnType<typeof options>['argv']>;
+
+/** Architecture, what tried it, and the contract. */
+interface Seen {
+  readonly arch: string;
+  readonly by: string;
+  readonly contract: string;
+}
+
+/** What the records of a file say. Throws InputError. */
+function seenIn(path: string): Seen[] {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new InputError(`cannot read ${path} (${(error as NodeJS.ErrnoException).code})`, 'give records of gen verify --json');
+  }
+  const lines = (whole: string) => whole.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Record<string, unknown>);
+  const records = lines(text);
+  const about = records.find((record) => 'multiprocessors' in record);
+  // Answers of a pack say who asked what by number.
+  const asked = about ? new Map(lines(readRequests(path)).map(({ id, kernel }) => [id, (kernel as { name?: string } | undefined)?.name])) : undefined;
+  return records.flatMap(({ id, kind, ok, arch, contract, device, emulated }) => {
+    if (ok !== true || contract === '*') return [];
+    const by = (emulated ?? about?.['emulated']) === true ? 'emulated' : String(device ?? about?.['device']);
+    if (kind === 'verify') return [{ arch: String(arch), contract: String(contract), by }];
+    const name = asked?.get(id);
+    if (name === undefined) return [];
+    const kernel = parseKernelName(name);
+    return [{ arch: kernel.arch.name, contract: contractName(kernel.contract), by }];
+  });
+}
+
+/** The requests that lie beside a pack's answers. */
+function readRequests(answers: string): string {
+  const path = join(dirname(answers), 'requests.jsonl');
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    throw new InputError(`${answers} are answers of a pack, but ${path} is missing`, 'copy the answers into the folder of the pack');
+  }
+}
+
+async function compiled({ compile, arch, seed, ...argv }: SupportArguments): Promise<Seen[]> {
+  if (compile === undefined) return [];
+  if (!Number.isSafeInteger(compile) || compile < 1) throw new UsageError(`--compile takes a number of draws, not ${compile}`, 'for example --compile 20');
+  const [{ sampleOf }, { tryCompile }] = await Promise.all([import('../../tuner/sample/draw.ts'), import('../../tuner/sample/compile.ts')]);
+  const line = progress(argv, 'compiling');
+  const kernels = parseArchs(arch, () => []).flatMap((one) => sampleOf(compile, seed, [one]).draws.map(({ kernel }) => kernel));
+  const { nvcc, names, failed } = await tryCompile(kernels, (done, total, what) => line.step(done, total, what)).finally(() => line.end());
+  for (const why of failed) note(argv, `failed ${why}`);
+  if (failed.length > 0) process.exitCode = EXIT.wrong;
+  return names.map(parseKernelName).map((kernel) => ({ arch: kernel.arch.name, by: `nvcc ${nvcc}`, contract: contractName(kernel.contract) }));
+}
+
+/** What was seen before, with the new in place of what the same architecture and device had. */
+function merged(seen: readonly Seen[]): Support {
+  const next: Record<string, Record<string, Record<string, number>>> = structuredClone(SEEN) as never;
+  const pairs = new Set(seen.map(({ arch, by }) => `${arch}\n${by}`));
+  for (const pair of [...pairs].sort()) {
+    const [arch, by] = pair.split('\n') as [string, string];
+    (next[arch] ??= {})[by] = countValues(seen.filter((one) => one.arch === arch && one.by === by).map(({ contract }) => contract));
+  }
+  return Object.fromEntries(Object.entries(next).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+async function run(argv: SupportArguments): Promise<void> {
+  const seen = [...(argv.records ?? []).flatMap(seenIn), ...(await compiled(argv))];
+  const support = seen.length > 0 ? merged(seen) : SEEN;
+  const path = join(ROOT, 'README.md');
+  const before = readFileSync(path, 'utf8');
+  const after = withMatrix(before, supportMatrix(committedTables(), support));
+  if (argv.check) {
+    if (after !== before) process.exitCode = EXIT.stale;
+    return note(argv, after === before ? 'README.md has the matrix of today' : 'README.md is stale: gen support');
+  }
+  if (seen.length > 0) writeWhole(join(ROOT, 'generator/support.json'), `${JSON.stringify(support, null, 1)}\n`);
+  if (after !== before) writeWhole(path, after);
+  if (!argv.json) out(supportMatrix(committedTables(), support));
+}
+
+const supportCommand: CommandModule<Global, SupportArguments> = {
+  command: 'support',
+  describe: 'the support matrix in the README',
+  builder: (y) => options(y) as unknown as Argv<SupportArguments>,
+  handler: run,
+};
+
+export default supportCommand;
