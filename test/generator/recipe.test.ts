@@ -46,7 +46,7 @@ const REJECTED: [what: string, change: Partial<Recipe>, want: RegExp][] = [
   ['a transform', { transform: 'hadamard' }, /transform hadamard: not built yet/],
   ['another codebook scope', { scope: 'layer' }, /codebook scope layer: not built yet/],
   ['another policy', { policy: 'saliency' }, /policy saliency: not built yet/],
-  ['a codec to come', { k: '16c12b' }, /k codec 16c12b: not built yet/],
+  ['a gain to come', { gain: 'kv' }, /gain kv: not built yet/],
   ['keys before RoPE that are exact', { k: 'f16', gain: 'none' }, /needs a coded key/],
 ];
 for (const [what, change, want] of REJECTED) test(`rejects ${what}`, () => assert.match(rejectRecipe({ ...one, ...change }).join('\n'), want));
