@@ -25,7 +25,7 @@ const vq = (channels: number, bits: number): VqCodec[] => [
   { kind: 'vq', name: `${channels}c${bits}bq8`, channels, bits, codebook: 'q8' },
 ];
 
-/** Every codec that has a name. What of it is built is said by {@link reject} in contract.ts. */
+/** Every codec that has a name. */
 export const CODECS: readonly Codec[] = [
   ...vq(2, 8), // 4 bit per channel
   ...vq(4, 8), // 2

@@ -2,6 +2,7 @@
 import { codecOf } from './codec.ts';
 import type { CacheContract } from './contract.ts';
 import { lookupParts } from './counts-lookup.ts';
+import { tallyParts } from './counts-tally.ts';
 import { anchorPageBytes, unitLayout } from './layout.ts';
 import type { Tile } from './tile.ts';
 import { NONE, total, work, type Work } from './work.ts';
@@ -10,13 +11,13 @@ export type { Work } from './work.ts';
 
 /**
  * 16 exact tokens, anchors or window. `rows`: 16 rows of K and V by cp.async (two half-warps each, with tests of the token's index), then ldmatrix and mma.
- * `lookup` (exact.cuh): rows straight to fragments, 6 of them per lane in 16-byte pieces, queries again for each unit, values paired by PRMT; sums stay in shared
+ * `lookup` and `tally` (exact.cuh): rows straight to fragments, 6 of them per lane in 16-byte pieces, queries again for each unit, values paired by PRMT; sums stay in shared
  * memory, read and written in 16-byte pieces that meet in banks by twos (of 4 columns half of the lanes have one).
  */
 export function exactUnit(c: CacheContract, tile: Tile): Work {
   const { headDim: d } = c;
   const step = d / 16;
-  if (tile.algorithm === 'lookup') {
+  if (tile.algorithm) {
     return work({
       bytes: anchorPageBytes(d), wavefronts: d / 2 + d / 8 + 11 + 2 * step * 8,
       alu: 6 * 16 + d / 4 + 30, dot: 6 * 3, float: 40 + d / 4, mufu: 6, matrix: 2 * step, memory: (5 * d) / 32 + 11 + 2 * step, control: 12,
@@ -56,5 +57,6 @@ function rowsTile(c: CacheContract): Work {
 
 /** The parts of 32 coded tokens (exact ones, if neither side is coded), by name. */
 export function tileParts(c: CacheContract, tile: Tile): Readonly<Record<string, Work>> {
+  if (tile.algorithm === 'tally') return tallyParts(c, tile);
   return tile.algorithm === 'lookup' ? lookupParts(c, tile) : { rows: rowsTile(c) };
 }

@@ -1,4 +1,4 @@
-// What the look-up algorithm of decode needs of a contract: how it scores coded keys, and why a contract has no such kernel.
+// What the fast algorithms of decode need of a contract: how `lookup` scores coded keys, and why a contract has no such kernel.
 import { chunksOf, codecOf } from './codec.ts';
 import { isCacheContract, type Contract } from './contract.ts';
 import { codeOrder } from './layout.ts';
@@ -39,5 +39,19 @@ export function lookupMisfit(c: Contract): string[] {
   if (c.headDim > 128) why.push(`algorithm lookup keeps rows and sums of up to 128 channels in registers, not ${c.headDim}`);
   if (c.gain !== 'none' && c.gain !== 'k') why.push(`algorithm lookup has no gain on values (gain ${c.gain})`);
   if (c.columns !== 4 && c.columns !== 8) why.push(`algorithm lookup takes 4 or 8 columns, not ${c.columns}`);
+  return why;
+}
+
+/** Every reason why the algorithm that adds weights up per centroid cannot compute `c`; empty if it can. Whether shared memory holds its tables is a tile's business. */
+export function tallyMisfit(c: Contract): string[] {
+  if (c.op !== 'decode' || !isCacheContract(c)) return [`algorithm tally is one of decode, not of ${c.op}`];
+  const why: string[] = [];
+  for (const side of ['k', 'v'] as const) if (codecOf(c[side]).kind === 'exact') why.push(`algorithm tally needs codes, ${side} is ${c[side]}`);
+  if (c.softcap) why.push('algorithm tally does not cap scores');
+  if (c.headDim > 128) why.push(`algorithm tally keeps exact rows of up to 128 channels in registers, not ${c.headDim}`);
+  if (c.key === 'pre') why.push('algorithm tally adds up scores of centroids: keys coded before RoPE have none');
+  if (c.dtype !== 'f16') why.push(`algorithm tally is f16, not ${c.dtype}`);
+  if (c.gain !== 'none' && c.gain !== 'k') why.push(`algorithm tally has no gain on values (gain ${c.gain})`);
+  if (c.columns !== 4 && c.columns !== 8) why.push(`algorithm tally takes 4 or 8 columns, not ${c.columns}`);
   return why;
 }

@@ -1,5 +1,5 @@
 // Dynamic shared memory of each kernel, in bytes: the twins of the structs in templates/*.cuh, which assert that they fit.
-import { chunksOf, codecOf } from './codec.ts';
+import { chunksOf, codecOf, entriesOf } from './codec.ts';
 import { isCacheContract, isCoded, type CacheContract, type Contract } from './contract.ts';
 import { UNIT_TOKENS, unitLayout } from './layout.ts';
 import { keyMethod } from './lookup.ts';
@@ -69,6 +69,20 @@ function lookupBytes(c: Contract, t: Tile): number {
   return k + v + t.warps * (lookupWarpBytes(c) + perWarp) + Math.ceil(cta / 16) * 16;
 }
 
+/** Bytes of a `tally` kernel's table of scores and of its tallies, for a pass of `pass` columns (`tally_places`, tally_state.cuh): products lie in the tallies' place first. */
+export function tallyTables({ k, v, headDim }: CacheContract, { pass = 1 }: Tile): { scores: number; tallies: number } {
+  const rows = (name: string): number => chunksOf(codecOf(name), headDim) * entriesOf(codecOf(name));
+  return { scores: rows(k) * 2 * pass, tallies: Math.max(rows(k), rows(v)) * 4 * pass };
+}
+
+/** Tables and tallies, in whose place the warps' results lie at the end; then `tally_memory`: a result, work and context, and of each warp two words per column, twice, and a flag. */
+function tallyBytes(c: Contract, t: Tile): number {
+  if (!isCacheContract(c)) throw new Error('decode without a page format');
+  const { scores, tallies } = tallyTables(c, t);
+  const result = Math.ceil(resultBytes(c) / 16) * 16;
+  return Math.max(scores + tallies, t.warps * result) + result + 192 + (c.columns ?? 8) * 20 + t.warps * (16 * (t.pass ?? 1) + 4);
+}
+
 /** `encode_memory` (encode.cuh): rows of one side in fp32, of keys with a gain two sums per warp and token, codes. */
 function encodeBytes(c: Contract, t: Tile): number {
   if (!isCacheContract(c)) throw new Error('encode without a page format');
@@ -97,7 +111,7 @@ const SELECT_BYTES = (257 * 32 + 256 + 8192 + 4 + 2 * 32) * 4;
 export function sharedBytes(c: Contract, t: Tile): number {
   switch (c.op) {
     case 'decode':
-      return t.algorithm === 'lookup' ? lookupBytes(c, t) : decodeBytes(c, t);
+      return t.algorithm === 'lookup' ? lookupBytes(c, t) : t.algorithm === 'tally' ? tallyBytes(c, t) : decodeBytes(c, t);
     case 'encode':
       return encodeBytes(c, t);
     case 'append':

@@ -3,6 +3,7 @@ import type { Machine } from './arch.ts';
 import { codecOf } from './codec.ts';
 import type { CacheContract } from './contract.ts';
 import { sumTable } from './counts-lookup.ts';
+import { tallyClocks } from './counts-tally.ts';
 import { expect, floorsOf } from './floors.ts';
 import { keyMethod } from './lookup.ts';
 import { lookupTables } from './shared.ts';
@@ -16,9 +17,13 @@ const ANGLE = 24;
 /**
  * Clocks before a CTA's first tile: lengths, then queries and codebooks; its tables from L2 (all CTAs at once); of `sum`, the products of queries and centroids; of
  * `turn`, sines and cosines of the places and of the way to the next tile. `again`: before the first tile of its second sequence, where only what depends on the queries
- * is made again.
+ * is made again. `tally`: tables and, behind the last tile, the product of tallies and codebook, for each sequence and pass.
  */
 export function startClocks(c: CacheContract, tile: Tile, m: Machine): { first: number; again: number } {
+  if (tile.algorithm === 'tally') {
+    const tables = tallyClocks(c, tile, m.l2);
+    return { first: 2 * ROUND_TRIP + tables, again: 2 * ROUND_TRIP + tables };
+  }
   if (tile.algorithm !== 'lookup') return { first: 2 * ROUND_TRIP, again: 2 * ROUND_TRIP };
   const book = (name: string): number => {
     const codec = codecOf(name);

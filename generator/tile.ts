@@ -1,20 +1,21 @@
 // How a kernel divides its work. A tile changes speed, and rounding within the contract's numerics class; never results. The one pruner of tiles.
 import type { Arch } from './arch.ts';
-import { chunksOf, codecOf } from './codec.ts';
-import { isCacheContract, type Contract, type Op } from './contract.ts';
-import { keyMethod, lookupMisfit } from './lookup.ts';
+import { chunksOf, codecOf, entriesOf, rowBytes } from './codec.ts';
+import { isCacheContract, type CacheContract, type Contract, type Op } from './contract.ts';
+import { keyMethod, lookupMisfit, tallyMisfit } from './lookup.ts';
 import { UNIT_TOKENS } from './layout.ts';
 import { sharedBytes } from './shared.ts';
 
 /**
  * The algorithms of decode. `rows` expands codes to f16 rows in shared memory and multiplies those: it is right for every contract. `lookup` keeps tables in shared
- * memory whose entries are matrix operands: fast where it fits.
+ * memory whose entries are matrix operands: fast where it fits. `tally` adds weights up per centroid and multiplies each centroid once: for codebooks that are too large
+ * for tables.
  */
-export type Algorithm = 'rows' | 'lookup';
+export type Algorithm = 'rows' | 'lookup' | 'tally';
 
 export interface Tile {
   /** Only where it is not the op's first one, so that a kernel has one name; {@link algorithmOf} tells it. */
-  readonly algorithm?: 'lookup';
+  readonly algorithm?: Exclude<Algorithm, 'rows'>;
   /** Warps per CTA. */
   readonly warps: number;
   /** Tokens per step of a CTA. */
@@ -26,12 +27,14 @@ export interface Tile {
   readonly stages?: number;
   /** Copies of the table of values in shared memory: 4 are free of bank conflicts, 2 and 1 take 2 and 4 times as long and a half and a quarter of the bytes. */
   readonly copies?: number;
+  /** Query columns that `tally` attends to at a time: each has its scores of all key centroids and its tallies of all value centroids in shared memory. */
+  readonly pass?: number;
 }
 
 export type TileField = Exclude<keyof Tile, 'algorithm'>;
 
 /** The letter of each field in a kernel's name; the order here is the order there. */
-export const TILE_LETTERS: Readonly<Record<TileField, string>> = { warps: 'w', tokens: 't', stages: 's', copies: 'c' };
+export const TILE_LETTERS: Readonly<Record<TileField, string>> = { warps: 'w', tokens: 't', stages: 's', copies: 'c', pass: 'p' };
 
 const FIELDS: Readonly<Record<Op, readonly TileField[]>> = {
   encode: ['warps', 'tokens'],
@@ -44,11 +47,13 @@ const FIELDS: Readonly<Record<Op, readonly TileField[]>> = {
   kmeans: ['warps', 'tokens'],
 };
 
+const ALGORITHM_FIELDS: Readonly<Record<NonNullable<Tile['algorithm']>, readonly TileField[]>> = { lookup: ['warps', 'stages', 'copies'], tally: ['warps', 'tokens', 'pass'] };
+
 /** The algorithms that each op's tiles can name besides the first. */
-export const ALGORITHMS: Readonly<Partial<Record<Op, readonly NonNullable<Tile['algorithm']>[]>>> = { decode: ['lookup'] };
+export const ALGORITHMS: Readonly<Partial<Record<Op, readonly NonNullable<Tile['algorithm']>[]>>> = { decode: ['lookup', 'tally'] };
 
 /** The fields that an op's tile has under an algorithm. */
-export const tileFields = (op: Op, algorithm?: Tile['algorithm']): readonly TileField[] => (algorithm === 'lookup' ? ['warps', 'stages', 'copies'] : FIELDS[op]);
+export const tileFields = (op: Op, algorithm?: Tile['algorithm']): readonly TileField[] => (algorithm ? ALGORITHM_FIELDS[algorithm] : FIELDS[op]);
 
 /** The algorithm of a decode tile. */
 export const algorithmOf = (tile: Tile): Algorithm => tile.algorithm ?? 'rows';
@@ -88,13 +93,25 @@ export function lookupTile(contract: Contract, arch: Arch): Tile | undefined {
 
 /** Registers of a thread that hold keys, and for form exact values, of a `score` tile: the matrix unit's operands of every step. */
 const keyRegisters = ({ headDim, form }: Contract, { tokens = 0, warps }: Tile): number => (tokens / UNIT_TOKENS / warps) * ((headDim ?? 0) / 4) * (form === 'exact' ? 2 : 1);
+/** Registers of a `tally` tile for all but codes: addresses, look-ups under way, references. */
+const TALLY_OTHER_REGISTERS = 60;
 /** At most this many hold keys, and as many as this are for all else: products of two steps, columns, sums, addresses. */
 const [MOST_KEY_REGISTERS, OTHER_REGISTERS] = [128, 80];
 
-/** The tile of a contract before anything was measured on `arch`: `lookup` where it fits, else the first that does, or the op's first if none does. */
+/** The best `tally` tile that fits, or undefined. As many columns at a time as there is room for, as tokens are met once for all of them. */
+export function tallyTile(contract: Contract, arch: Arch): Tile | undefined {
+  const tiles = [4, 2, 1].flatMap((pass) => [16, 8].flatMap((warps) => [2048, 1024, 512].map((tokens): Tile => ({ algorithm: 'tally', warps, tokens, pass }))));
+  return tiles.find((tile) => misfit(contract, tile, arch).length === 0);
+}
+
+/**
+ * The tile of a contract before anything was measured on `arch`: `lookup` where it fits, `tally` for codebooks of more entries than a byte counts (of smaller ones it was
+ * not timed), else the first that is right everywhere.
+ */
 export function defaultTile(contract: Contract, arch: Arch): Tile {
+  const large = [contract.k, contract.v].some((name) => name !== undefined && entriesOf(codecOf(name)) > 256);
   const tiles = DEFAULTS[contract.op];
-  return lookupTile(contract, arch) ?? tiles.find((tile) => misfit(contract, tile, arch).length === 0) ?? tiles[0];
+  return lookupTile(contract, arch) ?? (large ? tallyTile(contract, arch) : undefined) ?? tiles.find((tile) => misfit(contract, tile, arch).length === 0) ?? tiles[0];
 }
 
 /** Threads of a CTA. */
@@ -134,18 +151,35 @@ function lookupTileMisfit({ warps, stages = 1, copies = 4 }: Tile): string[] {
   return why;
 }
 
+/** Registers of a thread that hold codes of a `tally` tile: of a round's tokens, of the next round's, and their scores. */
+function tallyRegisters({ k, v, headDim }: CacheContract, { warps, tokens = 0, pass = 1 }: Tile): number {
+  const words = (name: string): number => Math.ceil(rowBytes(codecOf(name), headDim) / 4);
+  return (tokens / (32 * warps)) * (words(k) + 2 * words(v) + 3 + pass);
+}
+
+function tallyTileMisfit(contract: CacheContract, tile: Tile, arch: Arch): string[] {
+  const { warps, tokens = 0, pass = 1 } = tile;
+  const why: string[] = [];
+  if (![4, 8, 16].includes(warps)) why.push(`${warps} warps is not 4, 8 or 16`);
+  if (![1, 2, 4].includes(pass) || pass > (contract.columns ?? 8)) why.push(`${pass} columns at a time is not 1, 2 or 4 of ${contract.columns ?? 8}`);
+  if (tokens < 1 || tokens > 8192 || tokens % (32 * warps) !== 0) why.push(`${tokens} tokens are not 32 for each of ${warps} warps, or a multiple up to 8192`);
+  if (why.length > 0) return why;
+  const most = Math.min(255, arch.registersPerSm / threadsOf(tile)) - TALLY_OTHER_REGISTERS;
+  const codes = tallyRegisters(contract, tile);
+  if (codes > most) why.push(`${codes} registers of a thread for codes; ${warps} warps have ${most} for them`);
+  return why;
+}
+
 /** Every reason why `tile` cannot run `contract` on `arch`; empty if it can. Decided before nvcc is started; nothing else prunes tiles. */
 export function misfit(contract: Contract, tile: Tile, arch: Arch): string[] {
   const { op } = contract;
-  if (tile.algorithm === 'lookup') {
-    const cannot = lookupMisfit(contract);
-    if (cannot.length > 0) return cannot;
-  }
+  const cannot = tile.algorithm === 'lookup' ? lookupMisfit(contract) : tile.algorithm === 'tally' ? tallyMisfit(contract) : [];
+  if (cannot.length > 0) return cannot;
   const fields = tileFields(op, tile.algorithm);
   for (const field of Object.keys(TILE_LETTERS) as TileField[]) {
     if (fields.includes(field) !== (tile[field] !== undefined)) return [`a tile of ${op} has ${fields.join(', ')}, not ${Object.keys(tile).join(', ')}`];
   }
-  const why = tile.algorithm === 'lookup' ? lookupTileMisfit(tile) : rowsMisfit(op, tile);
+  const why = tile.algorithm === 'lookup' ? lookupTileMisfit(tile) : tile.algorithm === 'tally' ? tallyTileMisfit(contract as CacheContract, tile, arch) : rowsMisfit(op, tile);
   if (op === 'score' && why.length === 0) why.push(...scoreMisfit(contract, tile, arch));
   if (threadsOf(tile) > arch.threadsPerBlock) why.push(`${threadsOf(tile)} threads, ${arch.name} has ${arch.threadsPerBlock} per block`);
   // Shared memory is a function of a sound tile only.

@@ -3,7 +3,14 @@
 /// The code of `chunk` of token `token` (0 ... 15); `codes` is one side of a unit in shared memory.
 template <class C>
 __device__ __forceinline__ int code_at(const unsigned char* codes, int token, int chunk) {
-  return load_shared(codes + code_offset<C>(token, chunk));
+  const unsigned char* from = codes + code_offset<C>(token, chunk);
+  if constexpr (C::kBits == 8) {
+    return load_shared(from);
+  } else {
+    // A code begins at a multiple of its lowest power of two: 10 bits at the latest at bit 6 of a byte, 12 bits at bit 4.
+    static_assert(C::kBits > 8 && 8 - (C::kBits & -C::kBits) + C::kBits <= 16, "codes that two bytes hold");
+    return (load_shared(from) | load_shared(from + 1) << 8) >> chunk * C::kBits % 8 & (C::kEntries - 1);
+  }
 }
 
 /// Bytes of one codebook entry, how many of them move at once, and the 32-bit words that hold them.
@@ -41,6 +48,13 @@ template <class C>
 __device__ __forceinline__ float entry_channel(const uint32_t (&words)[entry_bytes<C>::kWords], int i) {
   if constexpr (C::kQ8) return float(int8_t(words[i / 4] >> (8 * (i % 4)) & 0xff));
   return to_float(f16{uint16_t(words[i / 2] >> (16 * (i % 2)))});
+}
+
+/// Bytes `kFirst` and kFirst + 1 of `steps`, int8, as two halves: whole numbers, exact in f16.
+template <int kFirst>
+__device__ __forceinline__ uint32_t halves_of_steps(uint32_t steps) {
+  // A byte u behind 0x64 is the half 1024 + u; with its sign bit turned, u is the step + 128.
+  return fused_multiply_add_halves(permute_bytes(steps ^ 0x80808080u, 0x64646464u, kFirst ? 0x4342u : 0x4140u), 0x3c003c00u, 0xe480e480u);
 }
 
 /// Stores `kWords` pairs of channels in shared memory, in as few stores as their alignment allows.

@@ -1,8 +1,6 @@
 // Values by look-up: int8 centroids in shared memory, so laid out that the 32 lanes of a look-up never meet in a bank, and what they bring are operands of
 // the matrix unit. Lane = 4r + t: r owns channels, t owns tokens t, 4 + t, 8 + t and 12 + t of a unit.
 
-__device__ __forceinline__ int min_int(int a, int b) { return a < b ? a : b; }
-
 __constant__ uint32_t kByteTimes128[4] = {0x80u, 0x8000u, 0x800000u, 0x80000000u};
 /// Places of entries in tables with rows of 128 bytes: 128 times byte `i` of `word`, plus c, in one instruction. Its factors are held in registers where there is room.
 template <bool kHold>

@@ -22,13 +22,6 @@ struct run_of {
   static __device__ __forceinline__ int column() { return lane_index() / 8 * kLength + lane_index() / 4 % 2; }
 };
 
-/// Bytes `kFirst` and kFirst + 1 of `steps`, int8, as two halves: whole numbers, exact in f16.
-template <int kFirst>
-__device__ __forceinline__ uint32_t halves_of_steps(uint32_t steps) {
-  // A byte u behind 0x64 is the half 1024 + u; with its sign bit turned, u is the step + 128.
-  return fused_multiply_add_halves(permute_bytes(steps ^ 0x80808080u, 0x64646464u, kFirst ? 0x4342u : 0x4140u), 0x3c003c00u, 0xe480e480u);
-}
-
 /// What a lane loads for a step: pairs of channels as stored, and the half norms of its run.
 template <class C>
 struct step_of {

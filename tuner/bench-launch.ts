@@ -32,7 +32,7 @@ const LOOKUP_REGISTERS = 128;
 /** CTAs of a kernel that fit one multiprocessor, by threads and shared memory (1 KB of each CTA's is the system's), and by registers where they are known. */
 export function ctasPerSm({ contract, tile, arch }: Kernel): number {
   const threads = threadsOf(tile);
-  const byRegisters = tile.algorithm === 'lookup' ? Math.floor(arch.registersPerSm / (threads * LOOKUP_REGISTERS)) : Infinity;
+  const byRegisters = tile.algorithm !== undefined ? Math.floor(arch.registersPerSm / (threads * LOOKUP_REGISTERS)) : Infinity;
   return Math.max(1, Math.min(Math.floor(arch.sharedPerSm / (sharedBytes(contract, tile) + 1024)), Math.floor(arch.threadsPerSm / threads), byRegisters));
 }
 
@@ -57,7 +57,7 @@ const WAVES = [2, 6, 16, 3, 8, 1];
  */
 export function launchesOf(kernel: Kernel, { batch, tokens, total, groups, sms }: Work): Launch[] {
   const { tile } = kernel;
-  const lookup = tile.algorithm === 'lookup';
+  const lookup = tile.algorithm !== undefined;
   // A step is 32 tokens of each warp, or the tile.
   const shortest = lookup ? 16 * tile.warps : tile.tokens ?? 16;
   const bounded = (most: number, counts: readonly number[]): number[] => [...new Set(counts.map((n) => Math.min(Math.max(1, Math.floor(most / shortest)), 1024, Math.max(1, Math.floor(n)))))];

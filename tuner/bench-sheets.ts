@@ -93,7 +93,7 @@ export function sheetCases(names: readonly SheetName[], options: SheetOptions): 
 
 const kernelFor = (contract: Contract, arch: Arch): Kernel => ({ contract, arch, tile: defaultTile(contract, arch) });
 
-/** Look-up tiles worth a race, the likeliest first: fewer warps leave more registers, more stages hide more latency. Four copies where they fit, else two, else one. */
+/** Tiles of fast algorithms worth a race, the likeliest first: fewer warps leave more registers, more stages hide more latency. Four copies where they fit, else two, else one. */
 export function raceTiles(contract: Contract, arch: Arch): Tile[] {
   const usual = defaultTile(contract, arch);
   const fits = (tile: Tile): boolean => misfit(contract, tile, arch).length === 0;
@@ -103,6 +103,8 @@ export function raceTiles(contract: Contract, arch: Arch): Tile[] {
       return copies === undefined ? [] : [{ algorithm: 'lookup', warps, stages, copies } as const];
     }),
   );
+  // Of tallies as many columns at a time as fit; a round's tokens and the warps are what registers pay for.
+  const tallies = usual.algorithm === 'tally' ? [16, 8].flatMap((warps) => [2048, 1024, 512].map((tokens): Tile => ({ ...usual, warps, tokens })).filter(fits)) : [];
   const key = (tile: Tile): string => kernelName({ contract, arch, tile });
-  return [...new Map([usual, ...made].map((tile) => [key(tile), tile])).values()];
+  return [...new Map([usual, ...made, ...tallies].map((tile) => [key(tile), tile])).values()];
 }

@@ -103,7 +103,7 @@ export const printTablesPython = ({ tables, contracts, entries, choices, rows, c
 TABLES_VERSION = ${VERSIONS.table}
 
 # contract, symbol, architecture (80: sm_80), bytes of dynamic shared memory, decode by look-up
-${pythonList('KERNELS', rowOrder(kernels).map((kernel) => pythonRow([contractName(kernel.contract), kernelName(kernel), Number(kernel.arch.name.slice(2)), sharedBytes(kernel.contract, kernel.tile), kernel.tile.algorithm === 'lookup' ? 1 : 0])))}
+${pythonList('KERNELS', rowOrder(kernels).map((kernel) => pythonRow([contractName(kernel.contract), kernelName(kernel), Number(kernel.arch.name.slice(2)), sharedBytes(kernel.contract, kernel.tile), kernel.tile.algorithm === undefined ? 0 : 1])))}
 
 # file, architecture of its kernels, device (${IDENTITY_KEYS.join(', ')}), axes (first and count of streams, of tokens), regret on siblings, on other devices
 ${pythonList('TABLES', tables.map((named) => pythonRow([named.file, ...tableNumbers(named)])))}

@@ -155,6 +155,6 @@ export function find(entries: readonly Entry[], kernels: readonly Kernel[], ask:
   }
   const kernel = defaultKernel(kernels, ask.contract, ask.device);
   // Look-up kernels are mostly faster spread, the others not (harness/bench/NOTES.md).
-  const spread = kernel !== undefined && (modeOf(ask) === 'spread' || (modeOf(ask) === 'fastest' && kernel.tile.algorithm === 'lookup'));
+  const spread = kernel !== undefined && (modeOf(ask) === 'spread' || (modeOf(ask) === 'fastest' && kernel.tile.algorithm !== undefined));
   return { kernel: kernel && kernelName(kernel), splits: 0, spread, merge: 'none', quality: 'default', regret: null, table: undefined };
 }

@@ -7,6 +7,7 @@ import type { CacheContract } from '../../generator/contract.ts';
 import { COST_SHAPES, launchCost, shapeCost, tileCost, type CostLaunch, type WorkShape } from '../../generator/cost.ts';
 import { tileParts } from '../../generator/counts.ts';
 import { sumTable } from '../../generator/counts-lookup.ts';
+import { startClocks } from '../../generator/start.ts';
 import { floorsOf, PIPES } from '../../generator/floors.ts';
 import { parseContractName, parseKernelName, type Kernel } from '../../generator/name.ts';
 import { defaultTile, lookupTile } from '../../generator/tile.ts';
@@ -158,6 +159,18 @@ test('a launch: the best one is the cost of its shape; waves, latencies and a se
   const tiny = { batch: 1, tokens: 64, lines: 8 };
   assert.ok(us({ splits: 1, spread: false, merge: 'none' }, tiny) < 40 && us({ splits: 2 }, tiny) > us({ splits: 1, merge: 'none' }, tiny), 'no merge pays for itself there');
   assert.throws(() => launchCost(parseKernelName('antkv_select__sm90_w8'), H200, shape, { splits: 1, spread: false, merge: 'none' }), /knows decode, not select/);
+});
+
+test('tallies: a look-up per key code and an addition per value code and column, for each pass that has a query; tables are paid for per piece and pass', () => {
+  const kernel = (words: string): Kernel => parseKernelName(`antkv_decode_d128_${words}`);
+  const parts = (words: string) => tileParts(kernel(words).contract as CacheContract, kernel(words).tile);
+  const narrow = parts('k32c12b_v32c12b_f16_gain_n4__sm90_tally_w16_t2048_p2');
+  assert.equal([narrow['keys (tally)']!.memory, narrow['values']!.memory, narrow['weights']!.mufu], [2 * 4, 2 * 2 * 4, 4]);
+  assert.equal(parts('k32c12b_v32c12b_f16_gain__sm90_tally_w16_t2048_p2'), narrow, 'passes without a query are left out');
+  assert.is(parts('k32c12b_v32c12b_f16_gain_n4__sm90_tally_w16_t2048_p1')['keys (tally)']!.memory, 4 * 4);
+  const clocks = (words: string): number => startClocks(kernel(words).contract as CacheContract, kernel(words).tile, H200).again;
+  const wide = clocks('k32c12b_v32c12b_f16_n4__sm90_tally_w16_t2048_p2');
+  assert.ok(wide > clocks('k32c12bq8_v32c12bq8_f16_n4__sm90_tally_w16_t2048_p2') && wide < clocks('k32c12b_v32c12b_f16_n4__sm90_tally_w16_t2048_p1'));
 });
 
 test('other ops have no model', () => {

@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Contract } from '../../generator/contract.ts';
-import { keyMethod, lookupMisfit } from '../../generator/lookup.ts';
+import { keyMethod, lookupMisfit, tallyMisfit } from '../../generator/lookup.ts';
 import { parseContractName } from '../../generator/name.ts';
 
 const decode = (words: string): Contract => parseContractName(`antkv_decode_${words}`);
@@ -43,6 +43,20 @@ for (const [name, want] of REASONS) test(`${name} has no look-up kernel, and why
 test('the contracts that are to be fast have one', () => {
   for (const words of ['k8c8b_v8c8bq8_f16_n4', 'k8c8b_v8c8bq8_f16_pre_gain_n4', 'k4c8b_v4c8bq8_f16_n4', 'k4c8b_v4c8bq8_f16_pre_n4', 'k2c8bq8_v2c8bq8_f16_n4', 'k16c8b_v16c8bq8_f16_n4'])
     assert.equal(lookupMisfit(decode(`d128_${words}`)), [], words);
+});
+
+const TALLY_REASONS: [contract: string, want: RegExp][] = [
+  ['antkv_combine_d128_f16', /one of decode, not of combine/],
+  ['antkv_decode_d128_kf16_v32c12b_f16', /needs codes, k is f16/],
+  ['antkv_decode_d128_k32c12b_v32c12b_f16_pre', /keys coded before RoPE have none/],
+  ['antkv_decode_d128_k32c12b_v32c12b_bf16', /is f16, not bf16/],
+  ['antkv_decode_d128_k32c12b_v32c12b_f16_gainv', /no gain on values/],
+  ['antkv_decode_d128_k32c12b_v32c12b_f16_n32', /4 or 8 columns, not 32/],
+];
+for (const [name, want] of TALLY_REASONS) test(`${name} has no tally kernel, and why`, () => assert.match(tallyMisfit(parseContractName(name)).join('\n'), want));
+
+test('every codec has tallies, whatever the other side has', () => {
+  for (const words of ['k32c12b_v32c12b_f16_gain_n4', 'k8c10bq8_v16c12b_f16', 'k8c8b_v32c12bq8_f16_n4']) assert.equal(tallyMisfit(decode(`d128_${words}`)), [], words);
 });
 
 test.run();

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { execaSync } from 'execa';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { chunksOf, codecOf } from '../../generator/codec.ts';
+import { chunksOf, codecOf, rowBytes, type VqCodec } from '../../generator/codec.ts';
 import { contractOf, isCacheContract, reject, type CacheContract } from '../../generator/contract.ts';
 import { codeOffset, codeOrder, gainOffset, unitLayout, type PageFormat, type Side } from '../../generator/layout.ts';
 import { VERSIONS } from '../../generator/versions.ts';
@@ -27,11 +27,13 @@ const offsets = (f: PageFormat, side: Side): number[] =>
 const digest = (numbers: readonly number[]): string => createHash('sha256').update(numbers.join(' ')).digest('hex').slice(0, 16);
 const format = (k: string, v: string, key: 'pre' | 'post', headDim: 64 | 128 = 128): PageFormat => contractOf('encode', { k: k as never, v: v as never, key, headDim, dtype: 'f16', gain: 'k' }) as PageFormat;
 
-test('every byte of a side holds one code', () => {
-  assert.ok(ORDERS.size >= 40, `${ORDERS.size} orders`);
+test('a side holds its codes without gaps: every byte one of 8 bits; wider ones in rows, from the lowest bit on', () => {
+  assert.ok(ORDERS.size >= 64, `${ORDERS.size} orders`);
   for (const [name, { f, side }] of ORDERS) {
     const all = offsets(f, side);
-    assert.equal([...all].sort((a, b) => a - b), all.map((_, i) => i), name);
+    const codec = codecOf(f[side]) as VqCodec;
+    const bits = codec.bits === 8 ? all.toSorted((a, b) => a - b) : all;
+    assert.equal(bits, all.map((_, i) => Math.floor((i * codec.bits) / 8)), name);
   }
 });
 
@@ -64,7 +66,8 @@ test('some offsets, worked out by hand', () => {
   assert.is(codeOffset('k', f, 13, 6), 22 * 8 + 4);
   // Token 13: t 1, tau 3. Chunk 21 = 2 * 8 + 5: row 5, s 2. Position 3 * 8 + 2 = 26 of 32, two pieces of 16.
   assert.is(codeOffset('v', f, 13, 21), 512 + (5 * 4 + 1) * 16 + 10);
-  // 16-channel codes at head dim 64 are 4 per token: rows.
+  // 16-channel codes at head dim 64 are 4 per token: rows. So are wider codes: 16 of 10 bits are 20 bytes, the sixth begins at bit 50.
+  assert.is(codeOffset('k', format('8c10b', '8c8b', 'post'), 3, 5), 66);
   assert.is(codeOffset('k', format('16c8b', '8c8b', 'post', 64), 3, 2), 14);
   assert.is(gainOffset('k', f, 3), unitLayout(f).kGain + 12);
   assert.is(gainOffset('k', f, 11), unitLayout(f).kGain + 14);
@@ -87,7 +90,7 @@ const program = (): string => {
     const o = codeOrder(side, f);
     const codec = codecOf(f[side]);
     if (codec.kind !== 'vq') throw new Error('an exact side has no order');
-    return `struct C${i} { enum { kBits = ${codec.bits}, kByLane = ${Number(o.byLane)}, kKeys = ${Number(side === 'k')}, kRowBytes = ${o.chunks}, kChunks = ${o.chunks}, kPiece = ${o.piece},
+    return `struct C${i} { enum { kBits = ${codec.bits}, kByLane = ${Number(o.byLane)}, kKeys = ${Number(side === 'k')}, kRowBytes = ${rowBytes(codec, f.headDim)}, kChunks = ${o.chunks}, kPiece = ${o.piece},
       kTurnHigh = ${o.turnHigh}, kTurnShift = ${o.turnShift}, kTurnMask = ${o.turnMask}, kRowSpan = ${o.rowSpan} }; };`;
   });
   const calls = [...ORDERS.values()].map(({ f, side }, i) => `  each<C${i}>("${f.k}", "${f.v}", ${f.headDim}, ${Number(f.key === 'pre')}, ${side === 'k' ? 'ANTKV_KEYS' : 'ANTKV_VALUES'});`);

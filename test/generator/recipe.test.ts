@@ -26,7 +26,7 @@ test('the presets are those of CACHE.md', () => {
 
 test('a preset is offered, or refused only because it is not built yet', () => {
   const offered = [...PRESETS].filter(([, recipe]) => rejectRecipe(recipe).length === 0).map(([name]) => name);
-  assert.equal(offered, ['antkv-4', 'antkv-2', 'antkv-1', 'antkv-1-fast', 'antkv-0.5', 'f16', 'bf16']);
+  assert.equal(offered, ['antkv-4', 'antkv-2', 'antkv-1', 'antkv-1-fast', 'antkv-0.75', 'antkv-0.5', 'antkv-0.375', 'f16', 'bf16']);
   for (const [name, recipe] of PRESETS) for (const why of rejectRecipe(recipe)) assert.match(why, /not built yet/, name);
 });
 
@@ -46,7 +46,7 @@ const REJECTED: [what: string, change: Partial<Recipe>, want: RegExp][] = [
   ['a transform', { transform: 'hadamard' }, /transform hadamard: not built yet/],
   ['another codebook scope', { scope: 'layer' }, /codebook scope layer: not built yet/],
   ['another policy', { policy: 'saliency' }, /policy saliency: not built yet/],
-  ['a codec to come', { k: '16c12b' }, /k codec 16c12b: not built yet/],
+  ['a gain to come', { gain: 'kv' }, /gain kv: not built yet/],
   ['keys before RoPE that are exact', { k: 'f16', gain: 'none' }, /needs a coded key/],
 ];
 for (const [what, change, want] of REJECTED) test(`rejects ${what}`, () => assert.match(rejectRecipe({ ...one, ...change }).join('\n'), want));

@@ -6,7 +6,7 @@ import { contractOf, type Op } from '../../generator/contract.ts';
 import { parseContractName } from '../../generator/name.ts';
 import { sharedBytes } from '../../generator/shared.ts';
 import { shippedKernels } from '../../generator/ship.ts';
-import { algorithmOf, defaultTile, lookupTile, misfit, threadsOf, type Tile } from '../../generator/tile.ts';
+import { algorithmOf, defaultTile, lookupTile, misfit, tallyTile, threadsOf, type Tile } from '../../generator/tile.ts';
 
 const sm80 = findArch('sm80')!;
 const contract = (op: Op, headDim: 64 | 128 = 128) => contractOf(op, { headDim, k: '8c8b', v: '8c8bq8', dtype: 'f16', key: 'pre', gain: 'k' });
@@ -89,7 +89,45 @@ for (const [words, want] of LOOKUPS) {
   });
 }
 
-test('the default is look-ups where they fit, else rows', () => {
+// sm90, sm80 and sm86 of each.
+const TALLIES: [contract: string, tiles: readonly (string | undefined)[]][] = [
+  ['d128_k32c12b_v32c12b_f16_gain_n4', ['w16 t2048 p2', 'w16 t2048 p1', 'w16 t2048 p1']],
+  ['d128_k16c12b_v16c12b_f16', ['w16 t2048 p1', undefined, undefined]],
+  ['d128_k8c10b_v8c10b_f16_n4', ['w16 t1024 p2', 'w16 t1024 p1', 'w16 t1024 p1']],
+  ['d64_k32c12b_v32c12b_f16_n4', ['w16 t2048 p4', 'w16 t2048 p2', 'w16 t2048 p2']],
+  ['d128_k32c12b_v32c12b_f16_pre_n4', [undefined, undefined, undefined]],
+  ['d128_k32c12b_vf16_f16_n4', [undefined, undefined, undefined]],
+];
+for (const [words, want] of TALLIES) {
+  test(`the tally tile of ${words}`, () => {
+    const decode = parseContractName(`antkv_decode_${words}`);
+    const tiles = ['sm90', 'sm80', 'sm86'].map((name) => tallyTile(decode, findArch(name)!));
+    assert.equal(tiles.map((tile) => tile && `w${tile.warps} t${tile.tokens} p${tile.pass}`), want);
+    assert.is(algorithmOf(defaultTile(decode, findArch('sm90')!)), want[0] === undefined ? 'rows' : 'tally');
+  });
+}
+
+test('shared memory of tally kernels is scores, tallies, a result, what describes a piece, and what warps tell each other', () => {
+  const bytes = (words: string, tile: Tile): number => sharedBytes(parseContractName(`antkv_decode_${words}`), tile);
+  const tile: Tile = { algorithm: 'tally', warps: 16, tokens: 2048, pass: 2 };
+  const rest = (4 * 132 + 8) * 4 + 192 + 4 * 20;
+  assert.is(bytes('d128_k32c12b_v32c12b_f16_n4', tile), 4 * 4096 * (2 + 4) * 2 + rest + 16 * (16 * 2 + 4));
+  // Products of keys lie in the tallies' place first: the larger side decides.
+  assert.is(bytes('d128_k8c10b_v32c12b_f16_n4', tile), 16384 * (2 + 4) * 2 + rest + 16 * (16 * 2 + 4));
+  assert.is(bytes('d128_k16c12b_v32c12b_f16_n4', { ...tile, pass: 1 }), 32768 * (2 + 4) + rest + 16 * (16 + 4));
+});
+
+test('a tally tile has warps that share its rounds, and columns that it can do at a time', () => {
+  const of = (tile: Tile): string => misfit(parseContractName('antkv_decode_d128_k32c12b_v32c12b_f16_n4'), tile, findArch('sm90')!).join();
+  const tile: Tile = { algorithm: 'tally', warps: 16, tokens: 2048, pass: 2 };
+  assert.is(of(tile), '');
+  assert.match(of({ ...tile, warps: 12 }), /12 warps is not 4, 8 or 16/);
+  assert.match(of({ ...tile, tokens: 1000 }), /1000 tokens are not 32 for each of 16 warps, or a multiple up to 8192/);
+  assert.match(of({ ...tile, pass: 3 }), /3 columns at a time is not 1, 2 or 4 of 4/);
+  assert.match(of({ ...tile, tokens: 8192 }), /registers of a thread for codes; 16 warps have 68 for them/);
+});
+
+test('the default is look-ups where they fit, tallies for large codebooks, else rows', () => {
   const decode = parseContractName('antkv_decode_d128_k8c8b_v8c8bq8_f16_n4');
   assert.is(algorithmOf(defaultTile(decode, findArch('sm90')!)), 'lookup');
   assert.equal(defaultTile(parseContractName('antkv_decode_d128_kf16_vf16_f16'), findArch('sm90')!), { warps: 4, tokens: 64, stages: 2 });

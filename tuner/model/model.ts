@@ -9,8 +9,8 @@ import { kernelNamed, linesOfProblem } from '../space/names.ts';
 import type { Arm, Problem } from '../tune/problem.ts';
 import type { MakeModel } from '../tune/model.ts';
 
-/** Where a decode kernel's loop spends its time, each with a factor of its own: the key method of `lookup`, `rows` that expand codes, `copy` of exact rows. */
-export const LOOPS = ['sum', 'turn', 'dot', 'rows', 'copy'] as const;
+/** Where a decode kernel's loop spends its time, each with a factor of its own: the key method of `lookup`, `tally`, `rows` that expand codes, `copy` of exact rows. */
+export const LOOPS = ['sum', 'turn', 'dot', 'tally', 'rows', 'copy'] as const;
 export type Loop = (typeof LOOPS)[number];
 
 /** The names that a fit gives factors to; a factor that is missing is 1. */
@@ -18,6 +18,7 @@ export const FACTORS = ['start', 'merge', 'launch', ...LOOPS.map((loop) => `loop
 
 /** The loop of a decode kernel. */
 export function loopOf({ contract, tile }: Kernel): Loop {
+  if (tile.algorithm === 'tally') return 'tally';
   if (tile.algorithm === 'lookup') return keyMethod(contract)!;
   return codecOf(contract.k!).kind === 'exact' && codecOf(contract.v!).kind === 'exact' ? 'copy' : 'rows';
 }

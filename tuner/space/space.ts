@@ -17,10 +17,11 @@ function valuesOf({ op }: Contract, field: TileField, algorithm: Tile['algorithm
     case 'warps':
       return algorithm === 'lookup' ? [4, 8, 12, 16] : POWERS;
     case 'tokens':
-      return op === 'decode' || op === 'score' ? UNITS.map((units) => 16 * units * warps) : SIXTEENS;
+      return algorithm === 'tally' ? [512, 1024, 2048, 4096] : op === 'decode' || op === 'score' ? UNITS.map((units) => 16 * units * warps) : SIXTEENS;
     case 'stages':
       return algorithm === 'lookup' ? [1, 2] : op === 'score' ? [2, 3, 4] : [1, 2, 3, 4];
     case 'copies':
+    case 'pass':
       return [1, 2, 4];
   }
 }

@@ -29,7 +29,7 @@ together('list --json: one object a line; what is offered parses and is not reje
   const contracts = rows.filter(({ kind }) => kind === 'contract');
   for (const { name, offered } of contracts) assert.ok(offered && reject(parseContractName(name)).length === 0, name);
   assert.equal(contracts.filter(({ shipped }) => shipped).map(({ name }) => name).sort(), [...shippedContracts().keys()]);
-  assert.equal(rows.filter(({ kind, offered }) => kind === 'preset' && offered).map(({ name }) => name), ['antkv-4', 'antkv-2', 'antkv-1', 'antkv-1-fast', 'antkv-0.5', 'f16', 'bf16']);
+  assert.equal(rows.filter(({ kind, offered }) => kind === 'preset' && offered).map(({ name }) => name), ['antkv-4', 'antkv-2', 'antkv-1', 'antkv-1-fast', 'antkv-0.75', 'antkv-0.5', 'antkv-0.375', 'f16', 'bf16']);
 });
 
 together('list --why gives a reason for all that is refused, and the list without it refuses nothing', async () => {
@@ -38,7 +38,7 @@ together('list --why gives a reason for all that is refused, and the list withou
   assert.ok(refused.length > 100);
   for (const { kind, name, why } of refused) assert.ok(why.length > 0 && (kind === 'preset' || reject(parseContractName(name)).length > 0), name);
   const words = await gen(['list', '--why']);
-  assert.match(words.stdout, /refused {2}antkv_decode_d128_k16c12b_v8c8bq8_f16_pre_gain\n {11}k codec 16c12b: not built yet/);
+  assert.match(words.stdout, /refused {2}antkv_append_d128_k2c8bq8_v2c8bq8_f16_gainkv\n {11}gain kv: not built yet/);
   assert.not.match((await gen(['list'])).stdout, /^refused/m);
 });
 

@@ -28,7 +28,7 @@ const MISTAKES: [words: string[], what: RegExp, fix: RegExp][] = [
   [['--arch', 'sm81', '--out', 'OUT'], /unknown architecture "sm81"/, /sm80/],
   [['--arch', '', '--out', 'OUT'], /empty architecture|Not enough arguments/, /sm80|gen --help/],
   [['--preset', 'antkv1', '--out', 'OUT'], /unknown preset "antkv1"/, /antkv-1/],
-  [['--preset', 'antkv-0.75', '--out', 'OUT'], /16c12b: not built yet/, /gen list --why/],
+  [['--preset', 'antkv-0.75', '--set', 'gain=kv', '--out', 'OUT'], /gain kv: not built yet/, /gen list --why/],
   [['--preset', 'antkv-1', '--head-dim', '96', '--out', 'OUT'], /headDim 96 of score: not built yet/, /gen list --why/],
   [['--preset', 'antkv-1', '--dtype', 'fp8', '--out', 'OUT'], /unknown dtype "fp8"/, /f16/],
   [['--set', 'widow=4', '--out', 'OUT'], /no axis "widow"/, /window/],

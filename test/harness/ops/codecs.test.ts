@@ -10,7 +10,7 @@ import { cacheAxes, emulated, emulatedRunner, mustPass } from './lab.ts';
 
 const test = suite('ops/codecs');
 
-/** Each codec of 8 bits is on each side, and keys of each are coded before and after RoPE. 16c8b at d64 has 4 codes per token: rows, not lanes. */
+/** Each codec is on each side, and keys of each are coded before and after RoPE. 16c8b at d64 has 4 codes per token, and wider codes do not fill bytes: rows, not lanes. */
 const CACHES = [
   'd128 2c8b/16c8bq8 pre gain',
   'd128 2c8bq8/2c8bq8 post',
@@ -29,6 +29,21 @@ const CACHES = [
   'd128 4c8bq8/4c8b post',
   'd128 16c8bq8/2c8bq8 post',
   'd64 2c8bq8/4c8bq8 pre',
+  'd128 8c10b/16c12b pre gain',
+  'd64 8c10bq8/32c12bq8 post',
+  'd128 16c12b/32c12b post gain',
+  'd128 16c12bq8/8c10b pre',
+  'd64 32c12b/8c10bq8 pre gain',
+  'd128 32c12bq8/16c12bq8 post',
+  'd128 8c10bq8/f16 pre gain',
+  'd64 8c10b/f16 post',
+  'd128 16c12bq8/f16 post gain',
+  'd64 16c12b/f16 pre',
+  'd128 32c12b/f16 post',
+  'd64 32c12bq8/f16 pre',
+  'd128 f16/32c12b post',
+  'd64 f16/16c12bq8 post',
+  'd128 f16/8c10b post',
 ] as const;
 
 let runner: Runner;
@@ -63,6 +78,7 @@ for (const words of CACHES) {
     await mustPass(runner, 'unpack', kernels.get(`unpack ${words}`)!, { coded_len: [15, 49], kv_heads: 2, anchor_permille: 100, first_pos: [9, 1000] }, { emulator });
     const decode = { coded_len: [64, 0, 128, 23], kv_len: [70, 5, 128, 30], q_len: [1, 3, 2, 1], ring_rows: 40, q_heads: 4, kv_heads: 2, anchor_permille: 60, first_pos: [0, 5, 1_000_000, 77] };
     await mustPass(runner, 'decode', kernels.get(`decode ${words}`)!, decode, { emulator });
+    if (words.includes('c1')) await mustPass(runner, 'decode', kernels.get(`decode ${words}`)!, { ...decode, page_size: 16 }, { emulator, seed: 2 });
   });
 }
 

@@ -1,4 +1,4 @@
-// What lookup.test.ts and lookup.all.ts share: decode kernels of algorithm "lookup" on the emulated driver.
+// What the suites of decode's algorithms "lookup" and "mass" share: their kernels on the emulated driver.
 import { misfit } from '../../../generator/tile.ts';
 import { kernelName, parseKernelName } from '../../../generator/name.ts';
 import { renderKernel } from '../../../generator/source.ts';
@@ -19,7 +19,7 @@ export interface Lookup {
 export async function lookup(words: string): Promise<Lookup> {
   const wanted = parseKernelName(`antkv_decode_${words}`);
   const why = misfit(wanted.contract, wanted.tile, wanted.arch);
-  if (why.length > 0 || wanted.tile.algorithm !== 'lookup') throw new Error(`${words}: ${why.join('; ') || 'no look-up kernel'}`);
+  if (why.length > 0 || wanted.tile.algorithm === undefined) throw new Error(`${words}: ${why.join('; ') || 'algorithm rows'}`);
   const name = kernelName(wanted);
   const source = renderKernel(wanted);
   const [combine, image] = await Promise.all([emulated('combine', { headDim: wanted.contract.headDim!, dtype: 'f16' }), buildEmulatedKernel(name, source)]);

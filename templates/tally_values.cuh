@@ -1,0 +1,99 @@
+// Values of "tally": weights are added up per centroid, as 32-bit fixed-point numbers in shared memory; each centroid is read and multiplied once, at the end.
+
+/// The tallies of a pass, `[kPass][chunks * entries]`.
+template <class K>
+struct value_tally {
+  using C = typename K::Value;
+  static constexpr int kPass = K::kPass, kRows = C::kChunks * C::kEntries, kThreads = K::kWarps * 32;
+
+  static __device__ __forceinline__ void clear(uint32_t* tally) {
+    for (int i = thread_index(); i < kPass * kRows; i += kThreads) store_shared(tally + i, 0u);
+  }
+  /// Divides the tallies of column `c` by 2^places, rounded; all threads.
+  static __device__ __forceinline__ void lower(uint32_t* tally, int c, int places) {
+    const uint32_t half = places < 32 ? 1u << places >> 1 : 0;
+    for (int i = thread_index(); i < kRows; i += kThreads) {
+      const uint32_t before = load_shared(tally + c * kRows + i);
+      store_shared(tally + c * kRows + i, places < 32 ? (before >> places) + ((before & half) != 0) : 0u);
+    }
+  }
+  /// Adds a token's weights to the tallies of its centroids.
+  static __device__ __forceinline__ void add(uint32_t* tally, const token_row<C>& row, const uint32_t (&weights)[kPass]) {
+#pragma unroll
+    for (int c = 0; c < kPass; ++c) {
+      if (weights[c] == 0) continue;
+#pragma unroll
+      for (int i = 0; i < C::kChunks; ++i) atomic_add_shared(tally + c * kRows + i * C::kEntries + row.code(i), weights[c]);
+    }
+  }
+
+  // The final product. A lane has a piece of an entry, its neighbours the other pieces and the next entries; warps share the entries of a chunk where there are more of them.
+  static constexpr int kPieces = entry_bytes<C>::kPieces, kOwn = C::kChannels / kPieces, kAbreast = 32 / kPieces;
+  static constexpr int kSlices = K::kWarps / C::kChunks > 0 ? K::kWarps / C::kChunks : 1;  // of a chunk's entries
+  static constexpr int kSlice = (C::kEntries + kSlices * kAbreast - 1) / (kSlices * kAbreast) * kAbreast;
+  /// Sums of a slice: `[kPass]` of d channels and a weight.
+  static constexpr int kStride = K::kHeadDim + 4, kPartialBytes = kSlices * kPass * kStride * 4;
+
+  /// A lane's channels of an entry: a piece of its bytes, as floats (whole steps of an int8 codebook).
+  static __device__ __forceinline__ void load_channels(float (&x)[kOwn], const unsigned char* piece) {
+    constexpr int kBytes = entry_bytes<C>::kPiece, kWords = (kBytes + 3) / 4;
+    uint32_t words[kWords];
+    if constexpr (kBytes == 2) {
+      words[0] = load_global(reinterpret_cast<const uint16_t*>(piece));
+    } else if constexpr (kBytes == 4) {
+      words[0] = load_global(reinterpret_cast<const uint32_t*>(piece));
+    } else if constexpr (kBytes == 8) {
+      const bytes8 two = load_global(reinterpret_cast<const bytes8*>(piece));
+      words[0] = two.w[0], words[1] = two.w[1];
+    } else {
+      const bytes16 four = load_global(reinterpret_cast<const bytes16*>(piece));
+#pragma unroll
+      for (int i = 0; i < 4; ++i) words[i] = four.w[i];
+    }
+#pragma unroll
+    for (int i = 0; i < kOwn; i += 2) {
+      uint32_t pair;
+      if constexpr (C::kQ8) pair = i % 4 ? halves_of_steps<2>(words[i / 4]) : halves_of_steps<0>(words[i / 4]);
+      else pair = words[i / 2];
+      x[i] = to_float(f16{uint16_t(pair)}), x[i + 1] = to_float(f16{uint16_t(pair >> 16)});
+    }
+  }
+
+  /// Sums of tally times centroid, and of tallies, of each slice; all threads.
+  static __device__ __forceinline__ void multiply(float* partial, const uint32_t* tally, const unsigned char* codebook) {
+    const int piece = lane_index() % kPieces;
+#pragma unroll 1
+    for (int job = warp_index(); job < C::kChunks * kSlices; job += K::kWarps) {
+      const int chunk = job / kSlices, slice = job % kSlices, first = slice * kSlice, end = min_int(first + kSlice, C::kEntries);
+      float sum[kPass][kOwn] = {}, weight[kPass] = {};
+#pragma unroll 4
+      for (int entry = first + lane_index() / kPieces; entry < end; entry += kAbreast) {
+        const int row = chunk * C::kEntries + entry;
+        float x[kOwn];
+        load_channels(x, codebook + int64_t(row) * entry_bytes<C>::kAll + piece * entry_bytes<C>::kPiece);
+#pragma unroll
+        for (int c = 0; c < kPass; ++c) {
+          const float m = float(load_shared(tally + c * kRows + row));
+          weight[c] += m;
+#pragma unroll
+          for (int i = 0; i < kOwn; ++i) sum[c][i] = fused_multiply_add(m, x[i], sum[c][i]);
+        }
+      }
+#pragma unroll
+      for (int c = 0; c < kPass; ++c) {
+#pragma unroll
+        for (int mask = kPieces; mask < 32; mask *= 2) {
+          weight[c] += shuffle_xor(weight[c], mask);
+#pragma unroll
+          for (int i = 0; i < kOwn; ++i) sum[c][i] += shuffle_xor(sum[c][i], mask);
+        }
+        float* to = partial + (slice * kPass + c) * kStride;
+        if (lane_index() < kPieces) {
+#pragma unroll
+          for (int i = 0; i < kOwn; ++i) store_shared(to + chunk * C::kChannels + piece * kOwn + i, sum[c][i]);
+        }
+        if (chunk == 0 && lane_index() == 0) store_shared(to + K::kHeadDim, weight[c]);
+      }
+    }
+  }
+};
