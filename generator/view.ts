@@ -91,6 +91,8 @@ export const HOLES: Readonly<Record<string, (kernel: Kernel) => Hole>> = {
   timesRest: ({ contract }) => ['mass', 'massq'].includes(present(contract.form, 'form')),
   timesQuery: ({ contract }) => ['massq', 'exact'].includes(present(contract.form, 'form')),
   timesDistance: ({ contract }) => present(contract.form, 'form') === 'exact',
+  mean: ({ contract }) => present(contract.form, 'form') === 'saliency',
+  norm: ({ contract }) => present(contract.form, 'form') === 'norm',
 };
 
 const CODED = [
@@ -112,7 +114,7 @@ export const HOLES_OF: Readonly<Record<string, readonly string[] | undefined>> =
   decode_lookup: [...CODED, 'columns', 'stages', 'copies', 'keyFiles', 'keySum', 'keyTurn', 'kTableBytes', 'vTableBytes', 'warpBytes'],
   unpack: [...CODED, 'tokens'],
   combine: ['name', 'threads', 'warps', 'headDim'],
-  score: ['name', 'threads', 'warps', 'warpUnits', 'stages', 'sharedBytes', 'headDim', 'timesRest', 'timesQuery', 'timesDistance'],
+  score: ['name', 'threads', 'warps', 'warpUnits', 'stages', 'sharedBytes', 'headDim', 'timesRest', 'timesQuery', 'timesDistance', 'mean', 'norm'],
   select: ['name', 'threads', 'warps', 'sharedBytes'],
 };
 
