@@ -75,6 +75,7 @@ export const lifeRequestSchema = z.strictObject({
   prompt: count.optional(),
   tokens_per_step: count.optional(),
   only: z.array(z.int()).optional(),
+  still: z.array(z.int()).optional(),
   drawn_masses: z.boolean().optional(),
   data: z.strictObject({ file: z.string(), prefix: z.string().optional() }).optional(),
   codebook: z.strictObject({ k: z.string().optional(), v: z.string().optional() }).optional(),

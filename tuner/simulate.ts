@@ -15,7 +15,7 @@ import { measure } from './problem.ts';
 export interface Lifetime {
   /** Decode steps; each adds `tokensPerStep` tokens to every sequence. */
   readonly steps: number;
-  /** As where all drafts are accepted; 1 unless given. A block leaves the window at the end of a step, up to 15 tokens late; nothing else depends on it. */
+  /** As where all drafts are accepted; 1 unless given. A block leaves the window between two steps, so up to 15 tokens later than by single tokens. */
   readonly tokensPerStep?: number;
   /** Tokens of each sequence before its first step. */
   readonly prompt: number;

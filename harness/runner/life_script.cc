@@ -11,7 +11,7 @@ const Json kNone = Json::object();
 LifeScript::LifeScript(const Gpu& gpu, const Json& request, const LifeShape& shape, Dump dump)
     : seed_(uint64_t(request.integer("seed", 1))), random_(seed_), events_(request.has("events") ? request.at("events") : kNone), dump_(std::move(dump)),
       cache_(gpu, request, shape, random_), prompt_(bounded(request, "prompt", 0, 0, 1 << 20)), advance_(bounded(request, "tokens_per_step", 1, 1, shape.rows)), only_(request.integers("only")),
-      drawn_(request.boolean("drawn_masses", false)) {
+      still_(request.integers("still")), drawn_(request.boolean("drawn_masses", false)) {
   cache_.trees = events_.tree > 0 && events_.draft > 0;
 }
 
@@ -137,7 +137,7 @@ void LifeScript::plan(LiveSequence& s) {
   const int drafted = random.below(shape.rows) + 1, accepted = drafts ? random.below(drafted + 1) : advance_;
   s.asked = 0;
   s.trees.clear();
-  if (pauses) return stage(s, 0, 0);
+  if (pauses || (cache_.counts.forks > 0 && std::find(still_.begin(), still_.end(), s.id) != still_.end())) return stage(s, 0, 0);
   if (turns && s.sim.coded > 0) {
     s.pending = 1 + random.below(cache_.room(s));
     cache_.counts.turns++;

@@ -16,7 +16,7 @@ struct LifeEvents {
 
 class LifeScript {
  public:
-  /// Without tokens in `dump` rows are drawn. Reads the request's seed, events, prompt, tokens_per_step, only, drawn_masses, kernels and codebook.
+  /// Without tokens in `dump` rows are drawn. Reads the request's seed, events, prompt, tokens_per_step, only, still, drawn_masses, kernels and codebook.
   LifeScript(const Gpu& gpu, const Json& request, const LifeShape& shape, Dump dump);
   void step(int number);
   LifeCache& cache() { return cache_; }
@@ -42,7 +42,7 @@ class LifeScript {
   Dump dump_;  // without tokens: rows are drawn
   LifeCache cache_;
   int prompt_, advance_, next_id_ = 0, step_ = 0;  // advance_: rows of a sequence and step that drafts nothing
-  std::vector<int32_t> only_;
+  std::vector<int32_t> only_, still_;
   bool drawn_;
   std::deque<LiveSequence> live_;
   struct Ended {

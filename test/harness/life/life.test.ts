@@ -36,8 +36,8 @@ const VARIANTS: readonly (readonly [what: string, life: Life, events: readonly (
   ['everything kept', { seed: 3, steps: 60, shape: { budget_permille: 1000 } }, ['flushes', 'found']],
   ['the smallest keys', { seed: 5, steps: 80, shape: { budget_permille: 50, policy: 1, first_tokens: 3 } }, ['found', 'handed_back'], 'norm'],
   ['OTT: a pool of 3 of the smallest keys, and the 6 that they push out', { seed: 14, steps: 80, shape: { budget_permille: 0, budget_tokens: 3, extra_tokens: 6, policy: 1, max_tokens: 400 } }, ['flushes', 'found'], 'norm'],
-  ['ZipCache: prompts ranked by means', { seed: 15, steps: 60, shape: { budget_permille: 50 } }, ['found', 'handed_back'], 'saliency'],
-  ['prompts ranked by what a change of a key does', { seed: 16, steps: 60, shape: { budget_permille: 50 } }, ['found', 'handed_back'], 'exact'],
+  ['ZipCache: prompts ranked by means', { seed: 15, steps: 60, shape: { budget_permille: 50 }, events: { turn: 150, end: 10 } }, ['found', 'handed_back'], 'saliency'],
+  ['prompts ranked by what a change of a key does', { seed: 16, steps: 60, shape: { budget_permille: 50 }, events: { turn: 150, end: 10 } }, ['found', 'handed_back'], 'exact'],
   ['no anchor is handed back until there are twice as many', { seed: 17, steps: 80, shape: { budget_permille: 30, extra_tokens: 4, first_tokens: 2 } }, ['flushes', 'found']],
   ['everything kept, of a budget in tokens', { seed: 18, steps: 40, shape: { budget_tokens: 400 } }, ['flushes', 'found']],
   ['the largest keys, CSR, padding, interleaved RoPE of half the channels', { seed: 6, steps: 80, shape: { budget_permille: 50, policy: 2, index: 'csr', pad: 32, rope: { interleaved: true, rotary_dim: 32 } } }, ['found'], 'norm'],
@@ -70,7 +70,7 @@ test('trees of drafts', async () => happened(await mustLive(runner, await lifeKe
 test('steps as CUDA graphs: captured a few times, replayed by all other steps', async () => {
   for (const shape of [{ rows: 4, splits: 2, max_tokens: 400 }, { rows: 2, splits: 3, merge: 'combine', index: 'csr', spread: true } as const]) {
     const record = await mustLive(runner, await lifeKernels(CODED), { seed: 24, steps: 100, shape: { ...shape, graph: true, first_tokens: 2 } });
-    happened(record, 'flushes', 'rejected', 'forks', 'handed_back', 'trees', 'graphs');
+    happened(record, 'flushes', 'rejected', 'forks', 'trees', 'graphs');
     assert.ok(record.events['replays']! > 4 * record.events['graphs']!, JSON.stringify(record.events));
   }
 });
