@@ -98,7 +98,7 @@ function lifetimeOf(tokens: number): Lifetime {
 /** Runs every variant, and one cache's life. Throws as `onGround`. */
 export function demo(options: DemoOptions): Promise<DemoRecord> {
   const { variants, queries, life } = options;
-  return onGround(options, [demoUse(variants), ...(life ? [lifeUse([life])] : [])], async (ground) => {
+  return onGround(options, [demoUse(variants), ...(life ? [lifeUse([life], { prompt: 0 })] : [])], async (ground) => {
     const { tokens } = ground.dump.layers[0]!;
     return { tokens, queries, rows: await demoOn(ground, variants, queries), ...(life && { lived: await liveOn(ground, life, lifetimeOf(tokens)) }) };
   });

@@ -43,6 +43,8 @@ export interface Use {
   readonly unused: readonly Op[];
   /** How often they say that they are done. */
   readonly runs: number;
+  /** Throws InputError for a dump that they cannot run on: before any work. */
+  readonly fits?: (dump: Dump) => void;
 }
 
 /** Calls `run` on the ground that `uses` need, and clears it. Throws InputError for dumps that do not fit, and what building and running may throw. */
@@ -54,6 +56,7 @@ export async function onGround<T>(options: GroundOptions, uses: readonly Use[], 
   try {
     const { dump } = evaluation;
     checkDumps(dump, calibration.dump);
+    for (const { fits } of uses) fits?.(dump);
     const wanted = uses.flatMap(({ variants, unused }) => variants.flatMap(({ recipe }) => kernelsFor(recipe, dump.headDim, unused)));
     const kernels = new Map(wanted.map((kernel) => [kernelName(kernel), kernel]));
     const sides = sidesOf(uses.flatMap(({ variants }) => variants));

@@ -45,7 +45,7 @@ export function comparePolicies({ recipe, tokens, queries, prompt, tokensPerStep
   mustBeOnline(recipe);
   const variants = policyVariants(recipe, tokens);
   const steps = Math.max(1, Math.floor((tokens - prompt) / tokensPerStep));
-  return onGround(options, [demoUse(variants), lifeUse(variants)], async (ground) => {
+  return onGround(options, [demoUse(variants), lifeUse(variants, { prompt })], async (ground) => {
     const rows: PolicyRow[] = [];
     for (const variant of variants) {
       const online = await liveOn(ground, variant, { steps, prompt, tokensPerStep, batch: 1, seed: 1, every: steps });

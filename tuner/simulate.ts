@@ -84,17 +84,22 @@ const pageOf = (recipe: Recipe): number => [...PAGE_SIZES].reverse().find((page)
 /** Throws InputError and UsageError for what does not fit, and what building and running may throw. */
 export async function simulate(options: SimulateOptions): Promise<Simulation> {
   mustBeOnline(options.variant.recipe);
-  return onGround(options, [lifeUse([options.variant])], (ground) => liveOn(ground, options.variant, options));
+  return onGround(options, [lifeUse([options.variant], options)], (ground) => liveOn(ground, options.variant, options));
 }
 
 /** What one life of each variant uses. */
-export const lifeUse = (variants: readonly Variant[]): Use => ({ variants, unused: LIFE_UNUSED, runs: variants.length });
+export const lifeUse = (variants: readonly Variant[], { prompt }: Pick<Lifetime, 'prompt'>): Use => ({
+  variants, unused: LIFE_UNUSED, runs: variants.length,
+  fits: ({ header, layers }) => {
+    const { tokens } = layers[0]!;
+    if (prompt >= tokens) throw new InputError(`the prompt has ${prompt} tokens, ${header.source} ${tokens}`, `--prompt ${Math.floor(tokens / 3)}`);
+  },
+});
 
 /** One life on prepared ground. */
 export async function liveOn(ground: Ground, { name, recipe }: Variant, { steps, tokensPerStep = 1, prompt, batch, seed, every }: Lifetime): Promise<Lived> {
   const { dump, loaded: { runner, info } } = ground;
   const layer = dump.layers[0]!;
-  if (prompt >= layer.tokens) throw new InputError(`the prompt has ${prompt} tokens, ${dump.header.source} ${layer.tokens}`, `--prompt ${Math.floor(layer.tokens / 3)}`);
   const books = ground.books(recipe);
   const life = await runner.life({
     cmd: 'life',

@@ -1,5 +1,5 @@
 // gen demo --policies: the error by policy, anchors chosen over a whole prompt and as tokens leave the window.
-import { InputError, UsageError } from '../errors.ts';
+import { UsageError } from '../errors.ts';
 import { mustLiveOn } from './life-print.ts';
 import { note, out, outJson, progress, table, type Talk } from './print.ts';
 import { isCoded } from '../contract.ts';
@@ -28,7 +28,6 @@ export function policyRecipe(variants: readonly Variant[]): Variant {
 
 /** Runs the comparison and prints it. */
 export async function runPolicies(argv: Talk & { json: boolean }, { name, recipe }: Variant, options: Omit<PolicyOptions, 'recipe' | 'onProgress'>): Promise<void> {
-  if (options.prompt >= options.tokens) throw new InputError(`the prompt has ${options.prompt} tokens, the dump ${options.tokens}`, `--prompt ${Math.floor(options.tokens / 3)}`);
   const { comparePolicies } = await import('../../tuner/policies.ts');
   const { mustAgree } = await import('../../tuner/demo.ts');
   const start = performance.now();
