@@ -195,6 +195,8 @@ const APPEND: readonly Field[] = [
   i32('policy', 'score of a token that leaves the window: 0 column (mean mass over the rows that saw it), 1 the smallest key (-|k|), 2 the largest key (|k|), 3 none: first_tokens only'),
   ...ropeInts,
   attentionFactor,
+  i32('budget_tokens', 'anchors of a sequence and KV head, however many tokens are coded; 0: budget_permille'),
+  i32('extra_tokens', '0: anchors that lose are handed back. Else none is: those that lose stay beside the budget, and when as many as this do no token of a block wins any more'),
 ];
 
 const COMBINE: readonly Field[] = [
@@ -214,13 +216,13 @@ const COMBINE: readonly Field[] = [
 
 const SCORE: readonly Field[] = [
   ...HEAD,
-  ptr('scores', 'float', '[batch, kv_heads, score_stride] anchor score of each key; with accumulate it starts as what is added to'),
-  ptr('q', 'const void', '[query rows, q_heads, d] queries after RoPE'),
+  ptr('scores', 'float', '[batch, kv_heads, score_stride] anchor score of each key; with accumulate it starts as what is added to (form "norm" writes it all the same)'),
+  ptr('q', 'const void', '[query rows, q_heads, d] queries after RoPE; null for form "norm"'),
   ptr('k', 'const void', '[key rows, kv_heads, d] keys after RoPE'),
   ptr('v', 'const void', '[key rows, kv_heads, d] values; form "exact" only'),
   ptr('o', 'const void', '[query rows, q_heads, d] attention output; form "exact" only'),
-  ptr('lse', 'const float', '[query rows, q_heads] natural log-sum-exp of each row'),
-  ptr('cu_q', 'const int32_t', '[batch + 1] first query row of each sequence'),
+  ptr('lse', 'const float', '[query rows, q_heads] natural log-sum-exp of each row; null for form "norm"'),
+  ptr('cu_q', 'const int32_t', '[batch + 1] first query row of each sequence; null for form "norm"'),
   ptr('cu_k', 'const int32_t', '[batch + 1] first key row of each sequence'),
   ptr('first_pos', 'const int32_t', '[batch] position of key 0; null: 0'),
   ptr('q_pos', 'const int32_t', '[batch] position of query row 0; null: first_pos + keys - query rows'),
@@ -242,7 +244,7 @@ const SCORE: readonly Field[] = [
   i32('score_stride', 'row stride of scores, in elements'),
   i32('newest_rows', 'query rows at the end of each sequence that count once each, with cu_sampled only'),
   i32('accumulate', '1: adds to scores, so that the chunks of a prompt sum up to its score in one pass; 0: writes them'),
-  f32('scale', 'factor on q.k, natural units; form "exact" multiplies by it as well'),
+  f32('scale', 'factor on q.k, natural units; form "exact" multiplies by it as well; form "norm": factor on |k|, -1 ranks the smallest key first'),
 ];
 
 const SELECT: readonly Field[] = [

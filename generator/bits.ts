@@ -21,9 +21,12 @@ export const USUAL_TOKENS = 32768;
 
 const gains = (gain: Recipe['gain']): number => (gain === 'none' ? 0 : gain.length);
 
-/** Anchors of `coded` coded tokens: the budget over all of them, never rounded per block, and the tokens that are always kept. */
-export const anchorsOf = (recipe: Recipe, coded: number): number =>
-  recipe.policy === 'none' ? 0 : Math.min(coded, Math.floor((coded * recipe.budget_permille) / 1000) + recipe.first_tokens);
+/** The most anchors of `coded` coded tokens: the budget over all of them, never rounded per block, the extra ones, and the tokens that are always kept. */
+export function anchorsOf(recipe: Recipe, coded: number): number {
+  if (recipe.policy === 'none') return 0;
+  const budget = recipe.budget_tokens > 0 ? recipe.budget_tokens : Math.floor((coded * recipe.budget_permille) / 1000);
+  return Math.min(coded, budget + recipe.extra_tokens + recipe.first_tokens);
+}
 
 /** Bytes of a coded token of one KV head: codes, gains, its bit in the bitmap; its rows in an exact recipe. */
 const codedBytes = (recipe: Recipe, headDim: number): number =>

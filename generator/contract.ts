@@ -18,8 +18,8 @@ export const AXES = {
   gain: ['none', 'k', 'v', 'kv'],
   /** Query rows x query heads per KV head that one CTA holds on the N side of the matrix unit. */
   columns: [4, 8, 16, 32],
-  /** Which sensitivity `score` sums; CACHE.md and the README define each. */
-  form: ['column', 'mass', 'massq', 'exact'],
+  /** What `score` says of a key: a sensitivity summed over rows, the mean of one, or its norm; CACHE.md defines each. */
+  form: ['column', 'mass', 'massq', 'exact', 'saliency', 'norm'],
   softcap: [false, true],
   sink: [false, true],
   /** `exact`: the codebooks as stored. `adc8`: look-up sums rounded to int8, an approximation. */
@@ -77,7 +77,7 @@ const BUILT = {
   dtype: ['f16', 'bf16'],
   gain: ['none', 'k'],
   columns: [4, 8],
-  form: ['column', 'mass', 'massq', 'exact'],
+  form: ['column', 'mass', 'massq', 'exact', 'saliency', 'norm'],
   softcap: [false, true],
   sink: [false, true],
   numerics: ['exact'],

@@ -5,6 +5,7 @@ import { AXES, contractOf, isCoded, reject, type Contract } from './contract.ts'
 import { InputError, nearest, UsageError } from './errors.ts';
 import { PAGE_SIZES } from './layout.ts';
 import { lookupMisfit } from './lookup.ts';
+import { formsOf, POLICY_NAMES, policyOf } from './policy.ts';
 import { stableDigest } from './stable.ts';
 
 const count = z.int().min(0);
@@ -20,11 +21,13 @@ export const Recipe = z.strictObject({
   transform: z.enum(['none', 'hadamard', 'smooth-hadamard']).default('none').describe('Folded into queries and output'),
   scope: z.enum(['chunk', 'head', 'layer']).default('chunk').describe('What shares one codebook'),
   policy: z
-    .enum(['column', 'mass', 'massq', 'exact', 'key-magnitude', 'saliency', 'first', 'none'])
+    .enum(POLICY_NAMES)
     .default('column')
-    .describe('Which tokens stay exact: an anchor score, key magnitude (OTT), saliency (ZipCache), the first tokens only, or none'),
+    .describe('Which tokens stay exact: an anchor score, saliency (ZipCache), key magnitude (OTT), the largest keys, the first tokens only, or none'),
   selection: z.enum(['online', 'global']).default('online').describe('Anchors are chosen at each flush, or once over all tokens'),
   budget_permille: count.max(1000).default(10).describe('Anchors per 1000 coded tokens'),
+  budget_tokens: count.default(0).describe('Instead of budget_permille: anchors however long the sequence is (pool of OTT)'),
+  extra_tokens: count.default(0).describe('Anchors that lost and stay all the same; when as many as this do, no token wins any more (extra pool of OTT). 0: losers are handed back'),
   first_tokens: count.default(0).describe('Tokens at the start that are always anchors'),
   window: count.default(128).describe('Newest tokens that stay exact'),
   flush_block: count.min(1).default(128).describe('Tokens that leave the window at once'),
@@ -72,9 +75,6 @@ export function dtypeOf(recipe: Recipe): Dtype {
   return exact?.name ?? 'f16';
 }
 
-/** The score form that a policy needs, or undefined if it scores in another way. */
-const formOf = (policy: Recipe['policy']): Contract['form'] => AXES.form.find((form) => form === policy);
-
 /** The contracts that a recipe needs at one head dim: of the cache, of the merge, and of choosing anchors where its policy scores them. */
 export function contractsOf(recipe: Recipe, headDim: number, dtype: Dtype = dtypeOf(recipe)): Contract[] {
   const axes = { headDim: headDim as NonNullable<Contract['headDim']>, k: recipe.k, v: recipe.v, dtype, key: recipe.key, gain: recipe.gain };
@@ -83,30 +83,32 @@ export function contractsOf(recipe: Recipe, headDim: number, dtype: Dtype = dtyp
   const narrow = contractOf('decode', { ...axes, columns: 4 });
   if (lookupMisfit(narrow).length === 0) cache.push(narrow);
   const combine = contractOf('combine', axes);
-  const form = formOf(recipe.policy);
-  if (!isCoded(recipe) || form === undefined) return [...cache, combine];
-  return [...cache, combine, contractOf('score', { ...axes, form }), contractOf('select', {})];
+  if (!isCoded(recipe) || recipe.policy === 'none') return [...cache, combine];
+  const scores = formsOf(policyOf(recipe.policy)).map((form) => contractOf('score', { ...axes, form }));
+  return [...cache, combine, ...scores, contractOf('select', {})];
 }
 
 /** Every reason why a recipe is not offered; empty if it is. Nothing else prunes recipes. */
 export function rejectRecipe(recipe: Recipe, headDim = 128, dtype: Dtype = dtypeOf(recipe)): string[] {
   const why: string[] = [];
-  const { window, flush_block: flush, policy, selection, budget_permille: budget, first_tokens: first } = recipe;
+  const { window, flush_block: flush, policy, selection, budget_permille: budget, budget_tokens: tokens, extra_tokens: extra, first_tokens: first } = recipe;
+  const { append } = policyOf(policy);
   if (isCoded(recipe)) {
     if (!PAGE_SIZES.some((page) => flush % page === 0)) why.push(`flush_block ${flush} is not a multiple of a page (${PAGE_SIZES.join(', ')})`);
-    if (selection === 'online' && window < 16 && policy !== 'none' && policy !== 'first') why.push(`online selection needs a window of 16 or more, so that every candidate was seen; ${window} leaves only selection "global"`);
-    if ((policy === 'none' || policy === 'first') !== (budget === 0)) why.push(`policy "${policy}" with a budget of ${budget} permille: ${budget === 0 ? 'give a budget' : 'the budget must be 0'}`);
+    if (selection === 'online' && window < 16 && append === 'column') why.push(`online selection needs a window of 16 or more, so that every candidate was seen; ${window} leaves only selection "global"`);
+    if (append === 'none' && (budget > 0 || tokens > 0)) why.push(`policy "${policy}" with a budget of ${tokens > 0 ? `${tokens} tokens` : `${budget} permille`}: the budget must be 0`);
+    if (budget > 0 && tokens > 0) why.push(`a budget of ${budget} permille and of ${tokens} tokens: one of them must be 0`);
+    if (extra > 0 && budget === 0 && tokens === 0) why.push(`extra_tokens ${extra} beside no budget: no anchor would ever lose`);
     if (policy === 'none' && first > 0) why.push(`policy "none" keeps no tokens, first_tokens is ${first}`);
     if (policy === 'first' && first === 0) why.push('policy "first" keeps the first tokens: first_tokens is 0');
   } else {
     if (window !== 0 || flush !== 1) why.push(`exact recipes have window 0 and flush_block 1, not ${window} and ${flush}`);
-    if (policy !== 'none' || budget !== 0 || first !== 0) why.push('exact recipes have no anchors: policy "none", budget_permille 0, first_tokens 0');
+    if (policy !== 'none' || budget !== 0 || tokens !== 0 || extra !== 0 || first !== 0) why.push('exact recipes have no anchors: policy "none", budgets and tokens 0');
   }
   if (why.length === 0) {
     // Directions that have a name and no code yet.
     if (recipe.transform !== 'none') why.push(`transform ${recipe.transform}: not built yet`);
     if (recipe.scope !== 'chunk') why.push(`codebook scope ${recipe.scope}: not built yet`);
-    if (['key-magnitude', 'saliency', 'first'].includes(policy)) why.push(`policy ${policy}: not built yet`);
   }
   return [...new Set([...why, ...contractsOf(recipe, headDim, dtype).flatMap(reject)])];
 }

@@ -96,6 +96,8 @@ export const HOLES: Readonly<Record<string, (kernel: Kernel) => Hole>> = {
   timesRest: ({ contract }) => ['mass', 'massq'].includes(present(contract.form, 'form')),
   timesQuery: ({ contract }) => ['massq', 'exact'].includes(present(contract.form, 'form')),
   timesDistance: ({ contract }) => present(contract.form, 'form') === 'exact',
+  mean: ({ contract }) => present(contract.form, 'form') === 'saliency',
+  norm: ({ contract }) => present(contract.form, 'form') === 'norm',
 };
 
 const CODED = [
@@ -118,7 +120,7 @@ export const HOLES_OF: Readonly<Record<string, readonly string[] | undefined>> =
   decode_tally: [...CODED, 'sink', 'columns', 'tokens', 'pass'],
   unpack: [...CODED, 'tokens'],
   combine: ['name', 'element', 'threads', 'warps', 'headDim'],
-  score: ['name', 'threads', 'warps', 'warpUnits', 'stages', 'sharedBytes', 'headDim', 'timesRest', 'timesQuery', 'timesDistance'],
+  score: ['name', 'threads', 'warps', 'warpUnits', 'stages', 'sharedBytes', 'headDim', 'timesRest', 'timesQuery', 'timesDistance', 'mean', 'norm'],
   select: ['name', 'threads', 'warps', 'sharedBytes'],
 };
 

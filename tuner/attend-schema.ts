@@ -1,5 +1,6 @@
 // What the runner is asked of real data and what it answers, as schemas. harness/runner/README.md is the same in words.
 import { z } from 'zod';
+import { POLICY_NAMES } from '../generator/policy.ts';
 import { emulatorSchema, kernelRefSchema, measure, ropeSchema } from './problem.ts';
 
 const count = z.int().min(0);
@@ -7,14 +8,15 @@ const count = z.int().min(0);
 /** Real data through score, select, encode and decode. */
 export const attendRequestSchema = z.strictObject({
   cmd: z.literal('attend'),
-  /** score and select may be absent with policy "none", combine with one split. */
+  /** score and select may be absent with policy "none", score with "first", combine with one split. */
   kernels: z.strictObject({ score: kernelRefSchema.optional(), select: kernelRefSchema.optional(), encode: kernelRefSchema, decode: kernelRefSchema, combine: kernelRefSchema.nullish() }),
   data: z.strictObject({ file: z.string(), prefix: z.string().optional(), first_pos: count.optional() }),
   /** Paths of packed codebooks; absent for an exact side. */
   codebook: z.strictObject({ k: z.string().optional(), v: z.string().optional() }),
   recipe: z.strictObject({
-    policy: z.enum(['column', 'exact', 'none']).optional(),
+    policy: z.enum(POLICY_NAMES).optional(),
     budget_permille: count.optional(),
+    budget_tokens: count.optional(),
     first_tokens: count.optional(),
     window: count.optional(),
     flush_block: count.optional(),

@@ -2,25 +2,17 @@
 import { footprint, USUAL_TOKENS } from '../generator/bits.ts';
 import { isCoded } from '../generator/contract.ts';
 import { WrongResultError } from '../generator/errors.ts';
-import type { Dump } from '../generator/format.ts';
-import { kernelName, type Kernel } from '../generator/name.ts';
-import type { Recipe } from '../generator/recipe.ts';
-import { openDump } from './calibrate/file.ts';
-import { calibrateSides, checkDumps, kernelsFor, ropeOf, sideKey, sidesOf, type Side, type Variant } from './dumps.ts';
-import { loadKernels, type Device, type Loaded } from './images.ts';
+import { ropeOf, type Variant } from './dumps.ts';
 import type { AttendRecord, AttendRequest } from './attend-schema.ts';
-import { removeTemporary, temporaryFolder } from './temporary.ts';
+import { codebookOf, onGround, type Ground, type GroundOptions, type Place, type Use } from './ground.ts';
+import { lifeUse, liveOn, type Lived, type Lifetime } from './simulate.ts';
 
-export interface DemoOptions {
+export interface DemoOptions extends GroundOptions {
   readonly variants: readonly Variant[];
-  /** Dumps: queries, keys and values to attend to, and keys and values of another text to calibrate on. */
-  readonly evaluation: string;
-  readonly calibration: string;
   /** Query rows, spread evenly over the evaluation tokens; each sees all tokens before it. */
   readonly queries: number;
-  readonly device: Device;
-  readonly threads?: number | undefined;
-  readonly onProgress?: (done: number, total: number, what: string) => void;
+  /** Whose cache lives beside that; none unless given. */
+  readonly life?: Variant | undefined;
 }
 
 /** One recipe at one window. Errors are relative: ‖o - exact‖ / ‖exact‖ over all query rows and heads. */
@@ -42,14 +34,11 @@ export interface DemoRow {
   readonly milliseconds: number;
 }
 
-export interface DemoRecord {
-  readonly device: string;
-  readonly emulated: boolean;
-  /** Why there is no GPU in it, if it was looked for. */
-  readonly why?: string;
+export interface DemoRecord extends Place {
   readonly tokens: number;
   readonly queries: number;
   readonly rows: readonly DemoRow[];
+  readonly lived?: Lived;
 }
 
 /** Kernel against reference, both on the same inputs: the tolerances of `check` (harness/runner), which derive them from the types. */
@@ -71,59 +60,63 @@ export function faultsOf({ faults, agreement: a }: Pick<AttendRecord, 'faults' |
   return found;
 }
 
-/** Ops that are not launched here. */
-const UNUSED = ['append', 'unpack', 'combine'] as const;
-
 /** Throws WrongResultError if kernels and reference disagree anywhere. */
 export function mustAgree(rows: readonly Pick<DemoRow, 'recipe' | 'window' | 'faults'>[]): void {
   const wrong = rows.flatMap(({ recipe, window, faults }) => faults.map((fault) => `${recipe}, window ${window}: ${fault}`));
   if (wrong.length > 0) throw new WrongResultError(`kernels and reference disagree:\n  ${wrong.join('\n  ')}`, 'a template or the emulator is wrong: "npm test" narrows it down');
 }
 
-/** Runs every variant. Throws InputError for dumps that do not fit, and what building and running may throw. */
-export async function demo(options: DemoOptions): Promise<DemoRecord> {
-  const evaluation = openDump(options.evaluation);
-  const calibration = openDump(options.calibration);
-  const folder = temporaryFolder('antkv-demo-');
-  let loaded: Loaded | undefined;
-  try {
-    checkDumps(evaluation.dump, calibration.dump);
-    const { headDim } = evaluation.dump;
-    const kernels = new Map(options.variants.flatMap(({ recipe }) => kernelsFor(recipe, headDim, UNUSED)).map((kernel) => [kernelName(kernel), kernel]));
-    const sides = sidesOf(options.variants);
-    const runs = options.variants.flatMap((variant) => [...new Set([0, variant.recipe.window])].map((window) => ({ ...variant, window })));
-    const total = sides.size + 2 + kernels.size + runs.length;
-    let done = 0;
-    const step = (what: string): void => options.onProgress?.(++done, total, what);
+/** The windows that a recipe is shown at. */
+const windowsOf = ({ recipe }: Variant): number[] => [...new Set([0, recipe.window])];
 
-    const books = await calibrateSides(calibration, evaluation.dump, sides, folder, options.threads, (key) => step(`codebook ${key}`));
-    loaded = await loadKernels([...kernels.values()], options.device, step);
-    const rows: DemoRow[] = [];
-    for (const run of runs) {
-      rows.push(await attend(run, run.window, loaded, evaluation.dump, books, options.queries));
-      step(`${run.name}, window ${run.window}`);
+/** Ops that are not launched here. */
+export const DEMO_UNUSED = ['append', 'unpack', 'combine'] as const;
+
+/** Runs every variant on prepared ground. */
+export async function demoOn(ground: Ground, variants: readonly Variant[], queries: number): Promise<DemoRow[]> {
+  const rows: DemoRow[] = [];
+  for (const variant of variants) {
+    for (const window of windowsOf(variant)) {
+      rows.push(await attend(ground, variant, window, queries));
+      ground.done(`${variant.name}, window ${window}`);
     }
-    const { info, why } = loaded;
-    return { device: info.device, emulated: info.emulated, ...(why !== undefined && { why }), tokens: evaluation.dump.layers[0]!.tokens, queries: options.queries, rows };
-  } finally {
-    await loaded?.close();
-    evaluation.close();
-    calibration.close();
-    removeTemporary(folder);
   }
+  return rows;
 }
 
-async function attend({ name, recipe }: Variant, window: number, { runner, kernels }: Loaded, dump: Dump, books: ReadonlyMap<string, Side>, queries: number): Promise<DemoRow> {
-  const [k, v] = (['k', 'v'] as const).map((side) => books.get(sideKey(recipe, side) ?? ''));
-  const ops = Object.fromEntries(kernelsFor(recipe, dump.headDim, UNUSED).map((kernel) => [kernel.contract.op, kernels.get(kernelName(kernel))!])) as unknown as AttendRequest['kernels'];
-  const { v: values } = dump.layers[0]!;
-  const record = await runner.attend({
+/** What {@link demoOn} does with `variants`. */
+export const demoUse = (variants: readonly Variant[]): Use => ({ variants, unused: DEMO_UNUSED, runs: variants.reduce((runs, variant) => runs + windowsOf(variant).length, 0) });
+
+/** A cache's life beside the demo: the rest of the dump behind a third of it as the prompt, {@link DEMO_LIFE} tokens a step. */
+const DEMO_LIFE = { tokensPerStep: 8, records: 8 } as const;
+function lifetimeOf(tokens: number): Lifetime {
+  const prompt = Math.max(1, Math.floor(tokens / 3));
+  const steps = Math.max(1, Math.floor((tokens - prompt) / DEMO_LIFE.tokensPerStep));
+  return { steps, prompt, tokensPerStep: DEMO_LIFE.tokensPerStep, batch: 1, seed: 1, every: Math.max(1, Math.floor(steps / DEMO_LIFE.records)) };
+}
+
+/** Runs every variant, and one cache's life. Throws as `onGround`. */
+export function demo(options: DemoOptions): Promise<DemoRecord> {
+  const { variants, queries, life } = options;
+  return onGround(options, [demoUse(variants), ...(life ? [lifeUse([life], { prompt: 0 })] : [])], async (ground) => {
+    const { tokens } = ground.dump.layers[0]!;
+    return { tokens, queries, rows: await demoOn(ground, variants, queries), ...(life && { lived: await liveOn(ground, life, lifetimeOf(tokens)) }) };
+  });
+}
+
+async function attend(ground: Ground, { name, recipe }: Variant, window: number, queries: number): Promise<DemoRow> {
+  const { dump, loaded } = ground;
+  const books = ground.books(recipe);
+  const { encode, decode, select, score, rank } = ground.kernels(recipe, DEMO_UNUSED);
+  const scores = rank ?? score;
+  const { policy, budget_permille, budget_tokens, first_tokens, flush_block } = recipe;
+  const record = await loaded.runner.attend({
     cmd: 'attend',
-    kernels: ops,
-    data: { file: dump.header.source, prefix: values.name.slice(0, -1) },
-    codebook: { ...(k && { k: k.path }), ...(v && { v: v.path }) },
+    kernels: { encode: encode!, decode: decode!, ...(select && { select }), ...(scores && { score: scores }) } satisfies AttendRequest['kernels'],
+    data: { file: dump.header.source, prefix: dump.layers[0]!.v.name.slice(0, -1) },
+    codebook: codebookOf(books),
     // Exact recipes have flush block 1, which is no multiple of a unit; with window 0 nothing is flushed.
-    recipe: { policy: recipe.policy as 'column' | 'exact' | 'none', budget_permille: recipe.budget_permille, first_tokens: recipe.first_tokens, window, ...(isCoded(recipe) && { flush_block: recipe.flush_block }) },
+    recipe: { policy, budget_permille, budget_tokens, first_tokens, window, ...(isCoded(recipe) && { flush_block }) },
     rope: ropeOf(dump),
     queries: { count: queries },
   });
@@ -133,7 +126,7 @@ async function attend({ name, recipe }: Variant, window: number, { runner, kerne
     window,
     effectiveBits: bits,
     codebookBytes,
-    undertrained: Boolean(k?.undertrained) || Boolean(v?.undertrained),
+    undertrained: books.undertrained,
     error: record.anchors_off.rel_l2 ?? NaN,
     errorWithAnchors: record.anchors_on ? (record.anchors_on.rel_l2 ?? NaN) : null,
     anchors: record.kept,

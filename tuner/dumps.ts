@@ -30,6 +30,9 @@ export interface Side {
 export const kernelsFor = (recipe: Recipe, headDim: number, unused: readonly Op[]): Kernel[] =>
   kernelsOf(contractsOf(recipe, headDim), [findArch('sm80')!]).filter(({ contract }) => !unused.includes(contract.op) && contract.columns !== 4);
 
+/** What a kernel is to a cache: its op, but for scores that rank a prompt and are no column sums. */
+export const roleOf = ({ contract: { op, form } }: Kernel): Op | 'rank' => (op === 'score' && form !== 'column' ? 'rank' : op);
+
 /** Throws InputError if `evaluation` cannot be attended to with codebooks of `calibration`. */
 export function checkDumps(evaluation: Dump, calibration: Dump): void {
   const { source } = evaluation.header;

@@ -5,9 +5,6 @@ import { emulatorSchema, kernelRefSchema, measure, ropeSchema } from './problem.
 const count = z.int().min(0);
 const permille = z.int().min(0).max(1000);
 
-/** Numbers of `antkv_append_params.policy`. */
-export const APPEND_POLICY = { column: 0, 'smallest-key': 1, 'largest-key': 2, none: 3 } as const;
-
 export const lifeShapeSchema = z
   .strictObject({
     kv_heads: count,
@@ -20,7 +17,10 @@ export const lifeShapeSchema = z
     window: count,
     flush_block: count,
     budget_permille: permille,
+    budget_tokens: count,
+    extra_tokens: count,
     first_tokens: count,
+    /** As in `antkv_append_params`. */
     policy: count,
     /** The most that live at a time. */
     sequences: count,
@@ -33,6 +33,8 @@ export const lifeShapeSchema = z
     merge: z.enum(['last', 'combine']),
     /** The most queries of a sequence and step. */
     rows: count,
+    /** Steps as CUDA graphs. */
+    graph: z.boolean(),
     index: z.enum(['table', 'csr']),
     rope: ropeSchema,
   })
@@ -41,7 +43,7 @@ export type LifeShape = z.infer<typeof lifeShapeSchema>;
 
 /** Chances per 1000. */
 export const lifeEventsSchema = z
-  .strictObject({ start: permille, end: permille, fork: permille, prefix: permille, truncate: permille, draft: permille, pause: permille, turn: permille, rejects: z.boolean() })
+  .strictObject({ start: permille, end: permille, fork: permille, prefix: permille, truncate: permille, draft: permille, tree: permille, pause: permille, turn: permille, rejects: z.boolean() })
   .partial();
 export type LifeEvents = z.infer<typeof lifeEventsSchema>;
 
@@ -51,7 +53,10 @@ export const NO_EVENTS = { start: 0, end: 0, fork: 0, prefix: 0, truncate: 0, dr
 export const lifeKernelsSchema = z.strictObject({
   append: kernelRefSchema,
   decode: kernelRefSchema,
+  /** Column sums, from which the ring goes on. */
   score: kernelRefSchema.optional(),
+  /** What ranks a prompt where those sums do not. */
+  rank: kernelRefSchema.optional(),
   select: kernelRefSchema.optional(),
   encode: kernelRefSchema.optional(),
   combine: kernelRefSchema.optional(),
@@ -68,7 +73,9 @@ export const lifeRequestSchema = z.strictObject({
   shape: lifeShapeSchema,
   events: lifeEventsSchema.optional(),
   prompt: count.optional(),
+  tokens_per_step: count.optional(),
   only: z.array(z.int()).optional(),
+  still: z.array(z.int()).optional(),
   drawn_masses: z.boolean().optional(),
   data: z.strictObject({ file: z.string(), prefix: z.string().optional() }).optional(),
   codebook: z.strictObject({ k: z.string().optional(), v: z.string().optional() }).optional(),
@@ -90,7 +97,7 @@ export const lifeSampleSchema = z.object({
 });
 export type LifeSample = z.infer<typeof lifeSampleSchema>;
 
-const EVENT_COUNTS = ['starts', 'ends', 'forks', 'prefixes', 'truncations', 'turns', 'appended', 'accepted', 'rejected', 'flushes', 'copied_pages', 'copied_anchor_pages', 'found', 'handed_back', 'handed_back_shared', 'codes', 'code_ties', 'anchor_ties'] as const;
+const EVENT_COUNTS = ['starts', 'ends', 'forks', 'prefixes', 'truncations', 'turns', 'appended', 'accepted', 'rejected', 'flushes', 'trees', 'graphs', 'replays', 'copied_pages', 'copied_anchor_pages', 'found', 'handed_back', 'handed_back_shared', 'codes', 'code_ties', 'anchor_ties'] as const;
 
 export const lifeRecordSchema = z.looseObject({
   ok: z.boolean(),

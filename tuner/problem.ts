@@ -112,6 +112,8 @@ export const SHAPES = {
     q_heads: count.optional(),
     policy: count.optional(),
     budget_permille: count.optional(),
+    budget_tokens: count.optional(),
+    extra_tokens: count.optional(),
     first_tokens: count.optional(),
     /** Free anchor rows, at least. */
     anchor_spare: count.optional(),

@@ -54,6 +54,14 @@ export const APPEND = {
     { ...STEPS, seq_len: [79, 143, 100] },
   ],
   policies: [1, 2, 3].flatMap((policy) => [{ ...OLD, policy }, { ...OLD, policy, pattern: 'ties' as const, first_tokens: 3, scores: false }]),
+  /** A budget in tokens; anchors that lose and stay all the same, until there is no more room: by their number, by the rows. */
+  pools: [
+    ...[0, 1, 5, 200].flatMap((extra_tokens) => [3, 40].map((budget_tokens) => ({ ...OLD, policy: 1, budget_permille: 0, budget_tokens, extra_tokens }))),
+    ...[0, 9, 200].map((extra_tokens) => ({ ...OLD, budget_tokens: 30, extra_tokens, anchor_spare: 2, anchor_permille: 40, pattern: 'ties' as const, first_tokens: 3 })),
+    { ...OLD, policy: 1, budget_tokens: 20, extra_tokens: 16, anchor_permille: 100, first_tokens: 70 },
+    { ...OLD, extra_tokens: 30, pattern: 'special' },
+    { ...OLD, seq_len: [335, 207], extra_tokens: 20, anchor_permille: 100, frozen_len: [128, 64], frozen_anchor_pages: [2, 1], first_tokens: 2 },
+  ],
   ratios: [1, 2, 5, 7, 16].map((ratio) => ({ ...OLD, seq_len: [207], q_heads: 2 * ratio })),
   positions: [
     { ...OLD, seq_len: [143, 79], first_pos: [1_000_000, 4_000_000], rope: { theta: 500_000 } },

@@ -187,7 +187,7 @@ export const combines = ({ splits = 1, merge, ring_scores }: Shape<'decode'>): b
 const without = (shape: object, fields: readonly string[]): object => Object.fromEntries(Object.entries(shape).filter(([name]) => !fields.includes(name)));
 
 /** What only a window, anchors and their scores give a meaning. */
-const APPEND_CODED = ['window', 'flush_block', 'ring_rows', 'budget_permille', 'first_tokens', 'anchor_spare', 'unscored', 'score_row', 'new_score'];
+const APPEND_CODED = ['window', 'flush_block', 'ring_rows', 'budget_permille', 'budget_tokens', 'extra_tokens', 'first_tokens', 'anchor_spare', 'unscored', 'score_row', 'new_score'];
 
 /**
  * `shape` as `contract` can take it; undefined if it means nothing there. Exact recipes have no anchors and no ring: what a coded cache keeps in the ring lies in their

@@ -18,6 +18,7 @@ const NEEDS = {
   exact: [16, 'score of form "exact"'],
   sinks: [32, 'learned sink logits'],
   softcap: [64, 'scores are capped'],
+  rows: [128, 'score of query rows: of any form but "norm"'],
 } as const;
 export type Need = keyof typeof NEEDS;
 
@@ -28,7 +29,7 @@ const REQUIRED: Readonly<Partial<Record<Op, Readonly<Record<string, Need>>>>> = 
   encode: { k: 'always', v: 'always', pages: 'always', cu_tokens: 'always' },
   append: { k: 'always', v: 'always', pages: 'always', seq_len: 'always' },
   decode: { q: 'always', pages: 'always', coded_len: 'always', kv_len: 'always' },
-  score: { scores: 'always', q: 'always', k: 'always', v: 'exact', o: 'exact', lse: 'always', cu_q: 'always', cu_k: 'always' },
+  score: { scores: 'always', q: 'rows', k: 'always', v: 'exact', o: 'exact', lse: 'rows', cu_q: 'rows', cu_k: 'always' },
   select: { scores: 'always', keep_bitmap: 'always', keep_indices: 'always', token_count: 'always' },
   unpack: { k: 'always', v: 'always', pages: 'always', cu_tokens: 'always' },
 };
@@ -45,6 +46,7 @@ export function needsOf(c: Contract): Need[] {
     if (c.key === 'pre') needs.push('rope');
   }
   if (c.form === 'exact') needs.push('exact');
+  if (c.op === 'score' && c.form !== 'norm') needs.push('rows');
   if (c.sink) needs.push('sinks');
   if (c.softcap) needs.push('softcap');
   return needs;

@@ -6,7 +6,9 @@ import { UsageError } from '../errors.ts';
 import { PRESETS, presetOf } from '../presets.ts';
 import { rejectRecipe, setAxis } from '../recipe.ts';
 import type { Global } from './commands.ts';
+import { policyRecipe, runPolicies } from './demo-policies.ts';
 import { deviceOf } from './device.ts';
+import { lifeLines, LIFE_WORDS, mustLiveOn } from './life-print.ts';
 import { note, out, outJson, progress, table } from './print.ts';
 import { recipeOptions, recipesOf, type RecipeOptions } from './select.ts';
 import type { DemoRecord, DemoRow } from '../../tuner/demo.ts';
@@ -20,6 +22,8 @@ const options = <T>(y: Argv<T>) =>
     .option('data', { type: 'string', requiresArg: true, describe: 'dump to evaluate on, with queries (default: the fixture)' })
     .option('calib', { type: 'string', requiresArg: true, describe: 'dump to calibrate on, another text of the same layer (default: the fixture)' })
     .option('queries', { type: 'number', default: 64, requiresArg: true, describe: 'query rows, spread over the tokens' })
+    .option('policies', { type: 'boolean', default: false, describe: 'instead: every policy on one recipe, anchors chosen over a whole prompt and online' })
+    .option('prompt', { type: 'number', default: 256, requiresArg: true, describe: 'with --policies: tokens of the prompt before the decode loop' })
     .option('device', { type: 'string', default: 'auto', requiresArg: true, describe: 'auto, emulated, or the number of a GPU' })
     .option('threads', { type: 'number', requiresArg: true, describe: 'threads for calibration (default: processor cores)' });
 
@@ -41,6 +45,10 @@ function variantsOf(argv: DemoArguments, headDim: number): Variant[] {
 }
 
 const percent = (error: number | null | undefined): string => (error === null || error === undefined ? '-' : (100 * error).toFixed(error < 0.001 ? 3 : 2));
+
+/** Whose cache lives beside the table: the recipe to start from if it is there, else the first with anchors. */
+const livingOf = (variants: readonly Variant[]): Variant | undefined =>
+  variants.find(({ name }) => name === 'antkv-1') ?? variants.find(({ recipe }) => recipe.policy !== 'none' && recipe.selection === 'online');
 
 /** One line per recipe: errors at window 0 and at its own window, without and with anchors. */
 function lines({ rows }: DemoRecord): string {
@@ -71,7 +79,7 @@ function findings(rows: readonly DemoRow[]): string[] {
 
 async function run(argv: DemoArguments): Promise<void> {
   if ((argv.data === undefined) !== (argv.calib === undefined)) throw new UsageError('--data and --calib go together', 'give a dump to evaluate on and one of another text to calibrate on');
-  for (const [name, value] of [['queries', argv.queries], ['threads', argv.threads ?? 1]] as const) {
+  for (const [name, value] of [['queries', argv.queries], ['prompt', argv.prompt], ['threads', argv.threads ?? 1]] as const) {
     if (!(Number.isInteger(value) && value >= 1)) throw new UsageError(`--${name} takes a whole number from 1, not ${value}`, `leave --${name} out for the default`);
   }
   const device = deviceOf(argv.device);
@@ -82,25 +90,35 @@ async function run(argv: DemoArguments): Promise<void> {
   const { headDim, layers } = file.dump;
   file.close();
 
+  const { tokens } = layers[0]!;
+  const options = { evaluation, calibration: argv.calib ?? FIXTURE('kv-calib-small'), queries: Math.min(argv.queries, tokens), device, threads: argv.threads };
+  if (argv.policies) {
+    const named = argv.preset !== undefined || argv.recipe !== undefined;
+    return runPolicies(argv, policyRecipe(variantsOf(named ? argv : { ...argv, preset: ['antkv-1'] }, headDim)), { ...options, tokens, prompt: argv.prompt });
+  }
+
   const start = performance.now();
   const line = progress(argv, 'demo');
+  const variants = variantsOf(argv, headDim);
   const record = await demo({
-    variants: variantsOf(argv, headDim),
-    evaluation,
-    calibration: argv.calib ?? FIXTURE('kv-calib-small'),
-    queries: Math.min(argv.queries, layers[0]!.tokens),
-    device,
-    threads: argv.threads,
+    ...options,
+    variants,
+    life: livingOf(variants),
     onProgress: (done, total, what) => line.step(done, total, what),
   }).finally(() => line.end());
 
   if (argv.json) for (const row of record.rows) outJson({ device: record.device, emulated: record.emulated, tokens: record.tokens, queries: record.queries, ...row });
   else out(lines(record));
+  const { records = [], life } = record.lived ?? {};
+  if (argv.json) records.forEach(outJson);
+  else if (records.length > 0) out(`\n${lifeLines(records)}`);
   const where = `${record.device}${record.emulated ? ' (emulated; no GPU speed)' : ''}`;
   note(argv, `${where}: ${record.queries} queries over ${record.tokens} tokens, ${((performance.now() - start) / 1000).toFixed(0)} s. Errors: attention output against exact attention, relative L2; bits at ${USUAL_TOKENS} tokens; codebooks per layer and KV head`);
   if (record.why !== undefined) note(argv, `no GPU was used: ${record.why}`);
   for (const said of findings(record.rows)) note(argv, said);
+  if (life) note(argv, `then the life of a cache, ${records[0]?.recipe}: a prompt of ${records[0]?.prompt} tokens, ${life.steps} decode steps. ${LIFE_WORDS}`);
   mustAgree(record.rows);
+  if (record.lived) mustLiveOn(record.lived);
 }
 
 export const demoCommand: CommandModule<Global, DemoArguments> = {

@@ -1,20 +1,23 @@
 // gen simulate: the life of a cache on recorded keys and values, a record of anchors, bits and error every so many steps.
 import type { Argv, CommandModule } from 'yargs';
-import { EXIT, UsageError, WrongResultError } from '../errors.ts';
+import { DRAFT_ROWS } from '../layout.ts';
+import { EXIT, UsageError } from '../errors.ts';
 import { writeWhole } from '../write.ts';
 import type { Global } from './commands.ts';
 import { FIXTURE } from './demo.ts';
 import { deviceOf } from './device.ts';
-import { note, out, outJson, progress, table } from './print.ts';
+import { lifeLines, LIFE_WORDS, mustLiveOn } from './life-print.ts';
+import { note, out, outJson, progress } from './print.ts';
 import { recipeOptions, recipesOf } from './select.ts';
 import { whole } from './whole.ts';
-import type { SimulateRecord, Simulation } from '../../tuner/simulate.ts';
+import type { Simulation } from '../../tuner/simulate.ts';
 
 const options = <T>(y: Argv<T>) =>
   recipeOptions(y)
     .option('data', { type: 'string', requiresArg: true, describe: 'dump to decode, with queries (default: the fixture)' })
     .option('calib', { type: 'string', requiresArg: true, describe: 'dump to calibrate on, another text of the same layer (default: the fixture)' })
     .option('steps', { type: 'number', default: 1000, requiresArg: true, describe: 'decode steps; each adds a token to every sequence' })
+    .option('tokens-per-step', { type: 'number', default: 1, requiresArg: true, describe: 'tokens that a step adds, as accepted drafts do: 1 to 16' })
     .option('prompt', { type: 'number', default: 256, requiresArg: true, describe: 'tokens of each sequence before its first step' })
     .option('batch', { type: 'number', default: 1, requiresArg: true, describe: 'sequences at a time; one that reaches the end of the dump ends, and another begins' })
     .option('every', { type: 'number', requiresArg: true, describe: 'steps between two records (default: a twentieth of them)' })
@@ -24,14 +27,6 @@ const options = <T>(y: Argv<T>) =>
     .option('out', { type: 'string', requiresArg: true, describe: 'also write the records to this file' });
 
 export type SimulateArguments = Global & Awaited<ReturnType<typeof options>['argv']>;
-
-const percent = (error: number | null): string => (error === null ? '-' : (100 * error).toFixed(2));
-
-const lines = (records: readonly SimulateRecord[]): string =>
-  table([
-    ['step', 'tokens', 'coded', 'anchors', 'found', 'handed back', 'bits', 'error %', 'cosine'],
-    ...records.map((r) => [r.step, r.tokens, r.coded, r.anchors, r.anchors_found, r.anchors_handed_back, r.effective_bits.toFixed(3), percent(r.error), r.cosine?.toFixed(4) ?? '-']),
-  ]);
 
 /** The recipe that the options name; antkv-1 if they name none. */
 function recipeOf(argv: SimulateArguments, headDim: number) {
@@ -48,7 +43,7 @@ function summary({ life, records, device, emulated }: Simulation, milliseconds: 
   return [
     `${device}${emulated ? ' (emulated; no GPU speed)' : ''}: ${life.steps} steps, ${(milliseconds / 1000).toFixed(0)} s; ${e['starts']} sequences, ${e['appended']} tokens, ${e['flushes']} flushes, ${e['found']} anchors found, ${e['handed_back']} handed back`,
     `kernels against the simulation: output ${life.rel_l2?.toExponential(1)}, LSE and scores ${life.lse_err?.toExponential(1)}; ${e['code_ties']} of ${e['codes']} codes and ${e['anchor_ties']} anchors tied`,
-    ...(last ? ['bits: per element of K and V of the live sequences, exact rows as they are; error: attention output against exact attention, relative L2, of the steps since the line before'] : []),
+    ...(last ? [LIFE_WORDS] : []),
     ...(last?.undertrained ? ['the codebook is undertrained (under 16 vectors per entry): errors are too large'] : []),
   ];
 }
@@ -57,6 +52,8 @@ async function run(argv: SimulateArguments): Promise<void> {
   if ((argv.data === undefined) !== (argv.calib === undefined)) throw new UsageError('--data and --calib go together', 'give a dump to decode and one of another text to calibrate on');
   for (const name of ['steps', 'prompt', 'batch', 'every', 'threads'] as const) whole(name, argv[name], 1);
   whole('seed', argv.seed, 0);
+  whole('tokens-per-step', argv.tokensPerStep, 1);
+  if (argv.tokensPerStep > DRAFT_ROWS) throw new UsageError(`--tokens-per-step ${argv.tokensPerStep}: a sequence has at most ${DRAFT_ROWS} new rows in a step`, `--tokens-per-step ${DRAFT_ROWS}`);
   const device = deviceOf(argv.device);
   const { simulate } = await import('../../tuner/simulate.ts');
   const { checkWritable, openDump } = await import('../../tuner/calibrate/file.ts');
@@ -71,17 +68,17 @@ async function run(argv: SimulateArguments): Promise<void> {
   const line = progress(argv, 'simulate');
   const simulation = await simulate({
     variant, evaluation, calibration: argv.calib ?? FIXTURE('kv-calib-small'), device, threads: argv.threads,
-    steps: argv.steps, prompt: argv.prompt, batch: argv.batch, seed: argv.seed, every: argv.every ?? Math.ceil(argv.steps / 20),
+    steps: argv.steps, tokensPerStep: argv.tokensPerStep, prompt: argv.prompt, batch: argv.batch, seed: argv.seed, every: argv.every ?? Math.ceil(argv.steps / 20),
     onProgress: (done, total, what) => line.step(done, total, what),
   }).finally(() => line.end());
 
-  const { records, life, why } = simulation;
+  const { records, why } = simulation;
   if (argv.out !== undefined) writeWhole(argv.out, records.map((record) => `${JSON.stringify(record)}\n`).join(''));
   if (argv.json) records.forEach(outJson);
-  else if (records.length > 0) out(lines(records));
+  else if (records.length > 0) out(lifeLines(records));
   for (const words of summary(simulation, performance.now() - start)) note(argv, words);
   if (why !== undefined) note(argv, `no GPU was used: ${why}`);
-  if (!life.ok) throw new WrongResultError(`kernels and simulation disagree:\n  ${life.faults.slice(0, 10).join('\n  ')}`, 'a template or the emulator is wrong: "npm test" narrows it down');
+  mustLiveOn(simulation);
   process.exitCode ??= EXIT.ok;
 }
 

@@ -118,21 +118,46 @@ class Step {
     return p_.policy == 1 ? -norm(k.data(), d_) : norm(k.data(), d_);
   }
 
+  int64_t budget() const {
+    const int64_t given = p_.budget_tokens > 0 ? p_.budget_tokens : int64_t(h.coded_after + p_.flush_block) * p_.budget_permille / 1000;
+    return std::max<int64_t>(0, given - inherited_);
+  }
+  bool first(const Candidate& x) const { return x.token < p_.first_tokens; }
+
+  /// Two scores of which one wins and the other does not, `kept` being the winners of `all`.
+  void note_margin(const std::vector<Candidate>& all, size_t kept) {
+    if (kept == 0 || kept >= all.size() || first(all[kept - 1]) || all[kept - 1].score == all[kept].score) return;
+    const double a = all[kept - 1].score, b = all[kept].score;
+    margin_ = std::min(margin_, (a - b) / std::max(std::fabs(a), std::fabs(b)));
+  }
+
+  /// With extra tokens: all anchors stay, and of the block's tokens those that are among the best, while there is room.
+  std::vector<Candidate> choose_beside(const std::vector<Candidate>& all, int64_t rows) {
+    std::vector<Candidate> kept, block;
+    for (const Candidate& x : choose(all, int64_t(all.size()))) {
+      if (x.row < 0) block.push_back(x);
+    }
+    std::copy_if(all.begin(), all.end(), std::back_inserter(kept), [](const Candidate& x) { return x.row >= 0; });
+    const int64_t present = std::count_if(kept.begin(), kept.end(), [&](const Candidate& x) { return !first(x); });
+    const int64_t firsts = std::count_if(block.begin(), block.end(), [&](const Candidate& x) { return first(x); });
+    const int64_t room = firsts + std::max<int64_t>(0, budget() + p_.extra_tokens - present);
+    const size_t winners = size_t(std::min({int64_t(block.size()), room, rows - int64_t(kept.size())}));
+    note_margin(block, winners);
+    kept.insert(kept.end(), block.begin(), block.begin() + int64_t(winners));
+    return kept;
+  }
+
   /// The candidates that stay, best first.
   std::vector<Candidate> choose(std::vector<Candidate> all, int64_t free_rows) {
-    const auto first = [&](const Candidate& x) { return x.token < p_.first_tokens; };
+    const auto first = [this](const Candidate& x) { return this->first(x); };
     all.erase(std::remove_if(all.begin(), all.end(), [&](const Candidate& x) { return !first(x) && !(x.score > -INFINITY); }), all.end());
     std::sort(all.begin(), all.end(), [&](const Candidate& x, const Candidate& y) {
       if (first(x) != first(y)) return first(x);
       return !first(x) && x.score != y.score ? x.score > y.score : x.token < y.token;
     });
     const int64_t firsts = std::count_if(all.begin(), all.end(), first);
-    const int64_t budget = std::max<int64_t>(0, int64_t(h.coded_after + p_.flush_block) * p_.budget_permille / 1000 - inherited_);
-    const size_t kept = size_t(std::min({firsts + budget, free_rows, int64_t(all.size())}));
-    if (kept > 0 && kept < all.size() && !first(all[kept - 1]) && all[kept - 1].score != all[kept].score) {
-      const double a = all[kept - 1].score, b = all[kept].score;
-      margin_ = std::min(margin_, (a - b) / std::max(std::fabs(a), std::fabs(b)));
-    }
+    const size_t kept = size_t(std::min({firsts + budget(), free_rows, int64_t(all.size())}));
+    note_margin(all, kept);
     all.resize(kept);
     return all;
   }
@@ -148,7 +173,7 @@ class Step {
       if (token >= 0) all.push_back({token, h.rows[i].score, int(i)});
     }
     for (int i = 0; i < count; i++) all.push_back({begin + i, leaving_score(i), -1});
-    const std::vector<Candidate> kept = choose(all, free_rows);
+    const std::vector<Candidate> kept = p_.extra_tokens > 0 ? choose_beside(all, free_rows) : choose(all, free_rows);
     std::vector<int> tokens;
     for (const Candidate& x : kept) tokens.push_back(x.token);
     std::sort(tokens.begin(), tokens.end());

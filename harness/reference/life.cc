@@ -83,16 +83,25 @@ double Life::score(const LifeToken& t) const {
   return (rules_.policy == 1 ? -1 : 1) * norm(t.k.data(), d_);
 }
 
-/// The `budget` best of the candidates stay anchors or become some, the others are none; ties go to the lower token.
-void Life::compete(LifeSequence& s, const LifeContest& contest, int64_t budget) const {
+/// The `budget` best of the candidates stay anchors or become some, at most `rows`, the others are none; ties go to the lower token. With extra tokens no anchor is handed
+/// back: of the budget's best those of the block win, best first, while there are fewer than budget and extra ones together.
+void Life::compete(LifeSequence& s, const LifeContest& contest, int64_t budget, int64_t rows) const {
   auto& tokens = s.heads[contest.head];
+  const bool stay = rules_.extra_tokens > 0;
   std::vector<size_t> order;
+  int64_t present = 0;
   for (size_t i = 0; i < contest.candidates.size(); i++) {
-    tokens[contest.candidates[i]].anchor = false;
+    const int token = contest.candidates[i];
+    present += token < contest.begin;
+    tokens[token].anchor = stay && token < contest.begin;
     if (!std::isnan(contest.scores[i]) && contest.scores[i] != kMinusInfinity) order.push_back(i);
   }
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return contest.scores[a] > contest.scores[b]; });
-  for (size_t i = 0; i < order.size() && int64_t(i) < budget; i++) tokens[contest.candidates[order[i]]].anchor = true;
+  int64_t room = stay ? std::min(budget + rules_.extra_tokens, rows) - present : rows;
+  for (size_t i = 0; i < order.size() && int64_t(i) < budget; i++) {
+    bool& anchor = tokens[contest.candidates[order[i]]].anchor;
+    if (!anchor) anchor = room-- > 0;
+  }
 }
 
 std::vector<LifeContest> Life::flush(LifeSequence& s, int own_rows) const {
@@ -115,15 +124,14 @@ std::vector<LifeContest> Life::flush(LifeSequence& s, int own_rows) const {
           contest.scores.push_back(t.score);
         }
       }
-      const int64_t allowed = std::max<int64_t>(0, int64_t(end) * rules_.budget_permille / 1000 - inherited);
-      compete(s, contest, rules_.policy == 3 ? 0 : std::min<int64_t>(allowed, std::max(0, own_rows - first)));
+      compete(s, contest, rules_.policy == 3 ? 0 : std::max<int64_t>(0, rules_.budget(end) - inherited), std::max(0, own_rows - first));
       contests.push_back(std::move(contest));
     }
   }
   return contests;
 }
 
-std::vector<LifeContest> Life::prefill(LifeSequence& s, const std::vector<std::vector<double>>& sums, int own_rows) const {
+std::vector<LifeContest> Life::prefill(LifeSequence& s, const std::vector<std::vector<double>>& ranks, const std::vector<std::vector<double>>& sums, int own_rows) const {
   const int n = s.tokens(), end = rules_.coded_of(n), first = std::min({rules_.first_tokens, end, own_rows});
   std::vector<LifeContest> contests;
   s.committed = end;
@@ -138,9 +146,9 @@ std::vector<LifeContest> Life::prefill(LifeSequence& s, const std::vector<std::v
       t.anchor = token < first;
       if (t.anchor || rules_.policy == 3) continue;
       contest.candidates.push_back(token);
-      contest.scores.push_back(rules_.policy == 0 ? t.sum : t.score);
+      contest.scores.push_back(ranks[head][token]);
     }
-    compete(s, contest, std::min<int64_t>(int64_t(end) * rules_.budget_permille / 1000, own_rows - first));
+    compete(s, contest, rules_.budget(end), own_rows - first);
     contests.push_back(std::move(contest));
   }
   return contests;
@@ -160,7 +168,7 @@ void Life::truncate(LifeSequence& s, int n) const {
   for (auto& tokens : s.heads) tokens.resize(n);
 }
 
-Attention Life::attend(const LifeSequence& s, const std::vector<double>& q, int end, bool exact) const {
+Attention Life::attend(const LifeSequence& s, const std::vector<double>& q, int end, bool exact, const std::vector<uint16_t>& trees) const {
   const int ratio = rules_.q_heads / rules_.kv_heads, rows = int(q.size()) / (rules_.q_heads * d_), n = s.tokens(), ring = n - s.coded;
   Attention result;
   result.out.assign(q.size(), 0);
@@ -176,6 +184,8 @@ Attention Life::attend(const LifeSequence& s, const std::vector<double>& q, int 
       for (int token = 0; token < seen; token++) {
         const LifeToken& t = tokens[token];
         const bool coded = token < s.coded && !t.anchor && !exact;
+        scores[token] = kMinusInfinity;
+        if (const int drafted = token - (n - rows); !trees.empty() && drafted >= 0 && !(trees[row] >> drafted & 1)) continue;
         scores[token] = rules_.scale * dot(&q[at * d_], coded ? t.k_hat.data() : t.k.data(), d_);
         if (token >= s.coded) result.ring_scores[at * ring + token - s.coded] = scores[token];
         largest = std::max(largest, scores[token]);
@@ -191,19 +201,6 @@ Attention Life::attend(const LifeSequence& s, const std::vector<double>& q, int 
     }
   }
   return result;
-}
-
-std::vector<std::vector<double>> Life::column_sums(const LifeSequence& s, const std::vector<double>& q, const std::vector<double>& lse) const {
-  const int ratio = rules_.q_heads / rules_.kv_heads, n = s.tokens(), rows = int(q.size()) / (rules_.q_heads * d_);
-  std::vector<std::vector<double>> sums(rules_.kv_heads, std::vector<double>(n, 0));
-  for (int row = 0; row < rows; row++) {
-    for (int q_head = 0; q_head < rules_.q_heads; q_head++) {
-      const size_t at = size_t(row) * rules_.q_heads + q_head;
-      for (int token = 0; token <= n - rows + row; token++)
-        sums[q_head / ratio][token] += std::exp(rules_.scale * dot(&q[at * d_], s.heads[q_head / ratio][token].k.data(), d_) - lse[at]);
-    }
-  }
-  return sums;
 }
 
 }  // namespace reference

@@ -12,7 +12,7 @@ namespace reference {
 /// What all sequences of a cache have in common.
 struct LifeRules {
   Contract contract;  ///< page format
-  int q_heads, kv_heads, window, flush_block, budget_permille, first_tokens;
+  int q_heads, kv_heads, window, flush_block, budget_permille, budget_tokens, extra_tokens, first_tokens;
   int policy;  ///< score of a token: 0 mean attention mass, 1 -|k|, 2 |k|, 3 none, so that only the first tokens are kept
   double scale;
   Rope rope;
@@ -20,6 +20,8 @@ struct LifeRules {
 
   /// Both sides are exact: no window, no anchors, nothing is ever coded.
   bool exact() const { return contract.format.k.exact && contract.format.v.exact; }
+  /// Anchors that compete for their places, of `coded` tokens.
+  int64_t budget(int coded) const { return budget_tokens > 0 ? budget_tokens : int64_t(coded) * budget_permille / 1000; }
   /// c(n): coded tokens of a sequence of n tokens that nothing has disturbed.
   int coded_of(int n) const { return exact() || n < window ? 0 : (n - window) / flush_block * flush_block; }
 };
@@ -63,18 +65,17 @@ class Life {
   void commit(LifeSequence& s, int accepted, bool scored, Mass mass) const;
   /// Codes what has left the window, block by block; `own_rows` anchors at most may be the sequence's own.
   std::vector<LifeContest> flush(LifeSequence& s, int own_rows) const;
-  /// Takes all staged tokens as a prompt that got the attention mass `sums` [kv_heads][tokens]: codes c(n) of them at once, ranked by sum, and commits those; the tail stays staged.
-  std::vector<LifeContest> prefill(LifeSequence& s, const std::vector<std::vector<double>>& sums, int own_rows) const;
+  /// Takes all staged tokens as a prompt that got the attention mass `sums` [kv_heads][tokens]: codes c(n) of them at once, the best by `ranks` [kv_heads][tokens] as
+  /// anchors, and commits those; the tail stays staged.
+  std::vector<LifeContest> prefill(LifeSequence& s, const std::vector<std::vector<double>>& ranks, const std::vector<std::vector<double>>& sums, int own_rows) const;
   /// A sequence that inherits the first `frozen` tokens, all coded, and either ends there or goes on with the donor's exact tokens.
   LifeSequence fork(const LifeSequence& donor, int frozen, bool whole) const;
   /// Forgets everything from token n on, which must be exact.
   void truncate(LifeSequence& s, int n) const;
 
   /// Attention of rows q [rows, q_heads, d], the last ones of a sequence of `end` tokens (0: of this one), over the tokens of `s`; `exact` takes no token's codes.
-  /// ring_scores: [rows, q_heads, tokens() - coded], -inf where unseen.
-  Attention attend(const LifeSequence& s, const std::vector<double>& q, int end = 0, bool exact = false) const;
-  /// The masses that attend's last rows gave: [kv_heads][tokens], over all rows; for a prompt.
-  std::vector<std::vector<double>> column_sums(const LifeSequence& s, const std::vector<double>& q, const std::vector<double>& lse) const;
+  /// `trees`: [rows], or none: bit k says whether the row sees the token of row k. ring_scores: [rows, q_heads, tokens() - coded], -inf where unseen.
+  Attention attend(const LifeSequence& s, const std::vector<double>& q, int end = 0, bool exact = false, const std::vector<uint16_t>& trees = {}) const;
 
   /// Gains and decoded rows of a token after its codes were set.
   void decode(LifeToken& t, int head, int position, bool keep_gains = false) const;
@@ -85,7 +86,7 @@ class Life {
 
  private:
   void encode(LifeSequence& s, int begin, int end) const;
-  void compete(LifeSequence& s, const LifeContest& contest, int64_t budget) const;
+  void compete(LifeSequence& s, const LifeContest& contest, int64_t budget, int64_t rows) const;
   double score(const LifeToken& t) const;
   LifeRules rules_;
   Codebooks keys_, values_;

@@ -11,8 +11,8 @@
 
 namespace reference {
 
-/// What score sums: P, P (1 - P), P (1 - P) |q|, P |v - o| |q| scale.
-enum class Form { column, mass, massq, exact };
+/// What score sums: P, P (1 - P), P (1 - P) |q|, P |v - o| |q| scale; the mean of P; what a key is by itself, scale |k|.
+enum class Form { column, mass, massq, exact, saliency, norm };
 
 /// What a kernel computes (generator/contract.ts).
 struct Contract {

@@ -16,9 +16,25 @@ std::vector<double> row_counts(const antkv_score_params& p, int b) {
   return counts;
 }
 
+/// Form norm: no row is asked.
+std::vector<double> key_norms(const Contract& c, const antkv_score_params& p) {
+  const int d = c.format.head_dim;
+  std::vector<double> scores(int64_t(p.batch) * p.kv_heads * p.score_stride, std::nan("")), k(d);
+  for (int b = 0; b < p.batch; b++) {
+    for (int head = 0; head < p.kv_heads; head++) {
+      for (int j = p.cu_k[b]; j < p.cu_k[b + 1]; j++) {
+        read_halves(static_cast<const uint8_t*>(p.k) + j * p.k_row_stride + head * p.k_head_stride, d, k.data());
+        scores[(int64_t(b) * p.kv_heads + head) * p.score_stride + value_or(p.first_key, b, 0) + j - p.cu_k[b]] = double(p.scale) * norm(k.data(), d);
+      }
+    }
+  }
+  return scores;
+}
+
 }  // namespace
 
 std::vector<double> reference_score(const Contract& c, const antkv_score_params& p) {
+  if (c.form == Form::norm) return key_norms(c, p);
   const int d = c.format.head_dim, ratio = p.q_heads / p.kv_heads;
   std::vector<double> scores(int64_t(p.batch) * p.kv_heads * p.score_stride, std::nan(""));
   std::vector<double> q(d), k(d), v(d), o(d);
@@ -34,7 +50,9 @@ std::vector<double> reference_score(const Contract& c, const antkv_score_params&
         half_row(p.k, p.cu_k[b] + j, p.k_row_stride, head, p.k_head_stride, k);
         if (c.form == Form::exact) half_row(p.v, p.cu_k[b] + j, p.v_row_stride, head, p.v_head_stride, v);
         const int64_t at = (int64_t(b) * p.kv_heads + head) * p.score_stride + value_or(p.first_key, b, 0) + j;
-        double sum = p.accumulate ? p.scores[at] : 0;
+        // Rows of earlier calls that see the key, if all from its own on were scored, and those of this one.
+        const int earlier = p.accumulate ? std::max(0, q_pos - first_pos - j) : 0, now = std::max(0, std::min(rows, q_pos + rows - first_pos - j));
+        double sum = !p.accumulate ? 0 : c.form != Form::saliency ? double(p.scores[at]) : earlier > 0 ? double(p.scores[at]) * earlier : 0;
         for (int i = 0; i < rows; i++) {
           if (first_pos + j > q_pos + i || counts[i] == 0) continue;
           for (int q_head = head * ratio; q_head < (head + 1) * ratio; q_head++) {
@@ -54,7 +72,7 @@ std::vector<double> reference_score(const Contract& c, const antkv_score_params&
             sum += counts[i] * term;
           }
         }
-        scores[at] = sum;
+        scores[at] = c.form != Form::saliency ? sum : earlier + now > 0 ? sum / (earlier + now) : -INFINITY;
       }
     }
   }

@@ -20,6 +20,7 @@ AppendShape AppendShape::read(const Json& shape, const reference::Contract& cont
   s.q_heads = bounded(shape, "q_heads", s.cache.kv_heads, 1, 1 << 14);
   s.policy = bounded(shape, "policy", 0, 0, 3);
   s.budget_permille = bounded(shape, "budget_permille", 100, 0, 1000);
+  s.budget_tokens = bounded(shape, "budget_tokens", 0, 0, 1 << 20), s.extra_tokens = bounded(shape, "extra_tokens", 0, 0, 1 << 20);
   s.first_tokens = bounded(shape, "first_tokens", 0, 0, 1 << 20);
   s.anchor_spare = bounded(shape, "anchor_spare", s.flush_block + 16, 0, 1 << 20);
   s.scores = shape.boolean("scores", true);
@@ -90,6 +91,7 @@ void AppendProblem::make_lengths() {
   P& s = p.host;
   s.window = shape.window, s.flush_block = shape.flush_block, s.ring_rows = shape.ring_rows;
   s.q_heads = shape.q_heads, s.policy = shape.policy, s.budget_permille = shape.budget_permille, s.first_tokens = shape.first_tokens;
+  s.budget_tokens = shape.budget_tokens, s.extra_tokens = shape.extra_tokens;
   p.bind(&P::seq_len, memory.add("seq_len", shape.cache.tokens));
   if (!shape.accepted.empty()) p.bind(&P::accepted, memory.add("accepted", shape.accepted));
   if (!shape.coded_len.empty()) p.bind(&P::coded_len, memory.add("coded_len", shape.coded_len));

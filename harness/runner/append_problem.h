@@ -10,7 +10,7 @@ namespace runner {
 struct AppendShape {
   CacheShape cache;  ///< `tokens`: committed before the step
   std::vector<int32_t> accepted, coded_len, q_len, unscored;  ///< [batch], or empty
-  int window, flush_block, ring_rows, q_heads, policy, budget_permille, first_tokens, anchor_spare;
+  int window, flush_block, ring_rows, q_heads, policy, budget_permille, budget_tokens, extra_tokens, first_tokens, anchor_spare;
   bool score_row, lse, scores, new_score;
   std::string pattern;
 

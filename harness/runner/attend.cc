@@ -12,13 +12,16 @@ using reference::to_half;
 /// The request, read.
 struct Attend {
   Kernel score, select, encode, decode, combine;
-  bool keeps;  // policy is not "none"
-  int budget_permille, first_tokens, window, flush_block, page_size, splits, queries, first_pos;
+  bool keeps, scored;  // there are anchors; all but the first tokens by a score
+  float norm_scale;    // form norm: whether the smallest keys rank first, or the largest
+  int budget_permille, budget_tokens, first_tokens, window, flush_block, page_size, splits, queries, first_pos;
   std::vector<float> inv_freq;
   reference::Rope rope;
   std::string k_codebook, v_codebook;
   Dump dump;
   Exact exact;
+
+  int most_anchors() const { return int(std::min<int64_t>(dump.tokens, first_tokens + (budget_tokens > 0 ? budget_tokens : int64_t(dump.tokens) * budget_permille / 1000))); }
 };
 
 /// What one device step leaves for the next.
@@ -34,12 +37,14 @@ struct State {
 void read_request(Attend& a, const Json& request) {
   const Json& kernels = request.at("kernels");
   const Json& recipe = request.at("recipe");
-  a.keeps = recipe.string("policy", "column") != "none";
+  const std::string policy = recipe.string("policy", "column");
+  a.keeps = policy != "none", a.scored = a.keeps && policy != "first", a.norm_scale = policy == "largest-key" ? 1.0f : -1.0f;
   a.encode = Kernel::read(kernels.at("encode"), "encode");
   a.decode = Kernel::read(kernels.at("decode"), "decode");
-  if (a.keeps || kernels.has("score")) a.score = Kernel::read(kernels.at("score"), "score");
+  if (a.scored || kernels.has("score")) a.score = Kernel::read(kernels.at("score"), "score");
   if (a.keeps || kernels.has("select")) a.select = Kernel::read(kernels.at("select"), "select");
   a.budget_permille = bounded(recipe, "budget_permille", 10, 0, 1000);
+  a.budget_tokens = bounded(recipe, "budget_tokens", 0, 0, 1 << 20);
   a.first_tokens = bounded(recipe, "first_tokens", 0, 0, 1 << 20);
   a.window = bounded(recipe, "window", 0, 0, 1 << 20);
   a.flush_block = bounded(recipe, "flush_block", 128, 16, 1 << 16);
@@ -132,7 +137,7 @@ std::vector<float> run_score(Launcher& launcher, const Attend& a, State& s) {
   p->q_heads = dump.q_heads;
   p->kv_heads = dump.kv_heads;
   p->max_tokens = p->score_stride = n;
-  p->scale = float(1 / std::sqrt(double(d)));
+  p->scale = a.score.contract.form == reference::Form::norm ? a.norm_scale : float(1 / std::sqrt(double(d)));
   memory.upload();
   s.ms.set("score", launcher.launch(a.score, p));
   memory.download(s.faults);
@@ -149,7 +154,7 @@ void run_select(Launcher& launcher, const Attend& a, State& s, const std::vector
   Memory memory(launcher.driver);
   Params<P> p(ANTKV_ABI_VERSION);
   const int n = a.dump.tokens;
-  s.max_anchors = int(std::min<int64_t>(n, a.first_tokens + int64_t(n) * a.budget_permille / 1000));
+  s.max_anchors = a.most_anchors();
   s.keep_words = int(ceil_div(n, 32));
   p.bind(&P::scores, memory.add("scores", scores));
   p.bind(&P::token_count, memory.add("token_count", std::vector<int32_t>{n}));
@@ -166,7 +171,7 @@ void run_select(Launcher& launcher, const Attend& a, State& s, const std::vector
   p->keep_words = s.keep_words;
   p->max_anchors = s.max_anchors;
   p->budget_permille = a.budget_permille;
-  p->budget_tokens = -1;
+  p->budget_tokens = a.budget_tokens > 0 ? a.budget_tokens : -1;
   p->first_tokens = a.first_tokens;
   memory.upload();
   s.ms.set("select", launcher.launch(a.select, p));
@@ -318,8 +323,10 @@ Json attend(Launcher& launcher, const Json& request) {
   Attend a;
   read_request(a, request);
   a.exact = exact_attention(a.dump);
+  a.keeps = a.keeps && a.most_anchors() > 0;
   State s;
-  if (a.keeps) run_select(launcher, a, s, run_score(launcher, a, s));
+  // Where only first tokens are kept no score is wanted: the budget is 0.
+  if (a.keeps) run_select(launcher, a, s, a.scored ? run_score(launcher, a, s) : std::vector<float>(size_t(a.dump.kv_heads) * a.dump.tokens, 0.0f));
   run_encode(launcher, a, s);
   Json on;
   if (a.keeps) on = run_decode(launcher, a, s, true, "decode_anchors");

@@ -98,6 +98,7 @@ void check_rescore(Launcher& launcher, const Kernel& score, Random& random, cons
 /// The demo's request (attend.cc).
 Json attend(Launcher& launcher, const Json& request);
 /// The life of a cache (life.cc).
-Json life(Launcher& launcher, const Json& request);
+class Gpu;
+Json life(const Gpu& gpu, const Json& request);
 
 }  // namespace runner

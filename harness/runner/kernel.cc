@@ -36,9 +36,9 @@ Kernel Kernel::read(const Json& json, const std::string& op) {
   if (gain != "none" && gain != "k" && gain != "v" && gain != "kv") throw RequestError("gain must be none, k, v or kv");
   f.k_gain = gain[0] == 'k';
   f.v_gain = gain == "v" || gain == "kv";
-  const char* const forms[] = {"column", "mass", "massq", "exact"};
+  const char* const forms[] = {"column", "mass", "massq", "exact", "saliency", "norm"};
   const auto known = std::find(std::begin(forms), std::end(forms), form);
-  if (known == std::end(forms)) throw RequestError("form \"" + form + "\" is not column, mass, massq or exact");
+  if (known == std::end(forms)) throw RequestError("form \"" + form + "\" is not column, mass, massq, exact, saliency or norm");
   k.contract.form = reference::Form(known - std::begin(forms));
   k.contract.softcap = json.boolean("softcap", false);
   k.contract.sink = json.boolean("sink", false);
@@ -66,7 +66,8 @@ antkv_kernel_row Kernel::row() const {
     row.coded = !f.k.exact || !f.v.exact;
     row.needs = (f.k.exact ? 0 : ANTKV_NEEDS_KEYS) | (f.v.exact ? 0 : ANTKV_NEEDS_VALUES) | (f.pre ? ANTKV_NEEDS_ROPE : 0);
   }
-  row.needs |= ANTKV_NEEDS_ALWAYS | (contract.form == reference::Form::exact ? ANTKV_NEEDS_EXACT : 0) | (contract.softcap ? ANTKV_NEEDS_SOFTCAP : 0) | (contract.sink ? ANTKV_NEEDS_SINKS : 0);
+  row.needs |= ANTKV_NEEDS_ALWAYS | (contract.form == reference::Form::exact ? ANTKV_NEEDS_EXACT : 0) | (contract.form == reference::Form::norm ? 0 : ANTKV_NEEDS_ROWS);
+  row.needs |= (contract.softcap ? ANTKV_NEEDS_SOFTCAP : 0) | (contract.sink ? ANTKV_NEEDS_SINKS : 0);
   return row;
 }
 

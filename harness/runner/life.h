@@ -5,6 +5,7 @@
 
 #include "../reference/life.h"
 #include "attend.h"
+#include "bench_gpu.h"
 #include "cache.h"
 #include "check.h"
 
@@ -34,19 +35,23 @@ class PagePool {
 
 /// The kernels of one recipe; what a request lacks has no name.
 struct LifeKernels {
-  Kernel score, select, encode, append, decode, combine, unpack;
+  Kernel score;  ///< column sums, from which the ring goes on
+  Kernel rank;   ///< op score too: what ranks a prompt, where those do not
+  Kernel select, encode, append, decode, combine, unpack;
   explicit LifeKernels(const Json& kernels);
 };
 
 /// What is asked of a life (README.md, "life").
 struct LifeShape {
   int q_heads, kv_heads, rank, ranks;  ///< heads of this rank; `ranks` of them share the model
-  int page_size, pad, window, flush_block, budget_permille, first_tokens, policy, sequences, max_tokens, anchor_pages, splits, rows;
-  bool csr, spread, last, seal;
+  int page_size, pad, window, flush_block, budget_permille, budget_tokens, extra_tokens, first_tokens, policy, sequences, max_tokens, anchor_pages, splits, rows;
+  bool csr, spread, last, seal, graph;
   int rotary_dim;
   bool interleaved;
   double theta, factor;
   static LifeShape read(const Json& shape, const antkv_format& format, int kv_heads, int q_heads);
+  /// The most anchors of one KV head of a sequence with `coded` coded tokens.
+  int64_t most_anchors(int64_t coded) const { return (budget_tokens > 0 ? budget_tokens : coded * budget_permille / 1000) + extra_tokens + first_tokens; }
 };
 
 /// A sequence as the runtime sees it, and as the simulation does.
@@ -61,13 +66,14 @@ struct LiveSequence {
   int fresh = 0, asked = 0;              ///< rows that this step's append writes, and rows that its decode asks for
   bool entering = false;                 ///< its staged tokens are a prompt's tail that no append has written yet
   std::vector<double> queries;           ///< [asked, q_heads, d]
+  std::vector<uint16_t> trees;           ///< [asked] tree masks, or none: each row sees all before it
   std::vector<uint64_t> digest, outputs; ///< [kv_heads] of the codes, anchors and scores so far; of decode's outputs
 };
 
 /// What happened so far.
 struct LifeCounts {
   int64_t starts = 0, ends = 0, forks = 0, prefixes = 0, truncations = 0, turns = 0, appended = 0, accepted = 0, rejected = 0, flushes = 0, copied_pages = 0, copied_anchor_pages = 0;
-  int64_t found = 0, handed_back = 0, handed_back_shared = 0, codes = 0, code_ties = 0, anchor_ties = 0;
+  int64_t trees = 0, graphs = 0, replays = 0, found = 0, handed_back = 0, handed_back_shared = 0, codes = 0, code_ties = 0, anchor_ties = 0;
 };
 
 /// Tables of one launch, in the order of its batch.
@@ -78,14 +84,15 @@ struct LifeTables {
 
 class LifeCache {
  public:
-  LifeCache(Launcher& launcher, const Json& request, const LifeShape& shape, Random& random);
+  LifeCache(const Gpu& gpu, const Json& request, const LifeShape& shape, Random& random);
+  ~LifeCache();
 
   /// Scores, selects and encodes the staged tokens of a new sequence, in chunks; its tail waits for the next append. `q` [tokens, q_heads, d] halves.
   void prefill(LiveSequence& s, const std::vector<uint16_t>& q, Random& random);
-  /// One append of all sequences of the batch: commits `pending` rows, flushes, writes the `fresh` newest staged ones. `stage` adds a sequence's new rows to its simulation.
-  void append(const std::vector<LiveSequence*>& batch, const std::function<void(LiveSequence&)>& stage);
-  /// One decode of the `asked` newest rows of each, held against the simulation.
-  void decode(const std::vector<LiveSequence*>& batch);
+  using Stage = std::function<void(LiveSequence&)>;
+  /// One append of all sequences of the batch: commits `pending` rows, flushes, writes the `fresh` newest staged ones; `stage` adds a sequence's new rows to its simulation.
+  /// Then one decode of the `asked` newest rows of each. All held against the simulation. With shape.graph both are one CUDA graph, which steps of like size replay.
+  void step(const std::vector<LiveSequence*>& batch, const Stage& stage);
   /// Attention of the staged rows of one sequence over unpacked codes and over the exact rows, merged by combine.
   void long_query(LiveSequence& s);
 
@@ -112,6 +119,7 @@ class LifeCache {
   double worst_out = 0, worst_lse = 0;
   Distance distance;  ///< decode's outputs from exact attention, where that is asked for
   bool compare_exact = false;
+  bool trees = false;  ///< steps may have tree masks
   double out_tolerance = 4e-3, lse_tolerance = 2e-3;
 
  private:
@@ -133,13 +141,25 @@ class LifeCache {
   }
   void settle(Memory& inputs, const char* what);
 
-  // life_step.cc
+  // life_step.cc; structs in life_step.h
   struct AppendInput;
-  struct DecodeOutput;
+  struct DecodeInput;
+  struct Step;
   std::vector<reference::LifeContest> advance(LiveSequence& s);
   void enter(LiveSequence& s, AppendInput& in);
-  void bind_append(Params<antkv_append_params>& p, Memory& inputs, const AppendInput& in);
-  DecodeOutput bind_outputs(Params<antkv_decode_params>& p, Params<antkv_combine_params>& c, Memory& memory, int rows);
+  AppendInput begin_append(const std::vector<LiveSequence*>& batch, const Stage& stage);
+  void bind_append(Step& to, const std::vector<LiveSequence*>& batch, AppendInput& in);
+  void end_append(const std::vector<LiveSequence*>& batch, const AppendInput& in);
+  DecodeInput begin_decode(const std::vector<LiveSequence*>& batch);
+  void bind_decode(Step& to, const std::vector<LiveSequence*>& batch, DecodeInput& in);
+  void bind_outputs(Step& to, int rows);
+  void end_decode(const std::vector<LiveSequence*>& batch, const DecodeInput& in, Memory& memory);
+  bool combines() const { return shape_.splits > 1 && !shape_.last; }
+
+  // life_graph.cc
+  struct Graph;
+  Graph& graph_of(std::unique_ptr<Step> step);
+  void replay(const std::vector<LiveSequence*>& batch, const Stage& stage);
 
   // life_pages.cc
   void grow(LiveSequence& s, int coded, int tokens);
@@ -152,7 +172,7 @@ class LifeCache {
   void allow_anchor_rows(const uint8_t* block, int frozen);
 
   // life_prefill.cc
-  std::vector<float> score(LiveSequence& s, const std::vector<uint16_t>& q);
+  std::vector<float> score(LiveSequence& s, const Kernel& kernel, const std::vector<uint16_t>& q);
   void select(LiveSequence& s, const std::vector<float>& scores, std::vector<uint32_t>& bitmap, std::vector<int32_t>& indices);
   void encode(LiveSequence& s, int first, int count, const std::vector<uint32_t>& bitmap, const std::vector<int32_t>& indices, const std::vector<float>& scores);
 
@@ -171,6 +191,7 @@ class LifeCache {
   int64_t ring_at(int slot, int head, int token) const { return slot * p_.ring_slot_stride + head * p_.ring_head_stride + token % p_.ring_rows * p_.ring_row_stride; }
   size_t score_at(int slot, int head, int token) const { return (size_t(slot) * shape_.kv_heads + head) * p_.ring_rows + token % p_.ring_rows; }
 
+  const Gpu& gpu_;
   Launcher& launcher_;
   LifeKernels kernels_;
   LifeShape shape_;
@@ -183,6 +204,7 @@ class LifeCache {
   std::unique_ptr<PagePool> pool_, anchor_pool_;
   std::vector<int> free_slots_;
   std::vector<float> ring_scores_, lse_;  // what the last decode left; lse_ empty: ring_scores_ are masses
+  std::vector<std::unique_ptr<Graph>> graphs_;
 };
 
 template <class P>

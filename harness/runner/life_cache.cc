@@ -1,5 +1,5 @@
 // State on the device, and the launches of every step.
-#include "life.h"
+#include "life_step.h"
 
 namespace runner {
 
@@ -11,11 +11,18 @@ LifeKernels::LifeKernels(const Json& kernels) {
     if (needed || kernels.has(op)) to = Kernel::read(kernels.at(op), op);
   };
   read("append", append, true), read("decode", decode, true);
+  if (kernels.has("rank")) rank = Kernel::read(kernels.at("rank"), "score");
   for (const auto& [op, kernel] : {std::pair{"score", &score}, {"select", &select}, {"encode", &encode}, {"combine", &combine}, {"unpack", &unpack}}) read(op, *kernel, false);
 }
 
-LifeCache::LifeCache(Launcher& launcher, const Json& request, const LifeShape& shape, Random& random)
-    : launcher_(launcher), kernels_(request.at("kernels")), shape_(shape), state_(launcher.driver) {
+LifeCache::~LifeCache() = default;
+
+LifeCache::LifeCache(const Gpu& gpu, const Json& request, const LifeShape& shape, Random& random)
+    : gpu_(gpu), launcher_(gpu.launcher), kernels_(request.at("kernels")), shape_(shape), state_(gpu.driver) {
+  using reference::Form;
+  if (shape.policy == 0 && kernels_.score.contract.form != Form::column) throw RequestError("\"score\" must be of form column: the ring goes on from its sums; \"rank\" may be of another");
+  const bool norms = !kernels_.rank.name.empty() && kernels_.rank.contract.form == Form::norm, coded = !kernels_.decode.contract.format.k.exact || !kernels_.decode.contract.format.v.exact;
+  if (coded && (shape.policy == 1 || shape.policy == 2) != norms) throw RequestError("policies 1 and 2, and no others, take a \"rank\" of form norm");
   make_state(random, request);
 }
 
@@ -74,7 +81,8 @@ void LifeCache::make_state(Random& random, const Json& request) {
     const int64_t lines = shape_.kv_heads * ceil_div(ANTKV_DRAFT_ROWS * (shape_.q_heads / shape_.kv_heads), kernels_.decode.columns);
     counters_ = &state_.add("counters", std::vector<uint32_t>(size_t(shape_.sequences * lines), 0));
   }
-  reference::LifeRules rules{kernels_.decode.contract, shape_.q_heads, shape_.kv_heads, shape_.window, shape_.flush_block, shape_.budget_permille, shape_.first_tokens, shape_.policy,
+  reference::LifeRules rules{kernels_.decode.contract, shape_.q_heads, shape_.kv_heads, shape_.window, shape_.flush_block, shape_.budget_permille, shape_.budget_tokens,
+                             shape_.extra_tokens, shape_.first_tokens, shape_.policy,
                              double(float(1 / std::sqrt(double(d)))), {}, nullptr, nullptr};
   rules.rope = {reinterpret_cast<const float*>(inv_freq_->host.data()), shape_.rotary_dim, shape_.interleaved, double(float(shape_.factor))};
   if (k_codebook_) rules.k_codebook = k_codebook_->host.data();
@@ -85,6 +93,7 @@ void LifeCache::make_state(Random& random, const Json& request) {
 LifeTables LifeCache::tables(const std::vector<LiveSequence*>& batch) const {
   LifeTables t;
   t.anchor_table.assign(size_t(shape_.sequences) * shape_.anchor_pages, -1);
+  if (shape_.graph) t.most = int(ceil_div(shape_.max_tokens + ANTKV_DRAFT_ROWS, shape_.page_size));
   for (const LiveSequence* s : batch) t.most = std::max(t.most, int(s->pages.size()));
   t.block_table.assign(batch.size() * t.most, kWild);
   for (size_t b = 0; b < batch.size(); b++) {
@@ -95,6 +104,7 @@ LifeTables LifeCache::tables(const std::vector<LiveSequence*>& batch) const {
     t.indptr.push_back(int32_t(t.indices.size()));
     std::copy(s.anchor_pages.begin(), s.anchor_pages.end(), t.anchor_table.begin() + s.slot * shape_.anchor_pages);
   }
+  if (shape_.graph) t.indices.resize(batch.size() * t.most, kWild);
   return t;
 }
 

@@ -195,8 +195,8 @@ void LifeCache::compare_exact_pages(LiveSequence& s, int head) {
 /// Outputs of the queries of a sequence, rows first_row ... of the launch.
 void LifeCache::compare_rows(LiveSequence& s, int first_row, const uint8_t* out, const float* lse, const float* ring_scores, bool masses) {
   const int d = format().head_dim, q_heads = shape_.q_heads, rows = int(s.queries.size()) / (q_heads * d), ring = s.sim.tokens() - s.sim.coded;
-  const reference::Attention want = life_->attend(s.sim, s.queries);
-  const reference::Attention exact = compare_exact ? life_->attend(s.sim, s.queries, 0, true) : want;
+  const reference::Attention want = life_->attend(s.sim, s.queries, 0, false, s.trees);
+  const reference::Attention exact = compare_exact ? life_->attend(s.sim, s.queries, 0, true, s.trees) : want;
   Agreement agreement;
   std::vector<double> got(d);
   for (int i = 0; i < rows * q_heads; i++) {

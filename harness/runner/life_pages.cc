@@ -41,7 +41,7 @@ void LifeCache::grow(LiveSequence& s, int coded, int tokens) {
 /// Own anchor pages for what the budget may keep of `coded` tokens, with empty rows.
 void LifeCache::grow_anchors(LiveSequence& s, int coded) {
   if (shape_.anchor_pages == 0 || coded == 0) return;
-  const int64_t rows = int64_t(coded) * shape_.budget_permille / 1000 + shape_.first_tokens;
+  const int64_t rows = shape_.most_anchors(coded);
   const int64_t most = shape_.anchor_pages - s.frozen_pages;
   while (int64_t(s.anchor_pages.size()) - s.frozen_pages < std::min(most, ceil_div(rows, ANTKV_ANCHOR_ROWS))) {
     s.anchor_pages.push_back(anchor_pool_->take());
@@ -78,7 +78,7 @@ void LifeCache::copy_slot(int from, int to) {
 }
 
 bool LifeCache::may_fork(const LiveSequence& donor) const {
-  const int64_t rows = int64_t(shape_.max_tokens) * shape_.budget_permille / 1000 + shape_.first_tokens;
+  const int64_t rows = shape_.most_anchors(shape_.max_tokens);
   return shape_.anchor_pages == 0 || int64_t(donor.anchor_pages.size()) + ceil_div(rows, ANTKV_ANCHOR_ROWS) <= shape_.anchor_pages;
 }
 

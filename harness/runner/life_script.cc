@@ -8,9 +8,12 @@ const Json kNone = Json::object();
 
 }  // namespace
 
-LifeScript::LifeScript(Launcher& launcher, const Json& request, const LifeShape& shape, Dump dump)
+LifeScript::LifeScript(const Gpu& gpu, const Json& request, const LifeShape& shape, Dump dump)
     : seed_(uint64_t(request.integer("seed", 1))), random_(seed_), events_(request.has("events") ? request.at("events") : kNone), dump_(std::move(dump)),
-      cache_(launcher, request, shape, random_), prompt_(bounded(request, "prompt", 0, 0, 1 << 20)), only_(request.integers("only")), drawn_(request.boolean("drawn_masses", false)) {}
+      cache_(gpu, request, shape, random_), prompt_(bounded(request, "prompt", 0, 0, 1 << 20)), advance_(bounded(request, "tokens_per_step", 1, 1, shape.rows)), only_(request.integers("only")),
+      still_(request.integers("still")), drawn_(request.boolean("drawn_masses", false)) {
+  cache_.trees = events_.tree > 0 && events_.draft > 0;
+}
 
 /// One token of a sequence: k, v [kv_heads, d], q [q_heads, d] are appended. Drawn for the heads of all ranks; a rank takes its own.
 void LifeScript::row(const LiveSequence& s, int token, uint64_t salt, std::vector<uint16_t>& k, std::vector<uint16_t>& v, std::vector<uint16_t>& q) {
@@ -67,7 +70,7 @@ void LifeScript::happen() {
   for (size_t i = 0; i < live_.size();) {
     const LiveSequence& s = live_[i];
     const int n = s.sim.committed + s.pending;
-    const int next = dump_.tokens > 0 ? s.sim.first_pos + n + 1 : n + std::max(shape.rows, cache_.room(s));
+    const int next = dump_.tokens > 0 ? s.sim.first_pos + n + advance_ : n + std::max(shape.rows, cache_.room(s));
     if (next <= most && !(live_.size() > 1 && chance(random_, events_.end))) {
       i++;
       continue;
@@ -115,21 +118,34 @@ void LifeScript::stage(LiveSequence& s, int count, int accepted) {
   reference::read_halves(queries.data(), int(queries.size()), s.queries.data());
 }
 
+/// Makes a tree of the drafted rows: what will be accepted is one line of descent from the first row on, every other row hangs on a random earlier one, or on none.
+void LifeScript::grow_tree(LiveSequence& s, int rows, int accepted) {
+  Random random = stream(s.id, step_, 8);
+  if (!chance(random, events_.tree)) return;
+  for (int i = 0; i < rows; i++) {
+    const int parent = i < accepted ? i - 1 : random.below(i + 1) - 1;
+    s.trees.push_back(uint16_t(1u << i | (parent < 0 ? 0 : s.trees[size_t(parent)])));
+  }
+  cache_.counts.trees++;
+}
+
 /// What a sequence does in this step: nothing, a few rows of which some will be accepted, or a long run of them.
 void LifeScript::plan(LiveSequence& s) {
   const LifeShape& shape = cache_.shape();
   Random random = stream(s.id, step_, 7);
   const bool pauses = chance(random, events_.pause), drafts = chance(random, events_.draft), turns = chance(random, events_.turn);
-  const int drafted = random.below(shape.rows) + 1, accepted = drafts ? random.below(drafted + 1) : 1;
+  const int drafted = random.below(shape.rows) + 1, accepted = drafts ? random.below(drafted + 1) : advance_;
   s.asked = 0;
-  if (pauses) return stage(s, 0, 0);
+  s.trees.clear();
+  if (pauses || (cache_.counts.forks > 0 && std::find(still_.begin(), still_.end(), s.id) != still_.end())) return stage(s, 0, 0);
   if (turns && s.sim.coded > 0) {
     s.pending = 1 + random.below(cache_.room(s));
     cache_.counts.turns++;
     return stage(s, s.pending, s.pending);
   }
-  const int rows = drafts ? (events_.rejects ? drafted : accepted) : 1;
+  const int rows = drafts ? (events_.rejects ? drafted : accepted) : accepted;
   stage(s, rows, accepted);
+  if (drafts) grow_tree(s, rows, accepted);
   s.asked = rows;
   s.pending = accepted;
 }
@@ -148,11 +164,10 @@ void LifeScript::step(int number) {
   std::vector<LiveSequence*> batch;
   for (int at : random_.permutation(int(live_.size()))) batch.push_back(&live_[size_t(at)]);
   if (batch.empty()) return;
-  cache_.append(batch, [&](LiveSequence& s) { plan(s); });
+  cache_.step(batch, [&](LiveSequence& s) { plan(s); });
   for (LiveSequence* s : batch) {
     if (s->asked == 0 && !s->queries.empty() && cache_.unpacks()) cache_.long_query(*s);
   }
-  cache_.decode(batch);
   if (drawn_) draw_masses(batch);
   for (const std::string& fault : cache_.faults) faults.push_back("step " + std::to_string(number) + ", " + fault);
 }

@@ -58,7 +58,7 @@ Json answer(Launcher& launcher, Races& races, const Json& request) {
   if (command == "probe") return probe(races.gpu(), request);
   races.forget();  // what follows may need all of the memory
   if (command == "attend") return attend(launcher, request);
-  if (command == "life") return life(launcher, request);
+  if (command == "life") return life(races.gpu(), request);
   if (command == "ceilings") return ceilings(races.gpu(), request);
   if (command == "bench") return bench(races.gpu(), request);
   throw RequestError("unknown cmd \"" + command + "\"; known: info, check, attend, life, ceilings, bench, race, probe");

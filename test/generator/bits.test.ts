@@ -40,6 +40,7 @@ test('the budget is counted over all coded tokens, and the first tokens come on 
   assert.equal([0, 99, 100, 199, 32576].map((coded) => anchorsOf(recipe, coded)), [0, 0, 1, 1, 325]);
   assert.is(anchorsOf({ ...recipe, first_tokens: 4 }, 1000), 14);
   assert.is(anchorsOf({ ...recipe, first_tokens: 4 }, 2), 2);
+  assert.equal([10, 40, 9000].map((coded) => anchorsOf({ ...recipe, budget_permille: 0, budget_tokens: 3, extra_tokens: 32 }, coded)), [10, 35, 35]);
   assert.is(anchorsOf({ ...recipe, policy: 'none', budget_permille: 0 }, 1000), 0);
 });
 

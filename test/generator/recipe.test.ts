@@ -37,7 +37,10 @@ test('an unknown preset gives the nearest names', () => {
 const REJECTED: [what: string, change: Partial<Recipe>, want: RegExp][] = [
   ['online selection with a small window', { window: 15 }, /online selection needs a window of 16/],
   ['a flush block that is no page', { flush_block: 100 }, /flush_block 100 is not a multiple of a page/],
-  ['a policy without a budget', { budget_permille: 0 }, /policy "column" with a budget of 0/],
+  ['two budgets', { budget_tokens: 3 }, /a budget of 10 permille and of 3 tokens: one of them must be 0/],
+  ['a budget in tokens without a policy', { policy: 'none', budget_permille: 0, budget_tokens: 3 }, /policy "none" with a budget of 3 tokens: the budget must be 0/],
+  ['extra tokens beside no budget', { budget_permille: 0, extra_tokens: 4 }, /extra_tokens 4 beside no budget/],
+  ['extra tokens of an exact recipe', { k: 'f16', v: 'f16', key: 'post', gain: 'none', window: 0, flush_block: 1, policy: 'none', budget_permille: 0, extra_tokens: 1 }, /exact recipes have no anchors/],
   ['a budget without a policy', { policy: 'none' }, /policy "none" with a budget of 10 permille: the budget must be 0/],
   ['first tokens without a policy', { policy: 'none', budget_permille: 0, first_tokens: 4 }, /keeps no tokens, first_tokens is 4/],
   ['the first tokens, none of them', { policy: 'first', budget_permille: 0 }, /first_tokens is 0/],
@@ -45,14 +48,15 @@ const REJECTED: [what: string, change: Partial<Recipe>, want: RegExp][] = [
   ['an exact recipe with anchors', { k: 'f16', v: 'f16', key: 'post', gain: 'none', window: 0, flush_block: 1 }, /exact recipes have no anchors/],
   ['a transform', { transform: 'hadamard' }, /transform hadamard: not built yet/],
   ['another codebook scope', { scope: 'layer' }, /codebook scope layer: not built yet/],
-  ['another policy', { policy: 'saliency' }, /policy saliency: not built yet/],
   ['a gain to come', { gain: 'kv' }, /gain kv: not built yet/],
   ['keys before RoPE that are exact', { k: 'f16', gain: 'none' }, /needs a coded key/],
 ];
 for (const [what, change, want] of REJECTED) test(`rejects ${what}`, () => assert.match(rejectRecipe({ ...one, ...change }).join('\n'), want));
 
 test('offers what CACHE.md allows', () => {
-  for (const change of [{ window: 0, selection: 'global' }, { window: 16 }, { policy: 'none', budget_permille: 0 }, { flush_block: 16 }, { policy: 'exact' }, { policy: 'mass' }, { policy: 'massq' }, { first_tokens: 4 }] as Partial<Recipe>[]) {
+  for (const change of [{ window: 0, selection: 'global' }, { window: 16 }, { policy: 'none', budget_permille: 0 }, { flush_block: 16 }, { policy: 'exact' }, { policy: 'mass' }, { policy: 'massq' }, { first_tokens: 4 },
+    { policy: 'saliency' }, { policy: 'key-magnitude', window: 0 }, { policy: 'key-magnitude', budget_permille: 0, budget_tokens: 3, extra_tokens: 32 }, { policy: 'largest-key' },
+    { policy: 'first', budget_permille: 0, first_tokens: 4 }, { budget_permille: 0 }, { budget_permille: 1000 }] as Partial<Recipe>[]) {
     assert.equal(rejectRecipe({ ...one, ...change }), [], JSON.stringify(change));
   }
 });
@@ -63,7 +67,10 @@ test('a recipe needs its cache, its merge, and what its policy scores with', () 
     'antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4',
     'antkv_combine_d128_f16', 'antkv_score_d128_f16', 'antkv_select',
   ]);
-  assert.equal(contractsOf({ ...one, policy: 'exact' }, 64).map(contractName)[6], 'antkv_score_d64_f16_exact');
+  const scores = (policy: Recipe['policy']): string[] => contractsOf({ ...one, policy }, 64).filter(({ op }) => op === 'score').map(contractName);
+  assert.equal(scores('exact'), ['antkv_score_d64_f16_exact', 'antkv_score_d64_f16'], 'what ranks prompts, and the sums that the ring goes on from');
+  assert.equal([scores('saliency')[0], ...scores('key-magnitude'), ...scores('largest-key'), ...scores('first')], ['antkv_score_d64_f16_saliency', 'antkv_score_d64_f16_norm', 'antkv_score_d64_f16_norm']);
+  assert.is(contractsOf({ ...one, policy: 'first' }, 64).at(-1)?.op, 'select');
   assert.equal(contractsOf({ ...one, policy: 'none' }, 128).map(({ op }) => op), ['encode', 'append', 'decode', 'unpack', 'decode', 'combine']);
   assert.equal(contractsOf(presetOf('f16'), 128).map(({ op }) => op), ['encode', 'append', 'decode', 'unpack', 'combine']);
   assert.is(dtypeOf(presetOf('bf16')), 'bf16');
@@ -80,7 +87,7 @@ test('--set changes one axis and refuses the rest', () => {
 });
 
 test('a recipe file is checked member by member', () => {
-  assert.equal(parseRecipe({ k: '8c8b', v: '8c8b' }, 'x'), { doc: '', k: '8c8b', v: '8c8b', key: 'post', gain: 'none', transform: 'none', scope: 'chunk', policy: 'column', selection: 'online', budget_permille: 10, first_tokens: 0, window: 128, flush_block: 128 });
+  assert.equal(parseRecipe({ k: '8c8b', v: '8c8b' }, 'x'), { doc: '', k: '8c8b', v: '8c8b', key: 'post', gain: 'none', transform: 'none', scope: 'chunk', policy: 'column', selection: 'online', budget_permille: 10, budget_tokens: 0, extra_tokens: 0, first_tokens: 0, window: 128, flush_block: 128 });
   for (const [json, want] of [[{ k: '8c8b' }, /v/], [{ k: '8c8b', v: '8c8b', widnow: 3 }, /widnow/], [{ k: '8c8b', v: '8c8b', window: 1.5 }, /window/], [[], /object/], [null, /object/]] as const) {
     assert.throws(() => parseRecipe(json, 'mine.json'), (error: unknown) => error instanceof InputError && want.test(error.message) && /mine\.json/.test(error.message), JSON.stringify(json));
   }

@@ -39,6 +39,14 @@ it('a loop whose records add up, with anchors found and handed back', async () =
   assert.ok(records.at(-1)!.anchors_handed_back > 0);
 });
 
+it('eight tokens a step, OTT: the smallest keys stay, none is handed back', async () => {
+  const recipe = ['policy=key-magnitude', 'budget_permille=0', 'budget_tokens=3', 'extra_tokens=4'].reduce(setAxis, small);
+  const { records, life } = await simulate({ ...options, variant: { name: 'OTT', recipe }, batch: 1, steps: 48, tokensPerStep: 8, every: 12 });
+  assert.equal(life.faults, []);
+  assert.equal(records.map(({ tokens }) => tokens), [1, 2, 3, 4].map((i) => 200 + 8 * (12 * i - 2)));
+  assert.ok(records.every(({ anchors, anchors_handed_back }, i) => anchors_handed_back === 0 && anchors >= (records[i - 1]?.anchors ?? 3) && anchors <= 7), JSON.stringify(records.map(({ anchors }) => anchors)));
+});
+
 it('results do not depend on the seed of pages and slots', async () => {
   const few = { ...options, steps: 40 };
   const [one, other] = [await simulate(few), await simulate({ ...few, seed: 2 })];

@@ -51,7 +51,8 @@ test('pointers are required exactly where their doc does not allow null', () => 
 test('needs follow from the contract', () => {
   assert.equal(needsOf(parseContractName('antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain')), ['always', 'keys', 'values', 'rope']);
   assert.equal(needsOf(parseContractName('antkv_decode_d128_kf16_v8c8b_f16_sink')), ['always', 'values', 'sinks']);
-  assert.equal(needsOf(parseContractName('antkv_score_d64_f16_exact')), ['always', 'exact']);
+  assert.equal(needsOf(parseContractName('antkv_score_d64_f16_exact')), ['always', 'exact', 'rows']);
+  assert.equal(needsOf(parseContractName('antkv_score_d64_f16_norm')), ['always']);
   assert.equal(needsOf(parseContractName('antkv_select')), ['always']);
 });
 

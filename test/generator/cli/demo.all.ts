@@ -6,7 +6,9 @@ import { gen } from './run.ts';
 test('gen demo: every preset agrees with the reference; gain and anchors lower the error', async () => {
   const { exitCode, stdout, stderr } = await gen(['demo', '--device', 'emulated', '--json'], {}, { timeout: 600_000 });
   assert.is(exitCode, 0, stderr);
-  const rows = stdout.trim().split('\n').map((line) => JSON.parse(line) as { recipe: string; window: number; error: number; errorWithAnchors: number | null; undertrained: boolean; faults: string[] });
+  const lines = stdout.trim().split('\n').map((line) => JSON.parse(line) as { record?: string; recipe: string; window: number; error: number; errorWithAnchors: number | null; undertrained: boolean; faults: string[] });
+  const rows = lines.filter(({ record }) => record === undefined);
+  assert.is(lines.filter(({ record, recipe }) => record === 'simulate' && recipe === 'antkv-1').length, 8, 'the life of a cache beside the table');
   assert.equal([...new Set(rows.map(({ recipe }) => recipe))], ['antkv-4', 'antkv-2', 'antkv-1', 'antkv-1 gain=none', 'antkv-1-fast', 'antkv-0.5', 'f16']);
   assert.ok(rows.every(({ faults, undertrained }) => faults.length === 0 && !undertrained));
   for (const window of [0, 128]) {

@@ -16,7 +16,8 @@ const REFUSED: [what: string, words: string[], exitCode: number, message: RegExp
   ['a device that is no device', ['--device', 'fast'], 2, /--device takes auto, emulated or a number, not "fast"/],
   ['two recipes', ['--preset', 'antkv-1', '--preset', 'antkv-4'], 2, /one recipe lives at a time, 2 are named/],
   ['a head dim', ['--head-dim', '64'], 2, /--head-dim has no meaning here/],
-  ['a policy that ranks prompts only', ['--set', 'policy=exact', '--device', 'emulated'], 2, /policy exact ranks prompts only/],
+  ['a policy without an online form', ['--set', 'selection=global', '--device', 'emulated'], 2, /anchors are chosen at each flush here/],
+  ['more tokens than a step may add', ['--tokens-per-step', '17'], 2, /--tokens-per-step 17: a sequence has at most 16 new rows/],
   ['a prompt longer than the dump', ['--prompt', '768', '--device', 'emulated'], 2, /the prompt has 768 tokens/],
   ['a place that cannot be written', ['--out', '/proc/antkv/records.jsonl'], 3, /cannot write/],
 ];

@@ -42,6 +42,17 @@ test('a sequence alone has the bits that it has in company, with the same splits
   }
 });
 
+test('two sequences share a prefix: that one hands anchors of its own back, or does nothing, is nothing to the other', async () => {
+  const kernels = await lifeKernels(CODED);
+  // The first begins alone, the second is found to begin like it; both then go their ways, and the pages and anchor pages of the prefix stay in both lists.
+  const life = { seed: 27, steps: 50, shape: { sequences: 2, budget_permille: 40, max_tokens: 900, splits: 2 }, events: { ...NO_EVENTS, prefix: 300, turn: 150, draft: 300 } };
+  const active = await mustLive(runner, kernels, life), still = await mustLive(runner, kernels, { ...life, still: [0] });
+  assert.equal([active.events['prefixes'], still.events['prefixes']], [1, 1]);
+  assert.ok(active.events['handed_back_shared']! > 0 && active.events['flushes']! > still.events['flushes']!, JSON.stringify(active.events));
+  assert.equal(digestsOf(active).get(1), digestsOf(still).get(1));
+  assert.is.not(digestsOf(active).get(0)!.state[0], digestsOf(still).get(0)!.state[0], 'the first one did live on');
+});
+
 test('given equal masses, drafts that are rejected leave no trace', async () => {
   const kernels = await lifeKernels(CODED);
   const life = { seed: 23, steps: 120, prompt: 50, drawn_masses: true, shape: { rows: 8, sequences: 3, budget_permille: 60 } };

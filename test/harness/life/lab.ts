@@ -4,14 +4,14 @@ import type { LifeKernels, LifeRecord, LifeRequest } from '../../../tuner/life-s
 import type { Runner } from '../../../tuner/runner.ts';
 import { cacheAxes, emulated } from '../ops/lab.ts';
 
-/** Every kernel that a life of this recipe needs, in the words of {@link cacheAxes}. */
-export async function lifeKernels(words: string): Promise<LifeKernels> {
+/** Every kernel that a life of this recipe needs, in the words of {@link cacheAxes}; `rank`: the form of score that ranks prompts, if not column sums. */
+export async function lifeKernels(words: string, rank?: Contract['form']): Promise<LifeKernels> {
   const axes = cacheAxes(words);
   const { headDim, dtype } = axes as Required<Contract>;
   const [append, decode, score, select, encode, combine, unpack] = await Promise.all([
     emulated('append', axes), emulated('decode', axes), emulated('score', { headDim, dtype }), emulated('select', {}), emulated('encode', axes), emulated('combine', { headDim, dtype }), emulated('unpack', axes),
   ]);
-  return { append, decode, score, select, encode, combine, unpack };
+  return { append, decode, score, select, encode, combine, unpack, ...(rank && { rank: await emulated('score', { headDim, dtype, form: rank }) }) };
 }
 
 export type Life = Omit<LifeRequest, 'cmd' | 'kernels'>;

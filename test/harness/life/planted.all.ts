@@ -29,7 +29,10 @@ test.after(() => runner?.close());
 /** Long enough for every bug below to matter. */
 const LIFE: Life = { seed: 12, steps: 500, shape: { budget_permille: 40, first_tokens: 2, sequences: 4, rows: 6, max_tokens: 600 }, events: { prefix: 120, fork: 60, end: 10, turn: 150 } };
 
-const PLANTS: readonly (readonly [what: string, op: 'append' | 'decode' | 'encode', from: string, to: string, fault: RegExp])[] = [
+/** Anchors that lose stay, and at some time there is no more room. */
+const POOLS: Life = { ...LIFE, steps: 150, shape: { ...LIFE.shape, budget_permille: 20, extra_tokens: 3 } };
+
+const PLANTS: readonly (readonly [what: string, op: 'append' | 'decode' | 'encode', from: string, to: string, fault: RegExp, life?: Life])[] = [
   ['rows count before their token is there', 'append', 'count + (end > first ? end - first : 0)', 'count + end', /has the sum .* rows, not/],
   ['rows count after their token would have left', 'append', 'smaller(s.accepted, leaves > first ? leaves : first)', 's.accepted', /has the sum .* rows, not|anchor bits differ|has the score/],
   ['scores of another row are folded', 'append', 'int64_t(s.score_row + i) * p.q_heads', 'int64_t(s.score_row) * p.q_heads', /has the sum/],
@@ -40,6 +43,9 @@ const PLANTS: readonly (readonly [what: string, op: 'append' | 'decode' | 'encod
   ['the window is ignored', 'append', '<= s.tokens - p.window', '<= s.tokens', /global-out-of-bounds|host-pointer/],
   ['a frozen score is that of another token', 'append', 'load_global(f.token_score + token % p.ring_rows)', 'load_global(f.token_score + f.begin % p.ring_rows)', /has the score/],
   ['what a prompt scored is lost', 'append', 'element_or(p.new_score, from, 0.0f)', '0.0f', /has the sum/],
+  ['anchors that lose are handed back though there are extra tokens', 'append', 'if (p.extra_tokens > 0) return;', '', /anchor bits differ/, POOLS],
+  ['extra tokens have room without end', 'append', 'budget + p.extra_tokens - present', 'budget + p.extra_tokens', /anchor bits differ/, POOLS],
+  ['a block wins beside the pool', 'append', 'return fitting.stricter(best) ? fitting : best;', 'return fitting;', /anchor bits differ/, POOLS],
   ['encode freezes sums instead of means', 'encode', 'if (p.score_rows) score /=', 'if (false) score /=', /has the score/],
 ];
 /** The faults of a life, or what the emulated driver says of a kernel that it stops. */
@@ -52,7 +58,7 @@ test('without copies of anchor pages that have rows of others, a longer prefix t
   assert.match(await faultsOf(await lifeKernels(WORDS), { ...LIFE, shape: { ...LIFE.shape, seal: false } }), /is no anchor's, or a second one/);
 });
 
-for (const [what, op, from, to, fault] of PLANTS) {
+for (const [what, op, from, to, fault, life = LIFE] of PLANTS) {
   test(what, async () => {
     const contract = contractOf(op, cacheAxes(WORDS));
     const kernel = { contract, arch, tile: defaultTile(contract, arch) };
@@ -60,7 +66,7 @@ for (const [what, op, from, to, fault] of PLANTS) {
     assert.ok(text.includes(from), `the source has no "${from}"`);
     const name = kernelName(kernel);
     const planted = kernelRef(name, await buildEmulatedKernel(name, text.replace(from, to)));
-      const found = await faultsOf({ ...(await lifeKernels(WORDS)), [op]: planted }, LIFE);
+      const found = await faultsOf({ ...(await lifeKernels(WORDS)), [op]: planted }, life);
     assert.match(found, fault, found.slice(0, 400) || 'no fault');
   });
 }

@@ -112,6 +112,8 @@ const MISTAKES: readonly (readonly [op: Op, change: Record<string, number>, want
   ['append', { ring_rows: 271 }, /^grid 11 append: ring_rows is 271; it is at least window \+ flush_block \+ 16/],
   ['append', { budget_permille: 1001 }, /^grid 11 append: budget_permille is 1001/],
   ['append', { first_tokens: -1 }, /^grid 11 append: first_tokens is -1/],
+  ['append', { budget_tokens: -1 }, /^grid 11 append: budget_tokens is -1; tokens, or 0 for budget_permille/],
+  ['append', { extra_tokens: -1 }, /^grid 11 append: extra_tokens is -1/],
   ['append', { policy: 4 }, /^grid 11 append: policy is 4; 0 column, 1 smallest key, 2 largest key, 3 none/],
   ['append', { ring_count: 0 }, /^grid 9 append: one of ring_score and ring_count is null; give both, or none/],
   ['append', { anchor_table: POINTER, anchors: POINTER, max_anchor_pages: 2, anchor_page_stride: 70000, anchor_head_stride: 8256 }, /^grid 9 append: anchor_table is given but ring_score or anchor_score is null/],

@@ -50,7 +50,7 @@ test('lengths around a flush, mixed batches, two blocks at once', async () => {
   }
 });
 
-for (const group of ['budgets', 'long', 'first', 'frozen', 'accepted', 'tails', 'scores', 'policies', 'ratios'] as const) {
+for (const group of ['budgets', 'long', 'first', 'frozen', 'accepted', 'tails', 'scores', 'policies', 'pools', 'ratios'] as const) {
   test(group, async () => {
     const records = await all(QUICK, APPEND[group]);
     assert.ok(sum(records, 'flushed') > 0 && sum(records, 'kept') > 0, 'something must leave the window, and something must stay');
