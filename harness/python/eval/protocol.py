@@ -13,12 +13,12 @@ def read_ids(path):
     return torch.from_numpy(numpy.load(path).astype(numpy.int64))
 
 
-def windows(ids, count, tokens, spread=True, first=0, start_id=FIRST):
-    """[count, tokens + 1] ids: inputs and, shifted by one, their targets; token 0 is `start_id`.
+def cut(ids, windows, tokens, spread=True, first=0, start_id=FIRST):
+    """[windows, tokens + 1] ids: inputs and, shifted by one, their targets; token 0 is `start_id`.
 
-    spread: window w starts at w * (len(ids) - tokens - 1) // count, over the whole text. Else windows follow each other from token `first` on.
+    spread: window w starts at w * (len(ids) - tokens - 1) // windows, over the whole text. Else windows follow each other from token `first` on.
     """
-    starts = [w * (len(ids) - tokens - 1) // count if spread else first + w * tokens for w in range(count)]
+    starts = [w * (len(ids) - tokens - 1) // windows if spread else first + w * tokens for w in range(windows)]
     out = torch.stack([ids[s : s + tokens + 1] for s in starts]).clone()
     out[:, 0] = start_id
     return out
