@@ -58,21 +58,27 @@ def main():
     talk = lambda text: print(text, file=sys.stderr, flush=True)
     model = Model.load(args.model, args.config, args.device)
     lab = Lab(model, read_ids(args.calibration), read_ids(args.validation), talk)
-    done = recorded(args.out)
+    done, failed = recorded(args.out), 0
     for spec in specs(args):
         if spec["name"] in done or (args.only and args.only not in spec["name"]):
             continue
         if time.time() - begin > args.limit:
             talk(f"out of time before: {spec['name']}")
             break
-        record = lab.measure(Run.parse(spec))
+        try:
+            record = lab.measure(Run.parse(spec))
+        except (ValueError, TypeError, RuntimeError) as error:  # RuntimeError: out of memory, too
+            failed += 1
+            talk(f"failed: {spec['name']}: {error}")
+            continue
         talk(f"{record['run']['name']:44} {record['perplexity']:8.4f}  {record['held_bits']:.4f} bits held  {record['codebook_seconds']:.1f} + {record['seconds']:.1f} s")
         if args.out:
             with open(args.out, "a") as file:
                 file.write(json.dumps(record) + "\n")
         else:
             print(json.dumps(record), flush=True)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -59,7 +59,7 @@ def tuned(model, plan, books, ids, tuning, report=None):
     books = [tuple(None if book is None else book.detach().clone().requires_grad_() for book in pair) for pair in books]
     groups = [{"params": [book], "lr": tuning.lr * book.square().mean().sqrt().item()} for pair in books for book in pair if book is not None]
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, [g["lr"] for g in groups], total_steps=tuning.steps + 1, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, [g["lr"] for g in groups], total_steps=tuning.steps + 1, pct_start=0.1, cycle_momentum=False)
     exact, student = Fast(model.rope), Trained(model.rope, plan, books)
     generator = torch.Generator().manual_seed(tuning.seed)
     for step in range(tuning.steps):
@@ -79,7 +79,7 @@ def tuned(model, plan, books, ids, tuning, report=None):
 
 def divergence(model, ids, exact, student):
     """Mean KL divergence of the next-token distributions, in nats."""
-    with torch.autocast(model.device, torch.bfloat16, enabled=model.device != "cpu"):
+    with torch.autocast(ids.device.type, torch.bfloat16, enabled=ids.is_cuda):
         with torch.no_grad():
             target = model.logits(model.hidden(ids, exact)).float().log_softmax(-1)
         found = model.logits(model.hidden(ids, student)).float().log_softmax(-1)
