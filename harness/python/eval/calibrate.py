@@ -1,6 +1,5 @@
 """Codebooks of all layers from a recording of a model at work: weighted k-means in one batched call per side; codebook files as generator/format.ts specifies them."""
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 
@@ -116,11 +115,6 @@ def codebooks(recording, side, codec_name, key="pre", method=Method(), gain=Fals
     return stored(best.view(layers, heads, d // codec.channels, codec.entries, codec.channels), codec.q8)
 
 
-def recipe_hash(recipe):
-    """As recipeHash of generator/recipe.ts: eight bytes of SHA-256 over the members in sorted order."""
-    return hashlib.sha256(json.dumps(recipe.json(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
-
-
 def distortion(rows, codebook):
     """sum |x - c|^2 / sum |x|^2 of one layer: rows [kv_heads, tokens, d], codebook [kv_heads, chunks, entries, channels]."""
     problems = split(rows.unsqueeze(0), codebook.shape[3])
@@ -145,6 +139,6 @@ def write(path, recipe, sides, recording, method, model):
     calibration = {"seed": method.seed, "iterations": method.iterations, "weights": method.weights, "power": method.power, "tensors": records}
     tensors.write(path, out, {
         "format": "antkv-codebook", "version": "1", "layout": "3", "model": model.name, "head_dim": str(model.config.head_dim),
-        "recipe": json.dumps(recipe.json()), "recipe_hash": recipe_hash(recipe), "calibration": json.dumps(calibration),
+        "recipe": json.dumps(recipe.json()), "recipe_hash": recipe.hash(), "calibration": json.dumps(calibration),
         "rope_inv_freq": json.dumps(model.rope.inv_freq.double().tolist()), "rope_pairing": "half-split",
     })

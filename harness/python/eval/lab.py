@@ -116,7 +116,7 @@ class Lab:
         return {
             "record": "perplexity", "schema": 1, "model": self.model.name, "run": run.json(), "perplexity": found, "exact": exact, "increase": found - exact,
             "bits": sum(recipe.bits(c.head_dim) for recipe in plan) / len(plan), "bits_at": USUAL_TOKENS, "held_bits": attention.held_bits,
-            "codebook_bytes": sum(Codec.parse(codec).codebook_bytes(c.head_dim) * c.kv_heads for recipe in plan for codec in (recipe.k, recipe.v)),
+            "codebook_bytes": c.kv_heads * sum(recipe.codebook_bytes(c.head_dim) for recipe in plan),
             "windows": list(self.texts[run.on][:, 1:].shape), "codebook_seconds": round(made - begin, 2), "seconds": round(time.time() - made, 2),
             "device": torch.cuda.get_device_name() if torch.device(self.model.device).type == "cuda" else "cpu", "torch": torch.__version__, "source": "simulation, fp32",
         }

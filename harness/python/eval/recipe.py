@@ -3,6 +3,7 @@
 The presets are read from generator/recipes/presets; the counting is that of generator/bits.ts (CACHE.md, "Effective bits"): a test holds both to equal figures.
 """
 
+import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, fields, replace
@@ -85,6 +86,14 @@ class Recipe:
 
     def json(self):
         return asdict(self)
+
+    def hash(self):
+        """As recipeHash of generator/recipe.ts: eight bytes of SHA-256 over the members in sorted order; codebook files carry it."""
+        return hashlib.sha256(json.dumps(self.json(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+    def codebook_bytes(self, head_dim):
+        """Of K and V of one KV head."""
+        return Codec.parse(self.k).codebook_bytes(head_dim) + Codec.parse(self.v).codebook_bytes(head_dim)
 
     @property
     def coded(self):
