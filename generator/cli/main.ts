@@ -43,7 +43,7 @@ function parser(words: readonly string[]) {
     .command(lazy('tune', 'races kernels and launches on GPUs; leaves a journal, and tables made of it', async () => (await import('./tune.ts')).default))
     .command(lazy('table', 'tuning tables: show, why, diff, merge, validate', async () => (await import('./table.ts')).default))
     .command(lazy('pack', 'a folder or archive for machines without Node and network (--measure)', async () => (await import('./pack.ts')).default))
-    .command(lazy('report [files..]', 'draws records of gen bench, or journals and tables of gen tune: one HTML file', async () => (await import('./report.ts')).default))
+    .command(lazy('report [files..]', 'draws records of gen bench, journals and tables of gen tune, or perplexities: one HTML file', async () => (await import('./report.ts')).default))
     .command(notBuilt)
     .option('json', { type: 'boolean', default: false, global: true, describe: 'JSON on stdout: one object, or one per line' })
     .option('quiet', { alias: 'q', type: 'boolean', default: false, global: true, describe: 'no talk on stderr' })
