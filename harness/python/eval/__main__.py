@@ -32,51 +32,62 @@ def options():
     p.add_argument("--rule", default="flush", choices=("flush", "newest"), help="with --preset: which tokens are exact (simulate.py)")
     p.add_argument("--only", help="runs whose name holds this")
     p.add_argument("--out", help="file that records are appended to")
-    p.add_argument("--limit", type=float, default=float("inf"), metavar="SECONDS", help="begin no run later than this")
+    p.add_argument("--limit", type=float, default=float("inf"), metavar="SECONDS", help="begin no run later than this, but those of suite confirm")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return p.parse_args()
 
 
-def specs(args):
-    for suite in args.suite:
-        yield from SUITES[suite]()
+def lists(args, records):
+    """(name of the list, runs as JSON) of what was asked for; `records` grows while they are measured, and lists may look at it."""
+    yield from ((suite, SUITES[suite](records)) for suite in args.suite)
     if args.runs:
-        yield from (json.loads(line) for line in Path(args.runs).read_text().splitlines() if line.strip())
+        yield args.runs, (json.loads(line) for line in Path(args.runs).read_text().splitlines() if line.strip())
     if args.preset:
         axes = {name: int(value) if value.isdigit() else value for name, value in (word.split("=", 1) for word in args.set)}
-        yield {"name": " ".join([args.preset, *args.set]), "preset": args.preset, "set": axes, "rule": args.rule}
+        yield args.preset, [{"name": " ".join([args.preset, *args.set]), "preset": args.preset, "set": axes, "rule": args.rule}]
 
 
 def recorded(path):
-    """Names of runs that a file has records of."""
+    """The records of a file; none if there is no file."""
     lines = Path(path).read_text().splitlines() if path and Path(path).exists() else []
-    return {json.loads(line)["run"]["name"] for line in lines if line.strip()}
+    return [json.loads(line) for line in lines if line.strip()]
+
+
+def talk(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def measure(lab, spec, out):
+    """The record of one run, written; None if it failed, with the reason on stderr."""
+    try:
+        record = lab.measure(Run.parse(spec))
+    except (ValueError, TypeError, RuntimeError) as error:  # RuntimeError: out of memory, too
+        return talk(f"failed: {spec['name']}: {error}")
+    talk(f"{record['run']['name']:44} {record['perplexity']:8.4f}  {record['held_bits']:.4f} bits held  {record['codebook_seconds']:.1f} + {record['seconds']:.1f} s")
+    if out:
+        with open(out, "a") as file:
+            file.write(json.dumps(record) + "\n")
+    else:
+        print(json.dumps(record), flush=True)
+    return record
 
 
 def main():
     args, begin = options(), time.time()
-    talk = lambda text: print(text, file=sys.stderr, flush=True)
-    model = Model.load(args.model, args.config, args.device)
-    lab = Lab(model, read_ids(args.calibration), read_ids(args.validation), talk)
-    done, failed = recorded(args.out), 0
-    for spec in specs(args):
-        if spec["name"] in done or (args.only and args.only not in spec["name"]):
-            continue
-        if time.time() - begin > args.limit:
-            talk(f"out of time before: {spec['name']}")
-            break
-        try:
-            record = lab.measure(Run.parse(spec))
-        except (ValueError, TypeError, RuntimeError) as error:  # RuntimeError: out of memory, too
-            failed += 1
-            talk(f"failed: {spec['name']}: {error}")
-            continue
-        talk(f"{record['run']['name']:44} {record['perplexity']:8.4f}  {record['held_bits']:.4f} bits held  {record['codebook_seconds']:.1f} + {record['seconds']:.1f} s")
-        if args.out:
-            with open(args.out, "a") as file:
-                file.write(json.dumps(record) + "\n")
-        else:
-            print(json.dumps(record), flush=True)
+    lab = Lab(Model.load(args.model, args.config, args.device), read_ids(args.calibration), read_ids(args.validation), talk)
+    records, failed = recorded(args.out), 0
+    for name, runs in lists(args, records):
+        for spec in runs:
+            if any(record["run"]["name"] == spec["name"] for record in records) or (args.only and args.only not in spec["name"]):
+                continue
+            if time.time() - begin > args.limit and name != "confirm":  # what that confirms has its codebooks by now
+                talk(f"out of time before: {spec['name']}")
+                break
+            record = measure(lab, spec, args.out)
+            if record is None:
+                failed += 1
+            else:
+                records.append(record)
     return 1 if failed else 0
 
 

@@ -29,7 +29,7 @@ def dealt(variances, chunks):
 
 
 def value_bases(recording, model, chunks, metric=True):
-    """(T, T^-1), both [layers, kv_heads, d, d], for `chunks` codes per value."""
+    """(T, T^-1), both [layers, kv_heads, d, d], for `chunks[layer]` codes per value."""
     c, out, back = model.config, [], []
     for layer, rows in enumerate(recording.v.double()):
         w = model.weights[f"model.layers.{layer}.self_attn.o_proj.weight"].double().unflatten(1, (c.kv_heads, -1, c.head_dim))
@@ -40,7 +40,7 @@ def value_bases(recording, model, chunks, metric=True):
                 root = vectors * values.clamp_min(values.max() * 1e-6).sqrt() @ vectors.T
             values, vectors = torch.linalg.eigh(torch.cov((v @ root).T))
             values, vectors = values.flip(0), vectors.flip(1)
-            turn = vectors[:, dealt(values, chunks)].T
+            turn = vectors[:, dealt(values, chunks[layer])].T
             out.append(turn @ root)
             back.append(torch.linalg.solve(root, turn.T))
     shape = (c.layers, c.kv_heads, c.head_dim, c.head_dim)

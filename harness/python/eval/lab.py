@@ -65,42 +65,42 @@ class Lab:
         return self.once(("recording", key, windows), lambda: calibrate.record(model, ids))
 
     def prepared(self, run):
-        """The model with the run's bases folded in."""
-        chunks = self.model.config.head_dim // Codec.parse(run.plan[0].v).channels if run.value_basis != "none" else 0
-        key = ("model", run.key_scale, run.value_basis, chunks)
+        """The model with the run's bases folded in. run.plan has a recipe for each layer."""
         if run.key_scale == 0 and run.value_basis == "none":
-            return key, self.model
+            return self.model
+        chunks = [self.model.config.head_dim // max(Codec.parse(recipe.v).channels, 1) for recipe in run.plan] if run.value_basis != "none" else None
 
         def make():
-            recording = self.recording(("model", 0.0, "none", 0), self.model, protocol.CALIBRATION["windows"])
+            recording = self.recording((0.0, "none", None), self.model, protocol.CALIBRATION["windows"])
             scales = fold.key_scales(recording, run.key_scale) if run.key_scale else None
             bases = fold.value_bases(recording, self.model, chunks, run.value_basis == "metric") if chunks else None
             return fold.folded(self.model, scales, bases)
 
-        return key, self.once(key, make)
+        return self.once(("model", run.key_scale, run.value_basis, str(chunks)), make)
 
-    def books(self, run, key, model):
-        """One (k, v) per layer, as kernels will read them."""
-        method, windows = run.method, run.method.windows
-        recording = lambda: self.recording(key, model, windows)
-        pairs = []
+    def books(self, run, model):
+        """One (k, v) per layer, as kernels will read them. Keys do not depend on the values' basis, nor values on scales of keys, but for tiny differences in rounding."""
+        method, pairs = run.method, []
         for layer, recipe in enumerate(run.plan):
+            chunks = [self.model.config.head_dim // max(Codec.parse(one.v).channels, 1) for one in run.plan]
+            bases = {"k": (run.key_scale, "none", None), "v": (0.0, run.value_basis, str(chunks) if run.value_basis != "none" else None)}
             sides = {"k": (recipe.k, recipe.key, recipe.gain_on("k")), "v": (recipe.v, "pre", recipe.gain_on("v"))}
-            made = {s: self.once((s, key, method, *how), lambda s=s, how=how: calibrate.codebooks(recording(), s, how[0], how[1], method, how[2])) for s, how in sides.items()}
+            make = lambda s: lambda: calibrate.codebooks(self.recording((run.key_scale, run.value_basis, bases["v"][2]), model, method.windows), s, sides[s][0], sides[s][1], method, sides[s][2])
+            made = {s: self.once((s, bases[s], method, *sides[s]), make(s)) for s in sides}
             pairs.append(tuple(None if made[s] is None else made[s][layer] for s in "kv"))
         return pairs
 
     def attention(self, run):
-        """The run's back end and its model; tuning done."""
-        plan = run.plan if len(run.plan) > 1 else run.plan * self.model.config.layers
-        run = replace(run, plan=plan)
-        key, model = self.prepared(run)
-        books = self.books(run, key, model)
+        """The run's back end and its model; tuning done, on the recipes without their windows."""
+        run = replace(run, plan=run.plan if len(run.plan) > 1 else run.plan * self.model.config.layers)
+        model = self.prepared(run)
+        books = self.books(run, model)
         if run.tuning:
-            how = ("tuned", key, plan, run.method, run.gain_bits, run.tuning)
+            bare = tuple(recipe.set(window=0, selection="global") if recipe.coded else recipe for recipe in run.plan)
             say = lambda step, loss: self.log(f"  {run.name}: step {step}, KL {loss:.4f}")
-            books = self.once(how, lambda: tuned(model, plan, books, self.calibration, run.tuning, say))
-        return Simulated(model.rope, plan, books, run.rule, run.gain_bits), model
+            how = ("tuned", run.key_scale, run.value_basis, bare, run.method, run.gain_bits, run.tuning)
+            books = self.once(how, lambda: tuned(model, bare, books, self.calibration, run.tuning, say))
+        return Simulated(model.rope, run.plan, books, run.rule, run.gain_bits), model
 
     def exact(self, on):
         return self.once(("exact", on), lambda: protocol.perplexity(self.model, Exact(self.model.rope), self.texts[on]))

@@ -9,7 +9,8 @@ import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-PRESETS = Path(__file__).resolve().parents[3] / "generator" / "recipes" / "presets"
+RECIPES = Path(__file__).resolve().parents[3] / "generator" / "recipes"
+PRESETS, OTHERS = RECIPES / "presets", RECIPES / "others"
 USUAL_TOKENS = 32768
 
 
@@ -75,10 +76,10 @@ class Recipe:
 
     @staticmethod
     def named(name):
-        """A preset. Raises ValueError with the names that there are."""
-        file = PRESETS / f"{name}.json"
-        if not file.exists():
-            raise ValueError(f'no preset is called "{name}"; presets: {", ".join(preset_names())}')
+        """A preset, or another system's recipe. Raises ValueError with the names that there are."""
+        file = next((file for file in (PRESETS / f"{name}.json", OTHERS / f"{name}.json") if file.exists()), None)
+        if file is None:
+            raise ValueError(f'no preset is called "{name}"; presets: {", ".join(preset_names() + other_names())}')
         return Recipe.parse(json.loads(file.read_text()))
 
     def set(self, **axes):
@@ -124,3 +125,8 @@ class Recipe:
 
 def preset_names():
     return sorted(file.stem for file in PRESETS.glob("*.json"))
+
+
+def other_names():
+    """Recipes of other systems."""
+    return sorted(file.stem for file in OTHERS.glob("*.json"))

@@ -1,6 +1,9 @@
-"""Lists of runs, as JSON: what the measured table of the design was made of, the presets, and the search for better recipes."""
+"""Lists of runs, as JSON: what the measured table of the design was made of, the presets, other systems, and the search for better recipes.
 
-from .recipe import preset_names
+A suite is a function of the records so far; most do not look at them.
+"""
+
+from .recipe import Codec, other_names, preset_names
 
 STRICT = {"key": "pre", "selection": "global", "window": 0}
 NONE = {"policy": "none", "budget_permille": 0}
@@ -20,7 +23,7 @@ def anchored(name, k, v=None, **axes):
     return run(name, k, v, **{"policy": "exact", "budget_permille": 10, "method": WEIGHTED, **axes})
 
 
-def measured():
+def measured(records):
     """The tables of perplexity that this project starts from."""
     yield plain("1 bit", "8c8b")
     yield plain("1 bit, k-means++", "8c8b", method={**PLAIN, "start": "plusplus"})
@@ -53,7 +56,7 @@ def measured():
     yield anchored("K 1 bit, V 2 bit, 1 %", "8c8b", "4c8b")
 
 
-def presets():
+def presets(records):
     """Every preset as users get it: its window, flush blocks, anchors chosen online; and as strictly as the tables above."""
     for name in preset_names():
         method = {**WEIGHTED, "start": "plusplus", "iterations": 25}
@@ -73,14 +76,14 @@ def candidate(k, v, gain="none", permille=0, policy="column", method=None, more=
     return run(name, k, v, method={**BETTER, **(method or {})}, on="search", more=more, **axes)
 
 
-def probe():
+def probe(records):
     """Whether centroids moved by gradient are worth their time, and at which step size."""
     for lr in (0.01, 0.03, 0.003):
         yield candidate("8c8b", "8c8b", "k", more={"tuning": {**PROBE, "lr": lr}}, label=f"tuned {PROBE['steps']} at {lr}")
     yield candidate("8c8b", "8c8b", "k")
 
 
-def search():
+def search(records):
     """One axis at a time from 1 bit with a gain on keys, then mixtures of codecs near 1.23, 0.95 and 0.6 bits."""
     one = ("8c8b", "8c8b", "k")
     yield candidate(*one)
@@ -113,4 +116,66 @@ def search():
         yield candidate(k, v, gain, permille)
 
 
-SUITES = {"measured": measured, "presets": presets, "probe": probe, "search": search}
+TUNED = {"tuning": {"steps": 200, "lr": 0.03}, "value_basis": "metric"}
+START = {"windows": 32, "iterations": 12}  # gradients move centroids further than more iterations would
+
+
+def tuned(k, v, gain="none", permille=0, label="", **more):
+    words = "tuned, metric basis" + (f", {label}" if label else "")
+    return candidate(k, v, gain, permille, method=START, more={**TUNED, **more}, label=words)
+
+
+def better(records):
+    """What won alone (tuned centroids, a basis for values, a gain on both sides), together, at each budget of bits: codes of 8 bits, and any."""
+    yield tuned("8c8bq8", "8c8bq8", "kv", 6)
+    yield tuned("8c10b", "16c12b", "kv", 6)
+    yield tuned("8c8bq8", "8c8bq8", "k", 10)
+    yield tuned("8c8bq8", "16c8bq8", "k", 7)
+    yield tuned("8c8bq8", "16c8bq8", "kv", 4)
+    yield tuned("16c12b", "16c12b", "kv", 4)
+    yield tuned("16c8bq8", "16c8bq8", "k", 1)
+    yield tuned("32c12b", "32c12b", "kv", 5)
+    yield tuned("8c8bq8", "8c8bq8", "k")
+    yield tuned("8c10b", "16c8b", "k")
+
+
+def more(records):
+    """The next most likely."""
+    yield tuned("16c12b", "32c8b", "k", 2)
+    yield tuned("8c12b", "16c8b", "kv", 6)
+    yield tuned("8c8b", "16c12b", "k")
+    yield tuned("8c8bq8", "8c8bq8", "kv", 6, label="600 steps", tuning={"steps": 600, "lr": 0.03})
+    yield tuned("8c8bq8", "8c8bq8", "kv", 6, label="at 0.1", tuning={"steps": 200, "lr": 0.1})
+    yield tuned("16c8bq8", "32c12b", "kv", 1)
+    yield tuned("8c8bq8", "8c8bq8", "kv", 0)
+    yield tuned("8c10b", "8c8b", "k", 2)
+
+
+LIMITS = (1.23, 0.95, 0.6)
+
+
+def confirm(records):
+    """On validation text, what was best on the search set at each limit of bits: two of all, and one that kernels have: codes of 8 bits, no gain on values."""
+    found = sorted((r for r in records if r["run"]["on"] == "search"), key=lambda r: r["perplexity"])
+    built = lambda r: all(Codec.parse(codec).bits in (8, 16) and "v" not in recipe["gain"] for recipe in r["run"]["plan"] for codec in (recipe["k"], recipe["v"]))
+    for limit in LIMITS:
+        below = [r for r in found if r["held_bits"] <= limit]
+        for record in [*below[:2], *[r for r in below if built(r)][:1]]:
+            yield {**record["run"], "name": record["run"]["name"].replace("search: ", "confirmed: "), "on": "validation"}
+
+
+def systems(records):
+    """Recipes of other systems, by their own ways of making codebooks: plain k-means (MILLION), weighted by sensitivity (CQ)."""
+    for name in other_names():
+        method = PLAIN if name.startswith("million") else WEIGHTED
+        yield {"name": name, "preset": name, "method": {**method, "start": "plusplus", "iterations": 25}, "rule": "newest"}
+
+
+def tuned_presets(records):
+    """The presets with tuned centroids and values in another basis: as users get them, and without a window."""
+    for name in ("antkv-1", "antkv-1-fast", "antkv-2", "antkv-0.5"):
+        yield {"name": f"{name}, online, tuned", "preset": name, "rule": "flush", "method": {**BETTER, **START}, **TUNED}
+        yield {"name": f"{name}, no window, tuned", "preset": name, "set": {"window": 0, "selection": "global"}, "method": {**BETTER, **START}, **TUNED}
+
+
+SUITES = {"measured": measured, "presets": presets, "tuned-presets": tuned_presets, "systems": systems, "probe": probe, "search": search, "better": better, "more": more, "confirm": confirm}
