@@ -11,10 +11,10 @@ function kept({ policy, selection, budget_permille: budget, first_tokens: first,
   return [...anchors, ...(first > 0 ? [`first ${first}`] : []), ...(window > 0 ? [`window ${window}`] : [])].join(', ') || 'none';
 }
 
-/** 1536 bytes as 1.5 KB. */
+/** 1500 bytes as 1.5 KB. */
 export function bytesWord(bytes: number): string {
-  const power = bytes < 1024 ? 0 : Math.min(4, Math.floor(Math.log(bytes) / Math.log(1024)));
-  return `${Number((bytes / 1024 ** power).toPrecision(3))} ${['B', 'KB', 'MB', 'GB', 'TB'][power]}`;
+  const power = bytes < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(bytes) / 3));
+  return `${Number((bytes / 1000 ** power).toPrecision(3))} ${['B', 'KB', 'MB', 'GB', 'TB'][power]}`;
 }
 
 /** The cells of a record; `mark` is what stands in the first column. */

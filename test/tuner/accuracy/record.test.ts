@@ -36,8 +36,8 @@ test('lines that are no records are named; a torn last line is passed over', () 
 
 test('what a row says', () => {
   const cells = cellsOf(accuracy({ bits: 1.23, perplexity: 5.187, recipe: { gain: 'k', policy: 'exact', budget_permille: 10, window: 32, first_tokens: 4 } }), '3');
-  assert.equal(cells, ['3', 'at 1.23', '8c8b / 8c8b', 'pre', 'k', '1 % by exact, first 4, window 32', '1.230', '1.240', '1.5 MB', '5.187', '+51.1 %']);
-  assert.equal([0, 1023, 1024, 85_899_345_920].map(bytesWord), ['0 B', '1020 B', '1 KB', '80 GB']);
+  assert.equal(cells, ['3', 'at 1.23', '8c8b / 8c8b', 'pre', 'k', '1 % by exact, first 4, window 32', '1.230', '1.240', '1.57 MB', '5.187', '+51.1 %']);
+  assert.equal([0, 999, 1000, 131_072, 80e9].map(bytesWord), ['0 B', '999 B', '1 KB', '131 KB', '80 GB']);
 });
 
 test('every record is in the page, the front is numbered, points lie inside the drawing', () => {
