@@ -7,6 +7,8 @@ import * as assert from 'uvu/assert';
 import { effectiveBits, heldBits } from '../../../generator/bits.ts';
 import { readCodebook } from '../../../generator/codebook.ts';
 import { codecOf } from '../../../generator/codec.ts';
+import { parseDump } from '../../../generator/format.ts';
+import { parseHeader } from '../../../generator/safetensors.ts';
 import { fromF16 } from '../../../generator/f16.ts';
 import { isCoded } from '../../../generator/contract.ts';
 import { codebookLayout } from '../../../generator/layout.ts';
@@ -69,6 +71,15 @@ whenTorch('a codebook file is one that gen reads: the same centroids, hash and f
   assert.is(book.metadata.recipe_hash, want.hash);
   assert.equal(Array.from(book.rope!.invFreq), want.inv_freq.map(Math.fround));
   assert.equal([book.metadata.recipe.key, book.metadata.calibration.weights], ['pre', 'exact']);
+});
+
+whenTorch('record.py dumps what attention saw, of separate and fused projections, with norms and without; gen reads it', async () => {
+  const path = join(temporaryFolder(), 'dump.safetensors');
+  const said = (await python(TORCH!, 'dump.py', path))!.split('\n');
+  [/no layer 7; it has 0 to 1/, /no modules layers\.N\.self_attn/, /partial_rotary_factor 0\.5/, /only llama3/].forEach((want, i) => assert.match(said[i]!, want));
+  const { layers, headDim, window, rope } = parseDump(parseHeader(readFileSync(path), path));
+  assert.equal([layers.length, headDim, window, layers[1]!.tokens, layers[1]!.q!.shape[0], layers[1]!.kvHeads], [2, 64, 40, 120, 4, 2]);
+  assert.ok(Math.abs(rope!.invFreq[1]! - 500000 ** (-2 / 64)) < 1e-6);
 });
 
 whenTorch('the forward pass, the simulated cache, scores and k-means are what loops over rows and keys say', async () => {
