@@ -206,7 +206,7 @@ class Codebooks(unittest.TestCase):
     def test_bases_leave_the_model_what_it_is(self):
         model, ids = tiny.tiny(), tiny.ids(2, 64)
         recording = calibrate.record(model, ids)
-        other = fold.folded(model, fold.key_scales(recording, 1.0), fold.value_bases(recording, model, 4))
+        other = fold.folded(model, fold.key_scales(recording, 1.0), fold.value_bases(recording, model, [4, 2]))
         close(other.loss(ids, Exact(other.rope)), model.loss(ids, Exact(model.rope)), 1e-3)
         moved = calibrate.record(other, ids)
         self.assertGreater(float((moved.k - recording.k).abs().max()), 0.01)
