@@ -16,9 +16,12 @@ def read_ids(path):
 def cut(ids, windows, tokens, spread=True, first=0, start_id=FIRST):
     """[windows, tokens + 1] ids: inputs and, shifted by one, their targets; token 0 is `start_id`.
 
-    spread: window w starts at w * (len(ids) - tokens - 1) // windows, over the whole text. Else windows follow each other from token `first` on.
+    spread: window w starts at w * (len(ids) - tokens - 1) // windows, over the whole text. Else windows follow each other from token `first` on. Raises ValueError where there are
+    too few ids.
     """
     starts = [w * (len(ids) - tokens - 1) // windows if spread else first + w * tokens for w in range(windows)]
+    if len(ids) < max(starts) + tokens + 1:
+        raise ValueError(f"{windows} windows of {tokens} tokens need {max(starts) + tokens + 1} ids, the text has {len(ids)}")
     out = torch.stack([ids[s : s + tokens + 1] for s in starts]).clone()
     out[:, 0] = start_id
     return out

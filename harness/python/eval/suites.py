@@ -3,6 +3,7 @@
 A suite is a function of the records so far; most do not look at them.
 """
 
+from . import allocate
 from .recipe import Codec, other_names, preset_names
 
 STRICT = {"key": "pre", "selection": "global", "window": 0}
@@ -178,4 +179,24 @@ def tuned_presets(records):
         yield {"name": f"{name}, no window, tuned", "preset": name, "set": {"window": 0, "selection": "global"}, "method": {**BETTER, **START}, **TUNED}
 
 
-SUITES = {"measured": measured, "presets": presets, "tuned-presets": tuned_presets, "systems": systems, "probe": probe, "search": search, "better": better, "more": more, "confirm": confirm}
+LAYERS = 6  # of lm-a
+
+
+def layers(records):
+    """What each side of each layer loses under each codec, all else exact."""
+    for side, menu in allocate.MENU.items():
+        for codec in menu:
+            for layer in range(LAYERS):
+                plan = allocate.single(LAYERS, layer, side, codec)
+                yield {"name": allocate.single_name(layer, side, codec), "plan": plan, "method": {**BETTER, **START}, "on": "search"}
+
+
+def allocated(records):
+    """Plans by those losses, tuned."""
+    for limit in LIMITS:
+        plan = allocate.plan(records, limit, LAYERS)
+        if plan:
+            yield {"name": f"search: codecs by layer below {limit}, tuned, metric basis", "plan": plan, "method": {**BETTER, **START}, "on": "search", **TUNED}
+
+
+SUITES = {"measured": measured, "presets": presets, "tuned-presets": tuned_presets, "systems": systems, "probe": probe, "search": search, "better": better, "more": more, "layers": layers, "allocated": allocated, "confirm": confirm}

@@ -53,6 +53,12 @@ test('effective bits, hashes and codebooks of every preset are counted as TypeSc
   }
 });
 
+test('a plan of codecs by layer is the best of all plans below its budget', async () => {
+  const said = await python('python3', 'plans.py');
+  if (said === undefined) return void process.stdout.write('skipped: python3 is not on PATH\n');
+  assert.match(said, /best there are/);
+});
+
 const whenTorch = TORCH === undefined ? test.skip : test;
 if (TORCH === undefined) process.stdout.write('skipped: no python3 here has torch\n');
 

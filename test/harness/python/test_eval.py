@@ -240,7 +240,7 @@ class Codebooks(unittest.TestCase):
 class Runs(unittest.TestCase):
     def test_a_record(self):
         model = tiny.tiny()
-        lab = Lab(model, tiny.ids(1, 60000)[0], tiny.ids(1, 9000)[0])
+        lab = Lab(model, tiny.ids(1, 80000)[0], tiny.ids(1, 9000)[0])
         lab.texts = {on: text[:2, :65] for on, text in lab.texts.items()}
         spec = {"name": "x", "recipe": {"k": "8c4b", "v": "8c4b", "key": "pre", "policy": "none", "budget_permille": 0, "window": 0, "selection": "global"}, "method": {"windows": 1, "iterations": 3}}
         record = json.loads(json.dumps(lab.measure(Run.parse(spec))))
@@ -250,6 +250,8 @@ class Runs(unittest.TestCase):
         more = {**spec, "name": "y", "plan": [spec["recipe"], {**spec["recipe"], "v": "f16"}]}
         more.pop("recipe")
         self.assertGreater(lab.measure(Run.parse(more))["held_bits"], 4)
+        mixed = [{**spec["recipe"], "v": codec, "gain": "kv"} for codec in ("8c4b", "4c4b")]
+        self.assertGreater(lab.measure(Run.parse({**more, "name": "mixed", "plan": mixed, "value_basis": "metric"}))["held_bits"], 0.9)
         for bad, why in (({**spec, "recipe": {**spec["recipe"], "windwo": 3}}, "windwo"), ({"name": "z", "preset": "antkv-9"}, "antkv-9")):
             with self.assertRaisesRegex(ValueError, why):
                 Run.parse(bad)
