@@ -2,6 +2,7 @@
 import { cellsOf, environmentWords, figures, HEAD, isExact, lengthWord, linesOf, shapeWords, type Line } from './bench-table.ts';
 import type { Row } from './bench-row.ts';
 import { viewsOf, type View } from './bench-views.ts';
+import { pageHtml } from './report-style.ts';
 import { barsOf, escape, seriesOf, timePlot } from './report-plot.ts';
 
 const HOW =
@@ -44,13 +45,6 @@ export function markdown(rows: readonly Row[]): string {
   return [...markdownTable(HEAD, linesOf(rows).map(cellsOf), 3), '', ...[...new Set(rows.map(environmentWords))].map((words) => `${words}.`), '', HOW, ...views].join('\n');
 }
 
-const STYLE = `:root{color-scheme:light dark;--ink:#1b1f24;--dim:#5b6570;--line:#d5dae0;--back:#fff;--bar:#dfe4ea}
-@media(prefers-color-scheme:dark){:root{--ink:#e8eaed;--dim:#9aa4af;--line:#3a424b;--back:#14171a;--bar:#2a3138}}
-*{box-sizing:border-box}body{margin:0 auto;max-width:72rem;padding:1rem;background:var(--back);color:var(--ink);font:15px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
-h1{font-size:1.5rem}h2{font-size:1.05rem;margin:2rem 0 .5rem}p{max-width:48rem}.dim{color:var(--dim)}.scroll{overflow-x:auto}
-table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}th,td{padding:.2rem .6rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--dim);font-weight:600}
-th:nth-child(-n+2),td:nth-child(-n+2){text-align:left}svg{display:block;width:100%;height:auto;max-width:44rem}svg text{fill:var(--ink);font:12px system-ui,sans-serif}svg .dim{fill:var(--dim)}.wrong{color:#c0392b}`;
-
 const COLUMNS = ['kernel', 'code', 'splits', 'µs', 'p10', 'p90', 'GB/s', '% of floor', 'x FP16'] as const;
 
 const tableHtml = (head: readonly string[], rows: readonly string[]): string =>
@@ -77,11 +71,7 @@ export function html(rows: readonly Row[]): string {
   const said = headline(lines);
   const plots = seriesOf(lines).map(({ title, series }) => `<h2>${escape(title)}</h2>${timePlot(title, series)}`);
   const sections = sectionsOf(lines).map(({ title, lines: own }) => `<section><h2>${escape(title)}</h2>${barsOf(own)}${linesHtml(own)}</section>`);
-  return [
-    '<!doctype html>',
-    '<html lang="en"><head><meta charset="utf-8"/><meta name="viewport" content="width=device-width, initial-scale=1"/><title>antkv: measurements</title>',
-    `<style>${STYLE}</style></head><body>`,
-    '<h1>antkv: measurements</h1>',
+  return pageHtml('antkv: measurements', [
     said === undefined ? '' : `<p><strong>${escape(said)}</strong></p>`,
     ...environments.map((words) => `<p class="dim">${escape(words)}</p>`),
     ...software.map((words) => `<p class="dim">FP16 peers: ${escape(words)}</p>`),
@@ -89,7 +79,5 @@ export function html(rows: readonly Row[]): string {
     ...sections,
     `<h2>How it was measured</h2><p>${escape(HOW)}</p>`,
     ...viewsOf(rows).map(viewHtml),
-    '</body></html>',
-    '',
-  ].join('\n');
+  ]);
 }

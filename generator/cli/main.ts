@@ -2,22 +2,12 @@
 import yargs, { type CommandModule } from 'yargs';
 import { AntkvError, EXIT, nearest, UsageError } from '../errors.ts';
 import packageJson from '../../package.json' with { type: 'json' };
-import { NOT_BUILT, type Global } from './commands.ts';
 import { gen } from './gen.ts';
 import { lazy } from './lazy.ts';
 import { colour, outJson } from './print.ts';
 
 /** Ends a command that has said all, without an error. */
 class Printed extends Error {}
-
-const notBuilt: CommandModule = {
-  command: NOT_BUILT as string[],
-  describe: false,
-  builder: (y) => y.strict(false).strictOptions(false),
-  handler: ({ _: [name] }) => {
-    throw new UsageError(`"gen ${String(name)}" is not built yet`, '"gen --help" lists the commands that are');
-  },
-};
 
 /** What yargs refuses, with the nearest options of those in the command's own help. */
 function refused(message: string, help: string): UsageError {
@@ -43,9 +33,9 @@ function parser(words: readonly string[]) {
     .command(lazy('tune', 'races kernels and launches on GPUs; leaves a journal, and tables made of it', async () => (await import('./tune.ts')).default))
     .command(lazy('table', 'tuning tables: show, why, diff, merge, validate', async () => (await import('./table.ts')).default))
     .command(lazy('pack', 'a folder or archive for machines without Node and network (--measure)', async () => (await import('./pack.ts')).default))
-    .command(lazy('report [files..]', 'draws records of gen bench, or journals and tables of gen tune: one HTML file', async () => (await import('./report.ts')).default))
+    .command(lazy('report [files..]', 'draws records of gen bench, journals and tables of gen tune, or perplexities: one HTML file', async () => (await import('./report.ts')).default))
+    .command(lazy('advise', 'recipes for a model, a context and a memory', async () => (await import('./advise.ts')).default))
     .command(lazy('support', 'the support matrix in the README, from what records say was tried', async () => (await import('./support.ts')).default))
-    .command(notBuilt)
     .option('json', { type: 'boolean', default: false, global: true, describe: 'JSON on stdout: one object, or one per line' })
     .option('quiet', { alias: 'q', type: 'boolean', default: false, global: true, describe: 'no talk on stderr' })
     .option('verbose', { alias: 'v', type: 'boolean', default: false, global: true, describe: 'more talk on stderr' })

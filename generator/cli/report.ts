@@ -9,9 +9,10 @@ import { readRowFiles } from './records.ts';
 
 const options = <T>(y: Argv<T>) =>
   y
-    .positional('files', { type: 'string', array: true, describe: 'records of gen bench --out or of a pack; or journals and tables of gen tune' })
-    .option('out', { type: 'string', default: 'report.html', requiresArg: true, describe: 'HTML file to write' })
-    .option('markdown', { type: 'boolean', default: false, describe: 'print the table of records in Markdown instead' });
+    .positional('files', { type: 'string', array: true, describe: 'records of gen bench --out or of a pack; journals and tables of gen tune; or records of perplexity (harness/python/eval)' })
+    .option('out', { type: 'string', default: 'report.html', requiresArg: true, describe: 'HTML file to write; of perplexity also NAME.svg: the drawing alone' })
+    .option('markdown', { type: 'boolean', default: false, describe: 'print the table of records in Markdown instead' })
+    .option('front', { type: 'boolean', default: false, describe: 'with --markdown of perplexity: only recipes that no other one beats' });
 
 export type ReportArguments = Global & Awaited<ReturnType<typeof options>['argv']>;
 
@@ -30,18 +31,22 @@ function beginning(file: string): string {
   }
 }
 
-/** Records have `record` or a number in each line, the header of a journal says so, a table is one object over many lines. */
-const isOfSweep = (file: string): boolean => {
-  const text = beginning(file);
-  return /^\{[^\n]*"event":\s*"header"/.test(text) || /^\{(\s*\n\s*"|[^\n]*"axes":)/.test(text);
-};
-
 function textOf(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new InputError(`cannot read ${file} (${(error as NodeJS.ErrnoException).code})`, 'give journals and tables of gen tune');
+    throw new InputError(`cannot read ${file} (${(error as NodeJS.ErrnoException).code})`, 'give records, or journals and tables of gen tune');
   }
+}
+
+type Kind = 'sweep' | 'accuracy' | 'records';
+const KIND_WORDS: Readonly<Record<Kind, string>> = { sweep: 'is of a sweep', accuracy: 'holds perplexities', records: 'holds records of times' };
+
+/** What a file is, from its beginning: the header of a journal says so, a table is one object over many lines, and records have their kind in the first line. */
+function kindOf(file: string): Kind {
+  const text = beginning(file);
+  if (/^\{[^\n]*"event":\s*"header"/.test(text) || /^\{(\s*\n\s*"|[^\n]*"axes":)/.test(text)) return 'sweep';
+  return /^\s*\{[^\n]*"record":\s*"perplexity"/.test(text) ? 'accuracy' : 'records';
 }
 
 function write(argv: ReportArguments, text: string, what: object, words: string): void {
@@ -66,19 +71,30 @@ async function drawRecords(argv: ReportArguments, files: readonly string[]): Pro
   if (rows.some(({ ok }) => !ok)) process.exitCode = EXIT.wrong;
 }
 
+async function drawAccuracy(argv: ReportArguments, files: readonly string[]): Promise<void> {
+  const [{ readAccuracy }, { accuracyHtml, accuracyMarkdown, accuracySvg }] = await Promise.all([import('../../tuner/accuracy/record.ts'), import('../../tuner/accuracy/page.ts')]);
+  const records = files.flatMap((file) => readAccuracy(textOf(file), file));
+  if (argv.markdown) return out(accuracyMarkdown(records, argv.front));
+  const drawing = argv.out.endsWith('.svg');
+  write(argv, (drawing ? accuracySvg : accuracyHtml)(records), { records: records.length }, `${records.length} perplexities`);
+}
+
+const DRAW = { sweep: drawSweep, accuracy: drawAccuracy, records: drawRecords } as const;
+
 async function run(argv: ReportArguments): Promise<void> {
   const files = argv.files ?? [];
   if (files.length === 0) throw new UsageError('gen report takes one or more files', 'gen report records.jsonl, or gen report tune.jsonl, --out report.html');
-  const ofSweep = files.filter(isOfSweep);
-  if (ofSweep.length === 0) return drawRecords(argv, files);
-  const other = files.find((file) => !ofSweep.includes(file));
-  if (other !== undefined) throw new UsageError(`${other} holds records, ${ofSweep[0]} is of a sweep`, 'draw them one after the other');
-  return drawSweep(argv, files);
+  const kinds = files.map(kindOf);
+  const [kind] = kinds as [Kind];
+  const other = kinds.findIndex((one) => one !== kind);
+  if (other > 0) throw new UsageError(`${files[0]} ${KIND_WORDS[kind]}, ${files[other]} ${KIND_WORDS[kinds[other]!]}`, 'draw them one after the other');
+  if (argv.front && !(kind === 'accuracy' && argv.markdown)) throw new UsageError('--front is for --markdown of perplexities', 'leave it out');
+  return DRAW[kind](argv, files);
 }
 
 export const report: CommandModule<Global, ReportArguments> = {
   command: 'report [files..]',
-  describe: 'draws records of gen bench, or journals and tables of gen tune: one HTML file',
+  describe: 'draws records of gen bench, journals and tables of gen tune, or perplexities: one HTML file',
   builder: (y) => options(y) as unknown as Argv<ReportArguments>,
   handler: run,
 };

@@ -50,7 +50,8 @@ export function parseAskedShape(text: string): AskedShape {
 
 /** A device that a user named: a board, the device of a table, an architecture (its usual part), or a file with the members of an identity. Throws UsageError, InputError. */
 export function askedDevice(text: string, tables: readonly NamedTable[]): { readonly name: string; readonly identity: Identity } {
-  const known = [...Object.entries(BOARDS), ...tables.map(({ table: { device } }): [string, Identity] => [device.name, device])];
+  // What a table was measured on comes first: it was read on the board itself.
+  const known = [...tables.map(({ table: { device } }): [string, Identity] => [device.name, device]), ...Object.entries(BOARDS)];
   const asked = slugOf(text);
   const found = known.find(([name]) => slugOf(name) === asked) ?? known.find(([name]) => slugOf(name) === `nvidia-${asked}`);
   if (found) return { name: found[0], identity: found[1] };

@@ -1,4 +1,5 @@
 // Tests generator/recipe.ts and presets.ts.
+import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { InputError, UsageError } from '../../generator/errors.ts';
@@ -91,6 +92,13 @@ test('a recipe file is checked member by member', () => {
   for (const [json, want] of [[{ k: '8c8b' }, /v/], [{ k: '8c8b', v: '8c8b', widnow: 3 }, /widnow/], [{ k: '8c8b', v: '8c8b', window: 1.5 }, /window/], [[], /object/], [null, /object/]] as const) {
     assert.throws(() => parseRecipe(json, 'mine.json'), (error: unknown) => error instanceof InputError && want.test(error.message) && /mine\.json/.test(error.message), JSON.stringify(json));
   }
+});
+
+test('recipes of other systems are recipes; what is not built of them is named', () => {
+  const folder = new URL('../../generator/recipes/others/', import.meta.url);
+  const refused = readdirSync(folder).sort().map((file) => [file, rejectRecipe(parseRecipe(JSON.parse(readFileSync(new URL(file, folder), 'utf8')), file))] as const);
+  assert.equal(refused.map(([file]) => file), ['cq-8c10b.json', 'cq-8c8b.json', 'million-4.json']);
+  for (const [file, why] of refused) assert.ok(why.every((reason) => /8c10b: not built yet/.test(reason)), `${file}: ${why.join('; ')}`);
 });
 
 test('the hash is of the recipe, not of its sentence or the order of its members', () => {

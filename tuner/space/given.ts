@@ -18,7 +18,7 @@ const modelSchema = z.looseObject({
   num_hidden_layers: count.nullish(),
 });
 
-const MODEL_FIX = 'give the config.json of a Hugging Face model: num_attention_heads, num_key_value_heads, and head_dim or hidden_size';
+export const MODEL_FIX = 'give the config.json of a Hugging Face model: num_attention_heads, num_key_value_heads, and head_dim or hidden_size';
 const MOST_RATIO = 16;
 
 /** The heads and head dim of a model. `source` is how messages name the file. Throws InputError for what is no model, or has heads that no kernel takes. */

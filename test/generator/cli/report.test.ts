@@ -8,6 +8,7 @@ import { eventsOf, parseJournal } from '../../../tuner/journal/read.ts';
 import { buildTables } from '../../../tuner/table/build.ts';
 import { temporaryFolder } from '../../folder.ts';
 import { parallel } from '../../parallel.ts';
+import { accuracy } from '../../tuner/accuracy/given.ts';
 import { sweepText } from '../../tuner/report/sweep.ts';
 import { ONE_BIT, row } from '../../tuner/rows.ts';
 import { gen } from './run.ts';
@@ -49,8 +50,21 @@ test('both at once, Markdown of a sweep, an altered journal, no file: usage', as
   const altered = file('altered.jsonl', [lines[0], lines[1]!.replace('Test GPU', 'Best GPU'), ...lines.slice(2)].join('\n'));
   const runs = await Promise.all([[journal, records], [journal, '--markdown'], [altered], [join(dir, 'none.jsonl')], []].map((words) => gen(['report', ...words, '--out', out])));
   assert.equal(runs.map(({ exitCode }) => exitCode), [2, 2, 2, 2, 2]);
-  assert.match(runs[0]!.stderr, /holds records/);
+  assert.match(runs[0]!.stderr, /tune\.jsonl is of a sweep, \S+records\.jsonl holds records of times/);
   assert.match(runs[2]!.stderr, /altered\.jsonl:2 was altered/);
+});
+
+test('perplexities: a page, the drawing alone, tables; --front and other kinds beside them are refused', async () => {
+  const points = file('ppl.jsonl', [accuracy({ bits: 1, perplexity: 6 }), accuracy({ bits: 2, perplexity: 4 }), accuracy({ bits: 1.5, perplexity: 7 })].map((one) => `${JSON.stringify(one)}\n`).join(''));
+  const [page, drawing] = [join(dir, 'ppl.html'), join(dir, 'ppl.svg')];
+  const runs = await Promise.all([['--out', page, '--json'], ['--out', drawing], ['--markdown'], ['--markdown', '--front'], ['--front', '--out', page], [records, '--out', page]].map((words) => gen(['report', points, ...words])));
+  assert.equal(runs.map(({ exitCode }) => exitCode), [0, 0, 0, 0, 2, 2], runs.map(({ stderr }) => stderr).join(''));
+  assert.equal(JSON.parse(runs[0]!.stdout), { out: page, bytes: readFileSync(page).length, records: 3 });
+  assert.match(readFileSync(page, 'utf8'), /antkv: accuracy[\s\S]*<svg[\s\S]*8c8b \/ 8c8b/);
+  assert.match(readFileSync(drawing, 'utf8'), /^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
+  assert.match(runs[2]!.stdout, /\| +\| at 1\.5 \|/);
+  assert.not.match(runs[3]!.stdout, /at 1\.5/);
+  assert.match(runs[5]!.stderr, /ppl\.jsonl holds perplexities, \S+records\.jsonl holds records of times/);
 });
 
 report.run();

@@ -1,0 +1,60 @@
+"""Codecs by layer: what each layer and side loses under each codec alone, and the plan with the least sum of losses under one budget. Needs no torch.
+
+The sum is a model: log-perplexities of single layers are taken to add up. Plans are measured as wholes afterwards.
+"""
+
+import math
+
+from .recipe import Codec, Recipe
+
+MENU = {"k": ("8c10b", "8c8b", "16c12b", "16c8b"), "v": ("8c8b", "16c12b", "16c8b", "32c12b")}
+EXACT = {"k": "f16", "v": "f16", "key": "post", "gain": "none", "policy": "none", "budget_permille": 0, "selection": "global", "window": 0, "flush_block": 1}
+CODED = {"key": "pre", "policy": "none", "budget_permille": 0, "selection": "global", "window": 0}
+PER_BIT = 1000  # steps of a bit in which budgets are counted; rates are rounded up to them
+
+
+def single(layers, layer, side, codec):
+    """The plan that codes one side of one layer, as JSON."""
+    one = {**CODED, "k": "f16", "v": "f16", side: codec, "gain": side, "key": "pre" if side == "k" else "post"}
+    return [one if at == layer else EXACT for at in range(layers)]
+
+
+def single_name(layer, side, codec):
+    return f"search: layer {layer}, {side} {codec} alone"
+
+
+def losses(records):
+    """{(layer, side): {codec: log of perplexity over exact}} of the records that `single` was measured for."""
+    found = {}
+    for record in records:
+        words = record["run"]["name"].replace(",", "").split()
+        if words[:2] == ["search:", "layer"] and words[-1] == "alone":
+            found.setdefault((int(words[2]), words[3]), {})[words[4]] = math.log(record["perplexity"] / record["exact"])
+    return found
+
+
+def least(options, budget):
+    """Of options [{choice: (cost, loss)}], costs whole, one choice each with the least sum of losses at a sum of costs of at most `budget`; None if nothing is that cheap."""
+    best = {0: (0.0, ())}  # by cost so far
+    for choices in options:
+        following = {}
+        for spent, (loss, picks) in best.items():
+            for choice, (cost, more) in choices.items():
+                total = (loss + more, picks + (choice,))
+                if spent + cost <= budget and (spent + cost not in following or total < following[spent + cost]):
+                    following[spent + cost] = total
+        best = following
+    return min(best.values())[1] if best else None
+
+
+def plan(records, bits, layers):
+    """Recipes by layer, as JSON, of at most `bits` per element, gains on both sides and bitmaps of heads of 128 channels counted; None if records are missing or nothing fits."""
+    found = losses(records)
+    slots = [(layer, side) for layer in range(layers) for side in "kv"]
+    if any(set(found.get(slot, ())) != set(MENU[slot[1]]) for slot in slots):
+        return None
+    cost = lambda codec: math.ceil(PER_BIT * Codec.parse(codec).bits / Codec.parse(codec).channels)
+    empty = Recipe("8c8b", "8c8b", "pre", "kv", policy="none", budget_permille=0)
+    overhead = empty.held_bits(128, 1000, 1000, 0) - 1
+    picks = least([{codec: (cost(codec), loss) for codec, loss in found[slot].items()} for slot in slots], math.floor((bits - overhead) * PER_BIT * len(slots)))
+    return picks and [{**CODED, "k": picks[2 * layer], "v": picks[2 * layer + 1], "gain": "kv"} for layer in range(layers)]
