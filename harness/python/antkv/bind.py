@@ -105,7 +105,7 @@ def bind(params_module, op: str, contract: Mapping[str, Any], arrays: Mapping[st
     dimension = {"d": contract["axes"]["headDim"]} if "headDim" in contract["axes"] else {}
     axes = _Axes(op, {**dimension, **{name: value for name, value in numbers.items() if isinstance(value, int)}})
     values: Dict[str, Any] = {}
-    for name in (name for name in table if name in given):
+    for name in given:  # in the order of the caller, whose arguments are blamed before what was made of them
         view = given[name]
         _meet_array(axes, name, table[name], view, contract, numbers)
         values[name] = view.pointer

@@ -59,6 +59,20 @@ class Folder:
             raise ContractError(f'no contract "{name}" in {self.path}; near it: {" ".join(near)}; others are written by `gen` (gen list)')
         return contracts[name]
 
+    def find(self, op: str, **axes: Any) -> str:
+        """The contract of `op` with these axes (headDim, k, v, key, gain, columns, form ...; an axis that a contract lacks is no obstacle). Raises ContractError if the folder has none."""
+        for name, row in self.manifest["contracts"].items():
+            if row["op"] == op and all(row["axes"].get(axis, value) == value for axis, value in axes.items()):
+                return name
+        words = ", ".join(f"{axis} {value}" for axis, value in axes.items())
+        raise ContractError(f"{self.path} has no contract of {op} with {words}; `npx gen --recipe FILE --out DIR` writes those of a recipe")
+
+    def recipe(self, name: str) -> Mapping[str, Any]:
+        """The members of a preset. Raises ContractError with the presets that are there."""
+        if name not in self.manifest["recipes"]:
+            raise ContractError(f'no preset "{name}" in {self.path}; it has {", ".join(self.manifest["recipes"])}')
+        return self.manifest["recipes"][name]["recipe"]
+
 
 def _likeness(a: str, b: str) -> int:
     """Equal characters at both ends: enough to name what a slip of the hand meant."""

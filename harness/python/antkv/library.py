@@ -79,7 +79,7 @@ class Kernel:
             if not value and array.need in self.needs:
                 raise ArgumentError(f"{self.op}: {name} is missing; antkv.h says what it points to")
             if value % 16:
-                raise ArgumentError(f"{self.op}: {name} is at 0x{value:x}; start the array at a multiple of 16 bytes (of a slice take a copy)")
+                raise ArgumentError(f"{self.op}: {name} is at 0x{value:x}; start the array at a multiple of 16 bytes; of a slice take a clone")
         for name, kind in params._fields_:
             if kind is ctypes.c_int64 and getattr(params, name) % 16:
                 raise ArgumentError(f"{self.op}: {name} is {getattr(params, name)} bytes; pad to a multiple of 16")

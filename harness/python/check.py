@@ -1,0 +1,314 @@
+"""Holds the Python ops against plain torch mathematics, on a GPU: every op, the cache, graph capture, fakes.
+
+    python3 harness/python/check.py [--folder generated] [--only NAME] [--seed 1]
+
+Prints one line per check; exit code 0: all right, 5: something is wrong, 3: no GPU or no torch."""
+
+import argparse
+import math
+import sys
+import time
+import traceback
+
+import torch
+
+from antkv import ArgumentError, ops
+from antkv.cache import Cache
+from antkv.pack import PackedCodebook, pack_codebook
+from antkv.prefill import causal_attention
+
+D, HEADS, RATIO, THETA = 128, 2, 4, 10000.0
+DEVICE = "cuda"
+PRESETS = ("antkv-1", "antkv-1-fast", "antkv-4", "f16")
+LIMIT = 4e-3  # relative L2 error of outputs, as gen verify has it
+
+
+def relative(got, want) -> float:
+    got, want = got.double(), want.double()
+    return float((got - want).norm() / want.norm())
+
+
+def need(value: float, limit: float, what: str) -> str:
+    if not value <= limit:
+        raise AssertionError(f"{what}: {value:.3g}, at most {limit:.3g} is right")
+    return f"{what} {value:.1e}"
+
+
+def inv_freq():
+    return (THETA ** (-torch.arange(0, D, 2, dtype=torch.float64) / D)).float().to(DEVICE)
+
+
+def rotate(x, first=0):
+    """x [tokens, heads, d], half-split pairs, token i at position first + i; in fp32."""
+    phase = torch.arange(first, first + len(x), dtype=torch.float64)[:, None] * inv_freq().double().cpu()
+    cos, sin = phase.cos().float().to(DEVICE)[:, None], phase.sin().float().to(DEVICE)[:, None]
+    a, b = x.float().chunk(2, -1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+
+
+def halves(*shape):
+    return torch.randn(*shape, device=DEVICE).half()
+
+
+def codebook(codec: str):
+    """A random codebook of `codec`, such as 8c8bq8, whose entries are what normal rows look like."""
+    channels, bits = (int(part) for part in codec.replace("bq8", "").rstrip("b").split("c"))
+    shape = (HEADS, D // channels, 1 << bits, channels)
+    rows = torch.randn(shape)
+    if codec.endswith("q8"):
+        steps = torch.full((HEADS, D), 1 / 40)
+        values, scale = (rows * 40).round().clamp(-127, 127).to(torch.int8), steps.numpy().tobytes()
+        return PackedCodebook(codec, HEADS, D, pack_codebook(values.numpy().tobytes(), shape, scale))
+    return PackedCodebook(codec, HEADS, D, pack_codebook(rows.half().numpy().tobytes(), shape))
+
+
+def make_cache(recipe, layers=1, **more) -> Cache:
+    members = ops.library(torch.empty(0, device=DEVICE).device).folder.recipe(recipe) if isinstance(recipe, str) else recipe
+    books = {side: codebook(members[side]) for side in ("k", "v") if members[side] != "f16"}
+    shape = {"q_heads": HEADS * RATIO, "kv_heads": HEADS, "head_dim": D, "max_sequences": 4, "max_tokens": 2048, "inv_freq": inv_freq(), "page_size": 32, **more}
+    return Cache(members, {layer: books for layer in range(layers)}, layers=layers, device=DEVICE, **shape)
+
+
+def stored_rows(cache: Cache, number: int):
+    """K and V [tokens, heads, d] fp32 of all that sequence `number` holds after an attend: coded tokens by unpack, the others out of the ring."""
+    s, at = cache._sequences[number], cache.layers[0]
+    ints = lambda *values: torch.tensor(values, dtype=torch.int32, device=DEVICE)
+    k, v = (torch.zeros(max(1, s.coded), HEADS, D, dtype=torch.float16, device=DEVICE) for _ in range(2))
+    if s.coded:
+        ops.unpack(cache.contracts["unpack"], k, v, at.pages, ints(0, s.coded), cache.page_size, s.coded, block_table=cache._tables[s.slot : s.slot + 1], state_slot=ints(s.slot), **cache._shared(at))
+    if cache.exact:
+        return k.float(), v.float()
+    tokens = torch.arange(s.coded, s.committed + s.pending, device=DEVICE) % at.ring_k.shape[2]
+    return tuple(torch.cat([rows[: s.coded], ring[s.slot].transpose(0, 1)[tokens]]).float() for rows, ring in ((k, at.ring_k), (v, at.ring_v)))
+
+
+def attention(q, k, v):
+    """fp32: the rows of q [rows, q_heads, d] are the newest of k, v [tokens, heads, d]."""
+    k, v = (x.repeat_interleave(RATIO, 1).transpose(0, 1) for x in (k, v))
+    scores = q.float().transpose(0, 1) @ k.transpose(1, 2) * D**-0.5
+    unseen = torch.ones(scores.shape[1:], dtype=torch.bool, device=DEVICE).triu(1 + k.shape[1] - len(q))
+    scores = scores.masked_fill(unseen, -math.inf)
+    return (scores.softmax(-1) @ v).transpose(0, 1), scores.logsumexp(-1).t()
+
+
+def live(cache: Cache, prompts, steps: int):
+    """Prompts enter, then `steps` steps; yields after each the sequences, q and what attend returned. Rows of keys are rotated at their position."""
+    tokens = {}
+    for n in prompts:
+        number = cache.start(n)
+        tokens[number] = n
+        if n:
+            q, k = rotate(halves(n, HEADS * RATIO, D)).half(), rotate(halves(n, HEADS, D)).half()
+            cache.prefill(0, number, q, k, halves(n, HEADS, D))
+    rows = cache.max_q_len
+    for _ in range(steps):
+        cache.step(list(tokens))
+        q, k, v = (halves(len(tokens) * rows, heads, D) for heads in (HEADS * RATIO, HEADS, HEADS))
+        for i, number in enumerate(tokens):
+            span = slice(i * rows, (i + 1) * rows)
+            q[span], k[span] = rotate(q[span], tokens[number]).half(), rotate(k[span], tokens[number]).half()
+            tokens[number] += rows
+        yield list(tokens), q, cache.attend(0, q, k, v)
+
+
+def check_cache() -> str:
+    """Prompts of several lengths, then steps through flushes, against attention in fp32 over what unpack and ring say is stored."""
+    said = []
+    for preset in PRESETS:
+        for rows in (1, 3):
+            cache, worst = make_cache(preset, max_q_len=rows), 0.0
+            for step, (numbers, q, out) in enumerate(live(cache, [700, 129, 0, 383], 140 // rows)):
+                if step % (16 // rows) and step < 138 // rows:
+                    continue
+                for i, number in enumerate(numbers):
+                    span = slice(i * rows, (i + 1) * rows)
+                    worst = max(worst, relative(out[span], attention(q[span], *stored_rows(cache, number))[0]))
+            said.append(need(worst, LIMIT, f"{preset} x{rows}"))
+    return ", ".join(said)
+
+
+def check_codes() -> str:
+    """unpack(encode(x)) is the nearest centroid of each chunk, anchors are exact."""
+    cache = make_cache("antkv-1-fast")
+    k, v, q = halves(512, HEADS, D), halves(512, HEADS, D), halves(512, HEADS * RATIO, D)
+    number = cache.start(512)
+    cache.prefill(0, number, q, k, v)
+    coded = cache._sequences[number].coded
+    got_k, got_v = (x[:coded] for x in stored_rows(cache, number))
+    exact = (got_k == k[:coded].float()).all(-1) & (got_v == v[:coded].float()).all(-1)
+    kept = cache.lengths.anchor_rows(coded)
+    if exact.sum(0).tolist() != [kept] * HEADS:
+        raise AssertionError(f"{exact.sum(0).tolist()} exact rows per head, not {kept}")
+    book = torch.frombuffer(bytearray(cache.layers[0].v_codebook.cpu().numpy().tobytes()), dtype=torch.int8)
+    entries = book.view(HEADS, -1)[:, : 16 * 256 * 8].view(HEADS, 16, 256, 8).to(DEVICE).float() / 40
+    chunks = v[:coded].float().view(coded, HEADS, 16, 8).permute(1, 2, 0, 3)
+    want = entries.gather(2, torch.cdist(chunks, entries).argmin(-1)[..., None].expand(-1, -1, -1, 8)).permute(2, 0, 1, 3).reshape(coded, HEADS, D)
+    off = ((got_v - want).abs().amax(-1) > 1e-3) & ~exact
+    return f"{kept} anchors exact, {need(float(off.float().mean()), 5e-3, 'rows with another centroid (ties)')}"
+
+
+def check_scores() -> str:
+    """score by its forms and select against plain torch."""
+    folder = ops.library(torch.empty(0, device=DEVICE).device).folder
+    n, said = 600, []
+    q, k, v = rotate(halves(n, HEADS * RATIO, D)).half(), rotate(halves(n, HEADS, D)).half(), halves(n, HEADS, D)
+    o, lse = attention(q, k.float(), v.float())
+    said.append(need(float((causal_attention(q, k, None, D**-0.5)[0] - lse).abs().max()), 1e-3, "lse"))
+    p = q.float().transpose(0, 1) @ k.float().repeat_interleave(RATIO, 1).permute(1, 2, 0) * D**-0.5 - lse.t()[..., None]
+    p = p.masked_fill(torch.ones(n, n, dtype=torch.bool, device=DEVICE).triu(1), -math.inf).exp()
+    norms = q.float().norm(dim=-1).t()[..., None]
+    far = (v.float().repeat_interleave(RATIO, 1).transpose(0, 1)[:, None] - o.half().float().transpose(0, 1)[:, :, None]).norm(dim=-1)
+    forms = {"column": p, "mass": p * (1 - p), "massq": p * (1 - p) * norms, "exact": p * far * norms * D**-0.5}
+    cu = torch.tensor([0, n], dtype=torch.int32, device=DEVICE)
+    for form, terms in forms.items():
+        try:
+            contract = folder.find("score", headDim=D, form=form)
+        except Exception:  # a small folder may lack forms; column is needed
+            if form == "column":
+                raise
+            continue
+        scores = torch.zeros(1, HEADS, n, device=DEVICE)
+        ops.score(contract, scores, q, k, lse.contiguous(), cu, cu, n, D**-0.5, **({"v": v, "o": o.half().contiguous()} if form == "exact" else {}))
+        said.append(need(relative(scores[0], terms.sum(1).view(HEADS, RATIO, n).sum(1)), 2e-3, form))
+    bitmap, indices = torch.zeros(1, HEADS, 19, dtype=torch.int32, device=DEVICE), torch.zeros(1, HEADS, 16, dtype=torch.int32, device=DEVICE)
+    ops.select(folder.find("select"), scores, cu[1:].clone(), bitmap, indices, budget_permille=10)
+    want = scores[0].topk(6).indices.sort().values.int()
+    if not torch.equal(indices[0, :, :6], want) or not (indices[0, :, 6:] == -1).all():
+        raise AssertionError(f"select kept {indices[0].tolist()}, not {want.tolist()}")
+    return ", ".join(said)
+
+
+def check_combine() -> str:
+    contract = ops.library(torch.empty(0, device=DEVICE).device).folder.find("combine", headDim=D)
+    o, lse = torch.randn(5, 7, HEADS * RATIO, D, device=DEVICE), torch.randn(5, 7, HEADS * RATIO, device=DEVICE)
+    merged = torch.empty(7, HEADS * RATIO, device=DEVICE)
+    out = ops.combine(contract, o, lse, lse=merged)
+    return need(relative(out, (lse.softmax(0)[..., None] * o).sum(0)), 1e-3, "out") + ", " + need(float((merged - lse.logsumexp(0)).abs().max()), 1e-5, "lse")
+
+
+def check_errors() -> str:
+    """A wrong argument is named, with what it should be."""
+    cache = make_cache("antkv-1-fast")
+    list(live(cache, [256], 1))
+    at, q = cache.layers[0], halves(1, HEADS * RATIO, D)
+    good = dict(contract=cache.contracts["decode"], q=q, pages=at.pages, coded_len=cache._lengths[4, :1], kv_len=cache._lengths[5, :1], page_size=32, max_tokens=2048, scale=0.1,
+                block_table=cache._block_table[:1], k_codebook=at.k_codebook, v_codebook=at.v_codebook)  # fmt: skip
+    ops.decode(**good)
+    bad = {
+        "q has elements of float": {"q": q.float()}, "q is on cpu": {"q": q.cpu()}, "page_size is 31": {"page_size": 31}, "k_codebook is missing": {"k_codebook": None},
+        "kv_len is [2]": {"kv_len": torch.zeros(2, dtype=torch.int32, device=DEVICE)}, "block_table": {"block_table": None}, "scale is 0": {"scale": 0.0},
+        "contiguous": {"q": halves(1, D, HEADS * RATIO).transpose(1, 2)}, "no contract": {"contract": "antkv_decode_d182"},
+    }  # fmt: skip
+    for words, change in bad.items():
+        try:
+            ops.decode(**{**good, **change})
+        except Exception as error:
+            if words not in str(error) and not (words == "q is on cpu" and "cpu" in str(error)):
+                raise AssertionError(f"{words!r} is not in {error}") from error
+        else:
+            raise AssertionError(f"{change} was taken")
+    return f"{len(bad)} refused in words"
+
+
+def check_graph() -> str:
+    """Steps of two layers replayed from one graph give the bits that launches one by one give."""
+    steps, batch = 150, [600, 129]
+    inputs = [[halves(2, heads, D) for heads in (HEADS * RATIO, HEADS, HEADS)] for _ in range(steps)]
+    prompt = {n: [halves(n, heads, D) for heads in (HEADS * RATIO, HEADS, HEADS)] for n in batch}
+    results = []
+    for captured in (False, True):
+        torch.manual_seed(7)
+        cache = make_cache("antkv-1", layers=2)
+        numbers = [cache.start(n) for n in batch]
+        for layer in range(2):
+            for number, n in zip(numbers, batch):
+                cache.prefill(layer, number, *prompt[n])
+        q, k, v = (torch.empty_like(x) for x in inputs[0])
+        graph, outs = None, []
+        for step in range(steps):
+            for to, x in zip((q, k, v), inputs[step]):
+                to.copy_(x)
+            cache.step(numbers)
+            if captured and step == 3:  # the steps before loaded the kernels
+                graph = torch.cuda.CUDAGraph()
+                torch.cuda.synchronize()
+                with torch.cuda.graph(graph):
+                    out = [cache.attend(layer, q, k, v) for layer in range(2)]
+            if graph is None:
+                out = [cache.attend(layer, q, k, v) for layer in range(2)]
+            else:
+                graph.replay()
+            outs.append(torch.stack(out).clone())
+        results.append(torch.stack(outs))
+    if not torch.equal(*results):
+        raise AssertionError(f"{int((results[0] != results[1]).sum())} of {results[0].numel()} numbers differ")
+    torch.cuda.synchronize()
+    begin = time.perf_counter()
+    for _ in range(100):
+        graph.replay()
+    torch.cuda.synchronize()
+    replay = 1e4 * (time.perf_counter() - begin)
+    begin = time.perf_counter()
+    for _ in range(100):
+        cache.attend(0, q, k, v)
+    eager = 1e4 * (time.perf_counter() - begin)
+    torch.cuda.synchronize()
+    return f"{steps} steps bit-equal; two layers replay in {replay:.0f} us, one layer's calls take {eager:.0f} us of host time"
+
+
+def check_fakes() -> str:
+    """opcheck of every op on arguments of a living cache; decode inside torch.compile, without a graph break."""
+    calls, names = {}, ("encode", "append", "decode", "score", "select", "unpack")
+    kept = {name: getattr(ops, name) for name in names}
+    for name in names:
+        setattr(ops, name, lambda *a, _name=name, **k: (calls.__setitem__(_name, (a, k)), kept[_name](*a, **k))[1])
+    try:
+        cache = make_cache("antkv-1")
+        list(live(cache, [300], 2))
+        stored_rows(cache, 0)
+    finally:
+        for name in names:
+            setattr(ops, name, kept[name])
+    for name, (a, k) in calls.items():
+        torch.library.opcheck(kept[name], a, k, test_utils=("test_schema", "test_faketensor", "test_aot_dispatch_static"))
+    a, k = calls["decode"]
+    step = lambda x: ops.decode(a[0], x * 2, *a[2:], **k) + 1
+    q = a[1]
+    if relative(torch.compile(step, fullgraph=True, backend="aot_eager")(q), step(q)) > 0:
+        raise AssertionError("compiled and eager differ")
+    return f"opcheck of {', '.join(calls)}; decode compiles whole"
+
+
+CHECKS = [check_errors, check_codes, check_scores, check_combine, check_cache, check_graph, check_fakes]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--folder")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    if not torch.cuda.is_available():
+        print("check: this torch sees no GPU", file=sys.stderr)
+        return 3
+    if args.folder:
+        ops.use(args.folder)
+    wrong = 0
+    for check in CHECKS:
+        name = check.__name__.removeprefix("check_")
+        if args.only not in name:
+            continue
+        torch.manual_seed(args.seed)
+        begin = time.perf_counter()
+        try:
+            said = f"ok   {name}: {check()}"
+        except Exception as error:  # every check runs, whatever became of those before
+            wrong += 1
+            where = traceback.extract_tb(error.__traceback__)
+            said = f"FAIL {name}: {type(error).__name__}: {str(error)[:1500]}\n     at " + " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(where[-4:]))
+        print(f"{said} ({time.perf_counter() - begin:.1f} s)", flush=True)
+    return 5 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
