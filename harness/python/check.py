@@ -10,105 +10,15 @@ import sys
 import time
 import traceback
 
-import torch
+try:
+    import torch
+except ImportError as error:
+    sys.exit(print(f"check: {error}", file=sys.stderr) or 3)
 
-from antkv import ArgumentError, ops
-from antkv.cache import Cache
-from antkv.pack import PackedCodebook, pack_codebook
+import plain
+from antkv import ops
 from antkv.prefill import causal_attention
-
-D, HEADS, RATIO, THETA = 128, 2, 4, 10000.0
-DEVICE = "cuda"
-PRESETS = ("antkv-1", "antkv-1-fast", "antkv-4", "f16")
-LIMIT = 4e-3  # relative L2 error of outputs, as gen verify has it
-
-
-def relative(got, want) -> float:
-    got, want = got.double(), want.double()
-    return float((got - want).norm() / want.norm())
-
-
-def need(value: float, limit: float, what: str) -> str:
-    if not value <= limit:
-        raise AssertionError(f"{what}: {value:.3g}, at most {limit:.3g} is right")
-    return f"{what} {value:.1e}"
-
-
-def inv_freq():
-    return (THETA ** (-torch.arange(0, D, 2, dtype=torch.float64) / D)).float().to(DEVICE)
-
-
-def rotate(x, first=0):
-    """x [tokens, heads, d], half-split pairs, token i at position first + i; in fp32."""
-    phase = torch.arange(first, first + len(x), dtype=torch.float64)[:, None] * inv_freq().double().cpu()
-    cos, sin = phase.cos().float().to(DEVICE)[:, None], phase.sin().float().to(DEVICE)[:, None]
-    a, b = x.float().chunk(2, -1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
-
-
-def halves(*shape):
-    return torch.randn(*shape, device=DEVICE).half()
-
-
-def codebook(codec: str):
-    """A random codebook of `codec`, such as 8c8bq8, whose entries are what normal rows look like."""
-    channels, bits = (int(part) for part in codec.replace("bq8", "").rstrip("b").split("c"))
-    shape = (HEADS, D // channels, 1 << bits, channels)
-    rows = torch.randn(shape)
-    if codec.endswith("q8"):
-        steps = torch.full((HEADS, D), 1 / 40)
-        values, scale = (rows * 40).round().clamp(-127, 127).to(torch.int8), steps.numpy().tobytes()
-        return PackedCodebook(codec, HEADS, D, pack_codebook(values.numpy().tobytes(), shape, scale))
-    return PackedCodebook(codec, HEADS, D, pack_codebook(rows.half().numpy().tobytes(), shape))
-
-
-def make_cache(recipe, layers=1, **more) -> Cache:
-    members = ops.library(torch.empty(0, device=DEVICE).device).folder.recipe(recipe) if isinstance(recipe, str) else recipe
-    books = {side: codebook(members[side]) for side in ("k", "v") if members[side] != "f16"}
-    shape = {"q_heads": HEADS * RATIO, "kv_heads": HEADS, "head_dim": D, "max_sequences": 4, "max_tokens": 2048, "inv_freq": inv_freq(), "page_size": 32, **more}
-    return Cache(members, {layer: books for layer in range(layers)}, layers=layers, device=DEVICE, **shape)
-
-
-def stored_rows(cache: Cache, number: int):
-    """K and V [tokens, heads, d] fp32 of all that sequence `number` holds after an attend: coded tokens by unpack, the others out of the ring."""
-    s, at = cache._sequences[number], cache.layers[0]
-    ints = lambda *values: torch.tensor(values, dtype=torch.int32, device=DEVICE)
-    k, v = (torch.zeros(max(1, s.coded), HEADS, D, dtype=torch.float16, device=DEVICE) for _ in range(2))
-    if s.coded:
-        ops.unpack(cache.contracts["unpack"], k, v, at.pages, ints(0, s.coded), cache.page_size, s.coded, block_table=cache._tables[s.slot : s.slot + 1], state_slot=ints(s.slot), **cache._shared(at))
-    if cache.exact:
-        return k.float(), v.float()
-    tokens = torch.arange(s.coded, s.committed + s.pending, device=DEVICE) % at.ring_k.shape[2]
-    return tuple(torch.cat([rows[: s.coded], ring[s.slot].transpose(0, 1)[tokens]]).float() for rows, ring in ((k, at.ring_k), (v, at.ring_v)))
-
-
-def attention(q, k, v):
-    """fp32: the rows of q [rows, q_heads, d] are the newest of k, v [tokens, heads, d]."""
-    k, v = (x.repeat_interleave(RATIO, 1).transpose(0, 1) for x in (k, v))
-    scores = q.float().transpose(0, 1) @ k.transpose(1, 2) * D**-0.5
-    unseen = torch.ones(scores.shape[1:], dtype=torch.bool, device=DEVICE).triu(1 + k.shape[1] - len(q))
-    scores = scores.masked_fill(unseen, -math.inf)
-    return (scores.softmax(-1) @ v).transpose(0, 1), scores.logsumexp(-1).t()
-
-
-def live(cache: Cache, prompts, steps: int):
-    """Prompts enter, then `steps` steps; yields after each the sequences, q and what attend returned. Rows of keys are rotated at their position."""
-    tokens = {}
-    for n in prompts:
-        number = cache.start(n)
-        tokens[number] = n
-        if n:
-            q, k = rotate(halves(n, HEADS * RATIO, D)).half(), rotate(halves(n, HEADS, D)).half()
-            cache.prefill(0, number, q, k, halves(n, HEADS, D))
-    rows = cache.max_q_len
-    for _ in range(steps):
-        cache.step(list(tokens))
-        q, k, v = (halves(len(tokens) * rows, heads, D) for heads in (HEADS * RATIO, HEADS, HEADS))
-        for i, number in enumerate(tokens):
-            span = slice(i * rows, (i + 1) * rows)
-            q[span], k[span] = rotate(q[span], tokens[number]).half(), rotate(k[span], tokens[number]).half()
-            tokens[number] += rows
-        yield list(tokens), q, cache.attend(0, q, k, v)
+from plain import D, HEADS, LIMIT, PRESETS, RATIO, attention, folder, halves, live, make_cache, need, relative, rotate, stored_rows
 
 
 def check_cache() -> str:
@@ -140,7 +50,7 @@ def check_codes() -> str:
     if exact.sum(0).tolist() != [kept] * HEADS:
         raise AssertionError(f"{exact.sum(0).tolist()} exact rows per head, not {kept}")
     book = torch.frombuffer(bytearray(cache.layers[0].v_codebook.cpu().numpy().tobytes()), dtype=torch.int8)
-    entries = book.view(HEADS, -1)[:, : 16 * 256 * 8].view(HEADS, 16, 256, 8).to(DEVICE).float() / 40
+    entries = book.view(HEADS, -1)[:, : 16 * 256 * 8].view(HEADS, 16, 256, 8).to(plain.DEVICE).float() / 40
     chunks = v[:coded].float().view(coded, HEADS, 16, 8).permute(1, 2, 0, 3)
     want = entries.gather(2, torch.cdist(chunks, entries).argmin(-1)[..., None].expand(-1, -1, -1, 8)).permute(2, 0, 1, 3).reshape(coded, HEADS, D)
     off = ((got_v - want).abs().amax(-1) > 1e-3) & ~exact
@@ -149,29 +59,29 @@ def check_codes() -> str:
 
 def check_scores() -> str:
     """score by its forms and select against plain torch."""
-    folder = ops.library(torch.empty(0, device=DEVICE).device).folder
+    at = folder()
     n, said = 600, []
     q, k, v = rotate(halves(n, HEADS * RATIO, D)).half(), rotate(halves(n, HEADS, D)).half(), halves(n, HEADS, D)
     o, lse = attention(q, k.float(), v.float())
     said.append(need(float((causal_attention(q, k, None, D**-0.5)[0] - lse).abs().max()), 1e-3, "lse"))
     p = q.float().transpose(0, 1) @ k.float().repeat_interleave(RATIO, 1).permute(1, 2, 0) * D**-0.5 - lse.t()[..., None]
-    p = p.masked_fill(torch.ones(n, n, dtype=torch.bool, device=DEVICE).triu(1), -math.inf).exp()
+    p = p.masked_fill(torch.ones(n, n, dtype=torch.bool, device=plain.DEVICE).triu(1), -math.inf).exp()
     norms = q.float().norm(dim=-1).t()[..., None]
     far = (v.float().repeat_interleave(RATIO, 1).transpose(0, 1)[:, None] - o.half().float().transpose(0, 1)[:, :, None]).norm(dim=-1)
     forms = {"column": p, "mass": p * (1 - p), "massq": p * (1 - p) * norms, "exact": p * far * norms * D**-0.5}
-    cu = torch.tensor([0, n], dtype=torch.int32, device=DEVICE)
+    cu = torch.tensor([0, n], dtype=torch.int32, device=plain.DEVICE)
     for form, terms in forms.items():
         try:
-            contract = folder.find("score", headDim=D, form=form)
+            contract = at.find("score", headDim=D, form=form)
         except Exception:  # a small folder may lack forms; column is needed
             if form == "column":
                 raise
             continue
-        scores = torch.zeros(1, HEADS, n, device=DEVICE)
+        scores = torch.zeros(1, HEADS, n, device=plain.DEVICE)
         ops.score(contract, scores, q, k, lse.contiguous(), cu, cu, n, D**-0.5, **({"v": v, "o": o.half().contiguous()} if form == "exact" else {}))
         said.append(need(relative(scores[0], terms.sum(1).view(HEADS, RATIO, n).sum(1)), 2e-3, form))
-    bitmap, indices = torch.zeros(1, HEADS, 19, dtype=torch.int32, device=DEVICE), torch.zeros(1, HEADS, 16, dtype=torch.int32, device=DEVICE)
-    ops.select(folder.find("select"), scores, cu[1:].clone(), bitmap, indices, budget_permille=10)
+    bitmap, indices = torch.zeros(1, HEADS, 19, dtype=torch.int32, device=plain.DEVICE), torch.zeros(1, HEADS, 16, dtype=torch.int32, device=plain.DEVICE)
+    ops.select(at.find("select"), scores, cu[1:].clone(), bitmap, indices, budget_permille=10)
     want = scores[0].topk(6).indices.sort().values.int()
     if not torch.equal(indices[0, :, :6], want) or not (indices[0, :, 6:] == -1).all():
         raise AssertionError(f"select kept {indices[0].tolist()}, not {want.tolist()}")
@@ -179,9 +89,9 @@ def check_scores() -> str:
 
 
 def check_combine() -> str:
-    contract = ops.library(torch.empty(0, device=DEVICE).device).folder.find("combine", headDim=D)
-    o, lse = torch.randn(5, 7, HEADS * RATIO, D, device=DEVICE), torch.randn(5, 7, HEADS * RATIO, device=DEVICE)
-    merged = torch.empty(7, HEADS * RATIO, device=DEVICE)
+    contract = folder().find("combine", headDim=D)
+    o, lse = torch.randn(5, 7, HEADS * RATIO, D, device=plain.DEVICE), torch.randn(5, 7, HEADS * RATIO, device=plain.DEVICE)
+    merged = torch.empty(7, HEADS * RATIO, device=plain.DEVICE)
     out = ops.combine(contract, o, lse, lse=merged)
     return need(relative(out, (lse.softmax(0)[..., None] * o).sum(0)), 1e-3, "out") + ", " + need(float((merged - lse.logsumexp(0)).abs().max()), 1e-5, "lse")
 
@@ -196,7 +106,7 @@ def check_errors() -> str:
     ops.decode(**good)
     bad = {
         "q has elements of float": {"q": q.float()}, "q is on cpu": {"q": q.cpu()}, "page_size is 31": {"page_size": 31}, "k_codebook is missing": {"k_codebook": None},
-        "kv_len is [2]": {"kv_len": torch.zeros(2, dtype=torch.int32, device=DEVICE)}, "block_table": {"block_table": None}, "scale is 0": {"scale": 0.0},
+        "kv_len is [2]": {"kv_len": torch.zeros(2, dtype=torch.int32, device=plain.DEVICE)}, "block_table": {"block_table": None}, "scale is 0": {"scale": 0.0},
         "contiguous": {"q": halves(1, D, HEADS * RATIO).transpose(1, 2)}, "no contract": {"contract": "antkv_decode_d182"},
     }  # fmt: skip
     for words, change in bad.items():

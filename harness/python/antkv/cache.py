@@ -71,7 +71,7 @@ class Cache:
         self.scale = scale or head_dim**-0.5
         axes = {"headDim": head_dim, "k": r["k"], "v": r["v"], "key": r["key"], "gain": r["gain"]}
         self.contracts = {op: folder.find(op, **axes) for op in ("encode", "append", "unpack")}
-        self.contracts["decode"] = _decode_contract(folder, axes, max_q_len * (q_heads // kv_heads))
+        self.contracts["decode"] = decode_contract(folder, axes, max_q_len * (q_heads // kv_heads))
         layout = folder.contract(self.contracts["decode"])["layout"]
         self.exact = layout["ringRowBytes"] == 0
         self.lengths = Lengths(r["window"], r["flush_block"], r["budget_permille"], r["first_tokens"], self.exact)
@@ -105,7 +105,7 @@ class Cache:
             if size and (side not in codebooks or codebooks[side].codec != self.recipe[side] or codebooks[side].kv_heads != self.kv_heads):
                 has = f"{codebooks[side].codec} for {codebooks[side].kv_heads} heads" if side in codebooks else "none"
                 raise ArgumentError(f"Cache: layer {number} needs a codebook of {self.recipe[side]} for {self.kv_heads} heads on its {side}, codebooks has {has}; gen calibrate makes them")
-            books[f"{side}_codebook"] = torch.frombuffer(bytearray(codebooks[side].data), dtype=torch.uint8).view(self.kv_heads, size).to(self.device) if size else None
+            books[f"{side}_codebook"] = _on_device(codebooks[side].data, self.kv_heads, self.device) if size else None
         heads, rows = self.kv_heads, self.recipe["window"] + self.recipe["flush_block"] + DRAFT_ROWS
         layer = Layer(self._zeros([self._pool.size, heads, layout["pageBytes"][str(self.page_size)]], torch.uint8), **books)
         if self.exact:
@@ -213,7 +213,12 @@ class Cache:
         return sum(one(at.pages, len(s.pages)) + one(at.anchors, len(s.anchor_pages)) + one(at.ring_k, 1) + one(at.ring_v, 1) for at in self.layers)
 
 
-def _decode_contract(folder, axes: Mapping[str, Any], columns: int) -> str:
+def _on_device(data: Any, heads: int, device: torch.device) -> Tensor:
+    packed = data if isinstance(data, Tensor) else torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    return packed.reshape(heads, -1).to(device)
+
+
+def decode_contract(folder, axes: Mapping[str, Any], columns: int) -> str:
     """Four columns are what one query of up to four heads per KV head fills; folders have such contracts where they are faster."""
     plain = {**axes, "softcap": False, "sink": False}
     if columns <= 4:

@@ -6,7 +6,7 @@ import mmap
 import struct
 from array import array
 from dataclasses import dataclass
-from typing import Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from .errors import AntkvError
 
@@ -47,7 +47,7 @@ class PackedCodebook:
     codec: str
     kv_heads: int
     head_dim: int
-    data: bytes  # [kv_heads] blobs of equal size
+    data: Any  # [kv_heads] blobs of equal size: bytes, or a torch tensor [kv_heads, bytes] uint8 (codebooks.pack_tensor)
 
 
 def pack_codebook(entries: bytes, shape: Tuple[int, int, int, int], scale: Optional[bytes] = None) -> bytes:

@@ -1,0 +1,84 @@
+// Reads harness/python/antkv/ops.py without torch: its ops take what their structs have, and say truly what they write; and packs codebooks as TypeScript does.
+import { execa } from 'execa';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { PARAM_STRUCTS } from '../../../generator/abi.ts';
+import { axesOf } from '../../../generator/bindings/python.ts';
+import { codecOf, chunksOf, entriesOf, type VqCodec } from '../../../generator/codec.ts';
+import { toF16 } from '../../../generator/f16.ts';
+import { packCodebook } from '../../../generator/pack.ts';
+import { ROOT } from '../load/build.ts';
+
+const PARSER = `import ast, json, sys
+out = {}
+for node in ast.parse(open(sys.argv[1]).read()).body:
+    for d in getattr(node, "decorator_list", []):
+        if isinstance(d, ast.Call) and getattr(d.func, "id", "") == "custom_op":
+            a = node.args
+            out[d.args[0].value.split("::")[1]] = {"args": [x.arg for x in a.args + a.kwonlyargs], "types": [ast.unparse(x.annotation) for x in a.args + a.kwonlyargs],
+              "writes": [e.value for k in d.keywords if k.arg == "mutates_args" for e in k.value.elts], "doc": ast.get_docstring(node) or ""}
+print(json.dumps(out))`;
+interface Parsed { args: string[]; types: string[]; writes: string[]; doc: string }
+const { stdout } = await execa('python3', ['-c', PARSER, join(ROOT, 'harness/python/antkv/ops.py')]);
+const ops = JSON.parse(stdout) as Record<string, Parsed>;
+/** What ops.py makes itself instead of taking it. */
+const MADE: Readonly<Record<string, readonly string[]>> = { decode: ['out', 'partial_o', 'partial_lse', 'counters', 'segments', 'sink_logits', 'softcap'], combine: ['out'] };
+/** What no field says: the contract, and what chooses kernel and splits. */
+const BESIDE = ['contract', 'max_tokens', 'splits', 'spread', 'q_heads'];
+
+test('every built op is there, documented', () => {
+  assert.equal(Object.keys(ops).sort(), PARAM_STRUCTS.map(({ op }) => op).sort());
+  for (const [op, { doc }] of Object.entries(ops)) assert.ok(doc.length > 100, op);
+});
+
+for (const { op, fields } of PARAM_STRUCTS) {
+  test(`arguments of ${op} are the fields of its struct, as they are written and read`, () => {
+    const { args, types, writes } = ops[op]!;
+    const pointers = fields.filter(({ type, name }) => type === 'ptr' && !MADE[op]?.includes(name));
+    assert.equal(args.filter((_, i) => types[i]!.includes('Tensor')).sort(), pointers.map(({ name }) => name).sort());
+    assert.equal([...writes].sort(), pointers.filter(({ to }) => !to!.startsWith('const ')).map(({ name }) => name).sort());
+    // A number is an argument unless some shape says it.
+    const shaped = new Set(fields.flatMap(axesOf).flatMap((axis) => axis.match(/[a-z_]+/g) ?? []));
+    const numbers = fields.filter(({ type, name }) => ['i32', 'f32'].includes(type) && !shaped.has(name) && !['kv_heads', 'splits', 'spread'].includes(name) && !MADE[op]?.includes(name)).map(({ name }) => name);
+    const given = args.filter((name, i) => !types[i]!.includes('Tensor') && !BESIDE.includes(name));
+    assert.equal(given.sort(), numbers.filter((name) => !BESIDE.includes(name)).sort());
+  });
+}
+
+test('codebooks pack to the bytes of packCodebook', async () => {
+  let seed = 1;
+  const random = (): number => (seed = (seed * 48271) % 2147483647) / 2147483647 - 0.5;
+  const cases = ['2c8bq8', '8c8b', '16c8bq8', '4c8b'].map((name) => {
+    const codec = codecOf(name as '8c8b') as VqCodec;
+    const [kvHeads, d] = [2, 64];
+    const count = kvHeads * d * entriesOf(codec);
+    const tensor = codec.codebook === 'q8'
+      ? { kvHeads, values: Int8Array.from({ length: count }, () => Math.round(250 * random())), scale: Float32Array.from({ length: kvHeads * d }, () => 0.01 + 0.001 * random()) }
+      : { kvHeads, values: Uint16Array.from({ length: count }, () => toF16(3 * random())) };
+    const hex = (a: Uint16Array | Int8Array | Float32Array): string => Buffer.from(a.buffer, a.byteOffset, a.byteLength).toString('hex');
+    const shape = [kvHeads, chunksOf(codec, d), entriesOf(codec), codec.channels];
+    return { request: { pack: shape, entries: hex(tensor.values), ...(tensor.scale ? { scale: hex(tensor.scale) } : {}) }, want: Buffer.from(packCodebook(codec, d, tensor)).toString('hex') };
+  });
+  const ran = await execa('python3', ['-B', join(ROOT, 'test/harness/python/client.py')], { input: cases.map(({ request }) => JSON.stringify(request)).join('\n'), env: { PYTHONPATH: join(ROOT, 'harness/python') }, timeout: 60_000 });
+  const got = ran.stdout.split('\n').map((line) => JSON.parse(line) as { hex: string });
+  cases.forEach(({ want }, i) => assert.ok(got[i]!.hex === want, `case ${i}`));
+});
+
+test('the check for a GPU says what it needs without one', async () => {
+  const ran = await execa('python3', ['-B', join(ROOT, 'harness/python/check.py')], { env: { PYTHONPATH: join(ROOT, 'harness/python'), CUDA_VISIBLE_DEVICES: '' }, reject: false, timeout: 60_000 });
+  assert.is(ran.exitCode, 3, ran.stderr);
+  assert.match(ran.stderr, /^check: \S.*$/);
+});
+
+test('modules are short', () => {
+  for (const folder of ['', 'antkv', 'eval']) {
+    for (const name of readdirSync(join(ROOT, 'harness/python', folder)).filter((name) => name.endsWith('.py'))) {
+      const length = readFileSync(join(ROOT, 'harness/python', folder, name), 'utf8').split('\n').length;
+      assert.ok(length <= 250, `${name}: ${length} lines`);
+    }
+  }
+});
+
+test.run();
