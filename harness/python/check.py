@@ -81,7 +81,7 @@ def check_scores() -> str:
         ops.score(contract, scores, q, k, lse.contiguous(), cu, cu, n, D**-0.5, **({"v": v, "o": o.half().contiguous()} if form == "exact" else {}))
         said.append(need(relative(scores[0], terms.sum(1).view(HEADS, RATIO, n).sum(1)), 2e-3, form))
     bitmap, indices = torch.zeros(1, HEADS, 19, dtype=torch.int32, device=plain.DEVICE), torch.zeros(1, HEADS, 16, dtype=torch.int32, device=plain.DEVICE)
-    ops.select(at.find("select"), scores, cu[1:].clone(), bitmap, indices, budget_permille=10)
+    ops.select(at.find("select"), scores, cu[1:].clone(), bitmap, indices, None, budget_permille=10)
     want = scores[0].topk(6).indices.sort().values.int()
     if not torch.equal(indices[0, :, :6], want) or not (indices[0, :, 6:] == -1).all():
         raise AssertionError(f"select kept {indices[0].tolist()}, not {want.tolist()}")
@@ -92,7 +92,7 @@ def check_combine() -> str:
     contract = folder().find("combine", headDim=D)
     o, lse = torch.randn(5, 7, HEADS * RATIO, D, device=plain.DEVICE), torch.randn(5, 7, HEADS * RATIO, device=plain.DEVICE)
     merged = torch.empty(7, HEADS * RATIO, device=plain.DEVICE)
-    out = ops.combine(contract, o, lse, lse=merged)
+    out = ops.combine(contract, o, lse, merged, None)
     return need(relative(out, (lse.softmax(0)[..., None] * o).sum(0)), 1e-3, "out") + ", " + need(float((merged - lse.logsumexp(0)).abs().max()), 1e-5, "lse")
 
 
@@ -101,7 +101,7 @@ def check_errors() -> str:
     cache = make_cache("antkv-1-fast")
     list(live(cache, [256], 1))
     at, q = cache.layers[0], halves(1, HEADS * RATIO, D)
-    good = dict(contract=cache.contracts["decode"], q=q, pages=at.pages, coded_len=cache._lengths[4, :1], kv_len=cache._lengths[5, :1], page_size=32, max_tokens=2048, scale=0.1,
+    good = dict(contract=cache.contracts["decode"], q=q, pages=at.pages, coded_len=cache._lengths[4, :1], kv_len=cache._lengths[5, :1], page_size=32, max_tokens=2048, scale=0.1, lse=None, ring_scores=None,
                 block_table=cache._block_table[:1], k_codebook=at.k_codebook, v_codebook=at.v_codebook)  # fmt: skip
     ops.decode(**good)
     bad = {

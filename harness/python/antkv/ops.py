@@ -3,6 +3,7 @@
 `contract` names what a kernel computes (`npx gen list`; manifest.json); kernels and launches come from its tuning tables. Other arguments have the names, shapes and
 meaning of the op's struct in antkv.h: batch, kv_heads, strides and the like are read off the tensors. A wrong one is named by an ArgumentError that says what it should be.
 
+What an op writes has no default: None says that it is not wanted (torch drops defaults from calls, and then looks for what was written).
 Call an op once before a capture: the first call of a contract and shape loads its kernel. Tensors of rows (q, k, v, out, ring) need a contiguous last axis only.
 In shapes below, d is the head dim, H are KV heads, Q query heads; lengths, tables and positions are int32; "state" arrays [slots, ...] are addressed by state_slot.
 
@@ -30,11 +31,11 @@ def _arguments(scope: dict, *without: str) -> dict:
 
 @custom_op("antkv::encode", mutates_args=("pages", "anchors", "anchor_score"))
 def encode(
-    contract: str, k: Tensor, v: Tensor, pages: Tensor, cu_tokens: Tensor, page_size: int, max_tokens: int, *,
-    block_table: Optional[Tensor] = None, page_indptr: Optional[Tensor] = None, page_indices: Optional[Tensor] = None, k_codebook: Optional[Tensor] = None, v_codebook: Optional[Tensor] = None,
-    inv_freq: Optional[Tensor] = None, anchors: Optional[Tensor] = None, anchor_table: Optional[Tensor] = None, state_slot: Optional[Tensor] = None, first_token: Optional[Tensor] = None,
-    first_pos: Optional[Tensor] = None, keep_bitmap: Optional[Tensor] = None, keep_indices: Optional[Tensor] = None, anchor_score: Optional[Tensor] = None, keep_scores: Optional[Tensor] = None,
-    score_rows: Optional[Tensor] = None, keys_unrotated: bool = False, rope_interleaved: bool = False, attention_factor: float = 1.0,
+    contract: str, k: Tensor, v: Tensor, pages: Tensor, cu_tokens: Tensor, page_size: int, max_tokens: int, anchors: Optional[Tensor], anchor_score: Optional[Tensor],
+    block_table: Optional[Tensor] = None, page_indptr: Optional[Tensor] = None, page_indices: Optional[Tensor] = None, k_codebook: Optional[Tensor] = None,
+    v_codebook: Optional[Tensor] = None, inv_freq: Optional[Tensor] = None, anchor_table: Optional[Tensor] = None, state_slot: Optional[Tensor] = None,
+    first_token: Optional[Tensor] = None, first_pos: Optional[Tensor] = None, keep_bitmap: Optional[Tensor] = None, keep_indices: Optional[Tensor] = None,
+    keep_scores: Optional[Tensor] = None, score_rows: Optional[Tensor] = None, keys_unrotated: bool = False, rope_interleaved: bool = False, attention_factor: float = 1.0,
 ) -> None:  # fmt: skip
     """Writes rows k, v [rows, H, d] (keys after RoPE unless keys_unrotated) of the sequences that cu_tokens [batch + 1] cuts to coded pages; the tokens that
     keep_bitmap [batch, H, words] and keep_indices [batch, H, max_anchors] name also to anchor pages. max_tokens: host bound on the rows of a sequence."""
@@ -43,13 +44,14 @@ def encode(
 
 @custom_op("antkv::append", mutates_args=("pages", "anchors", "ring_k", "ring_v", "ring_score", "ring_count", "anchor_score"))
 def append(
-    contract: str, k: Tensor, v: Tensor, pages: Tensor, seq_len: Tensor, page_size: int, q_heads: int, *,
-    block_table: Optional[Tensor] = None, page_indptr: Optional[Tensor] = None, page_indices: Optional[Tensor] = None, k_codebook: Optional[Tensor] = None, v_codebook: Optional[Tensor] = None,
-    inv_freq: Optional[Tensor] = None, anchors: Optional[Tensor] = None, anchor_table: Optional[Tensor] = None, state_slot: Optional[Tensor] = None, ring_k: Optional[Tensor] = None,
-    ring_v: Optional[Tensor] = None, ring_scores: Optional[Tensor] = None, lse: Optional[Tensor] = None, ring_score: Optional[Tensor] = None, ring_count: Optional[Tensor] = None,
-    anchor_score: Optional[Tensor] = None, score_row: Optional[Tensor] = None, accepted: Optional[Tensor] = None, coded_len: Optional[Tensor] = None, frozen_len: Optional[Tensor] = None,
-    frozen_anchor_pages: Optional[Tensor] = None, first_pos: Optional[Tensor] = None, cu_q: Optional[Tensor] = None, new_score: Optional[Tensor] = None, new_count: Optional[Tensor] = None,
-    window: int = 0, flush_block: int = 1, budget_permille: int = 0, first_tokens: int = 0, policy: int = 0, rope_interleaved: bool = False, attention_factor: float = 1.0,
+    contract: str, k: Tensor, v: Tensor, pages: Tensor, seq_len: Tensor, page_size: int, q_heads: int, anchors: Optional[Tensor], ring_k: Optional[Tensor], ring_v: Optional[Tensor],
+    ring_score: Optional[Tensor], ring_count: Optional[Tensor], anchor_score: Optional[Tensor],
+    block_table: Optional[Tensor] = None, page_indptr: Optional[Tensor] = None, page_indices: Optional[Tensor] = None, k_codebook: Optional[Tensor] = None,
+    v_codebook: Optional[Tensor] = None, inv_freq: Optional[Tensor] = None, anchor_table: Optional[Tensor] = None, state_slot: Optional[Tensor] = None,
+    ring_scores: Optional[Tensor] = None, lse: Optional[Tensor] = None, score_row: Optional[Tensor] = None, accepted: Optional[Tensor] = None, coded_len: Optional[Tensor] = None,
+    frozen_len: Optional[Tensor] = None, frozen_anchor_pages: Optional[Tensor] = None, first_pos: Optional[Tensor] = None, cu_q: Optional[Tensor] = None,
+    new_score: Optional[Tensor] = None, new_count: Optional[Tensor] = None, window: int = 0, flush_block: int = 1, budget_permille: int = 0, first_tokens: int = 0, policy: int = 0,
+    rope_interleaved: bool = False, attention_factor: float = 1.0,
 ) -> None:  # fmt: skip
     """One step of a cache: commits accepted [batch] rows of the step before (seq_len [batch] tokens were committed before), folds their scores, encodes what leaves
     the window and chooses its anchors, writes new rows k, v [new rows, H, d] into the ring [slots, H, ring_rows, d]. policy: 0 column, 1 smallest key, 2 largest key, 3 none."""
@@ -58,11 +60,12 @@ def append(
 
 @custom_op("antkv::decode", mutates_args=("lse", "ring_scores"))
 def decode(
-    contract: str, q: Tensor, pages: Tensor, coded_len: Tensor, kv_len: Tensor, page_size: int, max_tokens: int, scale: float, *,
-    block_table: Optional[Tensor] = None, page_indptr: Optional[Tensor] = None, page_indices: Optional[Tensor] = None, k_codebook: Optional[Tensor] = None, v_codebook: Optional[Tensor] = None, inv_freq: Optional[Tensor] = None, anchors: Optional[Tensor] = None, anchor_table: Optional[Tensor] = None, state_slot: Optional[Tensor] = None,
-    ring_k: Optional[Tensor] = None, ring_v: Optional[Tensor] = None, lse: Optional[Tensor] = None, ring_scores: Optional[Tensor] = None, frozen_len: Optional[Tensor] = None,
-    frozen_anchor_pages: Optional[Tensor] = None, first_pos: Optional[Tensor] = None, q_pos: Optional[Tensor] = None, cu_q: Optional[Tensor] = None, tree_mask: Optional[Tensor] = None,
-    max_q_len: int = 1, rope_interleaved: bool = False, attention_factor: float = 1.0, splits: int = 0, spread: str = "sequence",
+    contract: str, q: Tensor, pages: Tensor, coded_len: Tensor, kv_len: Tensor, page_size: int, max_tokens: int, scale: float, lse: Optional[Tensor], ring_scores: Optional[Tensor],
+    block_table: Optional[Tensor] = None, page_indptr: Optional[Tensor] = None, page_indices: Optional[Tensor] = None, k_codebook: Optional[Tensor] = None,
+    v_codebook: Optional[Tensor] = None, inv_freq: Optional[Tensor] = None, anchors: Optional[Tensor] = None, anchor_table: Optional[Tensor] = None, state_slot: Optional[Tensor] = None,
+    ring_k: Optional[Tensor] = None, ring_v: Optional[Tensor] = None, frozen_len: Optional[Tensor] = None, frozen_anchor_pages: Optional[Tensor] = None,
+    first_pos: Optional[Tensor] = None, q_pos: Optional[Tensor] = None, cu_q: Optional[Tensor] = None, tree_mask: Optional[Tensor] = None, max_q_len: int = 1,
+    rope_interleaved: bool = False, attention_factor: float = 1.0, splits: int = 0, spread: str = "sequence",
 ) -> Tensor:  # fmt: skip
     """Attention of q [rows, Q, d] (after RoPE) over coded pages, anchors and ring; returns [rows, Q, d]. coded_len, kv_len [batch]: tokens in pages, and stored at all,
     new rows included. max_tokens bounds kv_len and chooses kernel and splits. lse [rows, Q] and ring_scores [rows, Q, ring_rows], fp32, are written where they are given.
@@ -84,7 +87,7 @@ def decode(
 
 
 @custom_op("antkv::combine", mutates_args=("lse", "ring_scores"))
-def combine(contract: str, partial_o: Tensor, partial_lse: Tensor, *, lse: Optional[Tensor] = None, ring_scores: Optional[Tensor] = None) -> Tensor:
+def combine(contract: str, partial_o: Tensor, partial_lse: Tensor, lse: Optional[Tensor], ring_scores: Optional[Tensor]) -> Tensor:
     """Merges partial outputs [splits, rows, Q, d] fp32 by their log-sum-exps [splits, rows, Q], in order; returns [rows, Q, d] of the contract's dtype, and writes the
     merged lse [rows, Q] where it is given. ring_scores [rows, Q, ring_rows]: raw scores become masses. Merges attention over parts of a cache too (CACHE.md, "Long queries")."""
     out = torch.empty(partial_o.shape[1:], dtype=_DTYPES[_dtype(contract)], device=partial_o.device)
@@ -94,7 +97,7 @@ def combine(contract: str, partial_o: Tensor, partial_lse: Tensor, *, lse: Optio
 
 @custom_op("antkv::score", mutates_args=("scores",))
 def score(
-    contract: str, scores: Tensor, q: Tensor, k: Tensor, lse: Tensor, cu_q: Tensor, cu_k: Tensor, max_tokens: int, scale: float, *,
+    contract: str, scores: Tensor, q: Tensor, k: Tensor, lse: Tensor, cu_q: Tensor, cu_k: Tensor, max_tokens: int, scale: float,
     v: Optional[Tensor] = None, o: Optional[Tensor] = None, first_pos: Optional[Tensor] = None, q_pos: Optional[Tensor] = None, first_key: Optional[Tensor] = None,
     cu_sampled: Optional[Tensor] = None, sampled_rows: Optional[Tensor] = None, newest_rows: int = 0, accumulate: bool = False,
 ) -> None:  # fmt: skip
@@ -105,8 +108,8 @@ def score(
 
 @custom_op("antkv::select", mutates_args=("keep_bitmap", "keep_indices", "keep_count"))
 def select(
-    contract: str, scores: Tensor, token_count: Tensor, keep_bitmap: Tensor, keep_indices: Tensor, *,
-    keep_count: Optional[Tensor] = None, budget_permille: int = 0, budget_tokens: int = -1, first_tokens: int = 0,
+    contract: str, scores: Tensor, token_count: Tensor, keep_bitmap: Tensor, keep_indices: Tensor, keep_count: Optional[Tensor],
+    budget_permille: int = 0, budget_tokens: int = -1, first_tokens: int = 0,
 ) -> None:  # fmt: skip
     """The top budget of scores [batch, H, stride] among tokens 0 ... token_count - 1: keep_bitmap [batch, H, words] int32 and keep_indices [batch, H, max_anchors],
     ascending, then -1; keep_count [batch, H]. budget_tokens -1: budget_permille of token_count; first_tokens are kept beside it."""
@@ -115,7 +118,7 @@ def select(
 
 @custom_op("antkv::unpack", mutates_args=("k", "v"))
 def unpack(
-    contract: str, k: Tensor, v: Tensor, pages: Tensor, cu_tokens: Tensor, page_size: int, max_tokens: int, *,
+    contract: str, k: Tensor, v: Tensor, pages: Tensor, cu_tokens: Tensor, page_size: int, max_tokens: int,
     block_table: Optional[Tensor] = None, page_indptr: Optional[Tensor] = None, page_indices: Optional[Tensor] = None, k_codebook: Optional[Tensor] = None, v_codebook: Optional[Tensor] = None,
     inv_freq: Optional[Tensor] = None, anchors: Optional[Tensor] = None, anchor_table: Optional[Tensor] = None, state_slot: Optional[Tensor] = None, frozen_len: Optional[Tensor] = None,
     frozen_anchor_pages: Optional[Tensor] = None, first_token: Optional[Tensor] = None, first_pos: Optional[Tensor] = None, rope_interleaved: bool = False, attention_factor: float = 1.0,

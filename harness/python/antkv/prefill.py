@@ -46,7 +46,7 @@ class Prompt:
         self.cache, self.layer, self.slot, self.coded, self.anchor_pages, self.tokens = cache, layer, slot, coded, anchor_pages, tokens
 
     def enter(self, q: Tensor, k: Tensor, v: Tensor, lse: Optional[Tensor]) -> None:
-        cache, keep = self.cache, {}
+        cache, keep = self.cache, {"anchor_score": None}
         scores = self._scores(q, k, v, lse) if cache.keeps else {}
         if self.anchor_pages:
             keep = self._keep(scores)
@@ -89,7 +89,7 @@ class Prompt:
         bitmap = torch.zeros([1, heads, -(-self.coded // 32)], dtype=torch.int32, device=cache.device)
         indices = torch.full([1, heads, rows], -1, dtype=torch.int32, device=cache.device)
         r = cache.recipe
-        ops.select(cache.contracts["select"], ranked, self._ints(self.coded), bitmap, indices, budget_permille=r["budget_permille"], first_tokens=r["first_tokens"])
+        ops.select(cache.contracts["select"], ranked, self._ints(self.coded), bitmap, indices, None, budget_permille=r["budget_permille"], first_tokens=r["first_tokens"])
         means = {"score_rows": self._ints(self.tokens)} if policy == "column" else {}
         return {"keep_bitmap": bitmap, "keep_indices": indices, "keep_scores": ranked, "anchor_score": self.layer.anchor_score, **means}
 

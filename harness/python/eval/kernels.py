@@ -101,13 +101,13 @@ class _Window:
         numbers = torch.arange(self.batch * pages, dtype=torch.int32, device=self.q.device).view(self.batch, pages)
         self.table = torch.nn.functional.pad(numbers, (0, width - pages))
         cu = torch.arange(self.batch + 1, dtype=torch.int32, device=self.q.device) * self.tokens
-        keep, count = {}, self.recipe.budget(self.tokens) if self.recipe.coded else 0
-        self.anchors = {}
+        keep, count = {"anchor_score": None}, self.recipe.budget(self.tokens) if self.recipe.coded else 0
+        self.anchors = {"anchors": None, "anchor_table": None}
         if count:
             own = -(-count // 16)
             self.anchors = {"anchors": zeros(self.batch * own, self.heads, layout["anchorPageBytes"]), "anchor_table": torch.full((self.batch, own + 3 & ~3), -1, dtype=torch.int32, device=self.q.device)}
             self.anchors["anchor_table"][:, :own] = torch.arange(self.batch * own, dtype=torch.int32, device=self.q.device).view(self.batch, own)
-            keep = self.keep(own * 16, cu)
+            keep |= self.keep(own * 16, cu)
         ops.encode(contract, self.rows(self.k), self.rows(self.v), self.pages, cu, PAGE, self.tokens, block_table=self.table, **self.shared, **self.anchors, **keep)
 
     def keep(self, rows, cu):
@@ -123,7 +123,7 @@ class _Window:
         bitmap = torch.zeros(self.batch, self.heads, -(-self.tokens // 32), dtype=torch.int32, device=device)
         indices = torch.full((self.batch, self.heads, rows), -1, dtype=torch.int32, device=device)
         tokens = self.ints(*[self.tokens] * self.batch)
-        ops.select(contracts["select"], scores, tokens, bitmap, indices, budget_permille=recipe.budget_permille, first_tokens=recipe.first_tokens)
+        ops.select(contracts["select"], scores, tokens, bitmap, indices, None, budget_permille=recipe.budget_permille, first_tokens=recipe.first_tokens)
         return {"keep_bitmap": bitmap, "keep_indices": indices}
 
     def decode(self, first, out):
@@ -137,7 +137,7 @@ class _Window:
         contract = decode_contract(self.folder, self.axes, self.q_heads // self.heads)
         whole = lambda x: x.to(torch.int32).contiguous()
         q = self.rows(self.q)[first : first + len(out)]
-        out.copy_(ops.decode(contract, q, self.pages, whole(coded), whole(position + 1), PAGE, self.tokens, self.scale, block_table=self.table[window].contiguous(), state_slot=whole(window),
+        out.copy_(ops.decode(contract, q, self.pages, whole(coded), whole(position + 1), PAGE, self.tokens, self.scale, None, None, block_table=self.table[window].contiguous(), state_slot=whole(window),
                              splits=1, **self.shared, **self.anchors, **ring))  # fmt: skip
 
     def coded_before(self, position):

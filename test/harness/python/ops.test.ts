@@ -17,10 +17,10 @@ for node in ast.parse(open(sys.argv[1]).read()).body:
     for d in getattr(node, "decorator_list", []):
         if isinstance(d, ast.Call) and getattr(d.func, "id", "") == "custom_op":
             a = node.args
-            out[d.args[0].value.split("::")[1]] = {"args": [x.arg for x in a.args + a.kwonlyargs], "types": [ast.unparse(x.annotation) for x in a.args + a.kwonlyargs],
+            out[d.args[0].value.split("::")[1]] = {"args": [x.arg for x in a.args + a.kwonlyargs], "required": [x.arg for x in a.args[:len(a.args) - len(a.defaults)]], "keyword": len(a.kwonlyargs), "types": [ast.unparse(x.annotation) for x in a.args + a.kwonlyargs],
               "writes": [e.value for k in d.keywords if k.arg == "mutates_args" for e in k.value.elts], "doc": ast.get_docstring(node) or ""}
 print(json.dumps(out))`;
-interface Parsed { args: string[]; types: string[]; writes: string[]; doc: string }
+interface Parsed { args: string[]; required: string[]; keyword: number; types: string[]; writes: string[]; doc: string }
 const { stdout } = await execa('python3', ['-c', PARSER, join(ROOT, 'harness/python/antkv/ops.py')]);
 const ops = JSON.parse(stdout) as Record<string, Parsed>;
 /** What ops.py makes itself instead of taking it. */
@@ -35,7 +35,10 @@ test('every built op is there, documented', () => {
 
 for (const { op, fields } of PARAM_STRUCTS) {
   test(`arguments of ${op} are the fields of its struct, as they are written and read`, () => {
-    const { args, types, writes } = ops[op]!;
+    const { args, types, writes, required, keyword } = ops[op]!;
+    // custom_op takes no keyword-only tensors, and indexes what is written in a call from which trailing defaults were dropped.
+    assert.is(keyword, 0);
+    for (const name of writes) assert.ok(required.includes(name), name);
     const pointers = fields.filter(({ type, name }) => type === 'ptr' && !MADE[op]?.includes(name));
     assert.equal(args.filter((_, i) => types[i]!.includes('Tensor')).sort(), pointers.map(({ name }) => name).sort());
     assert.equal([...writes].sort(), pointers.filter(({ to }) => !to!.startsWith('const ')).map(({ name }) => name).sort());
