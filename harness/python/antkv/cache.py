@@ -18,7 +18,7 @@ from typing import Any, List, Mapping, Optional, Sequence, Union
 import torch
 from torch import Tensor
 
-from . import ops
+from . import eager, ops
 from .errors import ArgumentError, ContractError
 from .pack import PackedCodebook
 from .prefill import PROMPT_POLICIES, Prompt, anchors_of
@@ -92,7 +92,8 @@ class Cache:
         self._block_table = self._zeros([max_sequences, self.max_pages], torch.int32)  # by batch row of the step
         self._lengths = self._zeros([len(_STEP), max_sequences + 3 & ~3], torch.int32)
         self._cu_q = torch.arange(max_sequences + 1, dtype=torch.int32, device=self.device) * max_q_len
-        self._batch = self._rows = 0
+        self._rows = 0
+        self._now: dict = {}  # arrays of the step
         self.layers = [self._layer(layout, (codebooks or {}).get(number, {}), number, max_sequences) for number in range(layers)]
 
     def _zeros(self, shape, dtype) -> Tensor:
@@ -167,10 +168,12 @@ class Cache:
             self._grow(s, coded)
             table.append((s.slot, s.committed, taken, s.committed if self.exact else s.coded, coded, n + rows, s.score_row))
             s.committed, s.pending, s.coded, s.score_row = n, rows, coded, i * rows
-        batch = self._batch = len(table)
+        batch = len(table)
         self._rows = batch * rows
         self._lengths[:, :batch] = torch.tensor(table, dtype=torch.int32).t().to(self.device)
         self._block_table[:batch] = self._tables[list(row[0] for row in table)]
+        self._now = {name: self._lengths[i, :batch] for i, name in enumerate(_STEP)}
+        self._now["block_table"], self._now["cu_q"] = self._block_table[:batch], self._cu_q[: batch + 1] if rows > 1 else None
 
     def _shared(self, layer: Layer) -> dict:
         """Arguments that all ops on the cache have in common."""
@@ -180,21 +183,19 @@ class Cache:
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """The step's new rows enter, and attend to all that their sequence holds: q [rows, q_heads, d], k, v [rows, kv_heads, d] after RoPE, the rows of a sequence
         one after the other. Returns [rows, q_heads, d]. Launches only."""
-        at, rows, batch = self.layers[layer], self._rows, self._batch
+        at, rows, now = self.layers[layer], self._rows, self._now
         if q.shape[0] != rows:
             raise ArgumentError(f"attend: q has {q.shape[0]} rows, the step has {rows}")
-        now = {name: self._lengths[i, :batch] for i, name in enumerate(_STEP)}
-        table, cu_q = self._block_table[:batch], self._cu_q[: batch + 1] if self.max_q_len > 1 else None
-        r = self.recipe
+        run, shared, r = launcher(), {"block_table": now["block_table"], "state_slot": now["slot"], "cu_q": now["cu_q"], **self._shared(at)}, self.recipe
         rules = {} if self.exact else {"window": r["window"], "flush_block": r["flush_block"], "budget_permille": r["budget_permille"], "first_tokens": r["first_tokens"]}
-        ops.append(
-            self.contracts["append"], k, v, at.pages, now["seq_len"], self.page_size, self.q_heads, block_table=table, state_slot=now["slot"], **self._shared(at), **rules, cu_q=cu_q,
+        run.append(
+            self.contracts["append"], k, v, at.pages, now["seq_len"], self.page_size, self.q_heads, **shared, **rules,
             ring_k=at.ring_k, ring_v=at.ring_v, ring_scores=at.ring_scores, lse=at.lse, ring_score=at.ring_score, ring_count=at.ring_count, anchor_score=at.anchor_score,
             score_row=now["score_row"], accepted=now["accepted"], coded_len=now["coded_before"], policy=PROMPT_POLICIES[r["policy"]],
         )  # fmt: skip
-        return ops.decode(
-            self.contracts["decode"], q, at.pages, now["coded_len"], now["kv_len"], self.page_size, self.max_tokens, self.scale, block_table=table, state_slot=now["slot"], **self._shared(at),
-            ring_k=at.ring_k, ring_v=at.ring_v, cu_q=cu_q, max_q_len=self.max_q_len, lse=None if at.lse is None else at.lse[:rows], ring_scores=None if at.lse is None else at.ring_scores[:rows],
+        return run.decode(
+            self.contracts["decode"], q, at.pages, now["coded_len"], now["kv_len"], self.page_size, self.max_tokens, self.scale, **shared,
+            ring_k=at.ring_k, ring_v=at.ring_v, max_q_len=self.max_q_len, lse=None if at.lse is None else at.lse[:rows], ring_scores=None if at.lse is None else at.ring_scores[:rows],
         )  # fmt: skip
 
     def prefill(self, layer: int, sequence: int, q: Tensor, k: Tensor, v: Tensor, lse: Optional[Tensor] = None) -> None:
@@ -211,6 +212,11 @@ class Cache:
         s = self._sequences[sequence]
         one = lambda array, count: 0 if array is None else array[0].numel() * array.element_size() * count
         return sum(one(at.pages, len(s.pages)) + one(at.anchors, len(s.anchor_pages)) + one(at.ring_k, 1) + one(at.ring_v, 1) for at in self.layers)
+
+
+def launcher():
+    """The ops that torch.compile understands while it compiles; else the same without the dispatcher."""
+    return ops if torch.compiler.is_compiling() else eager
 
 
 def _on_device(data: Any, heads: int, device: torch.device) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 
 from .bind import View, bind
 from .errors import ArgumentError
-from .library import Kernel, Library
+from .library import Bound, Kernel, Library
 
 _ELEMENTS = {
     torch.float16: "f16", torch.bfloat16: "bf16", torch.float32: "float", torch.float64: "double",
@@ -17,6 +17,8 @@ _ELEMENTS = {
 }  # fmt: skip
 
 _folder: Optional[str] = None
+_MOST_BOUND = 4096  # launches that are remembered; prompts of many lengths would make them grow
+_bound: Dict[tuple, Bound] = {}
 
 
 def use(folder: str) -> None:
@@ -24,6 +26,7 @@ def use(folder: str) -> None:
     global _folder
     _folder = folder
     _library.cache_clear()
+    _bound.clear()
 
 
 @functools.lru_cache(maxsize=None)
@@ -84,7 +87,27 @@ def view(op: str, name: str, tensor: torch.Tensor, device: torch.device) -> View
 
 
 def run(op: str, contract: str, arguments: Mapping[str, Any], kernel: Optional[Kernel] = None) -> None:
-    """Launches `contract` on the current stream. arguments: fields of the op's struct, tensors and numbers; None is null."""
+    """Launches `contract` on the current stream. arguments: fields of the op's struct, tensors and numbers, the same for every call of an op and kernel; None is null.
+    Everything but pointers is checked once for equal shapes, strides, dtypes, devices and numbers: a step of every layer asks the same again."""
+    tensors, key = [], [contract, kernel]
+    for value in arguments.values():
+        if isinstance(value, torch.Tensor):
+            tensors.append(value)
+            key += (value.shape, value.stride(), value.dtype, value.device)
+        else:
+            key.append(value)
+    pointers = [tensor.data_ptr() for tensor in tensors]
+    key = tuple(key)
+    bound = _bound.get(key)
+    if bound is None or 0 in pointers:  # of an empty tensor
+        bound = _bind(op, contract, arguments, kernel)
+        if len(_bound) >= _MOST_BOUND:
+            _bound.clear()
+        _bound[key] = bound
+    bound.launch(pointers, torch.cuda.current_stream(tensors[0].device).cuda_stream)
+
+
+def _bind(op: str, contract: str, arguments: Mapping[str, Any], kernel: Optional[Kernel]) -> Bound:
     arrays = {name: value for name, value in arguments.items() if isinstance(value, torch.Tensor)}
     numbers = {name: int(value) if isinstance(value, bool) else value for name, value in arguments.items() if name not in arrays and value is not None}
     device = next(iter(arrays.values())).device
@@ -93,6 +116,4 @@ def run(op: str, contract: str, arguments: Mapping[str, Any], kernel: Optional[K
     row = opened.folder.contract(contract)
     if row["op"] != op:
         raise ArgumentError(f"{op}: contract {contract} is one of {row['op']}")
-    params = bind(opened.folder.params, op, row, views, numbers)
-    (kernel or opened.get(contract)).launch(params, torch.cuda.current_stream(device).cuda_stream)
-
+    return Bound(kernel or opened.get(contract), bind(opened.folder.params, op, row, views, numbers), arrays)

@@ -4,7 +4,7 @@ import ctypes
 import os
 import threading
 from dataclasses import dataclass
-from typing import Any, Mapping, NamedTuple, Optional
+from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
 from antkv_table import Answer, Device, find
 
@@ -25,7 +25,7 @@ class Workspace(NamedTuple):
     counters: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one object is one choice: equality by identity
 class Kernel:
     """A loaded kernel; valid as long as its library."""
 
@@ -79,7 +79,7 @@ class Kernel:
             if not value and array.need in self.needs:
                 raise ArgumentError(f"{self.op}: {name} is missing; antkv.h says what it points to")
             if value % 16:
-                raise ArgumentError(f"{self.op}: {name} is at 0x{value:x}; start the array at a multiple of 16 bytes; of a slice take a clone")
+                raise ArgumentError(misaligned(self.op, name, value))
         for name, kind in params._fields_:
             if kind is ctypes.c_int64 and getattr(params, name) % 16:
                 raise ArgumentError(f"{self.op}: {name} is {getattr(params, name)} bytes; pad to a multiple of 16")
@@ -88,11 +88,42 @@ class Kernel:
         """Checks `params` and launches on `stream` (a CUstream or cudaStream_t as a number; 0: the default stream). No allocation, no synchronisation: safe to capture.
         What device memory holds (lengths, page numbers, anchor lists) is the caller's."""
         self.check(params)
-        x, y, z = self.grid(params)
+        self.enqueue(params, self.grid(params), stream)
+
+    def enqueue(self, params, grid: tuple, stream: int) -> None:
+        """launch, of what was checked."""
+        x, y, z = grid
         arguments = (ctypes.c_void_p * 1)(ctypes.addressof(params))
         driver = self.library.driver
         with self.library.context:
             driver.call("cuLaunchKernel", self.function, x, y, z, self.threads, 1, 1, self.shared_bytes, ctypes.c_void_p(stream), arguments, None, what=self.symbol)
+
+
+class Bound:
+    """A launch that was checked, and may be repeated with arrays of equal shapes, strides and elements elsewhere: only their pointers are new. fields: of the struct, one per array."""
+
+    __slots__ = ("kernel", "fields", "_params", "_grid")
+
+    def __init__(self, kernel: Kernel, params, fields: Sequence[str]):
+        kernel.check(params)
+        self.kernel, self.fields, self._params, self._grid = kernel, tuple(fields), params, kernel.grid(params)
+
+    def params(self, pointers: Sequence[int]):
+        """The struct with other pointers, in the order of fields; none is 0. Raises ArgumentError for one that is no multiple of 16."""
+        params = type(self._params).from_buffer_copy(self._params)
+        for field, pointer in zip(self.fields, pointers):
+            if pointer % 16:
+                raise ArgumentError(misaligned(self.kernel.op, field, pointer))
+            setattr(params, field, pointer)
+        return params
+
+    def launch(self, pointers: Sequence[int], stream: int = 0) -> None:
+        """params, launched."""
+        self.kernel.enqueue(self.params(pointers), self._grid, stream)
+
+
+def misaligned(op: str, name: str, pointer: int) -> str:
+    return f"{op}: {name} is at 0x{pointer:x}; start the array at a multiple of 16 bytes; of a slice take a clone"
 
 
 class Library:

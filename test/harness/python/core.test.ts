@@ -183,6 +183,16 @@ test('an argument that does not fit is named, with what it should be', async () 
   cases.forEach(([arrays, numbers, want], i) => assert.match(answers[i + 1]!.text ?? 'taken', want, JSON.stringify([arrays, numbers])));
 });
 
+test('a bound launch takes the same arrays elsewhere, and says which of them is misaligned', async () => {
+  const { bind: contract, ...rest } = binding();
+  const at = Object.keys(rest.arrays).map((_, i) => 2 ** (20 + i));
+  const off = at.map((pointer, i) => (i === 3 ? pointer + 8 : pointer));
+  const { answers: [, before, after, refused], lines } = await ask([open, { bind: contract, ...rest }, { bound: contract, ...rest, at }, { bound: contract, ...rest, at: off }]);
+  assert.equal(after, { ...before, ...Object.fromEntries(Object.keys(rest.arrays).map((name, i) => [name, at[i]])) });
+  assert.match(words(refused!), new RegExp(`^ArgumentError: decode: ${Object.keys(rest.arrays)[3]} is at 0x800008; start the array at a multiple of 16 bytes`));
+  assert.is(lines.filter((line) => line.startsWith('launch')).length, 1);
+});
+
 test('a launch is one call, in the right context, with the struct', async () => {
   mkdirSync(join(folder, 'sm80'), { recursive: true });
   const launcher = `from antkv import Library, Shape

@@ -1,4 +1,4 @@
-// Reads harness/python/antkv/ops.py without torch: its ops take what their structs have, and say truly what they write; and packs codebooks as TypeScript does.
+// Reads harness/python/antkv/ops.py and eager.py without torch: ops take what their structs have, and say truly what they write; and packs codebooks as TypeScript does.
 import { execa } from 'execa';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,18 +12,23 @@ import { packCodebook } from '../../../generator/pack.ts';
 import { ROOT } from '../load/build.ts';
 
 const PARSER = `import ast, json, sys
-out = {}
-for node in ast.parse(open(sys.argv[1]).read()).body:
-    for d in getattr(node, "decorator_list", []):
-        if isinstance(d, ast.Call) and getattr(d.func, "id", "") == "custom_op":
-            a = node.args
-            out[d.args[0].value.split("::")[1]] = {"args": [x.arg for x in a.args + a.kwonlyargs], "required": [x.arg for x in a.args[:len(a.args) - len(a.defaults)]], "keyword": len(a.kwonlyargs), "types": [ast.unparse(x.annotation) for x in a.args + a.kwonlyargs],
-              "writes": [e.value for k in d.keywords if k.arg == "mutates_args" for e in k.value.elts], "doc": ast.get_docstring(node) or ""}
+out, writes = {}, {}
+for node in ast.parse(open(sys.argv[1] + "/ops.py").read()).body:  # name = custom_op("antkv::name", mutates_args=(...))(eager.name)
+    made = getattr(node, "value", None)
+    if isinstance(node, ast.Assign) and isinstance(made, ast.Call) and getattr(getattr(made.func, "func", None), "id", "") == "custom_op":
+        names = {node.targets[0].id, made.func.args[0].value.split("::")[1], made.args[0].attr}
+        assert len(names) == 1, names
+        writes[names.pop()] = [e.value for k in made.func.keywords if k.arg == "mutates_args" for e in k.value.elts]
+for node in ast.parse(open(sys.argv[1] + "/eager.py").read()).body:
+    if getattr(node, "name", "") in writes:
+        a = node.args
+        out[node.name] = {"args": [x.arg for x in a.args + a.kwonlyargs], "required": [x.arg for x in a.args[:len(a.args) - len(a.defaults)]], "keyword": len(a.kwonlyargs), "types": [ast.unparse(x.annotation) for x in a.args + a.kwonlyargs],
+              "writes": writes[node.name], "doc": ast.get_docstring(node) or ""}
 print(json.dumps(out))`;
 interface Parsed { args: string[]; required: string[]; keyword: number; types: string[]; writes: string[]; doc: string }
-const { stdout } = await execa('python3', ['-c', PARSER, join(ROOT, 'harness/python/antkv/ops.py')]);
+const { stdout } = await execa('python3', ['-c', PARSER, join(ROOT, 'harness/python/antkv')]);
 const ops = JSON.parse(stdout) as Record<string, Parsed>;
-/** What ops.py makes itself instead of taking it. */
+/** What eager.py makes itself instead of taking it. */
 const MADE: Readonly<Record<string, readonly string[]>> = { decode: ['out', 'partial_o', 'partial_lse', 'counters', 'segments', 'sink_logits', 'softcap'], combine: ['out'] };
 /** What no field says: the contract, and what chooses kernel and splits. */
 const BESIDE = ['contract', 'max_tokens', 'splits', 'spread', 'q_heads'];
