@@ -19,7 +19,7 @@ import antkv.cache
 import plain
 from antkv import eager, ops
 from antkv.prefill import causal_attention
-from plain import D, HEADS, LIMIT, PRESETS, RATIO, attention, folder, halves, live, make_cache, need, relative, rotate, stored_rows
+from plain import D, HEADS, LIMIT, PRESETS, RATIO, attention, folder, halves, host_time, live, make_cache, need, relative, rotate, stored_rows
 
 
 def check_cache() -> str:
@@ -35,6 +35,23 @@ def check_cache() -> str:
                     span = slice(i * rows, (i + 1) * rows)
                     worst = max(worst, relative(out[span], attention(q[span], *stored_rows(cache, number))[0]))
             said.append(need(worst, LIMIT, f"{preset} x{rows}"))
+    return ", ".join(said)
+
+
+def check_truncation() -> str:
+    """A sequence that forgets its newest tokens goes on as if they had not been."""
+    cache, said = make_cache("antkv-1-fast"), []
+    list(live(cache, [300], 20))
+    s = cache._sequences[0]
+    for tokens in (319, 305, s.coded):  # of 320: a row that is not committed, rows that are, all in the ring
+        cache.truncate(0, tokens)
+        cache.step([0])
+        q, k, v = (halves(1, heads, D) for heads in (HEADS * RATIO, HEADS, HEADS))
+        out = cache.attend(0, q, k, v)
+        rows = stored_rows(cache, 0)
+        if len(rows[0]) != tokens + 1 or not torch.equal(rows[0][-1], k[0].float()):
+            raise AssertionError(f"{len(rows[0])} rows after {tokens} and a new one, or another last one")
+        said.append(need(relative(out, attention(q, *rows)[0]), LIMIT, f"{tokens}"))
     return ", ".join(said)
 
 
@@ -169,19 +186,6 @@ def check_graph() -> str:
     return f"{steps} steps bit-equal; two layers replay in {replay:.0f} us; host time of a layer's two launches: {alone:.0f} us, through torch's dispatcher {dispatched:.0f} us"
 
 
-def host_time(call) -> float:
-    """Microseconds that a call takes on the host: of five means over 20 calls the least."""
-    means = []
-    for _ in range(5):
-        torch.cuda.synchronize()
-        begin = time.perf_counter()
-        for _ in range(20):
-            call()
-        means.append(1e6 * (time.perf_counter() - begin) / 20)
-    torch.cuda.synchronize()
-    return min(means)
-
-
 def check_fakes() -> str:
     """opcheck of every op on arguments of a living cache; decode inside torch.compile, without a graph break."""
     calls, names = {}, ("encode", "append", "decode", "score", "select", "unpack")
@@ -207,7 +211,7 @@ def check_fakes() -> str:
     return f"opcheck of {', '.join(calls)}; decode compiles whole"
 
 
-CHECKS = [check_errors, check_codes, check_scores, check_combine, check_cache, check_graph, check_fakes]
+CHECKS = [check_errors, check_codes, check_scores, check_combine, check_cache, check_truncation, check_graph, check_fakes]
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
-"""Random caches, and plain torch mathematics in fp32 over what they hold: what check.py compares the ops with."""
+"""Random caches, and plain torch mathematics in fp32 over what they hold: what check.py compares the ops with; and how it times them."""
 
 import math
+import time
 
 import torch
 
@@ -49,7 +50,6 @@ def codebook(codec: str):
     if not codec.endswith("q8"):
         return pack_tensor(rows.half())
     return pack_tensor((rows * 40).round().clamp(-127, 127).to(torch.int8), torch.full((HEADS, D), 1 / 40, device=DEVICE))
-
 
 
 def folder():
@@ -104,3 +104,16 @@ def live(cache: Cache, prompts, steps: int):
             q[span], k[span] = rotate(q[span], tokens[number]).half(), rotate(k[span], tokens[number]).half()
             tokens[number] += rows
         yield list(tokens), q, cache.attend(0, q, k, v)
+
+
+def host_time(call) -> float:
+    """Microseconds that a call takes on the host: of five means over 20 calls the least."""
+    means = []
+    for _ in range(5):
+        torch.cuda.synchronize()
+        begin = time.perf_counter()
+        for _ in range(20):
+            call()
+        means.append(1e6 * (time.perf_counter() - begin) / 20)
+    torch.cuda.synchronize()
+    return min(means)

@@ -10,7 +10,7 @@
             o = cache.attend(layer, q, k, v)
     cache.end(s)
 
-Forks, shared prefixes and truncation are in the ops, not in this class."""
+Forks and shared prefixes are in the ops (frozen_len, frozen_anchor_pages), not in this class."""
 
 from dataclasses import dataclass, field
 from typing import Any, List, Mapping, Optional, Sequence, Union
@@ -138,6 +138,14 @@ class Cache:
         self._pool.give(gone.pages)
         self._anchor_pool.give(gone.anchor_pages)
         self._slots.give([gone.slot])
+
+    def truncate(self, sequence: int, tokens: int) -> None:
+        """Forgets all but the first `tokens` tokens; those in pages stay. Raises ArgumentError if that is more than there are, or fewer than are coded. Between two steps."""
+        s = self._sequences[sequence]
+        least = 0 if self.exact else s.coded
+        if not least <= tokens <= s.committed + s.pending:
+            raise ArgumentError(f"truncate: {tokens} tokens; sequence {sequence} has {s.committed + s.pending}, of which {least} are coded: what is coded cannot be taken back")
+        s.committed, s.pending = min(s.committed, tokens), max(0, tokens - s.committed)
 
     def _grow(self, s: _Sequence, coded: int) -> None:
         """Pages for `coded` tokens, and anchor pages, empty, for what the budget may keep of them."""

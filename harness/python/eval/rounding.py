@@ -35,7 +35,7 @@ class Rounded:
         return torch.cat((a * cos + b * sin, b * cos - a * sin), -1)
 
 
-def spread(perplexity_of, attention, rope, device, seeds=4):
+def spread(perplexity_of, attention, rope, device, seeds=8):
     """Root mean square of what roundings of fp16, drawn at random, change about a perplexity, relative to it. perplexity_of: back end -> perplexity."""
     base = perplexity_of(attention)
     draws = [perplexity_of(Rounded(attention, rope, torch.Generator(device).manual_seed(seed))) / base - 1 for seed in range(seeds)]
