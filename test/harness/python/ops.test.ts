@@ -55,6 +55,16 @@ for (const { op, fields } of PARAM_STRUCTS) {
   });
 }
 
+test('the Python package has the version of the repository, and takes all of its modules along', () => {
+  const toml = readFileSync(join(ROOT, 'harness/python/pyproject.toml'), 'utf8');
+  const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
+  assert.is(/^version = "(.*)"$/m.exec(toml)?.[1], version);
+  const beside = readdirSync(join(ROOT, 'harness/python')).filter((name) => name.endsWith('.py')).map((name) => name.slice(0, -3));
+  const sources = readdirSync(join(ROOT, 'harness/python/antkv')).filter((name) => name.endsWith('.py')).map((name) => readFileSync(join(ROOT, 'harness/python/antkv', name), 'utf8'));
+  const imported = beside.filter((name) => sources.some((text) => new RegExp(`^(from|import) ${name}\\b`, 'm').test(text)));
+  assert.equal(JSON.parse(/^py-modules = (.*)$/m.exec(toml)![1]!), imported);
+});
+
 test('codebooks pack to the bytes of packCodebook', async () => {
   let seed = 1;
   const random = (): number => (seed = (seed * 48271) % 2147483647) / 2147483647 - 0.5;
