@@ -1,5 +1,5 @@
-"""The ops as plain functions: what ops.py registers with torch. They skip torch's dispatcher, which takes longer than all that happens here, and know neither compilation nor
-autograd; else they are the same: on CUDA tensors, on the current stream, without synchronisation, safe to capture in a graph.
+"""The ops as plain functions: what ops.py registers with torch. They skip torch's dispatcher and the host time that it takes (check.py prints it), and know
+neither compilation nor autograd; else they are the same: on CUDA tensors, on the current stream, without synchronisation, safe to capture in a graph.
 
 `contract` names what a kernel computes (`npx gen list`; manifest.json); kernels and launches come from its tuning tables. Other arguments have the names, shapes and
 meaning of the op's struct in antkv.h: batch, kv_heads, strides and the like are read off the tensors. A wrong one is named by an ArgumentError that says what it should be.
