@@ -2,6 +2,7 @@
 import stringify from 'safe-stable-stringify';
 import { z } from 'zod';
 import { PARAM_STRUCTS, structLayout } from './abi.ts';
+import { needsOf } from './bindings/kernels.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { footprint, USUAL_TOKENS } from './bits.ts';
 import { codecOf } from './codec.ts';
@@ -54,6 +55,7 @@ export const Manifest = z.object({
       axes: byName(z.union([z.string(), z.number(), z.boolean()])),
       params: z.string().describe('Key of `params`'),
       grid: Grid,
+      needs: z.array(z.string()).describe('What it asks of its callers, as words of antkv_kernels.h (ANTKV_NEEDS_...) and antkv_params.py: pointers that serve one of them must not be null'),
       layout: Layout.optional(),
     }),
   ),
@@ -106,7 +108,7 @@ export const layoutOf = (c: CacheContract): z.infer<typeof Layout> => ({
 
 function contractRow(c: Contract): Manifest['contracts'][string] {
   const { op, ...axes } = c;
-  const row = { op, axes, params: `antkv_${op}_params`, grid: [...gridOf(op)] as [string, string, string] };
+  const row = { op, axes, params: `antkv_${op}_params`, grid: [...gridOf(op)] as [string, string, string], needs: needsOf(c) };
   return isCacheContract(c) ? { ...row, layout: layoutOf(c) } : row;
 }
 

@@ -1,0 +1,132 @@
+"""From arrays to parameter structs: shapes are checked against the axes that antkv.h states, numbers and strides that they imply are filled in.
+
+Nothing here lists fields: names, elements and axes are those of the generated antkv_params.ARRAYS."""
+
+import re
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+
+from .errors import ArgumentError
+from .rules import check_rules
+
+# Fields that take the strides of the first axes of an array, where they are not called NAME_row_stride and NAME_head_stride.
+_STRIDED = {"pages": ("page_stride", "page_head_stride"), "anchors": ("anchor_page_stride", "anchor_head_stride"), "ring_k": ("ring_slot_stride", "ring_head_stride", "ring_row_stride")}
+_SAME_STRIDES = {"ring_v": "ring_k"}
+_TERM = re.compile(r"^(\w[\w ]*?)(?: ([*+/]) (\d+))?$")
+_SAME_BITS = {"uint32_t": ("uint32_t", "int32_t"), "uint16_t": ("uint16_t", "int16_t")}  # torch has few ops on unsigned types
+
+
+class View(NamedTuple):
+    """An array on the device. shape in elements, strides in bytes; element: f16, bf16, or C's name (float, int32_t, uint8_t)."""
+
+    pointer: int
+    shape: Tuple[int, ...]
+    strides: Tuple[int, ...]
+    element: str
+    bytes: int  # of an element
+
+
+def _text(shape) -> str:
+    return f"[{', '.join(map(str, shape))}]"
+
+
+class _Axes:
+    """What each name of an axis turned out to be, and which argument said so."""
+
+    def __init__(self, op: str, known: Mapping[str, int]):
+        self.op, self.sizes, self.by = op, dict(known), {name: "the contract" if name == "d" else "given" for name in known}
+
+    def meet(self, argument: str, axis: str, view: View, size: int, axes) -> None:
+        match = _TERM.match(axis)
+        if not match:  # a length that only device memory knows
+            return
+        name, sign, number = match[1], match[2], int(match[3] or 1)
+        value, rest = {None: (size, 0), "+": (size - number, 0), "*": divmod(size, number), "/": (size * number, 0)}[sign]
+        known = self.sizes.setdefault(name, value)
+        if known == value and not rest:
+            self.by.setdefault(name, argument)
+            return
+        because = f"{name} is {known} ({self.by[name]})" if name in self.by else f"{size} is not {axis}"
+        raise ArgumentError(f"{self.op}: {argument} is {_text(view.shape)}; its axes are {_text(axes)}, and {because}")
+
+
+def _check_element(op: str, name: str, view: View, element: str, dtype: str) -> None:
+    want = dtype if element == "half row" else element
+    if view.element not in _SAME_BITS.get(want, (want,)):
+        raise ArgumentError(f"{op}: {name} has elements of {view.element}, not {want}; convert it")
+
+
+def _check_order(op: str, name: str, view: View, strided: int) -> None:
+    """The last axes are contiguous; the first `strided` ones may have any stride."""
+    expected = view.bytes
+    for axis in range(len(view.shape) - 1, strided - 1, -1):
+        if view.shape[axis] != 1 and view.strides[axis] != expected:
+            what = "its last axis is" if strided else "it is"
+            raise ArgumentError(f"{op}: {name} {_text(view.shape)} has strides of {_text(view.strides)} bytes; {what} contiguous in memory: call contiguous()")
+        expected *= view.shape[axis]
+
+
+def _meet_array(axes: _Axes, name: str, array, view: View, contract: Mapping[str, Any], numbers: Mapping[str, Any]) -> None:
+    op, layout, void = axes.op, contract.get("layout", {}), array.element == "void"
+    if void and not array.axes:
+        size = layout["pageBytes"].get(str(numbers.get("page_size"))) if name == "pages" else layout["anchorPageBytes"]
+        spec, element, strided = ("pages", "kv_heads", "bytes"), "uint8_t", 2
+    elif void and array.axes[-1] != "d":
+        size, spec, element, strided = layout["codebookBytes"][name[0]], (*array.axes, "bytes"), "uint8_t", 0
+    else:
+        size, spec = None, array.axes
+        element, strided = ("half row", len(spec) - 1) if void else (array.element, 0)
+    _check_element(op, name, view, element, contract["axes"].get("dtype", ""))
+    if len(view.shape) != len(spec):
+        raise ArgumentError(f"{op}: {name} is {_text(view.shape)}; its axes are {_text(spec)}")
+    if size is not None and not (view.shape[-1] >= size if strided else view.shape[-1] == size):
+        raise ArgumentError(f"{op}: {name} is {_text(view.shape)}; its last axis has {size} bytes (manifest.json, layout)")
+    _check_order(op, name, view, strided)
+    for axis, length in zip(spec, view.shape):
+        if axis not in ("pages", "bytes"):
+            axes.meet(name, axis, view, length, spec)
+
+
+def _stride_fields(name: str, view: View) -> Dict[str, int]:
+    fields = _STRIDED.get(name, (f"{name}_row_stride", f"{name}_head_stride"))
+    return dict(zip(fields, view.strides))
+
+
+def bind(params_module, op: str, contract: Mapping[str, Any], arrays: Mapping[str, Optional[View]], numbers: Mapping[str, Any]):
+    """The struct of `op`, filled: pointers of `arrays`, what their shapes say (batch, kv_heads, max_pages, strides ...), and `numbers`.
+
+    contract: entry of the manifest. arrays: field -> View; None is null. numbers: other fields.
+    Raises ArgumentError that names the argument that does not fit, and what it should be."""
+    struct, table = params_module.PARAMS[op], params_module.ARRAYS[op]
+    fields = dict(struct._fields_)
+    for name in [*arrays, *numbers]:
+        if name not in (table if name in arrays else fields):
+            raise ArgumentError(f"{op}: there is no argument {name}; antkv.h lists them")
+    given = {name: view for name, view in arrays.items() if view is not None}
+    dimension = {"d": contract["axes"]["headDim"]} if "headDim" in contract["axes"] else {}
+    axes = _Axes(op, {**dimension, **{name: value for name, value in numbers.items() if isinstance(value, int)}})
+    values: Dict[str, Any] = {}
+    for name in given:  # in the order of the caller, whose arguments are blamed before what was made of them
+        view = given[name]
+        _meet_array(axes, name, table[name], view, contract, numbers)
+        values[name] = view.pointer
+        for field, stride in _stride_fields(name, view).items():
+            if field in fields:
+                values[field] = stride
+        other = _SAME_STRIDES.get(name)
+        if other in given and given[other].strides != view.strides:
+            raise ArgumentError(f"{op}: {name} has strides of {_text(view.strides)} bytes, {other} of {_text(given[other].strides)}; give both the same layout")
+    for name, size in axes.sizes.items():
+        if name in fields and name not in numbers:
+            values[name] = size
+    values.update(numbers)
+    for name, array in table.items():
+        if array.need in contract["needs"] and not values.get(name):
+            raise ArgumentError(f"{op}: {name} is missing; {contract_words(array)}")
+    params = struct(**values)
+    check_rules(op, params, contract)
+    return params
+
+
+def contract_words(array) -> str:
+    """What an argument is, for messages."""
+    return f"give an array {_text(array.axes)}" if array.axes else "give an array [pages, kv_heads, bytes]"

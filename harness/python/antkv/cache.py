@@ -1,0 +1,243 @@
+"""A paged cache of all layers for torch: what a runtime keeps between launches (generator/CACHE.md), in its simplest form.
+
+    cache = Cache("antkv-1", read_codebooks("codebooks.safetensors"), layers=32, q_heads=32, kv_heads=8, head_dim=128, max_sequences=16, max_tokens=32768, inv_freq=inv_freq)
+    s = cache.start(len(prompt))
+    for layer in range(32):                        # q, k, v [tokens, heads, d] after RoPE; the prompt's own attention is yours
+        cache.prefill(layer, s, q, k, v)
+    while generating:
+        cache.step([s])                            # lengths and pages: host work and one small copy
+        for layer in range(32):                    # of the new token; only launches, so that it can be captured and replayed
+            o = cache.attend(layer, q, k, v)
+    cache.end(s)
+
+Forks and shared prefixes are in the ops (frozen_len, frozen_anchor_pages), not in this class."""
+
+from dataclasses import dataclass, field
+from typing import Any, List, Mapping, Optional, Sequence, Union
+
+import torch
+from torch import Tensor
+
+from . import eager, ops
+from .errors import ArgumentError, ContractError
+from .pack import PackedCodebook
+from .prefill import PROMPT_POLICIES, Prompt, anchors_of
+from .rules import ANCHOR_ROWS, DRAFT_ROWS
+from .state import Lengths, Pool
+
+_STEP = ("slot", "seq_len", "accepted", "coded_before", "coded_len", "kv_len", "score_row")  # rows of Cache._lengths
+
+
+@dataclass
+class Layer:
+    """Device arrays of one layer; None where the recipe has no such thing."""
+
+    pages: Tensor  # [pages, kv_heads, bytes] uint8
+    k_codebook: Optional[Tensor]  # [kv_heads, bytes] uint8
+    v_codebook: Optional[Tensor]
+    anchors: Optional[Tensor] = None  # [anchor pages, kv_heads, bytes] uint8
+    anchor_score: Optional[Tensor] = None  # [slots, kv_heads, max_anchor_pages * 16] fp32
+    ring_k: Optional[Tensor] = None  # [slots, kv_heads, ring_rows, d]
+    ring_v: Optional[Tensor] = None
+    ring_score: Optional[Tensor] = None  # [slots, kv_heads, ring_rows] fp32
+    ring_count: Optional[Tensor] = None  # the same, int32
+    lse: Optional[Tensor] = None  # [rows, q_heads] of the last decode
+    ring_scores: Optional[Tensor] = None  # [rows, q_heads, ring_rows] of the last decode
+
+
+@dataclass
+class _Sequence:
+    slot: int
+    committed: int  # tokens that are in for good
+    pending: int  # rows of the step before, not yet committed
+    coded: int  # tokens in pages
+    score_row: int = -1  # where the step before left its scores
+    pages: List[int] = field(default_factory=list)
+    anchor_pages: List[int] = field(default_factory=list)
+
+
+class Cache:
+    """recipe: name of a preset, or its members as manifest.json has them. codebooks: layer -> "k", "v" (read_codebooks); None for exact recipes.
+    max_tokens bounds a sequence; pages: coded pages in all (default: enough for max_sequences of max_tokens). page_size in tokens. scale: default 1 / sqrt(head_dim).
+    max_q_len: new rows of a sequence and step, drafts included. inv_freq [rotary_dim / 2], for keys coded before RoPE."""
+
+    def __init__(self, recipe: Union[str, Mapping[str, Any]], codebooks: Optional[Mapping[int, Mapping[str, PackedCodebook]]], *, layers: int, q_heads: int, kv_heads: int, head_dim: int,
+                 max_sequences: int, max_tokens: int, inv_freq: Optional[Tensor] = None, scale: Optional[float] = None, page_size: int = 64, pages: Optional[int] = None, max_q_len: int = 1,
+                 rope_interleaved: bool = False, attention_factor: float = 1.0, device: Union[str, torch.device] = "cuda"):  # fmt: skip
+        self.device = torch.empty(0, device=device).device
+        folder = ops.library(self.device).folder
+        self.recipe = r = folder.recipe(recipe) if isinstance(recipe, str) else recipe
+        self.q_heads, self.kv_heads, self.head_dim, self.max_tokens, self.max_q_len, self.page_size = q_heads, kv_heads, head_dim, max_tokens, max_q_len, page_size
+        self.scale = scale or head_dim**-0.5
+        axes = {"headDim": head_dim, "k": r["k"], "v": r["v"], "key": r["key"], "gain": r["gain"]}
+        self.contracts = {op: folder.find(op, **axes) for op in ("encode", "append", "unpack")}
+        self.contracts["decode"] = decode_contract(folder, axes, max_q_len * (q_heads // kv_heads))
+        layout = folder.contract(self.contracts["decode"])["layout"]
+        self.exact = layout["ringRowBytes"] == 0
+        self.lengths = Lengths(r["window"], r["flush_block"], r["budget_permille"], r["first_tokens"], self.exact)
+        if not self.exact and r["flush_block"] % page_size:
+            raise ArgumentError(f"Cache: page_size {page_size} does not divide the recipe's flush_block {r['flush_block']}")
+        self.keeps = not self.exact and r["policy"] != "none"
+        if self.keeps:
+            self.contracts.update(anchors_of(folder, r["policy"], head_dim))
+        self.max_pages = -(-max_tokens // page_size) + 3 & ~3  # rows of tables start at multiples of 16 bytes
+        self.max_anchor_pages = -(-self.lengths.anchor_rows(max_tokens) // ANCHOR_ROWS) + 3 & ~3 if self.keeps else 0
+        self.rope = {"inv_freq": None if inv_freq is None else inv_freq.to(self.device, torch.float32), "rope_interleaved": rope_interleaved, "attention_factor": attention_factor}
+        self._pool = Pool(pages if pages is not None else max_sequences * self.max_pages, "coded pages")
+        self._anchor_pool = Pool(max_sequences * self.max_anchor_pages, "anchor pages")
+        self._slots = Pool(max_sequences, "sequences")
+        self._sequences: dict = {}
+        self._tables = self._zeros([max_sequences, self.max_pages], torch.int32)  # by slot
+        self._anchor_table = torch.full([max_sequences, self.max_anchor_pages], -1, dtype=torch.int32, device=self.device) if self.keeps else None
+        self._block_table = self._zeros([max_sequences, self.max_pages], torch.int32)  # by batch row of the step
+        self._lengths = self._zeros([len(_STEP), max_sequences + 3 & ~3], torch.int32)
+        self._cu_q = torch.arange(max_sequences + 1, dtype=torch.int32, device=self.device) * max_q_len
+        self._rows = 0
+        self._now: dict = {}  # arrays of the step
+        self.layers = [self._layer(layout, (codebooks or {}).get(number, {}), number, max_sequences) for number in range(layers)]
+
+    def _zeros(self, shape, dtype) -> Tensor:
+        return torch.zeros(shape, dtype=dtype, device=self.device)
+
+    def _layer(self, layout, codebooks: Mapping[str, PackedCodebook], number: int, slots: int) -> Layer:
+        books = {}
+        for side in ("k", "v"):
+            size = layout["codebookBytes"][side]
+            if size and (side not in codebooks or codebooks[side].codec != self.recipe[side] or codebooks[side].kv_heads != self.kv_heads):
+                has = f"{codebooks[side].codec} for {codebooks[side].kv_heads} heads" if side in codebooks else "none"
+                raise ArgumentError(f"Cache: layer {number} needs a codebook of {self.recipe[side]} for {self.kv_heads} heads on its {side}, codebooks has {has}; gen calibrate makes them")
+            books[f"{side}_codebook"] = _on_device(codebooks[side].data, self.kv_heads, self.device) if size else None
+        heads, rows = self.kv_heads, self.recipe["window"] + self.recipe["flush_block"] + DRAFT_ROWS
+        layer = Layer(self._zeros([self._pool.size, heads, layout["pageBytes"][str(self.page_size)]], torch.uint8), **books)
+        if self.exact:
+            return layer
+        layer.ring_k, layer.ring_v = (self._zeros([slots, heads, rows, self.head_dim], torch.float16) for _ in range(2))
+        if self.keeps:
+            layer.anchors = self._zeros([self._anchor_pool.size, heads, layout["anchorPageBytes"]], torch.uint8)
+            layer.anchor_score = self._zeros([slots, heads, self.max_anchor_pages * ANCHOR_ROWS], torch.float32)
+            layer.ring_score, layer.ring_count = self._zeros([slots, heads, rows], torch.float32), self._zeros([slots, heads, rows], torch.int32)
+            layer.lse = self._zeros([slots * self.max_q_len, self.q_heads], torch.float32)
+            layer.ring_scores = self._zeros([slots * self.max_q_len, self.q_heads, rows], torch.float32)
+        return layer
+
+    def start(self, tokens: int) -> int:
+        """Room for a new sequence whose prompt has `tokens` tokens; returns its number. prefill is due for every layer. Raises ArgumentError where no room is left."""
+        if not 0 <= tokens <= self.max_tokens:
+            raise ArgumentError(f"Cache: a prompt of {tokens} tokens, max_tokens is {self.max_tokens}")
+        coded = self.lengths.coded(tokens)
+        sequence = _Sequence(self._slots.take(), committed=coded, pending=tokens - coded, coded=coded)
+        self._sequences[sequence.slot] = sequence
+        if self.keeps:
+            self._anchor_table[sequence.slot].fill_(-1)
+        self._grow(sequence, coded)
+        return sequence.slot
+
+    def end(self, sequence: int) -> None:
+        """Gives back all that a sequence holds."""
+        gone = self._sequences.pop(sequence)
+        self._pool.give(gone.pages)
+        self._anchor_pool.give(gone.anchor_pages)
+        self._slots.give([gone.slot])
+
+    def truncate(self, sequence: int, tokens: int) -> None:
+        """Forgets all but the first `tokens` tokens; those in pages stay. Raises ArgumentError if that is more than there are, or fewer than are coded. Between two steps."""
+        s = self._sequences[sequence]
+        least = 0 if self.exact else s.coded
+        if not least <= tokens <= s.committed + s.pending:
+            raise ArgumentError(f"truncate: {tokens} tokens; sequence {sequence} has {s.committed + s.pending}, of which {least} are coded: what is coded cannot be taken back")
+        s.committed, s.pending = min(s.committed, tokens), max(0, tokens - s.committed)
+
+    def _grow(self, s: _Sequence, coded: int) -> None:
+        """Pages for `coded` tokens, and anchor pages, empty, for what the budget may keep of them."""
+        if coded > self.max_tokens:
+            raise ArgumentError(f"Cache: sequence {s.slot} would have {coded} coded tokens, max_tokens is {self.max_tokens}")
+        fresh = self._pool.take_all(-(-coded // self.page_size) - len(s.pages))
+        if fresh:
+            self._tables[s.slot, len(s.pages) : len(s.pages) + len(fresh)] = torch.tensor(fresh, dtype=torch.int32, device=self.device)
+            s.pages += fresh
+        wanted = -(-self.lengths.anchor_rows(coded) // ANCHOR_ROWS) if self.keeps and coded else 0
+        given = self._anchor_pool.take_all(wanted - len(s.anchor_pages))
+        if given:
+            self._anchor_table[s.slot, len(s.anchor_pages) : len(s.anchor_pages) + len(given)] = torch.tensor(given, dtype=torch.int32, device=self.device)
+            s.anchor_pages += given
+            for layer in self.layers:
+                layer.anchors[given, :, -4 * ANCHOR_ROWS :] = 0xFF  # token indices, -1
+
+    def step(self, sequences: Sequence[int], accepted: Optional[Sequence[int]] = None) -> None:
+        """Opens a step of these sequences, in this order, with max_q_len new rows each. accepted: how many rows of the step before count (default: all)."""
+        rows, table = self.max_q_len, []
+        for i, number in enumerate(sequences):
+            s = self._sequences[number]
+            taken = s.pending if accepted is None else accepted[i]
+            if not 0 <= taken <= s.pending:
+                raise ArgumentError(f"step: accepted[{i}] is {taken}; sequence {number} has {s.pending} rows that are not committed")
+            n = s.committed + taken
+            coded = n + rows if self.exact else max(s.coded, self.lengths.coded(n))
+            self._grow(s, coded)
+            table.append((s.slot, s.committed, taken, s.committed if self.exact else s.coded, coded, n + rows, s.score_row))
+            s.committed, s.pending, s.coded, s.score_row = n, rows, coded, i * rows
+        batch = len(table)
+        self._rows = batch * rows
+        self._lengths[:, :batch] = torch.tensor(table, dtype=torch.int32).t().to(self.device)
+        self._block_table[:batch] = self._tables[list(row[0] for row in table)]
+        self._now = {name: self._lengths[i, :batch] for i, name in enumerate(_STEP)}
+        self._now["block_table"], self._now["cu_q"] = self._block_table[:batch], self._cu_q[: batch + 1] if rows > 1 else None
+
+    def _shared(self, layer: Layer) -> dict:
+        """Arguments that all ops on the cache have in common."""
+        books = {"k_codebook": layer.k_codebook, "v_codebook": layer.v_codebook}
+        return {**self.rope, **books, "anchors": layer.anchors, "anchor_table": self._anchor_table}
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """The step's new rows enter, and attend to all that their sequence holds: q [rows, q_heads, d], k, v [rows, kv_heads, d] after RoPE, the rows of a sequence
+        one after the other. Returns [rows, q_heads, d]. Launches only."""
+        at, rows, now = self.layers[layer], self._rows, self._now
+        if q.shape[0] != rows:
+            raise ArgumentError(f"attend: q has {q.shape[0]} rows, the step has {rows}")
+        run, shared, r = launcher(), {"block_table": now["block_table"], "state_slot": now["slot"], "cu_q": now["cu_q"], **self._shared(at)}, self.recipe
+        rules = {} if self.exact else {"window": r["window"], "flush_block": r["flush_block"], "budget_permille": r["budget_permille"], "first_tokens": r["first_tokens"]}
+        run.append(
+            self.contracts["append"], k, v, at.pages, now["seq_len"], self.page_size, self.q_heads, **shared, **rules,
+            ring_k=at.ring_k, ring_v=at.ring_v, ring_scores=at.ring_scores, lse=at.lse, ring_score=at.ring_score, ring_count=at.ring_count, anchor_score=at.anchor_score,
+            score_row=now["score_row"], accepted=now["accepted"], coded_len=now["coded_before"], policy=PROMPT_POLICIES[r["policy"]],
+        )  # fmt: skip
+        return run.decode(
+            self.contracts["decode"], q, at.pages, now["coded_len"], now["kv_len"], self.page_size, self.max_tokens, self.scale, **shared,
+            ring_k=at.ring_k, ring_v=at.ring_v, max_q_len=self.max_q_len, lse=None if at.lse is None else at.lse[:rows], ring_scores=None if at.lse is None else at.ring_scores[:rows],
+        )  # fmt: skip
+
+    def prefill(self, layer: int, sequence: int, q: Tensor, k: Tensor, v: Tensor, lse: Optional[Tensor] = None) -> None:
+        """A prompt's rows of one layer enter: q [tokens, q_heads, d], k, v [tokens, kv_heads, d] after RoPE. lse [tokens, q_heads], natural, of the prompt's own attention
+        ranks its anchors; without it it is computed here, slowly."""
+        s = self._sequences[sequence]
+        if k.shape[0] != s.committed + s.pending:
+            raise ArgumentError(f"prefill: k has {k.shape[0]} rows, sequence {sequence} was started with {s.committed + s.pending} tokens")
+        if k.shape[0]:
+            Prompt(self, self.layers[layer], s.slot, s.coded, len(s.anchor_pages), k.shape[0]).enter(q, k, v, lse)
+
+    def bytes(self, sequence: int) -> int:
+        """Device bytes that a sequence holds in all layers: pages, anchor pages, ring. Codebooks are shared."""
+        s = self._sequences[sequence]
+        one = lambda array, count: 0 if array is None else array[0].numel() * array.element_size() * count
+        return sum(one(at.pages, len(s.pages)) + one(at.anchors, len(s.anchor_pages)) + one(at.ring_k, 1) + one(at.ring_v, 1) for at in self.layers)
+
+
+def launcher():
+    """The ops that torch.compile understands while it compiles; else the same without the dispatcher."""
+    return ops if torch.compiler.is_compiling() else eager
+
+
+def _on_device(data: Any, heads: int, device: torch.device) -> Tensor:
+    packed = data if isinstance(data, Tensor) else torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    return packed.reshape(heads, -1).to(device)
+
+
+def decode_contract(folder, axes: Mapping[str, Any], columns: int) -> str:
+    """Four columns are what one query of up to four heads per KV head fills; folders have such contracts where they are faster."""
+    plain = {**axes, "softcap": False, "sink": False}
+    if columns <= 4:
+        try:
+            return folder.find("decode", **plain, columns=4)
+        except ContractError:
+            pass
+    return folder.find("decode", **plain, columns=8)

@@ -1,0 +1,98 @@
+"""The CUDA driver through ctypes: the calls that loading and launching need. No CUDA toolkit, no torch."""
+
+import ctypes
+import os
+from typing import Optional
+
+from .errors import DeviceError, DriverError
+
+_HINTS = {
+    209: "the file has no code for this device: build it again with the PTX (gen does)",
+    218: "the driver is older than the nvcc that wrote the PTX: update it, or build with an older toolkit (gen doctor)",
+    222: "the driver is older than the nvcc that wrote the PTX: update it, or build with an older toolkit (gen doctor)",
+}
+_LOST = range(700, 721)  # kernels that failed take their context with them
+
+# Attributes of cuDeviceGetAttribute, in the order of antkv_table.Device behind the architecture.
+_MULTIPROCESSORS, _SHARED_PER_BLOCK, _L2_BYTES, _BUS_BITS, _MEMORY_KHZ = 16, 97, 38, 37, 36
+_MAJOR, _MINOR = 75, 76
+
+
+class Driver:
+    """libcuda, initialised. `path`: another driver library, such as the emulated one; else $ANTKV_LIBCUDA, else libcuda.so.1."""
+
+    def __init__(self, path: Optional[str] = None):
+        self.path = path or os.environ.get("ANTKV_LIBCUDA") or "libcuda.so.1"
+        try:
+            self.lib = ctypes.CDLL(self.path)
+        except OSError as error:
+            raise DeviceError(f"no CUDA driver: {error}; install one, or point ANTKV_LIBCUDA to a libcuda.so.1") from None
+        try:  # the emulated driver's: it knows which thread did what
+            self._report = self.lib.antkv_emu_last_report
+            self._report.restype = ctypes.c_char_p
+        except AttributeError:
+            self._report = None
+        self.call("cuInit", ctypes.c_uint(0))
+
+    def call(self, name: str, *arguments, what: str = "") -> None:
+        """Calls function `name`. Raises DriverError, with `what` it was about, unless it returns 0."""
+        try:
+            function = getattr(self.lib, name)
+        except AttributeError:
+            raise DeviceError(f"{self.path} has no {name}: not a CUDA driver of version 11 or newer; update it, or unset ANTKV_LIBCUDA") from None
+        code = function(*arguments)
+        if code:
+            raise DriverError(self._words(code, name, what), code)
+
+    def _words(self, code: int, name: str, what: str) -> str:
+        texts = []
+        for ask in ("cuGetErrorName", "cuGetErrorString"):
+            text = ctypes.c_char_p()
+            getattr(self.lib, ask)(code, ctypes.byref(text))
+            texts.append((text.value or b"unknown error").decode())
+        hint = "an earlier kernel of this context failed, and the context is lost: start a new process" if code in _LOST else _HINTS.get(code)
+        if self._report:
+            hint = self._report().decode()
+        return f"{name}({what}): {texts[0]} ({code}, {texts[1]})" + (f"; {hint}" if hint else "")
+
+    def device(self, ordinal: int) -> int:
+        """The handle of a device. Raises DeviceError if there is none."""
+        handle = ctypes.c_int()
+        if self.lib.cuDeviceGet(ctypes.byref(handle), ordinal):
+            raise DeviceError(f"no CUDA device {ordinal}: nvidia-smi lists them; CUDA_VISIBLE_DEVICES may hide some")
+        return handle.value
+
+    def attribute(self, number: int, device: int) -> int:
+        value = ctypes.c_int()
+        self.call("cuDeviceGetAttribute", ctypes.byref(value), number, device, what=str(number))
+        return value.value
+
+    def identity(self, device: int) -> tuple:
+        """The numbers of antkv_table.Device."""
+        ask = lambda number: self.attribute(number, device)
+        memory_mhz = max(1, ask(_MEMORY_KHZ) // 1000)  # cut off; 1 if the driver says none: as tables have it
+        return (10 * ask(_MAJOR) + ask(_MINOR), ask(_MULTIPROCESSORS), ask(_SHARED_PER_BLOCK), ask(_L2_BYTES), ask(_BUS_BITS), memory_mhz)
+
+
+class Context:
+    """The calling thread's context if it is one of the device, else the device's primary one, which the CUDA runtime and torch use.
+    `with context:` makes it current. It is never released: torch and other libraries of the process may hold it."""
+
+    def __init__(self, driver: Driver, device: int):
+        self.driver, self.device = driver, device
+        current, owner = ctypes.c_void_p(), ctypes.c_int(-1)
+        driver.call("cuCtxGetCurrent", ctypes.byref(current))
+        if current.value and driver.lib.cuCtxGetDevice(ctypes.byref(owner)) == 0 and owner.value == device:
+            self.handle = current
+            return
+        self.handle = ctypes.c_void_p()
+        driver.call("cuDevicePrimaryCtxRetain", ctypes.byref(self.handle), device)
+        if not current.value:
+            driver.call("cuCtxSetCurrent", self.handle)
+
+    def __enter__(self) -> "Context":
+        self.driver.call("cuCtxPushCurrent_v2", self.handle)
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.driver.lib.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))

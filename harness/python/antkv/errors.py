@@ -1,0 +1,29 @@
+"""What goes wrong, in words that say what to change."""
+
+
+class AntkvError(RuntimeError):
+    """Anything that antkv refuses, or that the driver does; the text ends with the fix."""
+
+
+class FolderError(AntkvError):
+    """Not a generated folder, or one of another release."""
+
+
+class DeviceError(AntkvError):
+    """No driver, no device, or none that a kernel of the contract runs on."""
+
+
+class ContractError(AntkvError):
+    """No such contract in the folder."""
+
+
+class ArgumentError(AntkvError, ValueError):
+    """An argument is missing or has a wrong shape, dtype, layout or value; the text starts with the op and the argument."""
+
+
+class DriverError(AntkvError):
+    """A call of the CUDA driver failed."""
+
+    def __init__(self, text: str, code: int):
+        super().__init__(text)
+        self.code = code  # CUresult

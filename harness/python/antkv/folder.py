@@ -1,0 +1,80 @@
+"""A generated folder: manifest, parameter structs and tables of one release."""
+
+import hashlib
+import importlib.util
+import json
+import os
+from types import ModuleType
+from typing import Any, Mapping, Optional
+
+from .errors import ContractError, FolderError
+
+MANIFEST_SCHEMA = 1
+
+
+def default_folder() -> str:
+    """$ANTKV_FOLDER, else the folder that ships inside the package, else the one of the repository that the package lies in."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    candidates = [os.environ.get("ANTKV_FOLDER"), os.path.join(here, "generated"), os.path.join(here, "..", "..", "..", "generated")]
+    found = [path for path in candidates if path and os.path.exists(os.path.join(path, "manifest.json"))]
+    if not found:
+        raise FolderError("no generated folder: give its path, or set ANTKV_FOLDER; `npx gen` writes one, releases contain it")
+    return os.path.abspath(found[0])
+
+
+class Folder:
+    """`path`: what `gen` wrote, or an unpacked release; None: that of default_folder(). Raises FolderError."""
+
+    def __init__(self, path: Optional[str] = None):
+        self.path = os.path.abspath(path) if path else default_folder()
+        try:
+            with open(os.path.join(self.path, "manifest.json"), encoding="utf-8") as file:
+                self.manifest: Mapping[str, Any] = json.load(file)
+        except (OSError, ValueError) as error:
+            raise FolderError(f"{self.path}: {error}; give the folder that `gen` wrote, or that of an unpacked release") from None
+        if self.manifest.get("schema") != MANIFEST_SCHEMA:
+            raise FolderError(f"{self.path}: manifest of schema {self.manifest.get('schema')}, this package reads {MANIFEST_SCHEMA}: take both from one release")
+        self.params = self._module("antkv_params")
+        self.tables = self._module("antkv_tables")
+        versions = (self.params.ABI_VERSION, self.params.LAYOUT_VERSION)
+        if versions != (self.manifest["abi"], self.manifest["layout"]):
+            raise FolderError(f"{self.path}: antkv_params.py is of ABI and layout versions {versions}, manifest.json of {(self.manifest['abi'], self.manifest['layout'])}: generate it again")
+
+    def _module(self, name: str) -> ModuleType:
+        """Its own copy of a module, so that folders of different releases can be open at once."""
+        path = os.path.join(self.path, f"{name}.py")
+        spec = importlib.util.spec_from_file_location(f"{name}_{hashlib.sha256(path.encode()).hexdigest()[:8]}", path)
+        module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except OSError as error:
+            raise FolderError(f"{path}: {error}; give the folder that `gen` wrote") from None
+        return module
+
+    def contract(self, name: str) -> Mapping[str, Any]:
+        """The manifest's entry. Raises ContractError with the names nearest to `name`."""
+        contracts = self.manifest["contracts"]
+        if name not in contracts:
+            near = sorted(contracts, key=lambda other: -_likeness(name, other))[:3]
+            raise ContractError(f'no contract "{name}" in {self.path}; near it: {" ".join(near)}; others are written by `gen` (gen list)')
+        return contracts[name]
+
+    def find(self, op: str, **axes: Any) -> str:
+        """The contract of `op` with these axes (headDim, k, v, key, gain, columns, form ...; an axis that a contract lacks is no obstacle). Raises ContractError if the folder has none."""
+        for name, row in self.manifest["contracts"].items():
+            if row["op"] == op and all(row["axes"].get(axis, value) == value for axis, value in axes.items()):
+                return name
+        words = ", ".join(f"{axis} {value}" for axis, value in axes.items())
+        raise ContractError(f"{self.path} has no contract of {op} with {words}; `npx gen --recipe FILE --out DIR` writes those of a recipe")
+
+    def recipe(self, name: str) -> Mapping[str, Any]:
+        """The members of a preset. Raises ContractError with the presets that are there."""
+        if name not in self.manifest["recipes"]:
+            raise ContractError(f'no preset "{name}" in {self.path}; it has {", ".join(self.manifest["recipes"])}')
+        return self.manifest["recipes"][name]["recipe"]
+
+
+def _likeness(a: str, b: str) -> int:
+    """Equal characters at both ends: enough to name what a slip of the hand meant."""
+    front = len(os.path.commonprefix([a, b]))
+    return front + len(os.path.commonprefix([a[front:][::-1], b[front:][::-1]]))

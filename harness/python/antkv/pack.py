@@ -1,0 +1,102 @@
+"""Codebook files, and the layout in which kernels read a codebook. The Python twin of generator/pack.ts and antkv_pack_codebook; standard library only."""
+
+import json
+import math
+import mmap
+import struct
+from array import array
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from .errors import AntkvError
+
+_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "I8": 1, "U8": 1, "I16": 2, "I32": 4, "I64": 8, "F64": 8, "U16": 2}
+
+
+class Safetensors:
+    """A file of tensors, mapped. Raises AntkvError if it is none."""
+
+    def __init__(self, path: str):
+        self.path = path
+        try:
+            with open(path, "rb") as file:
+                self.bytes = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            size = struct.unpack_from("<Q", self.bytes)[0]
+            header = json.loads(bytes(self.bytes[8 : 8 + size]))
+        except (OSError, ValueError, struct.error) as error:
+            raise AntkvError(f"{path}: {error}; give a safetensors file") from None
+        self.metadata: Mapping[str, str] = header.pop("__metadata__", {})
+        self.tensors: Mapping[str, dict] = header
+        self._start = 8 + size
+
+    def read(self, name: str) -> Tuple[str, Tuple[int, ...], memoryview]:
+        """dtype, shape and bytes of a tensor. Raises AntkvError if the file has none of that name."""
+        if name not in self.tensors:
+            raise AntkvError(f'{self.path}: no tensor "{name}"; it has {", ".join(sorted(self.tensors)[:12])} ...')
+        row = self.tensors[name]
+        begin, end = row["data_offsets"]
+        if end - begin != math.prod(row["shape"]) * _BYTES[row["dtype"]]:
+            raise AntkvError(f'{self.path}: tensor "{name}" has {end - begin} bytes for {row["dtype"]} {row["shape"]}; copy the file again')
+        return row["dtype"], tuple(row["shape"]), self.bytes[self._start + begin : self._start + end]
+
+
+@dataclass(frozen=True)
+class PackedCodebook:
+    """One side of a layer, ready for the device."""
+
+    codec: str
+    kv_heads: int
+    head_dim: int
+    data: Any  # [kv_heads] blobs of equal size: bytes, or a torch tensor [kv_heads, bytes] uint8 (codebooks.pack_tensor)
+
+
+def pack_codebook(entries: bytes, shape: Tuple[int, int, int, int], scale: Optional[bytes] = None) -> bytes:
+    """The packed codebook: per head its entries, the scales (q8), and half the squared norm of each centroid.
+
+    entries: [kv_heads, chunks, entries, channels] f16, or int8 with `scale` [kv_heads, head_dim] f32; little endian. Norms are summed in double in channel order and
+    rounded once, so that every language gets equal bits."""
+    heads, chunks, count, channels = shape
+    elements, q8 = chunks * count * channels, scale is not None
+    size = elements * (1 if q8 else 2)
+    if len(entries) != heads * size or (q8 and len(scale) != heads * chunks * channels * 4):
+        raise AntkvError(f"a codebook of shape {shape} has {heads * size} bytes of entries, not {len(entries)}; calibrate it again")
+    out = bytearray()
+    for head in range(heads):
+        mine = bytes(entries[head * size : (head + 1) * size])
+        values = struct.unpack(f"<{elements}{'b' if q8 else 'e'}", mine)
+        steps = b"" if not q8 else bytes(scale[head * chunks * channels * 4 : (head + 1) * chunks * channels * 4])
+        out += mine + steps + _half_norms(values, struct.unpack(f"<{len(steps) // 4}f", steps), chunks, count, channels)
+    return bytes(out)
+
+
+def _half_norms(values, scales, chunks: int, count: int, channels: int) -> bytes:
+    norms = array("f")
+    for row in range(chunks * count):
+        centroid = values[row * channels : (row + 1) * channels]
+        if scales:
+            chunk = row // count
+            centroid = array("f", (value * step for value, step in zip(centroid, scales[chunk * channels : (chunk + 1) * channels])))  # stored as fp32: rounded once
+        total = 0.0
+        for value in centroid:
+            total += value * value
+        norms.append(0.5 * total)
+    return struct.pack(f"<{len(norms)}f", *norms)
+
+
+def read_codebooks(path: str) -> Dict[int, Dict[str, PackedCodebook]]:
+    """The codebooks of a file of `gen calibrate`, packed: layer -> "k" and "v" (an exact side is missing). Raises AntkvError."""
+    file = Safetensors(path)
+    layers: Dict[int, Dict[str, PackedCodebook]] = {}
+    for name in file.tensors:
+        parts = name.split(".")
+        if len(parts) != 3 or parts[0] != "layers" or parts[2] not in ("k", "v"):
+            continue
+        dtype, shape, data = file.read(name)
+        if len(shape) != 4 or dtype not in ("F16", "I8"):
+            raise AntkvError(f'{path}: tensor "{name}" is {dtype} {shape}; a codebook is [kv_heads, chunks, entries, channels], F16 or I8')
+        scale = bytes(file.read(f"{name}.scale")[2]) if dtype == "I8" else None
+        codec = f"{shape[3]}c{shape[2].bit_length() - 1}b{'q8' if scale is not None else ''}"
+        layers.setdefault(int(parts[1]), {})[parts[2]] = PackedCodebook(codec, shape[0], shape[1] * shape[3], pack_codebook(bytes(data), shape, scale))
+    if not layers:
+        raise AntkvError(f"{path}: no tensor is called layers.N.k or layers.N.v; calibrate again: gen calibrate DUMP --out FILE")
+    return layers

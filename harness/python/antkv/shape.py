@@ -1,0 +1,58 @@
+"""The problem as the host bounds it, and the splits that no table chose."""
+
+from dataclasses import dataclass
+
+from .errors import ArgumentError
+
+SPREADS = ("sequence", "spread", "fastest")  # as antkv_table's modes
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Bounds of decode launches; a captured graph keeps to them. Other ops need none."""
+
+    batch: int
+    q_heads: int
+    kv_heads: int
+    max_tokens: int  # largest kv_len that the launches will see
+    max_q_len: int = 1  # query rows per sequence
+    rows: int = 0  # query rows of all sequences; 0: batch * max_q_len
+    splits: int = 0  # CTAs that share a sequence and KV head; 0: chosen
+    spread: str = "sequence"  # "spread": unequal lengths are cut into equal shares; "sequence": a row's bits ignore its batch mates; "fastest": either
+
+    def __post_init__(self):
+        if self.batch < 1 or self.kv_heads < 1 or self.max_tokens < 1:
+            raise ArgumentError(f"Shape: batch {self.batch}, kv_heads {self.kv_heads}, max_tokens {self.max_tokens}: each is at least 1")
+        if self.q_heads < self.kv_heads or self.q_heads % self.kv_heads or self.q_heads // self.kv_heads > 16:
+            raise ArgumentError(f"Shape: q_heads {self.q_heads} is not 1 to 16 times kv_heads {self.kv_heads}")
+        if not 1 <= self.max_q_len <= 16:
+            raise ArgumentError(f"Shape: max_q_len {self.max_q_len} is not 1 to 16; longer queries go through unpack")
+        if self.rows < 0 or self.splits < 0:
+            raise ArgumentError(f"Shape: rows {self.rows} or splits {self.splits} is negative")
+        if self.spread not in SPREADS:
+            raise ArgumentError(f'Shape: spread is "{self.spread}", not one of {", ".join(SPREADS)}')
+
+    @property
+    def all_rows(self) -> int:
+        return self.rows or self.batch * self.max_q_len
+
+    def lines(self, columns: int) -> int:
+        """Groups of query columns times KV heads: grid.y of decode."""
+        return self.kv_heads * -(-self.max_q_len * (self.q_heads // self.kv_heads) // columns)
+
+
+def choose_splits(shape: Shape, *, spread: bool, columns: int, tokens: int, multiprocessors: int, resident: int) -> int:
+    """The rule of antkv_load.h where no tuning table says better; that file says where its costs come from.
+    `tokens`: of a step of a block; `resident`: blocks that fit an SM at once."""
+    lines, resident = shape.lines(columns), max(1, resident)
+    if spread:  # one wave of equal shares, none below 256 tokens
+        most = min(1024, shape.batch * -(-shape.max_tokens // 256))
+        return max(1, min(most, multiprocessors * resident // lines))
+    blocks, steps, wave = shape.batch * lines, -(-shape.max_tokens // tokens), multiprocessors * resident
+
+    def cost(splits: int) -> int:
+        waves, rest = blocks * splits // wave, -(-(blocks * splits % wave) // multiprocessors)
+        slowness = waves * (1 + resident) + (1 + rest if rest else 0)
+        return 8 * (-(-steps // splits) + 1) * slowness + (16 + splits if splits > 1 else 0)
+
+    return min(range(1, max(1, min(steps, 256)) + 1), key=cost)  # of equals the first

@@ -1,0 +1,119 @@
+"""Random caches, and plain torch mathematics in fp32 over what they hold: what check.py compares the ops with; and how it times them."""
+
+import math
+import time
+
+import torch
+
+from antkv import ops
+from antkv.cache import Cache
+from antkv.codebooks import pack_tensor
+
+D, HEADS, RATIO, THETA = 128, 2, 4, 10000.0
+DEVICE = "cuda"
+PRESETS = ("antkv-1", "antkv-1-fast", "antkv-4", "f16")
+LIMIT = 4e-3  # relative L2 error of outputs, as gen verify has it
+
+
+def relative(got, want) -> float:
+    got, want = got.double(), want.double()
+    return float((got - want).norm() / want.norm())
+
+
+def need(value: float, limit: float, what: str) -> str:
+    if not value <= limit:
+        raise AssertionError(f"{what}: {value:.3g}, at most {limit:.3g} is right")
+    return f"{what} {value:.1e}"
+
+
+def inv_freq():
+    return (THETA ** (-torch.arange(0, D, 2, dtype=torch.float64) / D)).float().to(DEVICE)
+
+
+def rotate(x, first=0):
+    """x [tokens, heads, d], half-split pairs, token i at position first + i; in fp32."""
+    phase = torch.arange(first, first + len(x), dtype=torch.float64)[:, None] * inv_freq().double().cpu()
+    cos, sin = phase.cos().float().to(DEVICE)[:, None], phase.sin().float().to(DEVICE)[:, None]
+    a, b = x.float().chunk(2, -1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+
+
+def halves(*shape):
+    return torch.randn(*shape, device=DEVICE).half()
+
+
+def codebook(codec: str):
+    """A random codebook of `codec`, such as 8c8bq8, whose entries are what normal rows look like."""
+    channels, bits = (int(part) for part in codec.replace("bq8", "").rstrip("b").split("c"))
+    shape = (HEADS, D // channels, 1 << bits, channels)
+    rows = torch.randn(shape, device=DEVICE)
+    if not codec.endswith("q8"):
+        return pack_tensor(rows.half())
+    return pack_tensor((rows * 40).round().clamp(-127, 127).to(torch.int8), torch.full((HEADS, D), 1 / 40, device=DEVICE))
+
+
+def folder():
+    """The generated folder in use."""
+    return ops.library(torch.empty(0, device=DEVICE).device).folder
+
+
+def make_cache(recipe, layers=1, **more) -> Cache:
+    members = folder().recipe(recipe) if isinstance(recipe, str) else recipe
+    books = {side: codebook(members[side]) for side in ("k", "v") if members[side] != "f16"}
+    shape = {"q_heads": HEADS * RATIO, "kv_heads": HEADS, "head_dim": D, "max_sequences": 4, "max_tokens": 2048, "inv_freq": inv_freq(), "page_size": 32, **more}
+    return Cache(members, {layer: books for layer in range(layers)}, layers=layers, device=DEVICE, **shape)
+
+
+def stored_rows(cache: Cache, number: int):
+    """K and V [tokens, heads, d] fp32 of all that sequence `number` holds after an attend: coded tokens by unpack, the others out of the ring."""
+    s, at = cache._sequences[number], cache.layers[0]
+    ints = lambda *values: torch.tensor(values, dtype=torch.int32, device=DEVICE)
+    k, v = (torch.zeros(max(1, s.coded), HEADS, D, dtype=torch.float16, device=DEVICE) for _ in range(2))
+    if s.coded:
+        ops.unpack(cache.contracts["unpack"], k, v, at.pages, ints(0, s.coded), cache.page_size, s.coded, block_table=cache._tables[s.slot : s.slot + 1], state_slot=ints(s.slot), **cache._shared(at))
+    if cache.exact:
+        return k.float(), v.float()
+    tokens = torch.arange(s.coded, s.committed + s.pending, device=DEVICE) % at.ring_k.shape[2]
+    return tuple(torch.cat([rows[: s.coded], ring[s.slot].transpose(0, 1)[tokens]]).float() for rows, ring in ((k, at.ring_k), (v, at.ring_v)))
+
+
+def attention(q, k, v):
+    """fp32: the rows of q [rows, q_heads, d] are the newest of k, v [tokens, heads, d]."""
+    k, v = (x.repeat_interleave(RATIO, 1).transpose(0, 1) for x in (k, v))
+    scores = q.float().transpose(0, 1) @ k.transpose(1, 2) * D**-0.5
+    unseen = torch.ones(scores.shape[1:], dtype=torch.bool, device=DEVICE).triu(1 + k.shape[1] - len(q))
+    scores = scores.masked_fill(unseen, -math.inf)
+    return (scores.softmax(-1) @ v).transpose(0, 1), scores.logsumexp(-1).t()
+
+
+def live(cache: Cache, prompts, steps: int):
+    """Prompts enter, then `steps` steps; yields after each the sequences, q and what attend returned. Rows of keys are rotated at their position."""
+    tokens = {}
+    for n in prompts:
+        number = cache.start(n)
+        tokens[number] = n
+        if n:
+            q, k = rotate(halves(n, HEADS * RATIO, D)).half(), rotate(halves(n, HEADS, D)).half()
+            cache.prefill(0, number, q, k, halves(n, HEADS, D))
+    rows = cache.max_q_len
+    for _ in range(steps):
+        cache.step(list(tokens))
+        q, k, v = (halves(len(tokens) * rows, heads, D) for heads in (HEADS * RATIO, HEADS, HEADS))
+        for i, number in enumerate(tokens):
+            span = slice(i * rows, (i + 1) * rows)
+            q[span], k[span] = rotate(q[span], tokens[number]).half(), rotate(k[span], tokens[number]).half()
+            tokens[number] += rows
+        yield list(tokens), q, cache.attend(0, q, k, v)
+
+
+def host_time(call) -> float:
+    """Microseconds that a call takes on the host: of five means over 20 calls the least."""
+    means = []
+    for _ in range(5):
+        torch.cuda.synchronize()
+        begin = time.perf_counter()
+        for _ in range(20):
+            call()
+        means.append(1e6 * (time.perf_counter() - begin) / 20)
+    torch.cuda.synchronize()
+    return min(means)
