@@ -49,15 +49,15 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
   const uint32_t value_address = opaque(shared_address(values) + value_sums<K>::lane_offset(), zero);
 
   // The first of the tiles that not every column sees whole.
-  const int whole = (load_shared(&context->open) >> 5) - tiles.first, masked = whole > 0 ? (whole + K::kWarps - 1) / K::kWarps : 0;
+  const int whole = (load_shared(&context->open) >> 5) - tiles.first, masked = tiles.tiles_before(whole);
   const int first_position = K::kKeyTurn ? load_shared(&context->s.first_pos) : 0;
 
   coded_state<K> state(keys);
   using value_words = uint32_t[2][Values::kCodeWords];
-  const auto score_tile = [&](float (&score)[Keys::kScores], const key_codes<Keys>& codes, uint32_t hidden, int i, const auto& meanwhile) {
+  const auto score_tile = [&](float (&score)[Keys::kScores], const key_codes<Keys>& codes, uint32_t hidden, int i, int set, const auto& meanwhile) {
     if constexpr (K::kKeyTurn) {
       meanwhile();
-      keys.scores(p, rows, score, codes.words, codes.gains, state.bias, first_position + tiles.token_of(i), i % 32 == 0);
+      keys.scores(p, rows, score, codes.words, codes.gains, state.bias, first_position + tiles.token_of(i), i % 32 == 0, set == 1);
     } else {
       keys.scores(rows, score, codes.words, codes.gains, state.bias, meanwhile);
     }
@@ -108,7 +108,7 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
           if (set == 1 && i == stop) break;
           float score[Keys::kScores];
           typename Tiles::tile_units units;
-          score_tile(score, first.keys[set], Tiles::hidden_of(places, i), i, [&] { units = Tiles::units_of(places, i + 2); });
+          score_tile(score, first.keys[set], Tiles::hidden_of(places, i), i, set, [&] { units = Tiles::units_of(places, i + 2); });
           tiles.load_keys(first.keys[set], units);
           add_tile(score, first.values[set]);
           tiles.load_values(first.values[set], units);
@@ -125,7 +125,7 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
         key_codes<Keys> coming = {};
         tiles.load_keys(coming, Tiles::units_of(places, i + 1));
         float score[Keys::kScores];
-        score_tile(score, first.keys[0], hidden, i, [&] { Tiles::prefetch(p, places, i + 2); });
+        score_tile(score, first.keys[0], hidden, i, i % 2, [&] { Tiles::prefetch(p, places, i + 2); });
         add_tile(score, value_codes);
         first.keys[0] = coming;
         ++i;
@@ -216,7 +216,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     first_codes<K, Keys> codes = {};
     tiles.start_first(p, warps[warp_index()].places, page, codes);
     if (!filled || Keys::kTablePerPiece) Keys::fill(key_table, raw_keys, maxima);
-    if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns);
+    if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns, tiles.paired);
     if constexpr (!K::kKeySum) block_barrier();  // the context is there; look-up sums have had a barrier
     prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, exact_units_of<K>(&cta->context), 0);
     tiles.first_hidden(p, warps[warp_index()].places);
@@ -225,7 +225,9 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     exact_units units;
     {
       Keys keys;
-      keys.begin(p, key_table, columns, reinterpret_cast<const float*>(k_codebook + K::Key::kScaleOffset), maxima, turns);
+      const float* const key_scales = reinterpret_cast<const float*>(k_codebook + K::Key::kScaleOffset);
+      if constexpr (K::kKeyTurn) keys.begin(p, key_table, columns, key_scales, maxima, turns, tiles.paired);
+      else keys.begin(p, key_table, columns, key_scales, maxima, turns);
       units = attend_coded<K>(p, &cta->context, keys, tiles, codes, values, warps[warp_index()], cta->scales);
     }
     attend_exact<K>(p, &cta->context, units, warps[warp_index()].result);
