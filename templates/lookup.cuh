@@ -57,7 +57,7 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
   const auto score_tile = [&](float (&score)[Keys::kScores], const key_codes<Keys>& codes, uint32_t hidden, int i, int set, const auto& meanwhile) {
     if constexpr (K::kKeyTurn) {
       meanwhile();
-      keys.scores(p, rows, score, codes.words, codes.gains, state.bias, first_position + tiles.token_of(i), i % 32 == 0, set == 1);
+      keys.scores(p, rows, score, codes.words, codes.gains, state.bias, first_position + tiles.token_of(i), set == 1);
     } else {
       keys.scores(rows, score, codes.words, codes.gains, state.bias, meanwhile);
     }
@@ -99,6 +99,7 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
 #pragma unroll 1
   for (int end = 8; i < tiles.count; end += 16) {
     const int stop = min_int(end, tiles.count);
+    if constexpr (K::kKeyTurn) keys.start(p, first_position + tiles.token_of(i));
     if constexpr (K::kStages == 2) {
       // Two sets of registers in turn: a tile's codes are loaded as soon as those of the tile two before it have been used.
 #pragma unroll 1

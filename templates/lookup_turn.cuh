@@ -31,7 +31,13 @@ struct turn_keys : token_rows<K> {
   using turned = float[2][2 * kOwn];
   turned fast, slow;
   const unsigned char* row;            // where they came from, null if the column is idle
-  uint32_t near[4][kFast], far[4][kFast];  // coefficients of this lane's 4 places: what the look-up of its own half and its partner's are multiplied by
+  /// Coefficients of places: what the look-up of a pair's first half (in odd rows its second one) and of its partner are multiplied by.
+  struct place_factors {
+    uint32_t near[kFast], far[kFast];
+  };
+  static constexpr bool kHold = K::kWarps <= 8;  // in registers, where there is room
+  place_factors held[kHold ? 4 : 1];
+  const unsigned char* places;         // place g of this lane's column
   uint32_t first_power[kSlow ? kSlow : 1], second_power[kSlow && kColumns == 8 ? kSlow : 1];
   uint32_t slow_columns[kFine][2][kSlow ? kSlow : 1], power_columns[kFine][2][kSlow ? kSlow : 1];  // B of slow pairs, which stay for two tiles where tiles come in pairs
   const float* ways;
@@ -118,8 +124,8 @@ struct turn_keys : token_rows<K> {
       }
       const uint32_t cosines = pack_halves(c[0], c[1]), sines = pack_halves(s[0], s[1]);
       uint32_t* to = reinterpret_cast<uint32_t*>(turns + place * 128) + t * 4 + w;
-      store_shared(to, place % 2 ? sines : cosines);  // rows of odd places look up second halves first
-      store_shared(to + 16, place % 2 ? cosines : sines);
+      store_shared(to, cosines);
+      store_shared(to + 16, sines);
     }
     // To the next tile: of even tiles, of odd ones, and of slow pairs.
     float* const ways = reinterpret_cast<float*>(turns + kPlaceBytes);
@@ -146,13 +152,9 @@ struct turn_keys : token_rows<K> {
     if (general) return;
     sign = g % 2 ? -1.0f : 1.0f;
     ways = reinterpret_cast<const float*>(turns + kPlaceBytes);
+    places = turns + g * 128 + t * 16;
 #pragma unroll
-    for (int v = 0; v < 4; ++v) {
-      const bytes16* from = reinterpret_cast<const bytes16*>(turns + (8 * v + g) * 128) + t;
-      const bytes16 x = load_shared(from), y = load_shared(from + 4);
-#pragma unroll
-      for (int i = 0; i < kFast; ++i) near[v][i] = x.w[i], far[v][i] = y.w[i];
-    }
+    for (int v = 0; v < (kHold ? 4 : 0); ++v) held[v] = load_factors(v);
     const float span = paired ? 32.0f : 16.0f;
 #pragma unroll
     for (int i = 0; i < kSlow; ++i) {
@@ -169,6 +171,16 @@ struct turn_keys : token_rows<K> {
       for (int partner = 0; partner < 2; ++partner)
         address[2 * neighbour + partner] =
             opaque(shared_address(table) + (t + 4 * (partner ^ (g % 2)) + 8 * (kSwaps ? neighbour ^ (g / 2 % 2) : 0)) * kEntryBytes, uint32_t(p.batch) >> 31);
+  }
+
+  /// Of place g + 8 v. Rows of odd places look up second halves first.
+  __device__ __forceinline__ place_factors load_factors(int v) const {
+    const int parity = lane_index() / 4 % 2 * 64;
+    const bytes16 x = load_shared(reinterpret_cast<const bytes16*>(places + v * 8 * 128 + parity)), y = load_shared(reinterpret_cast<const bytes16*>(places + v * 8 * 128 + (64 - parity)));
+    place_factors factors;
+#pragma unroll
+    for (int i = 0; i < kFast; ++i) factors.near[i] = x.w[i], factors.far[i] = y.w[i];
+    return factors;
   }
 
   /// The first of this lane's words among those of fast (or slow) pairs: words 2 j and 2 j + 1 are neighbours.
@@ -292,6 +304,7 @@ struct turn_keys : token_rows<K> {
 #pragma unroll
     for (int unit = 0; unit < 2; ++unit) {
       float products[4] = {}, second[4] = {}, powers[kFine][4] = {};
+      const place_factors factors[2] = {kHold ? held[2 * unit % (kHold ? 4 : 1)] : load_factors(2 * unit), kHold ? held[(2 * unit + 1) % (kHold ? 4 : 1)] : load_factors(2 * unit + 1)};
       constexpr int kNeighbours = kSwaps ? 2 : 1;
 #pragma unroll
       for (int pair = 0; pair < kPairs; pair += kNeighbours) {
@@ -329,7 +342,7 @@ struct turn_keys : token_rows<K> {
               const int v = k % 2;
               const uint32_t own = found[v][n][0][w + k / 2], partner = found[v][n][1][w + k / 2];
               if (i < kFast) {
-                const uint32_t a = near[2 * unit + v][(i + k / 2) % kFast], b = far[2 * unit + v][(i + k / 2) % kFast];
+                const uint32_t a = factors[v].near[(i + k / 2) % kFast], b = factors[v].far[(i + k / 2) % kFast];
                 x[k] = fused_multiply_add_halves(a, own, multiply_halves(b, partner));
                 y[k] = fused_multiply_add_halves(a, partner, multiply_halves(negate_halves(b), own));
               } else {
@@ -368,11 +381,25 @@ struct turn_keys : token_rows<K> {
     }
   }
 
-  /// Scores of a tile, in log2 units, `bias` added. Its first token stands at `position`; `anew`: the tile before is not this one's predecessor on the way.
+  /// Turns the queries to one way before the even tile whose first token stands at `position`.
+  template <class P>
+  __device__ __forceinline__ void start(const P& p, int position) {
+    if (general) return;
+    constexpr int kAround = K::kWarps * 32;
+    turned placed;
+    place(p, &placed, row, 0, position + 16 - (paired ? 2 * kAround - 32 : kAround));
+    copy(fast, placed);
+    if constexpr (kSlow > 0) {
+      place(p, &placed, row, kFast, position + (paired ? 32 - 2 * kAround : 16 - kAround));
+      copy(slow, placed);
+    }
+  }
+
+  /// Scores of a tile, in log2 units, `bias` added. Its first token stands at `position`, the queries at the tile before.
   /// `odd`: of tiles in pairs, whether it is the second one.
   template <class P>
   __device__ __forceinline__ void scores(const P& p, const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], const uint32_t (&gains)[2][kGainWords],
-                                         const float (&bias)[kLaneColumns], int position, bool anew, bool odd) {
+                                         const float (&bias)[kLaneColumns], int position, bool odd) {
     if (__builtin_expect(general, 0)) {
 #pragma unroll 1
       for (int unit = 0; unit < 2; ++unit) {
@@ -386,19 +413,9 @@ struct turn_keys : token_rows<K> {
           if (i / (2 * kLaneColumns) == unit) s[i] = d[i / kLaneColumns % 2 * 2 + i % kLaneColumns];
       }
     } else {
-      if (anew) {
-        turned placed;
-        place(p, &placed, row, 0, position + 16);
-        copy(fast, placed);
-        if constexpr (kSlow > 0) {
-          place(p, &placed, row, kFast, position + (paired ? 32 : 16));
-          copy(slow, placed);
-        }
-      } else {
-        advance(fast, ways + (odd ? 0 : 2 * kFastPairs));
-        if constexpr (kSlow > 0)
-          if (!odd || !paired) advance(slow, ways + 4 * kFastPairs);
-      }
+      advance(fast, ways + (odd ? 0 : 2 * kFastPairs));
+      if constexpr (kSlow > 0)
+        if (!odd || !paired) advance(slow, ways + 4 * kFastPairs);
       if constexpr (kSlow > 0)
         if (!odd || !paired) make_slow_columns();
       multiply(rows, s, codes, paired ? (odd ? 0.0f : 32.0f) : 16.0f);
