@@ -81,11 +81,18 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
       }
     }
   };
-  const auto add_tile = [&](float (&score)[Keys::kScores], const value_words& codes) {
+  const auto add_tile = [&](float (&score)[Keys::kScores], const value_words& codes, int set) {
     uint32_t x[Keys::kScores], weights[value_sums<K>::kWeightSets][value_sums<K>::kWeightWords];
     state.weigh(x, score);
+    // What the next tile's keys are multiplied by, in the shade of this one's values.
+    if constexpr (K::kKeyTurn) {
+      keys.prepare_fast(set == 0);
+      if (set == 1) keys.prepare_slow();
+    }
     Keys::weights(weights, x);
     state.sums.add(rows, value_address, codes, weights, value_places);
+    if constexpr (K::kKeyTurn)
+      if (set == 0 && vote_any(!keys.paired)) keys.prepare_slow();
   };
   const auto find = [&](int i) {
     tiles.find(p, places, i);
@@ -111,7 +118,7 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
           typename Tiles::tile_units units;
           score_tile(score, first.keys[set], Tiles::hidden_of(places, i), i, set, [&] { units = Tiles::units_of(places, i + 2); });
           tiles.load_keys(first.keys[set], units);
-          add_tile(score, first.values[set]);
+          add_tile(score, first.values[set], set);
           tiles.load_values(first.values[set], units);
           ++i;
         }
@@ -127,7 +134,7 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
         tiles.load_keys(coming, Tiles::units_of(places, i + 1));
         float score[Keys::kScores];
         score_tile(score, first.keys[0], hidden, i, i % 2, [&] { Tiles::prefetch(p, places, i + 2); });
-        add_tile(score, value_codes);
+        add_tile(score, value_codes, i % 2);
         first.keys[0] = coming;
         ++i;
       } while (i < stop);

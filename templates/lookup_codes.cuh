@@ -104,7 +104,7 @@ struct tile_stream {
     cut(w, p.segments & 1 ? (coded_len + 31) / 32 : 0, from, to);
     // Neighbours save work (lookup_turn.cuh), but a short piece would leave warps idle.
     paired = false;
-    if constexpr (K::kKeyTurn) paired = to - from >= 8 * K::kWarps && Keys::may_pair(p);
+    if constexpr (K::kKeyTurn) paired = vote_any(Keys::may_pair(p) && to - from >= 8 * K::kWarps);
     first = from + (paired ? 2 : 1) * warp_index();
     count = tiles_before(to - first);
     page_now = 0, page = 0;

@@ -39,6 +39,7 @@ struct turn_keys : token_rows<K> {
   place_factors held[kHold ? 4 : 1];
   const unsigned char* places;         // place g of this lane's column
   uint32_t first_power[kSlow ? kSlow : 1], second_power[kSlow && kColumns == 8 ? kSlow : 1];
+  uint32_t fast_columns[kFine][2][kFast];  // B of fast pairs, for the next tile
   uint32_t slow_columns[kFine][2][kSlow ? kSlow : 1], power_columns[kFine][2][kSlow ? kSlow : 1];  // B of slow pairs, which stay for two tiles where tiles come in pairs
   const float* ways;
   float scale;
@@ -48,26 +49,22 @@ struct turn_keys : token_rows<K> {
 
   bool general;                        // another RoPE than this kernel is made for: rows are expanded and turned one by one
 
-  /// The highest frequency of the slow pairs, all lanes.
+  /// Whether a slow pair's frequency is above `most`, or not a number.
   template <class P>
-  static __device__ __forceinline__ float fastest_slow(const P& p) {
-    float fastest = 0;
-    if constexpr (kSlow > 0) {
-      for (int i = kFastPairs + lane_index(); i < K::kHeadDim / 2; i += 32) fastest = fmaxf(fastest, fabsf(load_global(p.inv_freq + i)));
-#pragma unroll
-      for (int mask = 1; mask < 32; mask *= 2) fastest = fmaxf(fastest, shuffle_xor(fastest, mask));
-    }
-    return fastest;
+  static __device__ __forceinline__ bool is_faster(const P& p, float most) {
+    bool faster = false;
+    for (int i = kFastPairs + lane_index(); i < min_int(p.rotary_dim, K::kHeadDim) / 2; i += 32) faster = faster || !(load_global(p.inv_freq + i) <= most);
+    return faster;
   }
-  /// Whether the pairs are not (i, i + d / 2) over the whole head, or the second half of them is not slow. The same in all threads; all call.
+  /// Whether the pairs are not (i, i + d / 2) over the whole head, or the second half of them is not slow. By a vote, so that the compiler knows all lanes to agree; all call.
   template <class P>
   static __device__ __forceinline__ bool is_general(const P& p) {
-    return p.rope_interleaved || p.rotary_dim != K::kHeadDim || !(fastest_slow(p) <= kFastest);
+    return vote_any(is_faster(p, kFastest) || p.rope_interleaved || p.rotary_dim != K::kHeadDim);
   }
   /// Whether slow pairs need to be turned at every second tile only, if those are neighbours.
   template <class P>
   static __device__ __forceinline__ bool may_pair(const P& p) {
-    return kSlow > 0 && fastest_slow(p) <= kFastest / 2;
+    return kSlow > 0 && !vote_any(is_faster(p, kFastest / 2));
   }
 
   /// The chunk in slot `slot` of slice `slice`: slots differ in t, in the partner and, of 8-byte entries, in the neighbour.
@@ -113,7 +110,11 @@ struct turn_keys : token_rows<K> {
   /// Coefficients of places and ways, by all threads.
   template <class P>
   static __device__ __forceinline__ void fill_turns(const P& p, unsigned char* turns, bool paired) {
-    if (is_general(p)) return;
+    float* const ways = reinterpret_cast<float*>(turns + kPlaceBytes);
+    if (is_general(p)) {  // queries go nowhere
+      for (int i = thread_index(); i < 4 * kFastPairs + 2 * kSlowPairs; i += K::kWarps * 32) store_shared(ways + i, 0.0f);
+      return;
+    }
     for (int i = thread_index(); i < 32 * kFast * 4; i += K::kWarps * 32) {
       const int place = i / 16, t = i / 4 % 4, w = i % 4;
       float c[2], s[2];
@@ -128,7 +129,6 @@ struct turn_keys : token_rows<K> {
       store_shared(to + 16, sines);
     }
     // To the next tile: of even tiles, of odd ones, and of slow pairs.
-    float* const ways = reinterpret_cast<float*>(turns + kPlaceBytes);
     const int around = K::kWarps * 32;
     for (int i = thread_index(); i < 2 * kFastPairs + kSlowPairs; i += K::kWarps * 32) {
       const int table = min_int(i / kFastPairs, 2), pair = i - (table < 2 ? table : 1) * kFastPairs;
@@ -149,9 +149,9 @@ struct turn_keys : token_rows<K> {
     general = is_general(p);
     scale = p.scale * (general ? 1.0f : p.attention_factor) * kLog2e;
     paired = in_pairs;
+    ways = reinterpret_cast<const float*>(turns + kPlaceBytes);
     if (general) return;
     sign = g % 2 ? -1.0f : 1.0f;
-    ways = reinterpret_cast<const float*>(turns + kPlaceBytes);
     places = turns + g * 128 + t * 16;
 #pragma unroll
     for (int v = 0; v < (kHold ? 4 : 0); ++v) held[v] = load_factors(v);
@@ -298,8 +298,6 @@ struct turn_keys : token_rows<K> {
   // Slow pairs turn so little, by |m w| < 0.17, that cos(m w) = 1 - (m w)^2 / 2 and sin(m w) = m w (1 - ...) do, and powers of m leave the
   // sum over the channels: centroids as they are, exact, times q, w q and w^2 q, three products whose sum each token weighs by 1, m, m^2.
   __device__ __forceinline__ void multiply(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], float middle) const {
-    uint32_t columns[kFine][2][kFast];
-    columns_of(columns, split(fast));
     const bool odd = lane_index() / 4 % 2;
 #pragma unroll
     for (int unit = 0; unit < 2; ++unit) {
@@ -353,8 +351,8 @@ struct turn_keys : token_rows<K> {
 #pragma unroll
             for (int f = 0; f < kFine; ++f) {
               if (i < kFast) {
-                mma_16x8x16(products, x, {columns[f][0][i], columns[f][0][i + 1]});
-                mma_16x8x16(second, y, {columns[f][1][i], columns[f][1][i + 1]});
+                mma_16x8x16(products, x, {fast_columns[f][0][i], fast_columns[f][0][i + 1]});
+                mma_16x8x16(second, y, {fast_columns[f][1][i], fast_columns[f][1][i + 1]});
               } else {
                 const int j = i % kFast;
                 mma_16x8x16(products, x, {slow_columns[f][0][j], slow_columns[f][0][j + 1]});
@@ -393,6 +391,19 @@ struct turn_keys : token_rows<K> {
       place(p, &placed, row, kFast, position + (paired ? 32 - 2 * kAround : 16 - kAround));
       copy(slow, placed);
     }
+    prepare_fast(false);
+    prepare_slow();
+  }
+  /// Turns the queries on to the next tile, which is an odd one or not: of fast pairs, and of slow ones.
+  __device__ __forceinline__ void prepare_fast(bool odd) {
+    advance(fast, ways + (odd ? 0 : 2 * kFastPairs));
+    columns_of(fast_columns, split(fast));
+  }
+  __device__ __forceinline__ void prepare_slow() {
+    if constexpr (kSlow > 0) {
+      advance(slow, ways + 4 * kFastPairs);
+      make_slow_columns();
+    }
   }
 
   /// Scores of a tile, in log2 units, `bias` added. Its first token stands at `position`, the queries at the tile before.
@@ -413,11 +424,6 @@ struct turn_keys : token_rows<K> {
           if (i / (2 * kLaneColumns) == unit) s[i] = d[i / kLaneColumns % 2 * 2 + i % kLaneColumns];
       }
     } else {
-      advance(fast, ways + (odd ? 0 : 2 * kFastPairs));
-      if constexpr (kSlow > 0)
-        if (!odd || !paired) advance(slow, ways + 4 * kFastPairs);
-      if constexpr (kSlow > 0)
-        if (!odd || !paired) make_slow_columns();
       multiply(rows, s, codes, paired ? (odd ? 0.0f : 32.0f) : 16.0f);
     }
 #pragma unroll
