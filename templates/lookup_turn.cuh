@@ -43,6 +43,7 @@ struct turn_keys : token_rows<K> {
   uint32_t slow_columns[kFine][2][kSlow ? kSlow : 1], power_columns[kFine][2][kSlow ? kSlow : 1];  // B of slow pairs, which stay for two tiles where tiles come in pairs
   const float* ways;
   float scale;
+  float step, first_place;             // of powers: a token's, and of token g of an even tile
   float sign;                          // of the second halves' sums: lanes of odd rows have them negated
   uint32_t address[kSwaps ? 4 : 2];    // of the look-ups of code 0: [partner + 2 * neighbour]
   bool paired;                         // tiles 2 n and 2 n + 1 of a warp are neighbours
@@ -61,10 +62,10 @@ struct turn_keys : token_rows<K> {
   static __device__ __forceinline__ bool is_general(const P& p) {
     return vote_any(is_faster(p, kFastest) || p.rope_interleaved || p.rotary_dim != K::kHeadDim);
   }
-  /// Whether slow pairs need to be turned at every second tile only, if those are neighbours.
+  /// Whether slow pairs need to be turned at every second tile only, if those are neighbours: of this lane's share of the pairs, all lanes are to be asked.
   template <class P>
   static __device__ __forceinline__ bool may_pair(const P& p) {
-    return kSlow > 0 && !vote_any(is_faster(p, kFastest / 2));
+    return kSlow > 0 && !is_faster(p, kFastest / 2);
   }
 
   /// The chunk in slot `slot` of slice `slice`: slots differ in t, in the partner and, of 8-byte entries, in the neighbour.
@@ -151,7 +152,10 @@ struct turn_keys : token_rows<K> {
     paired = in_pairs;
     ways = reinterpret_cast<const float*>(turns + kPlaceBytes);
     if (general) return;
-    sign = g % 2 ? -1.0f : 1.0f;
+    const uint32_t zero = uint32_t(p.batch) >> 31;  // what follows is not to be made again before each use
+    sign = float_of_bits(opaque(float_bits(g % 2 ? -1.0f : 1.0f), zero));
+    step = float_of_bits(opaque(float_bits(paired ? 0.03125f : 0.0625f), zero));
+    first_place = float_of_bits(opaque(float_bits(paired ? g * 0.03125f - 1.0f : g * 0.0625f - 1.0f), zero));
     places = turns + g * 128 + t * 16;
 #pragma unroll
     for (int v = 0; v < (kHold ? 4 : 0); ++v) held[v] = load_factors(v);
@@ -185,21 +189,40 @@ struct turn_keys : token_rows<K> {
 
   /// The first of this lane's words among those of fast (or slow) pairs: words 2 j and 2 j + 1 are neighbours.
   static __device__ __forceinline__ int own_word() { return kShares ? lane_index() / 4 % 2 * kOwn : 0; }
-  /// The queries turned to `position` from scratch, so that the ways' errors do not add up over more than 32 tiles. No part of the loop either.
+  /// Pairs of this lane's words as they stand turned to `position`, and what they are made from.
+  struct placing {
+    uint32_t x[kOwn], y[kOwn];
+    float inv_freq[kOwn][2];
+  };
   template <class P>
-  static __device__ __noinline__ void place(const P& p, turned* q, const unsigned char* row, int first_word, int position) {
+  static __device__ __forceinline__ void load_pairs(placing& raw, const P& p, const unsigned char* row, int first_word) {
 #pragma unroll
     for (int i = 0; i < kOwn; ++i) {
       const int channel = first_channel(first_word + own_word() + i, lane_index() % 4, 0);
       const uint32_t* from = reinterpret_cast<const uint32_t*>(row + channel * 2);
-      const uint32_t x = row ? load_global(from) : 0, y = row ? load_global(from + K::kHeadDim / 4) : 0;
+      raw.x[i] = row ? load_global(from) : 0, raw.y[i] = row ? load_global(from + K::kHeadDim / 4) : 0;
+#pragma unroll
+      for (int e = 0; e < 2; ++e) raw.inv_freq[i][e] = load_global(p.inv_freq + channel + e);
+    }
+  }
+  static __device__ __forceinline__ void turn_pairs(turned& q, const placing& raw, int position) {
+#pragma unroll
+    for (int i = 0; i < kOwn; ++i)
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
         float sine, cosine;
-        rope_angle(position, load_global(p.inv_freq + channel + e), sine, cosine);
-        turn(*q, i, e, to_float(f16{uint16_t(x >> (16 * e))}), to_float(f16{uint16_t(y >> (16 * e))}), sine, cosine);
+        rope_angle(position, raw.inv_freq[i][e], sine, cosine);
+        turn(q, i, e, to_float(f16{uint16_t(raw.x[i] >> (16 * e))}), to_float(f16{uint16_t(raw.y[i] >> (16 * e))}), sine, cosine);
       }
-    }
+  }
+  /// The queries' fast and slow pairs turned to two positions from scratch, so that the ways' errors do not add up over more than 32 tiles. No part of the loop either.
+  template <class P>
+  static __device__ __noinline__ void place(const P& p, turned* q, const unsigned char* row, int fast_position, int slow_position) {
+    placing raw[2];
+    load_pairs(raw[0], p, row, 0);
+    if constexpr (kSlow > 0) load_pairs(raw[1], p, row, kFast);
+    turn_pairs(q[0], raw[0], fast_position);
+    if constexpr (kSlow > 0) turn_pairs(q[1], raw[1], slow_position);
   }
   static __device__ __forceinline__ void turn(turned& q, int i, int e, float x, float y, float sine, float cosine) {
     q[0][2 * i + e] = x * cosine + y * sine;
@@ -291,106 +314,121 @@ struct turn_keys : token_rows<K> {
     }
   }
 
-  /// Products of the tile's keys and this lane's columns, neither scaled nor with gains. `middle`: the place that the slow pairs' queries stand at.
+  /// Products of the tile's keys and this lane's columns, neither scaled nor with gains. `second_tile`: of a pair of neighbours, where tiles come in pairs.
   // The queries stand turned back by the position of the tile's middle, in f16 twice: the nearest halves and what they leave.
   // Fast pairs of keys are turned in registers from place m = -16 ... 15 to 0, in f16. Odd rows look up (y, x), a reflection, which no rotation
   // undoes: their second halves come out negated, and so do the sums of these, which are kept apart.
   // Slow pairs turn so little, by |m w| < 0.17, that cos(m w) = 1 - (m w)^2 / 2 and sin(m w) = m w (1 - ...) do, and powers of m leave the
   // sum over the channels: centroids as they are, exact, times q, w q and w^2 q, three products whose sum each token weighs by 1, m, m^2.
-  __device__ __forceinline__ void multiply(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], float middle) const {
+  __device__ __forceinline__ void multiply(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], bool second_tile) const {
     const bool odd = lane_index() / 4 % 2;
+    const float first = second_tile && paired ? first_place + 1.0f : first_place;
+    float products[2][4] = {}, second[2][4] = {}, powers[2][kFine][4] = {};
+    place_factors factors[4];
 #pragma unroll
-    for (int unit = 0; unit < 2; ++unit) {
-      float products[4] = {}, second[4] = {}, powers[kFine][4] = {};
-      const place_factors factors[2] = {kHold ? held[2 * unit % (kHold ? 4 : 1)] : load_factors(2 * unit), kHold ? held[(2 * unit + 1) % (kHold ? 4 : 1)] : load_factors(2 * unit + 1)};
-      constexpr int kNeighbours = kSwaps ? 2 : 1;
+    for (int v = 0; v < 4; ++v) factors[v] = kHold ? held[v % (kHold ? 4 : 1)] : load_factors(v);
+    constexpr int kNeighbours = kSwaps ? 2 : 1;
 #pragma unroll
-      for (int pair = 0; pair < kPairs; pair += kNeighbours) {
-        uint32_t found[2][kNeighbours][2][kWords];  // [token][neighbour][partner]
+    for (int pair = 0; pair < kPairs; pair += kNeighbours) {
+      uint32_t found[4][kNeighbours][2][kWords];  // [token][neighbour][partner]
 #pragma unroll
-        for (int v = 0; v < 2; ++v)
-#pragma unroll
-          for (int n = 0; n < kNeighbours; ++n)
-#pragma unroll
-            for (int partner = 0; partner < 2; ++partner) {
-              const int byte = v * 2 * kPairs + partner * kPairs + pair + n;
-              look_up(found[v][n][partner], rows.at(codes[unit][byte / 4], byte % 4, address[2 * n + partner]) + pair / kNeighbours * kSlice);
-            }
-        if constexpr (kSwaps) {
-          const bool swapped = lane_index() / 8 % 2;
-#pragma unroll
-          for (int v = 0; v < 2; ++v)
-#pragma unroll
-            for (int partner = 0; partner < 2; ++partner)
-#pragma unroll
-              for (int w = 0; w < kWords; ++w) {
-                const uint32_t x = found[v][0][partner][w], y = found[v][kNeighbours - 1][partner][w];
-                found[v][0][partner][w] = swapped ? y : x;
-                found[v][kNeighbours - 1][partner][w] = swapped ? x : y;
-              }
-        }
+      for (int v = 0; v < 4; ++v)
 #pragma unroll
         for (int n = 0; n < kNeighbours; ++n)
 #pragma unroll
-          for (int w = 0; w < kWords; w += 2) {
-            uint32_t x[4], y[4];  // A fragments: [token + 2 * word]
-            const int i = (pair + n) * kWords + w;
-#pragma unroll
-            for (int k = 0; k < 4; ++k) {
-              const int v = k % 2;
-              const uint32_t own = found[v][n][0][w + k / 2], partner = found[v][n][1][w + k / 2];
-              if (i < kFast) {
-                const uint32_t a = factors[v].near[(i + k / 2) % kFast], b = factors[v].far[(i + k / 2) % kFast];
-                x[k] = fused_multiply_add_halves(a, own, multiply_halves(b, partner));
-                y[k] = fused_multiply_add_halves(a, partner, multiply_halves(negate_halves(b), own));
-              } else {
-                x[k] = odd ? partner : own;
-                y[k] = odd ? own : partner;
-              }
-            }
-#pragma unroll
-            for (int f = 0; f < kFine; ++f) {
-              if (i < kFast) {
-                mma_16x8x16(products, x, {fast_columns[f][0][i], fast_columns[f][0][i + 1]});
-                mma_16x8x16(second, y, {fast_columns[f][1][i], fast_columns[f][1][i + 1]});
-              } else {
-                const int j = i % kFast;
-                mma_16x8x16(products, x, {slow_columns[f][0][j], slow_columns[f][0][j + 1]});
-                mma_16x8x16(powers[f], x, {power_columns[f][0][j], power_columns[f][0][j + 1]});
-                mma_16x8x16(products, y, {slow_columns[f][1][j], slow_columns[f][1][j + 1]});
-                mma_16x8x16(powers[f], y, {power_columns[f][1][j], power_columns[f][1][j + 1]});
-              }
-            }
+          for (int partner = 0; partner < 2; ++partner) {
+            const int byte = v % 2 * 2 * kPairs + partner * kPairs + pair + n;
+            look_up(found[v][n][partner], rows.at(codes[v / 2][byte / 4], byte % 4, address[2 * n + partner]) + pair / kNeighbours * kSlice);
           }
+      if constexpr (kSwaps) {
+        const bool swapped = lane_index() / 8 % 2;
+#pragma unroll
+        for (int v = 0; v < 4; ++v)
+#pragma unroll
+          for (int partner = 0; partner < 2; ++partner)
+#pragma unroll
+            for (int w = 0; w < kWords; ++w) {
+              const uint32_t x = found[v][0][partner][w], y = found[v][kNeighbours - 1][partner][w];
+              found[v][0][partner][w] = swapped ? y : x;
+              found[v][kNeighbours - 1][partner][w] = swapped ? x : y;
+            }
       }
 #pragma unroll
-      for (int v = 0; v < 2; ++v)
+      for (int n = 0; n < kNeighbours; ++n)
 #pragma unroll
-        for (int c = 0; c < kLaneColumns; ++c) {
-          const int d = 2 * v + c;
-          float sum = kColumns == 4 ? fused_multiply_add(second[d] + second[d + 1], sign, products[d] + products[d + 1]) : fused_multiply_add(second[d], sign, products[d]);
-          if constexpr (kSlow > 0) {
-            const float m = (float(lane_index() / 4) - middle + float(8 * (2 * unit + v))) * (paired ? 0.03125f : 0.0625f);
-            const float two = kColumns == 4 ? powers[0][d + 1] : powers[kFine - 1][d];
-            sum = fused_multiply_add(m, fused_multiply_add(m, two, powers[0][d]), sum);
+        for (int w = 0; w < kWords; w += 2) {
+          uint32_t x[2][4], y[2][4];  // A fragments of the units: [token + 2 * word]
+          const int i = (pair + n) * kWords + w, j = i % kFast;
+#pragma unroll
+          for (int k = 0; k < 8; ++k) {
+            const int unit = k / 4, v = k / 4 * 2 + k % 2, word = k / 2 % 2;
+            const uint32_t own = found[v][n][0][w + word], partner = found[v][n][1][w + word];
+            if (i < kFast) {
+              const uint32_t a = factors[v].near[j + word], b = factors[v].far[j + word];
+              x[unit][k % 4] = fused_multiply_add_halves(a, own, multiply_halves(b, partner));
+              y[unit][k % 4] = fused_multiply_add_halves(a, partner, multiply_halves(negate_halves(b), own));
+            } else {
+              x[unit][k % 4] = odd ? partner : own;
+              y[unit][k % 4] = odd ? own : partner;
+            }
           }
-          s[(2 * unit + v) * kLaneColumns + c] = sum;
+          // The units take turns, for a product waits for the one before into the same sums.
+#pragma unroll
+          for (int f = 0; f < kFine; ++f)
+#pragma unroll
+            for (int half = 0; half < 2; ++half)
+#pragma unroll
+              for (int unit = 0; unit < 2; ++unit) {
+                const uint32_t(&a)[4] = half ? y[unit] : x[unit];
+                if (i < kFast) {
+                  mma_16x8x16(half ? second[unit] : products[unit], a, {fast_columns[f][half][j], fast_columns[f][half][j + 1]});
+                } else {
+                  mma_16x8x16(products[unit], a, {slow_columns[f][half][j], slow_columns[f][half][j + 1]});
+                  mma_16x8x16(powers[unit][f], a, {power_columns[f][half][j], power_columns[f][half][j + 1]});
+                }
+              }
         }
+    }
+#pragma unroll
+    for (int v = 0; v < 4; ++v)
+#pragma unroll
+      for (int c = 0; c < kLaneColumns; ++c) {
+        const int unit = v / 2, d = 2 * (v % 2) + c;
+        float sum = kColumns == 4 ? fused_multiply_add(second[unit][d] + second[unit][d + 1], sign, products[unit][d] + products[unit][d + 1])
+                                  : fused_multiply_add(second[unit][d], sign, products[unit][d]);
+        if constexpr (kSlow > 0) {
+          const float m = fused_multiply_add(step, float(8 * v), first);
+          const float two = kColumns == 4 ? powers[unit][0][d + 1] : powers[unit][kFine - 1][d];
+          sum = fused_multiply_add(m, fused_multiply_add(m, two, powers[unit][0][d]), sum);
+        }
+        s[v * kLaneColumns + c] = sum;
+      }
+  }
+
+  /// The same for a general RoPE.
+  template <class P>
+  __device__ __forceinline__ void multiply_generally(const P& p, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], int position) const {
+#pragma unroll 1
+    for (int unit = 0; unit < 2; ++unit) {
+      uint32_t words[kCodeWords];
+#pragma unroll
+      for (int i = 0; i < kCodeWords; ++i) words[i] = unit ? codes[1][i] : codes[0][i];
+      float d[4];
+      multiply_as_rows<K>(p, d, words, row, position + 16 * unit);
+#pragma unroll
+      for (int i = 0; i < kScores; ++i)
+        if (i / (2 * kLaneColumns) == unit) s[i] = d[i / kLaneColumns % 2 * 2 + i % kLaneColumns];
     }
   }
 
   /// Turns the queries to one way before the even tile whose first token stands at `position`.
   template <class P>
   __device__ __forceinline__ void start(const P& p, int position) {
-    if (general) return;
     constexpr int kAround = K::kWarps * 32;
-    turned placed;
-    place(p, &placed, row, 0, position + 16 - (paired ? 2 * kAround - 32 : kAround));
-    copy(fast, placed);
-    if constexpr (kSlow > 0) {
-      place(p, &placed, row, kFast, position + (paired ? 32 - 2 * kAround : 16 - kAround));
-      copy(slow, placed);
-    }
+    turned placed[2];
+    place(p, placed, row, position + 16 - (paired ? 2 * kAround - 32 : kAround), position + (paired ? 32 - 2 * kAround : 16 - kAround));
+    copy(fast, placed[0]);
+    if constexpr (kSlow > 0) copy(slow, placed[1]);
     prepare_fast(false);
     prepare_slow();
   }
@@ -408,24 +446,11 @@ struct turn_keys : token_rows<K> {
 
   /// Scores of a tile, in log2 units, `bias` added. Its first token stands at `position`, the queries at the tile before.
   /// `odd`: of tiles in pairs, whether it is the second one.
-  template <class P>
-  __device__ __forceinline__ void scores(const P& p, const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], const uint32_t (&gains)[2][kGainWords],
+  template <class Way, class P>
+  __device__ __forceinline__ void scores(Way, const P& p, const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], const uint32_t (&gains)[2][kGainWords],
                                          const float (&bias)[kLaneColumns], int position, bool odd) {
-    if (__builtin_expect(general, 0)) {
-#pragma unroll 1
-      for (int unit = 0; unit < 2; ++unit) {
-        uint32_t words[kCodeWords];
-#pragma unroll
-        for (int i = 0; i < kCodeWords; ++i) words[i] = unit ? codes[1][i] : codes[0][i];
-        float d[4];
-        multiply_as_rows<K>(p, d, words, row, position + 16 * unit);
-#pragma unroll
-        for (int i = 0; i < kScores; ++i)
-          if (i / (2 * kLaneColumns) == unit) s[i] = d[i / kLaneColumns % 2 * 2 + i % kLaneColumns];
-      }
-    } else {
-      multiply(rows, s, codes, paired ? (odd ? 0.0f : 32.0f) : 16.0f);
-    }
+    if constexpr (Way::kTurns) multiply(rows, s, codes, odd);
+    else multiply_generally(p, s, codes, position);
 #pragma unroll
     for (int i = 0; i < kScores; ++i) s[i] = fused_multiply_add(s[i], Rows::factor(scale, gains, i), bias[i % kLaneColumns]);
   }
