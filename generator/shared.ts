@@ -61,9 +61,9 @@ export const lookupWarpBytes = (c: Contract): number => {
 function lookupBytes(c: Contract, t: Tile): number {
   if (!isCacheContract(c)) throw new Error('decode without a page format');
   const { k, v } = lookupTables(c, t);
-  // `turn_keys`: for all warps, cos and sin (f16) of up to 32 channel pairs at a tile's 32 places, then (fp32) of all pairs.
+  // `turn_keys`: for all warps, cos and sin (f16) of 32 channel pairs at a tile's 32 places, then (fp32) twice of these, and once of the others.
   // `sum_keys`: the largest dot product of each column.
-  const perWarp = { turn: Math.ceil((32 * 16 * 8 + c.headDim * 4) / 16 / t.warps) * 16, sum: (c.columns ?? 8) * 4, dot: 0 }[keyMethod(c)!];
+  const perWarp = { turn: Math.ceil((32 * 16 * 8 + 2 * 256 + (c.headDim / 2 - 32) * 8) / 16 / t.warps) * 16, sum: (c.columns ?? 8) * 4, dot: 0 }[keyMethod(c)!];
   // `cta_memory`: flag, work, context with its columns, scales.
   const cta = 192 + (c.columns ?? 8) * 20 + c.headDim * 4;
   return k + v + t.warps * (lookupWarpBytes(c) + perWarp) + Math.ceil(cta / 16) * 16;

@@ -2,8 +2,14 @@
 // shared memory, in tables without bank conflicts, are the matrix unit's operands; weights are 16-bit fixed-point numbers and values
 // int8, so that the second product is exact. Exact rows are attended to last (exact.cuh).
 
+/// How a loop over tiles scores keys: with queries turned on from tile to tile, or not.
+template <bool kTurn>
+struct loop_way {
+  static constexpr bool kTurns = kTurn;
+};
+
 /// Attends to the warp's tiles and leaves the result in its memory. `first`: codes of the first tiles. Returns the warp's exact units, whose pages are on their way.
-template <class K, class P, class Keys>
+template <class K, class Way, class P, class Keys>
 __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_context<K>* context, Keys& keys, tile_stream<K, Keys>& tiles, first_codes<K, Keys>& first,
                                              const unsigned char* values, warp_memory<K>& memory, const float* scales) {
   using Values = value_table<K>;
@@ -17,19 +23,21 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
   const uint32_t value_address = opaque(shared_address(values) + value_sums<K>::lane_offset(), zero);
 
   // The first of the tiles that not every column sees whole.
-  const int whole = (load_shared(&context->open) >> 5) - tiles.first, masked = whole > 0 ? (whole + K::kWarps - 1) / K::kWarps : 0;
+  const int whole = (load_shared(&context->open) >> 5) - tiles.first, masked = tiles.tiles_before(whole > 0, whole);
   const int first_position = K::kKeyTurn ? load_shared(&context->s.first_pos) : 0;
 
   coded_state<K> state(keys);
   using value_words = uint32_t[2][Values::kCodeWords];
-  const auto score_tile = [&](float (&score)[Keys::kScores], const key_codes<Keys>& codes, uint32_t hidden, int i, const auto& meanwhile) {
+  const auto score_tile = [&](float (&score)[Keys::kScores], const key_codes<Keys>& codes, uint32_t hidden, int i, int set, const auto& meanwhile) {
+    bool part = false;
     if constexpr (K::kKeyTurn) {
       meanwhile();
-      keys.scores(p, rows, score, codes.words, codes.gains, state.bias, first_position + tiles.token_of(i), i % 32 == 0);
+      part = vote_any(hidden != 0 || i >= masked);  // so that the compiler knows all lanes to agree
+      keys.scores(Way(), p, rows, score, codes.words, codes.gains, state.bias, first_position + tiles.token_of(i), set == 1);
     } else {
       keys.scores(rows, score, codes.words, codes.gains, state.bias, meanwhile);
     }
-    if (__builtin_expect(hidden != 0 || i >= masked, 0)) {
+    if (__builtin_expect(K::kKeyTurn ? part : hidden != 0 || i >= masked, 0)) {
       const int first = Keys::token(0);
 #pragma unroll
       for (int j = 0; j < Keys::kScores; ++j)
@@ -49,11 +57,18 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
       }
     }
   };
-  const auto add_tile = [&](float (&score)[Keys::kScores], const value_words& codes) {
+  const auto add_tile = [&](float (&score)[Keys::kScores], const value_words& codes, int set) {
     uint32_t x[Keys::kScores], weights[value_sums<K>::kWeightSets][value_sums<K>::kWeightWords];
     state.weigh(x, score);
+    // What the next tile's keys are multiplied by, in the shade of this one's values.
+    if constexpr (Way::kTurns) {
+      keys.prepare_fast(set == 0);
+      if (set == 1) keys.prepare_slow();
+    }
     Keys::weights(weights, x);
     state.sums.add(rows, value_address, codes, weights, value_places);
+    if constexpr (Way::kTurns)
+      if (set == 0 && vote_any(!keys.paired)) keys.prepare_slow();
   };
   const auto find = [&](int i) {
     tiles.find(p, places, i);
@@ -67,6 +82,7 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
 #pragma unroll 1
   for (int end = 8; i < tiles.count; end += 16) {
     const int stop = min_int(end, tiles.count);
+    if constexpr (Way::kTurns) keys.start(p, first_position + tiles.token_of(i));
     if constexpr (K::kStages == 2) {
       // Two sets of registers in turn: a tile's codes are loaded as soon as those of the tile two before it have been used.
 #pragma unroll 1
@@ -76,9 +92,9 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
           if (set == 1 && i == stop) break;
           float score[Keys::kScores];
           typename Tiles::tile_units units;
-          score_tile(score, first.keys[set], Tiles::hidden_of(places, i), i, [&] { units = Tiles::units_of(places, i + 2); });
+          score_tile(score, first.keys[set], Tiles::hidden_of(places, i), i, set, [&] { units = Tiles::units_of(places, i + 2); });
           tiles.load_keys(first.keys[set], units);
-          add_tile(score, first.values[set]);
+          add_tile(score, first.values[set], set);
           tiles.load_values(first.values[set], units);
           ++i;
         }
@@ -93,8 +109,8 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
         key_codes<Keys> coming = {};
         tiles.load_keys(coming, Tiles::units_of(places, i + 1));
         float score[Keys::kScores];
-        score_tile(score, first.keys[0], hidden, i, [&] { Tiles::prefetch(p, places, i + 2); });
-        add_tile(score, value_codes);
+        score_tile(score, first.keys[0], hidden, i, i % 2, [&] { Tiles::prefetch(p, places, i + 2); });
+        add_tile(score, value_codes, i % 2);
         first.keys[0] = coming;
         ++i;
       } while (i < stop);
@@ -108,7 +124,7 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
 
 /// Asks for the lines at which a static launch's chains of loads begin, one per lane: whatever this launch is the first to see of a buffer takes long, its
 /// translation above all, and one wait is enough for all.
-template <class P>
+template <bool kTurn, class P>
 __device__ __forceinline__ void touch_first(const P& p) {
   const int b = block_index().z, slot = p.state_slot ? 0 : b, lane = lane_index();
   const auto row = [&](const auto* from, int64_t i) { return from ? reinterpret_cast<const unsigned char*>(from + i) : nullptr; };
@@ -127,12 +143,14 @@ __device__ __forceinline__ void touch_first(const P& p) {
   if (lane == 11) at = byte_pointer(p.out);
   if (lane == 12) at = byte_pointer(p.partial_o);
   if (lane == 13) at = byte_pointer(p.counters);
+  if constexpr (kTurn)
+    if (lane == 14) at = byte_pointer(p.inv_freq);
   if (at) prefetch_global(at);
 }
 
 template <class K, class P>
 __device__ __forceinline__ void decode_lookup(const P& p) {
-  if (thread_index() < 32 && !p.spread) touch_first(p);
+  if (thread_index() < 32 && !p.spread) touch_first<K::kKeyTurn>(p);
   using Keys = key_method<K>;
   using Values = value_table<K>;
   static_assert(sizeof(warp_memory<K>) == K::kWarpBytes, "generator/shared.ts is wrong");
@@ -184,7 +202,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     first_codes<K, Keys> codes = {};
     tiles.start_first(p, warps[warp_index()].places, page, codes);
     if (!filled || Keys::kTablePerPiece) Keys::fill(key_table, raw_keys, maxima);
-    if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns);
+    if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns, tiles.paired);
     if constexpr (!K::kKeySum) block_barrier();  // the context is there; look-up sums have had a barrier
     prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, exact_units_of<K>(&cta->context), 0);
     tiles.first_hidden(p, warps[warp_index()].places);
@@ -193,8 +211,14 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     exact_units units;
     {
       Keys keys;
-      keys.begin(p, key_table, columns, reinterpret_cast<const float*>(k_codebook + K::Key::kScaleOffset), maxima, turns);
-      units = attend_coded<K>(p, &cta->context, keys, tiles, codes, values, warps[warp_index()], cta->scales);
+      const float* const key_scales = reinterpret_cast<const float*>(k_codebook + K::Key::kScaleOffset);
+      if constexpr (K::kKeyTurn) keys.begin(p, key_table, columns, key_scales, maxima, turns, tiles.paired);
+      else keys.begin(p, key_table, columns, key_scales, maxima, turns);
+      const auto attend = [&](auto way) { units = attend_coded<K, decltype(way)>(p, &cta->context, keys, tiles, codes, values, warps[warp_index()], cta->scales); };
+      // A RoPE that the kernel is not made for has a loop of its own, for its calls cost the other's registers and schedule.
+      if constexpr (!K::kKeyTurn) attend(loop_way<false>());
+      else if (__builtin_expect(vote_any(keys.general), 0)) attend(loop_way<false>());
+      else attend(loop_way<true>());
     }
     attend_exact<K>(p, &cta->context, units, warps[warp_index()].result);
     block_barrier();

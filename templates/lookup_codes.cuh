@@ -70,7 +70,19 @@ struct tile_stream {
   int page;                 // ... of the batch after that
   const unsigned char *key_codes_at, *value_codes_at, *gains;  // of this lane, in the first unit of the pool
 
-  __device__ __forceinline__ int token_of(int i) const { return (first + min_int(i, count - 1) * K::kWarps) * 32; }
+  bool paired;  // tiles 2 n and 2 n + 1 are neighbours; only of keys that are turned. At first: whether this lane's share of the pairs lets them
+
+  /// How many of a warp's tiles lie less than `tiles` behind its first; none unless `some`, which says whether `tiles` is positive.
+  __device__ __forceinline__ int tiles_before(bool some, int tiles) const {
+    if constexpr (!K::kKeyTurn) return some ? (tiles + K::kWarps - 1) / K::kWarps : 0;
+    const int together = paired ? 2 : 1, round = K::kWarps * together;
+    return some ? tiles / round * together + min_int(tiles % round, together) : 0;
+  }
+  __device__ __forceinline__ int token_of(int i) const {
+    const int tile = min_int(i, count - 1);
+    if constexpr (!K::kKeyTurn) return (first + tile * K::kWarps) * 32;
+    return (first + (paired ? tile / 2 * (2 * K::kWarps) + tile % 2 : tile * K::kWarps)) * 32;
+  }
   __device__ __forceinline__ int unit_token(int i) const { return token_of(i + lane_index() / 2) + lane_index() % 2 * 16; }
 
   /// The first loads, at whose end page numbers will be.
@@ -79,6 +91,7 @@ struct tile_stream {
     coded_len = load_global(p.coded_len + w.b);
     pages = p.block_table ? p.block_table + int64_t(w.b) * p.max_pages : p.page_indices + load_global(p.page_indptr + w.b);
     head = kv_head * p.page_head_stride;
+    if constexpr (K::kKeyTurn) paired = Keys::may_pair(p);
   }
   template <class P>
   __device__ __forceinline__ int page_at(const P& p, int i) const {
@@ -89,8 +102,11 @@ struct tile_stream {
   __device__ __forceinline__ void find_pages(const P& p, const piece& w, int& page_now) {
     int from, to;
     cut(w, p.segments & 1 ? (coded_len + 31) / 32 : 0, from, to);
-    first = from + warp_index();
-    count = to > first ? (to - first + K::kWarps - 1) / K::kWarps : 0;
+    // Neighbours save work (lookup_turn.cuh), but a short piece would leave warps idle.
+    if constexpr (K::kKeyTurn) paired = !vote_any(!paired || to - from < 8 * K::kWarps);
+    else paired = false;
+    first = from + (paired ? 2 : 1) * warp_index();
+    count = tiles_before(to > first, to - first);
     page_now = 0, page = 0;
     if (count == 0) return;
     page_now = page_at(p, 0);

@@ -16,33 +16,56 @@ struct turn_keys : token_rows<K> {
   static constexpr int kTableBytes = kSlices * kSlice;
   static constexpr int kCodeWords = kChunks / 8;
   // Words 0 ... kFast - 1 of a lane are of pairs that are turned in registers, the rest of slow ones (see "multiply").
-  static constexpr int kAll = kPairs * kWords, kFast = kAll < 8 ? kAll : kAll / 2, kSlow = kAll - kFast;
-  static constexpr bool kShares = kColumns == 4 && kSlow > 0;  // lanes 4 apart turn one half each of a column's pairs
-  static constexpr int kOwn = kShares ? kAll / 2 : kAll;       // words (of each half) that a lane turns
-  static constexpr float kSplit = 0.1f;                        // fast pairs of frequencies up to this are split
-  static constexpr float kFastest = 0.0105f;                   // of the slow pairs' frequencies: 10000^-0.5 and a little
-  /// Shared memory, by warps: cosines and sines of the fast pairs at a tile's 32 places; then those of the way to a warp's next tile.
-  static constexpr int kPlaceBytes = 32 * 128, kWarpBytes = (kPlaceBytes + K::kHeadDim * 4 + 16 * K::kWarps - 1) / (16 * K::kWarps) * 16;
+  static constexpr int kAll = kPairs * kWords, kFast = 4, kSlow = kAll - kFast;
+  static_assert(kSlow == 0 || kSlow == kFast, "a lane turns as many slow words as fast ones");
+  static constexpr bool kShares = kColumns == 4;       // lanes 4 apart turn one half each of a column's pairs
+  static constexpr int kOwn = kShares ? 2 : 4;         // words (of each half) that a lane turns, of fast pairs and of slow ones
+  static constexpr int kFine = kColumns / 4;           // operands that hold the nearest halves and their rests
+  static constexpr float kFastest = 0.0105f;           // of the slow pairs' frequencies where they are turned at every tile: 10000^-0.5 and a little
+  static constexpr int kFastPairs = 8 * kFast, kSlowPairs = K::kHeadDim / 2 - kFastPairs;
+  /// Shared memory, by warps: coefficients of the fast pairs at a tile's 32 places; then the fast pairs' ways to the next tile, of an even and of an odd one, and the slow pairs'.
+  static constexpr int kPlaceBytes = 32 * 128, kWayBytes = kFastPairs * 8;
+  static constexpr int kWarpBytes = (kPlaceBytes + 2 * kWayBytes + kSlowPairs * 8 + 16 * K::kWarps - 1) / (16 * K::kWarps) * 16;
 
-  float q[2][2 * kOwn];                // first and second halves of the pairs that this lane turns, as they stand at this tile
+  /// Pairs of a column as they stand at a tile: first halves, second halves. What a lane turns of them.
+  using turned = float[2][2 * kOwn];
+  turned fast, slow;
   const unsigned char* row;            // where they came from, null if the column is idle
-  const unsigned char* places;         // coefficients of place g of this lane's column
+  /// Coefficients of places: what the look-up of a pair's first half (in odd rows its second one) and of its partner are multiplied by.
+  struct place_factors {
+    uint32_t near[kFast], far[kFast];
+  };
+  static constexpr bool kHold = K::kWarps <= 8;  // in registers, where there is room
+  place_factors held[kHold ? 4 : 1];
+  const unsigned char* places;         // place g of this lane's column
   uint32_t first_power[kSlow ? kSlow : 1], second_power[kSlow && kColumns == 8 ? kSlow : 1];
-  uint32_t whole[kFast];               // masks of the halves whose pairs are split
-  const float* steps;                  // the way's cosines
+  uint32_t fast_columns[kFine][2][kFast];  // B of fast pairs, for the next tile
+  uint32_t slow_columns[kFine][2][kSlow ? kSlow : 1], power_columns[kFine][2][kSlow ? kSlow : 1];  // B of slow pairs, which stay for two tiles where tiles come in pairs
+  const float* ways;
   float scale;
+  float step, first_place;             // of powers: a token's, and of token g of an even tile
+  float sign;                          // of the second halves' sums: lanes of odd rows have them negated
   uint32_t address[kSwaps ? 4 : 2];    // of the look-ups of code 0: [partner + 2 * neighbour]
+  bool paired;                         // tiles 2 n and 2 n + 1 of a warp are neighbours
 
   bool general;                        // another RoPE than this kernel is made for: rows are expanded and turned one by one
 
-  /// Whether the pairs are not (i, i + d / 2) over the whole head, or the second half of them is not slow. The same in all threads; all call.
+  /// Whether a slow pair's frequency is above `most`, or not a number.
+  template <class P>
+  static __device__ __forceinline__ bool is_faster(const P& p, float most) {
+    bool faster = false;
+    for (int i = kFastPairs + lane_index(); i < min_int(p.rotary_dim, K::kHeadDim) / 2; i += 32) faster = faster || !(load_global(p.inv_freq + i) <= most);
+    return faster;
+  }
+  /// Whether the pairs are not (i, i + d / 2) over the whole head, or the second half of them is not slow. By a vote, so that the compiler knows all lanes to agree; all call.
   template <class P>
   static __device__ __forceinline__ bool is_general(const P& p) {
-    if (p.rope_interleaved || p.rotary_dim != K::kHeadDim) return true;
-    bool fast = false;
-    if constexpr (kSlow > 0)
-      for (int i = K::kHeadDim / 4 + lane_index(); i < K::kHeadDim / 2; i += 32) fast = fast || !(load_global(p.inv_freq + i) <= kFastest);
-    return vote_ballot(fast) != 0;
+    return vote_any(is_faster(p, kFastest) || p.rope_interleaved || p.rotary_dim != K::kHeadDim);
+  }
+  /// Whether slow pairs need to be turned at every second tile only, if those are neighbours: of this lane's share of the pairs, all lanes are to be asked.
+  template <class P>
+  static __device__ __forceinline__ bool may_pair(const P& p) {
+    return kSlow > 0 && !is_faster(p, kFastest / 2);
   }
 
   /// The chunk in slot `slot` of slice `slice`: slots differ in t, in the partner and, of 8-byte entries, in the neighbour.
@@ -85,61 +108,67 @@ struct turn_keys : token_rows<K> {
   /// Channel of the first half of pair `e` (0, 1) in word `i` of lane column t.
   static __device__ __forceinline__ int first_channel(int i, int t, int e) { return (4 * (i / kWords) + t) * C::kChannels + 2 * (i % kWords) + e; }
 
-  /// Where a pair's way lies: 16-byte places that lanes read together, 128 bytes apart, in different banks.
-  static __device__ __forceinline__ int skewed(int pair) { return kShares ? pair ^ pair / 32 * 20 : pair; }
-
   /// Coefficients of places and ways, by all threads.
   template <class P>
-  static __device__ __forceinline__ void fill_turns(const P& p, unsigned char* turns) {
-    if (is_general(p)) return;
-    static_assert(kFast == 4, "a row of 128 bytes has coefficients of 4 words of 4 columns");
+  static __device__ __forceinline__ void fill_turns(const P& p, unsigned char* turns, bool paired) {
+    float* const ways = reinterpret_cast<float*>(turns + kPlaceBytes);
+    if (is_general(p)) {  // queries go nowhere
+      for (int i = thread_index(); i < 4 * kFastPairs + 2 * kSlowPairs; i += K::kWarps * 32) store_shared(ways + i, 0.0f);
+      return;
+    }
     for (int i = thread_index(); i < 32 * kFast * 4; i += K::kWarps * 32) {
       const int place = i / 16, t = i / 4 % 4, w = i % 4;
       float c[2], s[2];
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
-        const float inv_freq = load_global(p.inv_freq + first_channel(w, t, e));
-        rope_angle(place < 16 ? 16 - place : place - 16, inv_freq, s[e], c[e]);
+        rope_angle(place < 16 ? 16 - place : place - 16, load_global(p.inv_freq + first_channel(w, t, e)), s[e], c[e]);
         if (place >= 16) s[e] = -s[e];
-        if (inv_freq <= kSplit) c[e] -= 1;
       }
-      uint32_t* to = reinterpret_cast<uint32_t*>(turns + place * 128 + place % 2 * 64) + t * 4 + w;
-      store_shared(to, pack_halves(c[0], c[1]));
-      store_shared(reinterpret_cast<uint32_t*>(turns + place * 128 + (1 - place % 2) * 64) + t * 4 + w, pack_halves(s[0], s[1]));
+      const uint32_t cosines = pack_halves(c[0], c[1]), sines = pack_halves(s[0], s[1]);
+      uint32_t* to = reinterpret_cast<uint32_t*>(turns + place * 128) + t * 4 + w;
+      store_shared(to, cosines);
+      store_shared(to + 16, sines);
     }
-    for (int i = thread_index(); i < K::kHeadDim / 2; i += K::kWarps * 32) {
-      float* way = reinterpret_cast<float*>(turns + kPlaceBytes);
+    // To the next tile: of even tiles, of odd ones, and of slow pairs.
+    const int around = K::kWarps * 32;
+    for (int i = thread_index(); i < 2 * kFastPairs + kSlowPairs; i += K::kWarps * 32) {
+      const int table = min_int(i / kFastPairs, 2), pair = i - (table < 2 ? table : 1) * kFastPairs;
+      const int way = !paired ? around : table == 0 ? 32 : table == 1 ? 2 * around - 32 : 2 * around;
       float c, s;
-      rope_angle(K::kWarps * 32, load_global(p.inv_freq + i), s, c);
-      store_shared(way + skewed(i), c);
-      store_shared(way + K::kHeadDim / 2 + skewed(i), s);
+      rope_angle(way, load_global(p.inv_freq + pair), s, c);
+      float* to = ways + table * 2 * kFastPairs + pair % kFastPairs;
+      store_shared(to, c);
+      store_shared(to + (table < 2 ? kFastPairs : kSlowPairs), s);
     }
   }
 
-  /// This CTA's query columns and the rotations within a unit, which `turns` holds; `columns(c)` is column c's row of q, null if it is idle.
+  /// This CTA's query columns and the rotations within a tile, which `turns` holds; `columns(c)` is column c's row of q, null if it is idle.
   template <class P, class F>
-  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const F& columns, const float*, const float*, unsigned char* turns) {
+  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const F& columns, const float*, const float*, unsigned char* turns, bool in_pairs) {
     const int g = lane_index() / 4, t = lane_index() % 4;
     row = columns(kColumns == 4 ? g / 2 : g);
     general = is_general(p);
     scale = p.scale * (general ? 1.0f : p.attention_factor) * kLog2e;
+    paired = in_pairs;
+    ways = reinterpret_cast<const float*>(turns + kPlaceBytes);
     if (general) return;
+    const uint32_t zero = uint32_t(p.batch) >> 31;  // what follows is not to be made again before each use
+    sign = float_of_bits(opaque(float_bits(g % 2 ? -1.0f : 1.0f), zero));
+    step = float_of_bits(opaque(float_bits(paired ? 0.03125f : 0.0625f), zero));
+    first_place = float_of_bits(opaque(float_bits(paired ? g * 0.03125f - 1.0f : g * 0.0625f - 1.0f), zero));
     places = turns + g * 128 + t * 16;
 #pragma unroll
-    for (int i = 0; i < kFast; ++i) {
-      const float* inv_freq = p.inv_freq + first_channel(i, t, 0);
-      whole[i] = (load_global(inv_freq) <= kSplit ? 0xffffu : 0) | (load_global(inv_freq + 1) <= kSplit ? 0xffff0000u : 0);
-    }
+    for (int v = 0; v < (kHold ? 4 : 0); ++v) held[v] = load_factors(v);
+    const float span = paired ? 32.0f : 16.0f;
 #pragma unroll
     for (int i = 0; i < kSlow; ++i) {
       const int channel = first_channel(kFast + i, t, 0);
-      const float x = 16.0f * load_global(p.inv_freq + channel), y = 16.0f * load_global(p.inv_freq + channel + 1);
+      const float x = span * load_global(p.inv_freq + channel), y = span * load_global(p.inv_freq + channel + 1);
       // sin a = a - a^3 / 6 is (1 - x^2 / 8) a to within x^3 / 24 for |a| <= x.
       const uint32_t sines = pack_halves(x - x * x * x * 0.125f, y - y * y * y * 0.125f), cosines = pack_halves(-0.5f * x * x, -0.5f * y * y);
       first_power[i] = kColumns == 4 && g % 2 ? cosines : sines;
       if constexpr (kColumns == 8) second_power[i] = cosines;
     }
-    steps = reinterpret_cast<const float*>(turns + kPlaceBytes);
 #pragma unroll
     for (int neighbour = 0; neighbour < (kSwaps ? 2 : 1); ++neighbour)
 #pragma unroll
@@ -148,37 +177,128 @@ struct turn_keys : token_rows<K> {
             opaque(shared_address(table) + (t + 4 * (partner ^ (g % 2)) + 8 * (kSwaps ? neighbour ^ (g / 2 % 2) : 0)) * kEntryBytes, uint32_t(p.batch) >> 31);
   }
 
-  /// Pair `e` of this lane's word `i` in the order of pairs; words 2 j and 2 j + 1 are neighbours.
-  static __device__ __forceinline__ int own_pair(int i, int e) {
-    return first_channel(kShares ? i + lane_index() / 4 % 2 * kOwn : i, lane_index() % 4, e);
+  /// Of place g + 8 v. Rows of odd places look up second halves first.
+  __device__ __forceinline__ place_factors load_factors(int v) const {
+    const int parity = lane_index() / 4 % 2 * 64;
+    const bytes16 x = load_shared(reinterpret_cast<const bytes16*>(places + v * 8 * 128 + parity)), y = load_shared(reinterpret_cast<const bytes16*>(places + v * 8 * 128 + (64 - parity)));
+    place_factors factors;
+#pragma unroll
+    for (int i = 0; i < kFast; ++i) factors.near[i] = x.w[i], factors.far[i] = y.w[i];
+    return factors;
   }
-  /// The queries turned to `position` from scratch, so that the ways' errors do not add up over more than 32 tiles. No part of the loop either.
+
+  /// The first of this lane's words among those of fast (or slow) pairs: words 2 j and 2 j + 1 are neighbours.
+  static __device__ __forceinline__ int own_word() { return kShares ? lane_index() / 4 % 2 * kOwn : 0; }
+  /// Pairs of this lane's words as they stand turned to `position`, and what they are made from.
+  struct placing {
+    uint32_t x[kOwn], y[kOwn];
+    float inv_freq[kOwn][2];
+  };
   template <class P>
-  static __device__ __noinline__ void place(const P& p, float (*q)[2 * kOwn], const unsigned char* row, int position) {
+  static __device__ __forceinline__ void load_pairs(placing& raw, const P& p, const unsigned char* row, int first_word) {
 #pragma unroll
     for (int i = 0; i < kOwn; ++i) {
-      const uint32_t* from = reinterpret_cast<const uint32_t*>(row + own_pair(i, 0) * 2);
-      const uint32_t x = row ? load_global(from) : 0, y = row ? load_global(from + K::kHeadDim / 4) : 0;
+      const int channel = first_channel(first_word + own_word() + i, lane_index() % 4, 0);
+      const uint32_t* from = reinterpret_cast<const uint32_t*>(row + channel * 2);
+      raw.x[i] = row ? load_global(from) : 0, raw.y[i] = row ? load_global(from + K::kHeadDim / 4) : 0;
+#pragma unroll
+      for (int e = 0; e < 2; ++e) raw.inv_freq[i][e] = load_global(p.inv_freq + channel + e);
+    }
+  }
+  static __device__ __forceinline__ void turn_pairs(turned& q, const placing& raw, int position) {
+#pragma unroll
+    for (int i = 0; i < kOwn; ++i)
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
         float sine, cosine;
-        rope_angle(position, load_global(p.inv_freq + own_pair(i, e)), sine, cosine);
-        turn(q, i, e, to_float(f16{uint16_t(x >> (16 * e))}), to_float(f16{uint16_t(y >> (16 * e))}), sine, cosine);
+        rope_angle(position, raw.inv_freq[i][e], sine, cosine);
+        turn(q, i, e, to_float(f16{uint16_t(raw.x[i] >> (16 * e))}), to_float(f16{uint16_t(raw.y[i] >> (16 * e))}), sine, cosine);
       }
-    }
   }
-  static __device__ __forceinline__ void turn(float (*q)[2 * kOwn], int i, int e, float x, float y, float sine, float cosine) {
+  /// The queries' fast and slow pairs turned to two positions from scratch, so that the ways' errors do not add up over more than 32 tiles. No part of the loop either.
+  template <class P>
+  static __device__ __noinline__ void place(const P& p, turned* q, const unsigned char* row, int fast_position, int slow_position) {
+    placing raw[2];
+    load_pairs(raw[0], p, row, 0);
+    if constexpr (kSlow > 0) load_pairs(raw[1], p, row, kFast);
+    turn_pairs(q[0], raw[0], fast_position);
+    if constexpr (kSlow > 0) turn_pairs(q[1], raw[1], slow_position);
+  }
+  static __device__ __forceinline__ void turn(turned& q, int i, int e, float x, float y, float sine, float cosine) {
     q[0][2 * i + e] = x * cosine + y * sine;
     q[1][2 * i + e] = y * cosine - x * sine;
   }
-  /// Turns them on by a warp's way to its next tile.
-  __device__ __forceinline__ void advance() {
+  /// Turns them on by the way whose cosines lie at `way`; its sines lie kFastPairs further.
+  static __device__ __forceinline__ void advance(turned& q, const float* way) {
 #pragma unroll
     for (int i = 0; i < kOwn; i += 2) {
-      const bytes16* from = reinterpret_cast<const bytes16*>(steps + skewed(own_pair(i, 0)));
-      const bytes16 c = load_shared(from), s = load_shared(from + K::kHeadDim / 8);
+      const bytes16* from = reinterpret_cast<const bytes16*>(way + first_channel(own_word() + i, lane_index() % 4, 0));
+      const bytes16 c = load_shared(from), s = load_shared(from + kFastPairs / 4);
 #pragma unroll
       for (int e = 0; e < 4; ++e) turn(q, i, e, q[0][2 * i + e], q[1][2 * i + e], float_of_bits(s.w[e]), float_of_bits(c.w[e]));
+    }
+  }
+
+  /// Of this lane's words: the nearest halves, and what they leave.
+  struct halves {
+    uint32_t high[2][kOwn], low[2][kOwn];
+  };
+  static __device__ __forceinline__ halves split(const turned& q) {
+    halves h;
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+#pragma unroll
+      for (int i = 0; i < kOwn; ++i) {
+        const float x = q[half][2 * i], y = q[half][2 * i + 1];
+        h.high[half][i] = pack_halves(x, y);
+        h.low[half][i] = pack_halves(x - to_float(f16{uint16_t(h.high[half][i])}), y - to_float(f16{uint16_t(h.high[half][i] >> 16)}));
+      }
+    return h;
+  }
+  /// Operands of the columns, both halves and rests. 4 columns fill 8: even ones hold the halves of words 0 and 1 and the rests of words 2 and 3, odd ones the others.
+  static __device__ __forceinline__ void columns_of(uint32_t (&b)[kFine][2][kFast], const halves& h) {
+    const bool odd = lane_index() / 4 % 2;
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+#pragma unroll
+      for (int i = 0; i < kOwn; ++i) {
+        if constexpr (kShares) {
+          const uint32_t other = shuffle_xor(h.low[half][i], 4);
+          b[0][half][i] = odd ? other : h.high[half][i];
+          b[0][half][kOwn + i] = odd ? h.high[half][i] : other;
+        } else {
+          b[0][half][i] = h.high[half][i];
+          b[kFine - 1][half][i] = h.low[half][i];
+        }
+      }
+  }
+  /// Operands of the slow pairs, for as long as they stay. Of 4 columns even ones hold w q, (x, y) times (b, -a), odd ones w^2 q.
+  __device__ __forceinline__ void make_slow_columns() {
+    const halves h = split(slow);
+    columns_of(slow_columns, h);
+    const bool odd = lane_index() / 4 % 2;
+    if constexpr (kShares) {
+      const uint32_t minus = odd ? 0 : 0x80008000u;
+#pragma unroll
+      for (int i = 0; i < kOwn; ++i) {
+        const uint32_t other[2] = {shuffle_xor(h.high[0][i], 4), shuffle_xor(h.high[1][i], 4)};
+#pragma unroll
+        for (int part = 0; part < 2; ++part) {  // words 0 and 1, which even lanes have turned, and 2 and 3
+          const int word = part * kOwn + i;
+          const bool mine = part == (odd ? 1 : 0);
+          const uint32_t x = mine ? h.high[0][i] : other[0], y = mine ? h.high[1][i] : other[1];
+          power_columns[0][0][word] = multiply_halves(odd ? x : y, first_power[word]);
+          power_columns[0][1][word] = multiply_halves(odd ? y : x, first_power[word] ^ minus);
+        }
+      }
+    } else {
+#pragma unroll
+      for (int half = 0; half < 2; ++half)
+#pragma unroll
+        for (int i = 0; i < kSlow; ++i) {
+          power_columns[0][1 - half][i] = multiply_halves(half ? h.high[half][i] : negate_halves(h.high[half][i]), first_power[i]);
+          power_columns[kFine - 1][half][i] = multiply_halves(h.high[half][i], second_power[i]);
+        }
     }
   }
 
@@ -194,180 +314,149 @@ struct turn_keys : token_rows<K> {
     }
   }
 
-  /// Products of the tile's keys and this lane's columns, neither scaled nor with gains.
+  /// Products of the tile's keys and this lane's columns, neither scaled nor with gains. `second_tile`: of a pair of neighbours, where tiles come in pairs.
   // The queries stand turned back by the position of the tile's middle, in f16 twice: the nearest halves and what they leave.
-  // Fast pairs of keys are turned in registers from place m = -16 ... 15 to 0, in f16. Slow pairs turn so little, by |m w| < 0.17, that
-  // cos(m w) = 1 - (m w)^2 / 2 and sin(m w) = m w (1 - ...) do, and powers of m leave the sum over the channels: centroids as they
-  // are, exact, times q, w q and w^2 q, three products whose sum each token weighs by 1, m, m^2.
-  // Fast pairs that do not turn far are split, for the error of one rounding is of what it rounds: centroids as they are, and (cos - 1, sin) of them in f16.
-  // 4 columns fill 8: even ones q and w q, odd ones what q leaves and w^2 q.
-  __device__ __forceinline__ void multiply(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords]) const {
-    constexpr int kFine = kColumns / 4;                       // operands that hold the halves and their rests
-    constexpr int kPowers = kSlow ? kColumns / 4 : 0;         // ... and the other powers
-    uint32_t b[kFine][2][kAll], power[kPowers ? kPowers : 1][2][kSlow ? kSlow : 1];
+  // Fast pairs of keys are turned in registers from place m = -16 ... 15 to 0, in f16. Odd rows look up (y, x), a reflection, which no rotation
+  // undoes: their second halves come out negated, and so do the sums of these, which are kept apart.
+  // Slow pairs turn so little, by |m w| < 0.17, that cos(m w) = 1 - (m w)^2 / 2 and sin(m w) = m w (1 - ...) do, and powers of m leave the
+  // sum over the channels: centroids as they are, exact, times q, w q and w^2 q, three products whose sum each token weighs by 1, m, m^2.
+  __device__ __forceinline__ void multiply(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], bool second_tile) const {
     const bool odd = lane_index() / 4 % 2;
-    {
-      uint32_t high[2][kOwn], low[2][kOwn], wholes[2][kOwn];
+    const float first = second_tile && paired ? first_place + 1.0f : first_place;
+    float products[2][4] = {}, second[2][4] = {}, powers[2][kFine][4] = {};
+    place_factors factors[4];
 #pragma unroll
-      for (int half = 0; half < 2; ++half)
+    for (int v = 0; v < 4; ++v) factors[v] = kHold ? held[v % (kHold ? 4 : 1)] : load_factors(v);
+    constexpr int kNeighbours = kSwaps ? 2 : 1;
 #pragma unroll
-        for (int i = 0; i < kOwn; ++i) {
-          const float x = q[half][2 * i], y = q[half][2 * i + 1];
-          high[half][i] = pack_halves(x, y);
-          low[half][i] = pack_halves(x - to_float(f16{uint16_t(high[half][i])}), y - to_float(f16{uint16_t(high[half][i] >> 16)}));
-        }
+    for (int pair = 0; pair < kPairs; pair += kNeighbours) {
+      uint32_t found[4][kNeighbours][2][kWords];  // [token][neighbour][partner]
 #pragma unroll
-      for (int half = 0; half < 2; ++half)
-#pragma unroll
-        for (int i = 0; i < kOwn; ++i) {
-          if constexpr (kShares) {
-            // Even lanes have turned the fast pairs and want the slow ones' halves, odd lanes the other way round their rests.
-            const uint32_t other = shuffle_xor(odd ? high[half][i] : low[half][i], 4);
-            b[0][half][i] = odd ? other : high[half][i];
-            b[0][half][kOwn + i] = odd ? low[half][i] : other;
-            wholes[half][i] = odd ? high[half][i] : other;
-          } else {
-            b[0][half][i] = kColumns == 4 && odd ? low[half][i] : high[half][i];
-            if constexpr (kColumns == 8) b[kFine - 1][half][i] = low[half][i];
-            if constexpr (kPowers > 0) {
-              if (i >= kFast) {
-                power[0][1 - half][i - kFast] = multiply_halves(half ? high[half][i] : negate_halves(high[half][i]), first_power[i - kFast]);
-                power[kPowers - 1][half][i - kFast] = multiply_halves(high[half][i], second_power[i - kFast]);
-              }
-            }
-          }
-        }
-      if constexpr (kShares) {
-        // w q: (x, y) times (b, -a); w^2 q: times (a, b).
-        const uint32_t minus = odd ? 0 : 0x80008000u;
-#pragma unroll
-        for (int i = 0; i < kOwn; ++i) {
-          power[0][0][i] = multiply_halves(odd ? wholes[0][i] : wholes[1][i], first_power[i]);
-          power[0][1][i] = multiply_halves(odd ? wholes[1][i] : wholes[0][i], first_power[i] ^ minus);
-        }
-      }
-    }
-#pragma unroll
-    for (int unit = 0; unit < 2; ++unit) {
-      float products[4] = {}, powers[kFine][4] = {};
-      uint32_t near[2][4], far[2][4];  // what the look-up of the even place and its partner's are multiplied by
-#pragma unroll
-      for (int v = 0; v < 2; ++v) {
-        const int at = (2 * unit + v) * 8 * 128, parity = lane_index() / 4 % 2 * 64;
-        const bytes16 x = load_shared(reinterpret_cast<const bytes16*>(places + at + parity)), y = load_shared(reinterpret_cast<const bytes16*>(places + at + (64 - parity)));
-#pragma unroll
-        for (int i = 0; i < 4; ++i) near[v][i] = x.w[i], far[v][i] = y.w[i];
-      }
-      constexpr int kNeighbours = kSwaps ? 2 : 1;
-#pragma unroll
-      for (int pair = 0; pair < kPairs; pair += kNeighbours) {
-        uint32_t found[2][kNeighbours][2][kWords];  // [token][neighbour][partner]
-#pragma unroll
-        for (int v = 0; v < 2; ++v)
-#pragma unroll
-          for (int n = 0; n < kNeighbours; ++n)
-#pragma unroll
-            for (int partner = 0; partner < 2; ++partner) {
-              const int byte = v * 2 * kPairs + partner * kPairs + pair + n;
-              look_up(found[v][n][partner], rows.at(codes[unit][byte / 4], byte % 4, address[2 * n + partner]) + pair / kNeighbours * kSlice);
-            }
-        if constexpr (kSwaps) {
-          const bool swapped = lane_index() / 8 % 2;
-#pragma unroll
-          for (int v = 0; v < 2; ++v)
-#pragma unroll
-            for (int partner = 0; partner < 2; ++partner)
-#pragma unroll
-              for (int w = 0; w < kWords; ++w) {
-                const uint32_t x = found[v][0][partner][w], y = found[v][kNeighbours - 1][partner][w];
-                found[v][0][partner][w] = swapped ? y : x;
-                found[v][kNeighbours - 1][partner][w] = swapped ? x : y;
-              }
-        }
+      for (int v = 0; v < 4; ++v)
 #pragma unroll
         for (int n = 0; n < kNeighbours; ++n)
 #pragma unroll
-          for (int w = 0; w < kWords; w += 2) {
-            uint32_t x[4], y[4], raw_x[4], raw_y[4];  // A fragments: [token + 2 * word]
-            const int i = (pair + n) * kWords + w;
-#pragma unroll
-            for (int k = 0; k < 4; ++k) {
-              const int v = k % 2;
-              const uint32_t even_place = found[v][n][0][w + k / 2], odd_place = found[v][n][1][w + k / 2];
-              const uint32_t close = near[v][(i + k / 2) % kFast], distant = far[v][(i + k / 2) % kFast];
-              raw_x[k] = odd ? odd_place : even_place;  // odd rows look up (y, x)
-              raw_y[k] = odd ? even_place : odd_place;
-              x[k] = raw_x[k], y[k] = raw_y[k];
-              if (i < kFast) {
-                x[k] = fused_multiply_add_halves(close, raw_x[k], multiply_halves(distant, raw_y[k]));
-                y[k] = fused_multiply_add_halves(close, raw_y[k], multiply_halves(negate_halves(distant), raw_x[k]));
-              }
-            }
-#pragma unroll
-            for (int f = 0; f < kFine; ++f) {
-              mma_16x8x16(products, x, {b[f][0][i], b[f][0][i + 1]});
-              mma_16x8x16(products, y, {b[f][1][i], b[f][1][i + 1]});
-              if (i < kFast) {
-                mma_16x8x16(products, raw_x, {b[f][0][i] & whole[i % kFast], b[f][0][i + 1] & whole[(i + 1) % kFast]});
-                mma_16x8x16(products, raw_y, {b[f][1][i] & whole[i % kFast], b[f][1][i + 1] & whole[(i + 1) % kFast]});
-              }
-            }
-            if constexpr (kPowers > 0) {
-              if (i >= kFast) {
-#pragma unroll
-                for (int f = 0; f < kPowers; ++f) {
-                  mma_16x8x16(powers[f], x, {power[f][0][i - kFast], power[f][0][i - kFast + 1]});
-                  mma_16x8x16(powers[f], y, {power[f][1][i - kFast], power[f][1][i - kFast + 1]});
-                }
-              }
-            }
+          for (int partner = 0; partner < 2; ++partner) {
+            const int byte = v % 2 * 2 * kPairs + partner * kPairs + pair + n;
+            look_up(found[v][n][partner], rows.at(codes[v / 2][byte / 4], byte % 4, address[2 * n + partner]) + pair / kNeighbours * kSlice);
           }
+      if constexpr (kSwaps) {
+        const bool swapped = lane_index() / 8 % 2;
+#pragma unroll
+        for (int v = 0; v < 4; ++v)
+#pragma unroll
+          for (int partner = 0; partner < 2; ++partner)
+#pragma unroll
+            for (int w = 0; w < kWords; ++w) {
+              const uint32_t x = found[v][0][partner][w], y = found[v][kNeighbours - 1][partner][w];
+              found[v][0][partner][w] = swapped ? y : x;
+              found[v][kNeighbours - 1][partner][w] = swapped ? x : y;
+            }
       }
 #pragma unroll
-      for (int v = 0; v < 2; ++v)
+      for (int n = 0; n < kNeighbours; ++n)
 #pragma unroll
-        for (int c = 0; c < kLaneColumns; ++c) {
-          const int d = 2 * v + c;
-          float sum = kColumns == 4 ? products[d] + products[(d + 1) % 4] : products[d];
-          if constexpr (kPowers > 0) {
-            const float m = float(lane_index() / 4 + 8 * (2 * unit + v) - 16) * 0.0625f;
-            const float two = kColumns == 4 ? powers[0][(d + 1) % 4] : powers[kFine - 1][d];
-            sum = fused_multiply_add(m, fused_multiply_add(m, two, powers[0][d]), sum);
+        for (int w = 0; w < kWords; w += 2) {
+          uint32_t x[2][4], y[2][4];  // A fragments of the units: [token + 2 * word]
+          const int i = (pair + n) * kWords + w, j = i % kFast;
+#pragma unroll
+          for (int k = 0; k < 8; ++k) {
+            const int unit = k / 4, v = k / 4 * 2 + k % 2, word = k / 2 % 2;
+            const uint32_t own = found[v][n][0][w + word], partner = found[v][n][1][w + word];
+            if (i < kFast) {
+              const uint32_t a = factors[v].near[j + word], b = factors[v].far[j + word];
+              x[unit][k % 4] = fused_multiply_add_halves(a, own, multiply_halves(b, partner));
+              y[unit][k % 4] = fused_multiply_add_halves(a, partner, multiply_halves(negate_halves(b), own));
+            } else {
+              x[unit][k % 4] = odd ? partner : own;
+              y[unit][k % 4] = odd ? own : partner;
+            }
           }
-          s[(2 * unit + v) * kLaneColumns + c] = sum;
+          // The units take turns, for a product waits for the one before into the same sums.
+#pragma unroll
+          for (int f = 0; f < kFine; ++f)
+#pragma unroll
+            for (int half = 0; half < 2; ++half)
+#pragma unroll
+              for (int unit = 0; unit < 2; ++unit) {
+                const uint32_t(&a)[4] = half ? y[unit] : x[unit];
+                if (i < kFast) {
+                  mma_16x8x16(half ? second[unit] : products[unit], a, {fast_columns[f][half][j], fast_columns[f][half][j + 1]});
+                } else {
+                  mma_16x8x16(products[unit], a, {slow_columns[f][half][j], slow_columns[f][half][j + 1]});
+                  mma_16x8x16(powers[unit][f], a, {power_columns[f][half][j], power_columns[f][half][j + 1]});
+                }
+              }
         }
+    }
+#pragma unroll
+    for (int v = 0; v < 4; ++v)
+#pragma unroll
+      for (int c = 0; c < kLaneColumns; ++c) {
+        const int unit = v / 2, d = 2 * (v % 2) + c;
+        float sum = kColumns == 4 ? fused_multiply_add(second[unit][d] + second[unit][d + 1], sign, products[unit][d] + products[unit][d + 1])
+                                  : fused_multiply_add(second[unit][d], sign, products[unit][d]);
+        if constexpr (kSlow > 0) {
+          const float m = fused_multiply_add(step, float(8 * v), first);
+          const float two = kColumns == 4 ? powers[unit][0][d + 1] : powers[unit][kFine - 1][d];
+          sum = fused_multiply_add(m, fused_multiply_add(m, two, powers[unit][0][d]), sum);
+        }
+        s[v * kLaneColumns + c] = sum;
+      }
+  }
+
+  /// The same for a general RoPE.
+  template <class P>
+  __device__ __forceinline__ void multiply_generally(const P& p, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], int position) const {
+#pragma unroll 1
+    for (int unit = 0; unit < 2; ++unit) {
+      uint32_t words[kCodeWords];
+#pragma unroll
+      for (int i = 0; i < kCodeWords; ++i) words[i] = unit ? codes[1][i] : codes[0][i];
+      float d[4];
+      multiply_as_rows<K>(p, d, words, row, position + 16 * unit);
+#pragma unroll
+      for (int i = 0; i < kScores; ++i)
+        if (i / (2 * kLaneColumns) == unit) s[i] = d[i / kLaneColumns % 2 * 2 + i % kLaneColumns];
     }
   }
 
-  /// Scores of a tile, in log2 units, `bias` added. Its first token stands at `position`; `anew`: the tile before is not kWarps * 32 tokens before it.
+  /// Turns the queries to one way before the even tile whose first token stands at `position`.
   template <class P>
-  __device__ __forceinline__ void scores(const P& p, const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], const uint32_t (&gains)[2][kGainWords],
-                                         const float (&bias)[kLaneColumns], int position, bool anew) {
-    if (__builtin_expect(general, 0)) {
-#pragma unroll 1
-      for (int unit = 0; unit < 2; ++unit) {
-        uint32_t words[kCodeWords];
-#pragma unroll
-        for (int i = 0; i < kCodeWords; ++i) words[i] = unit ? codes[1][i] : codes[0][i];
-        float d[4];
-        multiply_as_rows<K>(p, d, words, row, position + 16 * unit);
-#pragma unroll
-        for (int i = 0; i < kScores; ++i)
-          if (i / (2 * kLaneColumns) == unit) s[i] = d[i / kLaneColumns % 2 * 2 + i % kLaneColumns];
-      }
-    } else {
-      if (anew) {
-        float placed[2][2 * kOwn];
-        place(p, placed, row, position + 16);
-#pragma unroll
-        for (int i = 0; i < 4 * kOwn; ++i) q[i / (2 * kOwn)][i % (2 * kOwn)] = placed[i / (2 * kOwn)][i % (2 * kOwn)];
-      } else {
-        advance();
-      }
-      multiply(rows, s, codes);
+  __device__ __forceinline__ void start(const P& p, int position) {
+    constexpr int kAround = K::kWarps * 32;
+    turned placed[2];
+    place(p, placed, row, position + 16 - (paired ? 2 * kAround - 32 : kAround), position + (paired ? 32 - 2 * kAround : 16 - kAround));
+    copy(fast, placed[0]);
+    if constexpr (kSlow > 0) copy(slow, placed[1]);
+    prepare_fast(false);
+    prepare_slow();
+  }
+  /// Turns the queries on to the next tile, which is an odd one or not: of fast pairs, and of slow ones.
+  __device__ __forceinline__ void prepare_fast(bool odd) {
+    advance(fast, ways + (odd ? 0 : 2 * kFastPairs));
+    columns_of(fast_columns, split(fast));
+  }
+  __device__ __forceinline__ void prepare_slow() {
+    if constexpr (kSlow > 0) {
+      advance(slow, ways + 4 * kFastPairs);
+      make_slow_columns();
     }
+  }
+
+  /// Scores of a tile, in log2 units, `bias` added. Its first token stands at `position`, the queries at the tile before.
+  /// `odd`: of tiles in pairs, whether it is the second one.
+  template <class Way, class P>
+  __device__ __forceinline__ void scores(Way, const P& p, const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], const uint32_t (&gains)[2][kGainWords],
+                                         const float (&bias)[kLaneColumns], int position, bool odd) {
+    if constexpr (Way::kTurns) multiply(rows, s, codes, odd);
+    else multiply_generally(p, s, codes, position);
 #pragma unroll
     for (int i = 0; i < kScores; ++i) s[i] = fused_multiply_add(s[i], Rows::factor(scale, gains, i), bias[i % kLaneColumns]);
+  }
+  static __device__ __forceinline__ void copy(turned& to, const turned& from) {
+#pragma unroll
+    for (int i = 0; i < 4 * kOwn; ++i) to[i / (2 * kOwn)][i % (2 * kOwn)] = from[i / (2 * kOwn)][i % (2 * kOwn)];
   }
 };
 
