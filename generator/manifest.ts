@@ -64,7 +64,7 @@ export const Manifest = z.object({
       source: z.string().describe('Relative to this file'),
       fatbin: z.string().describe('Relative to this file; made by `gen` where nvcc is there'),
       symbol: z.string(),
-      algorithm: z.enum(['rows', 'lookup']).optional().describe('Of decode: what the tile divides'),
+      algorithm: z.enum(['rows', 'lookup', 'group']).optional().describe('What the tile divides, where an op has several'),
       tile: byName(z.int()),
       threads: z.int(),
       dynamicShared: bytes.describe('Dynamic shared memory; beyond 48 KB it must be requested'),

@@ -7,14 +7,14 @@ import { UNIT_TOKENS } from './layout.ts';
 import { sharedBytes } from './shared.ts';
 
 /**
- * The algorithms of decode. `rows` expands codes to f16 rows in shared memory and multiplies those: it is right for every contract. `lookup` keeps tables in shared
- * memory whose entries are matrix operands: fast where it fits.
+ * `rows` multiplies rows that lie in shared memory, of decode those that it expands from codes: it is right for every contract. Of decode, `lookup` keeps tables in shared
+ * memory whose entries are matrix operands. Of score, `group` multiplies by groups of four warps (wgmma), while these prepare and weigh. Both are fast where they fit.
  */
-export type Algorithm = 'rows' | 'lookup';
+export type Algorithm = 'rows' | 'lookup' | 'group';
 
 export interface Tile {
   /** Only where it is not the op's first one, so that a kernel has one name; {@link algorithmOf} tells it. */
-  readonly algorithm?: 'lookup';
+  readonly algorithm?: 'lookup' | 'group';
   /** Warps per CTA. */
   readonly warps: number;
   /** Tokens per step of a CTA. */
@@ -45,12 +45,12 @@ const FIELDS: Readonly<Record<Op, readonly TileField[]>> = {
 };
 
 /** The algorithms that each op's tiles can name besides the first. */
-export const ALGORITHMS: Readonly<Partial<Record<Op, readonly NonNullable<Tile['algorithm']>[]>>> = { decode: ['lookup'] };
+export const ALGORITHMS: Readonly<Partial<Record<Op, readonly NonNullable<Tile['algorithm']>[]>>> = { decode: ['lookup'], score: ['group'] };
 
 /** The fields that an op's tile has under an algorithm. */
 export const tileFields = (op: Op, algorithm?: Tile['algorithm']): readonly TileField[] => (algorithm === 'lookup' ? ['warps', 'stages', 'copies'] : FIELDS[op]);
 
-/** The algorithm of a decode tile. */
+/** The algorithm of a tile. */
 export const algorithmOf = (tile: Tile): Algorithm => tile.algorithm ?? 'rows';
 
 const DEFAULTS: Readonly<Record<Op, Tile>> = {
@@ -95,8 +95,31 @@ const scoreTile = (contract: Contract, arch: Arch): Tile =>
 /** The tile of a contract before anything was measured on `arch`: `lookup` where it fits, else the first that is right everywhere. */
 export const defaultTile = (contract: Contract, arch: Arch): Tile => (contract.op === 'score' ? scoreTile(contract, arch) : (lookupTile(contract, arch) ?? DEFAULTS[contract.op]));
 
+/** Whether kernels of a tile use instructions that their architecture alone has: they are compiled for it and nothing newer. */
+export const usesOwnInstructions = ({ algorithm }: Tile): boolean => algorithm === 'group';
+
 /** Threads of a CTA. */
 export const threadsOf = (tile: Tile): number => 32 * tile.warps;
+
+/** Warps of a `score` tile whose products groups make: three groups, each with products under way while others weigh theirs, and 48 columns a product (score_group.cuh). */
+const GROUP_WARPS = 12;
+/** A thread of them has 168 registers, of which 48 hold sums. */
+const MOST_GROUP_KEY_REGISTERS = 64;
+
+function groupMisfit(contract: Contract, tile: Tile, arch: Arch): string[] {
+  const { warps, tokens = 0, stages = 1 } = tile;
+  const { headDim = 0, form } = contract;
+  const why: string[] = [];
+  if (!arch.instructions.includes('wgmma')) why.push(`${arch.name} has no wgmma`);
+  if (warps !== GROUP_WARPS) why.push(`${warps} warps; groups are three of four warps`);
+  if (headDim % 64 !== 0) why.push(`head dim ${headDim} is not a multiple of 64, a row that wgmma reads`);
+  if (!Number.isInteger(stages) || stages < 2 || stages > 4) why.push(`${stages} stages is not 2 to 4`);
+  const each = 16 * GROUP_WARPS;
+  const most = form === 'exact' ? each : 2 * each;
+  if (tokens !== each && tokens !== most) why.push(`${tokens} tokens; three groups take ${each}${most > each ? ` or ${most}` : ''}`);
+  else if (keyRegisters(contract, tile) > MOST_GROUP_KEY_REGISTERS) why.push(`${keyRegisters(contract, tile)} registers of a thread for its keys; ${GROUP_WARPS} warps have ${MOST_GROUP_KEY_REGISTERS} for them`);
+  return why;
+}
 
 const isPowerOfTwo = (n: number): boolean => Number.isInteger(n) && n > 0 && (n & (n - 1)) === 0;
 
@@ -143,8 +166,8 @@ export function misfit(contract: Contract, tile: Tile, arch: Arch): string[] {
   for (const field of Object.keys(TILE_LETTERS) as TileField[]) {
     if (fields.includes(field) !== (tile[field] !== undefined)) return [`a tile of ${op} has ${fields.join(', ')}, not ${Object.keys(tile).join(', ')}`];
   }
-  const why = tile.algorithm === 'lookup' ? lookupTileMisfit(tile) : rowsMisfit(op, tile);
-  if (op === 'score' && why.length === 0) why.push(...scoreMisfit(contract, tile, arch));
+  const why = tile.algorithm === 'lookup' ? lookupTileMisfit(tile) : tile.algorithm === 'group' ? groupMisfit(contract, tile, arch) : rowsMisfit(op, tile);
+  if (op === 'score' && !tile.algorithm && why.length === 0) why.push(...scoreMisfit(contract, tile, arch));
   if (threadsOf(tile) > arch.threadsPerBlock) why.push(`${threadsOf(tile)} threads, ${arch.name} has ${arch.threadsPerBlock} per block`);
   // Shared memory is a function of a sound tile only.
   if (why.length > 0) return why;

@@ -113,6 +113,7 @@ export const HOLES_OF: Readonly<Record<string, readonly string[] | undefined>> =
   unpack: [...CODED, 'tokens'],
   combine: ['name', 'threads', 'warps', 'headDim'],
   score: ['name', 'threads', 'warps', 'warpUnits', 'stages', 'sharedBytes', 'headDim', 'timesRest', 'timesQuery', 'timesDistance'],
+  score_group: ['name', 'threads', 'warps', 'warpUnits', 'stages', 'sharedBytes', 'headDim', 'timesRest', 'timesQuery', 'timesDistance'],
   select: ['name', 'threads', 'warps', 'sharedBytes'],
 };
 
