@@ -162,6 +162,7 @@ export function misfit(contract: Contract, tile: Tile, arch: Arch): string[] {
     const cannot = lookupMisfit(contract);
     if (cannot.length > 0) return cannot;
   }
+  if (tile.algorithm === 'group' && op !== 'score') return [`algorithm group is one of score, not of ${op}`];
   const fields = tileFields(op, tile.algorithm);
   for (const field of Object.keys(TILE_LETTERS) as TileField[]) {
     if (fields.includes(field) !== (tile[field] !== undefined)) return [`a tile of ${op} has ${fields.join(', ')}, not ${Object.keys(tile).join(', ')}`];

@@ -29,6 +29,7 @@ const MISFITS: [op: Op, tile: Tile, want: RegExp][] = [
   ['score', { warps: 4, tokens: 64, stages: 1 }, /1 stage; /],
   ['score', { warps: 4, tokens: 512, stages: 2 }, /256 registers of a thread for its keys; 4 warps have 128 for them/],
   ['score', { warps: 16, tokens: 512, stages: 2 }, /64 registers of a thread for its keys; 16 warps have 48 for them/],
+  ['decode', { algorithm: 'group', warps: 12, tokens: 192, stages: 3 }, /group is one of score, not of decode/],
   ['select', { warps: 4, tokens: 16 }, /a tile of select has warps/],
   ['encode', { algorithm: 'lookup', warps: 4, stages: 2, copies: 4 }, /lookup is one of decode, not of encode/],
   ['decode', { algorithm: 'lookup', warps: 4, tokens: 64, stages: 2 }, /a tile of decode has warps, stages, copies/],
@@ -40,6 +41,21 @@ const MISFITS: [op: Op, tile: Tile, want: RegExp][] = [
   ['decode', { algorithm: 'lookup', warps: 8, stages: 2, copies: 4 }, /\d+ B of shared memory, sm80 has 166912/],
 ];
 for (const [op, tile, want] of MISFITS) test(`${op} ${JSON.stringify(tile)} does not fit`, () => assert.match(misfit(contract(op), tile, sm80).join('\n'), want));
+
+const GROUPS: [tile: Partial<Tile>, form: string, arch: string, want: RegExp][] = [
+  [{}, '', 'sm90', /^$/],
+  [{ tokens: 384 }, '_massq', 'sm90', /^$/],
+  [{}, '_exact', 'sm90', /^$/],
+  [{}, '', 'sm80', /sm80 has no wgmma/],
+  [{ warps: 8 }, '', 'sm90', /8 warps; groups are three of four warps/],
+  [{ stages: 1 }, '', 'sm90', /1 stages is not 2 to 4/],
+  [{ tokens: 256 }, '', 'sm90', /256 tokens; three groups take 192 or 384/],
+  [{ tokens: 384 }, '_exact', 'sm90', /384 tokens; three groups take 192$/],
+];
+for (const [more, form, arch, want] of GROUPS) {
+  const tile: Tile = { algorithm: 'group', warps: 12, tokens: 192, stages: 3, ...more };
+  test(`score${form} by groups ${JSON.stringify(more)} on ${arch}`, () => assert.match(misfit(parseContractName(`antkv_score_d128_f16${form}`), tile, findArch(arch)!).join('\n'), want));
+}
 
 test('default tiles fit every shipped contract on every architecture', () => {
   for (const { contract: shipped } of shippedKernels()) for (const arch of ARCHS) assert.equal(misfit(shipped, defaultTile(shipped, arch), arch), [], arch.name);

@@ -90,6 +90,8 @@ void read_columns(Warp& w, int first, float (&b)[16][kColumns]) {
 void multiply(int first) {
   Warp& w = warps[first / kWarp];
   w.calls++;
+  if (first / (4 * kWarp) * (4 * kWarp) + 4 * kWarp > thread_count())
+    wrong(first, text("divergent-group: a group is four warps from a multiple of four on; the block has %d threads", thread_count()));
   if (!w.fenced) wrong(first, "group-unfenced: products start without a group_mma_fence since the last wait");
   const GroupMmaArgs& one = args_of<GroupMmaArgs>(first);
   float a[16][16], b[16][kColumns];
