@@ -21,6 +21,9 @@ test('runner and kernels build', async () => {
     emulated('score', { headDim: 64, dtype: 'f16', form: 'exact' }),
     emulated('score', { headDim: 64, dtype: 'f16', form: 'exact' }, { warps: 2, tokens: 32, stages: 2 }),
     emulated('score', { headDim: 64, dtype: 'f16', form: 'massq' }, { warps: 16, tokens: 256, stages: 2 }),
+    emulated('score', { headDim: 128, dtype: 'f16', form: 'massq' }, { algorithm: 'group', warps: 12, tokens: 384, stages: 3 }),
+    emulated('score', { headDim: 128, dtype: 'f16', form: 'exact' }, { algorithm: 'group', warps: 12, tokens: 192, stages: 2 }),
+    emulated('score', { headDim: 64, dtype: 'f16' }, { algorithm: 'group', warps: 12, tokens: 192, stages: 4 }),
   ]);
 });
 test.after(() => runner?.close());
