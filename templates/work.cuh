@@ -20,8 +20,11 @@ __device__ __forceinline__ void cut(const piece& w, int n, int& begin, int& end)
 }
 
 // What a sequence costs, in one unit per algorithm: it decides where a line of work is cut, never what is computed.
-struct lookup_cost {  // clocks of 32 coded tokens; the tables of the queries; exact tokens take the slow path
-  static constexpr int kPiece = 32, kCoded32 = 1, kExact16 = 8;
+// Look-up: 32 coded tokens; exact ones take the slow path. Where keys are scored by a table of sums a piece makes its own: start and merge take about 25,000 clocks
+// of an SM, 32 tokens of a head 60 and 3.5 per look-up (H200, harness/bench/NOTES.md). A line cut without that leaves the CTAs with many short sequences behind.
+template <class K>
+struct lookup_cost {
+  static constexpr int kPiece = K::kKeySum ? 25000 / (60 + K::kHeadDim * 7 / (2 * K::Key::kChannels)) : 32, kCoded32 = 1, kExact16 = 8;
 };
 struct rows_cost {  // units of 16 tokens, all alike; the start and the merge
   static constexpr int kPiece = 8, kCoded32 = 2, kExact16 = 1;
@@ -166,7 +169,7 @@ __device__ __forceinline__ piece piece_now(const P& p, const work_memory* memory
 
 /// Calls body(const piece&) for each piece of this CTA, in order, all threads together; `memory` is shared. All threads of the block must call it.
 /// A block barrier stands between two bodies.
-template <class K, class Cost = lookup_cost, class P, class Body>
+template <class K, class Cost = lookup_cost<K>, class P, class Body>
 __device__ __forceinline__ void for_each_piece(const P& p, work_memory* memory, Body&& body) {
   if (p.spread) {
     if (!p.counters && p.splits > 1) clear_partials<K>(p);

@@ -5,6 +5,8 @@ import type { Contract } from '../contract.ts';
 import { UsageError } from '../errors.ts';
 import { contractName, kernelName, parseKernelName, type Kernel } from '../name.ts';
 import { defaultTile, misfit, type Tile } from '../tile.ts';
+import { kernelsOf, withChosen } from '../ship.ts';
+import { committedTables } from '../table/read.ts';
 import { globOf, recipeOptions, selectKernels, type RecipeOptions } from './select.ts';
 import type { Case, Grid } from '../../tuner/bench-plan.ts';
 import type { SheetName } from '../../tuner/bench-sheets.ts';
@@ -17,7 +19,7 @@ const SHEETS = ['goals', 'codes', 'ragged', 'pages', 'heads', 'd64', 'rows'] as 
 export const benchOptions = <T>(y: Argv<T>) =>
   recipeOptions(y)
     .option('sheet', { type: 'string', requiresArg: true, describe: `of decode: ${SHEETS.join(', ')}, a list with commas, or all (default: goals, unless kernels or shapes are chosen otherwise)` })
-    .option('tiles', { type: 'string', default: 'default', requiresArg: true, describe: 'of sheets: default, all that are worth a race, or a list as in names: lookup_w16_s2_c4,w4_t64_s2' })
+    .option('tiles', { type: 'string', default: 'default', requiresArg: true, describe: 'of sheets: shipped (what tables choose, and the default), default, all that are worth a race, or a list as in names: lookup_w16_s2_c4,w4_t64_s2' })
     .option('only', { type: 'string', requiresArg: true, describe: 'kernels whose name, or contract, matches one of these globs; without --sheet whole names also of tiles that are not committed' })
     .option('op', { choices: OPS, requiresArg: true, describe: 'operation (default: decode)' })
     .option('batch', { type: 'string', requiresArg: true, describe: 'sequences, a list with commas (default: 1,16; of sheets: all)' })
@@ -94,12 +96,16 @@ function sheetsOf({ preset, recipe, set, headDim, dtype, op, batch, tokens, code
 /** The tiles that `--tiles` names, of a contract: words that do not fit it are left out. Throws UsageError for words that no decode kernel has. */
 async function tilesOf(words: string): Promise<(contract: Contract, arch: Arch) => readonly Tile[]> {
   if (words === 'default') return (contract, arch) => [defaultTile(contract, arch)];
+  if (words === 'shipped') {
+    const tables = committedTables();
+    return (contract, arch) => withChosen(kernelsOf([contract], [arch]), tables).map(({ tile }) => tile);
+  }
   if (words === 'all') return (await import('../../tuner/bench-sheets.ts')).raceTiles;
   const tiles = words.split(',').map((word): Tile => {
     try {
       return parseKernelName(`antkv_decode_d128_kf16_vf16_f16__sm80_${word.trim()}`).tile;
     } catch (error) {
-      throw new UsageError(`--tiles takes default, all, or tiles as in names of decode kernels, not "${word}"`, 'for example --tiles lookup_w16_s2_c4,w4_t64_s2');
+      throw new UsageError(`--tiles takes shipped, default, all, or tiles as in names of decode kernels, not "${word}"`, 'for example --tiles lookup_w16_s2_c4,w4_t64_s2');
     }
   });
   return (contract, arch) => tiles.filter((tile) => misfit(contract, tile, arch).length === 0);

@@ -8,6 +8,7 @@ import { deviceOf } from '../../../generator/cli/device.ts';
 import { readRowFiles } from '../../../generator/cli/records.ts';
 import { UsageError } from '../../../generator/errors.ts';
 import { kernelName } from '../../../generator/name.ts';
+import { shippedKernels } from '../../../generator/ship.ts';
 import { rowSchema } from '../../../tuner/bench-row.ts';
 import { GOALS } from '../../../tuner/goals.ts';
 import { temporaryFolder } from '../../folder.ts';
@@ -75,6 +76,9 @@ test('sheets: all or some, chosen kernels, tiles by name or all that are worth a
   assert.ok(rest.every((name) => name.includes('k4c8b')));
   assert.ok((await named({ sheet: 'all' })).length > (await named({ sheet: 'goals' })).length);
   assert.ok((await named({ tiles: 'all' })).length > 3 * GOALS.length);
+  const shipped = new Set(shippedKernels().map(kernelName));
+  const raced = (await named({ tiles: 'shipped', only: '*k2c8bq8_v2c8bq8_f16_n4' })).slice(1);
+  assert.ok(raced.length > 1 && raced.every((name) => shipped.has(name)), 'what a table chooses beside the default');
 });
 
 const MISREAD: [what: string, read: () => unknown, message: RegExp][] = [
@@ -89,7 +93,7 @@ const MISREAD: [what: string, read: () => unknown, message: RegExp][] = [
   ['a sheet of another op', () => plan({ sheet: 'goals', op: 'encode' }), /sheets have their own contracts/],
   ['shapes that no sheet has', () => plan({ sheet: 'goals', tokens: '77' }), /no sheet has such shapes/],
   ['kernels that no sheet has', () => plan({ sheet: 'goals', only: '*encode*' }), /no kernel of the sheets matches/],
-  ['tiles that no kernel has', () => plan({ tiles: 'lookup_w16' }), /--tiles takes default, all, or tiles/],
+  ['tiles that no kernel has', () => plan({ tiles: 'lookup_w16' }), /--tiles takes shipped, default, all, or tiles/],
   ['a device that is no device', () => deviceOf('fast'), /--device takes auto, emulated or a number, not "fast"/],
 ];
 for (const [what, read, message] of MISREAD) {
