@@ -80,17 +80,23 @@ export function lookupTile(contract: Contract, arch: Arch): Tile | undefined {
   return tiles.find((tile) => misfit(contract, tile, arch).length === 0);
 }
 
+/** Warps of a `score` tile whose products groups make: three groups, each with products under way while others weigh theirs, and 48 columns a product (score_group.cuh). */
+export const GROUP_WARPS = 12;
+
 /** Registers of a thread that hold keys, and for form exact values, of a `score` tile: the matrix unit's operands of every step. */
 const keyRegisters = ({ headDim, form }: Contract, { tokens = 0, warps }: Tile): number => (tokens / UNIT_TOKENS / warps) * ((headDim ?? 0) / 4) * (form === 'exact' ? 2 : 1);
 /** At most this many hold keys, and as many as this are for all else: products of two steps, columns, sums, addresses. */
 const [MOST_KEY_REGISTERS, OTHER_REGISTERS] = [128, 80];
 
+/** `score` tiles of groups: twice the keys per column first (1.2 times as fast on an H200), then as many stages as there is room for (four: 1 to 2.5 % less time than three). */
+const GROUP_TILES = [384, 192].flatMap((tokens) => [4, 3, 2].map((stages): Tile => ({ algorithm: 'group', warps: GROUP_WARPS, tokens, stages })));
+
 /**
- * The first `score` tile that fits. Many keys per warp, as each column that comes from shared memory is multiplied by all of them, and eight warps that share its columns, so
- * that L2 is asked for less: 6 to 8 % faster than four (harness/bench/NOTES.md). Where values lie in registers too there is room for half as many keys.
+ * The first `score` tile that fits: groups where wgmma is (1.2 times as fast on an H200, harness/bench/NOTES.md), else many keys per warp, as each column that comes from shared
+ * memory is multiplied by all of them, and eight warps that share its columns, so that L2 is asked for less. Where values lie in registers too there is room for half as many keys.
  */
 const scoreTile = (contract: Contract, arch: Arch): Tile =>
-  [DEFAULTS.score, { warps: 8, tokens: 256, stages: 3 }, { warps: 8, tokens: 256, stages: 2 }].find((tile) => misfit(contract, tile, arch).length === 0) ?? DEFAULTS.score;
+  [...GROUP_TILES, DEFAULTS.score, { warps: 8, tokens: 256, stages: 3 }, { warps: 8, tokens: 256, stages: 2 }].find((tile) => misfit(contract, tile, arch).length === 0) ?? DEFAULTS.score;
 
 /** The tile of a contract before anything was measured on `arch`: `lookup` where it fits, else the first that is right everywhere. */
 export const defaultTile = (contract: Contract, arch: Arch): Tile => (contract.op === 'score' ? scoreTile(contract, arch) : (lookupTile(contract, arch) ?? DEFAULTS[contract.op]));
@@ -98,11 +104,15 @@ export const defaultTile = (contract: Contract, arch: Arch): Tile => (contract.o
 /** Whether kernels of a tile use instructions that their architecture alone has: they are compiled for it and nothing newer. */
 export const usesOwnInstructions = ({ algorithm }: Tile): boolean => algorithm === 'group';
 
+/** Whether a device of compute capability `cc` (90: 9.0) has the instructions of a kernel: those of its own architecture and, unless these are that one's own, of older ones. */
+export function runsOn({ arch, tile }: { readonly arch: Arch; readonly tile: Tile }, cc: number): boolean {
+  const built = Number(arch.name.slice(2));
+  return usesOwnInstructions(tile) ? built === cc : built <= cc;
+}
+
 /** Threads of a CTA. */
 export const threadsOf = (tile: Tile): number => 32 * tile.warps;
 
-/** Warps of a `score` tile whose products groups make: three groups, each with products under way while others weigh theirs, and 48 columns a product (score_group.cuh). */
-const GROUP_WARPS = 12;
 /** A thread of them has 168 registers, of which 48 hold sums. */
 const MOST_GROUP_KEY_REGISTERS = 64;
 
