@@ -98,9 +98,13 @@ export const ARCHS: readonly Arch[] = [
 /** The architecture called `name` (`sm80`), or undefined. */
 export const findArch = (name: string): Arch | undefined => ARCHS.find((arch) => arch.name === name);
 
-/** nvcc's target flags: machine code of the architecture, and PTX for whatever comes after it. */
-export function gencodeFlags(arch: Arch): string[] {
-  const n = arch.name.slice(2);
+/** What stands behind `compute_` and `sm_` in nvcc's flags: `90`, or `90a` for instructions that are the architecture's own (wgmma). */
+export const targetOf = (arch: Arch, own: boolean): string => `${arch.name.slice(2)}${own ? 'a' : ''}`;
+
+/** nvcc's target flags: machine code of the architecture, and PTX for whatever comes after it; what uses `own` instructions, which nothing later inherits, runs there alone. */
+export function gencodeFlags(arch: Arch, own = false): string[] {
+  const n = targetOf(arch, own);
+  if (own) return ['-gencode', `arch=compute_${n},code=sm_${n}`];
   return ['-gencode', `arch=compute_${n},code=sm_${n}`, '-gencode', `arch=compute_${n},code=compute_${n}`];
 }
 

@@ -14,7 +14,7 @@ import { PRESETS } from './presets.ts';
 import { contractsOf, dtypeOf, recipeHash, rejectRecipe } from './recipe.ts';
 import { sharedBytes } from './shared.ts';
 import { stampedInputs } from './stamp.ts';
-import { algorithmOf, threadsOf } from './tile.ts';
+import { algorithmOf, ALGORITHMS, threadsOf, usesOwnInstructions } from './tile.ts';
 import { VERSIONS } from './versions.ts';
 
 const bytes = z.int().min(0).describe('bytes');
@@ -66,7 +66,8 @@ export const Manifest = z.object({
       source: z.string().describe('Relative to this file'),
       fatbin: z.string().describe('Relative to this file; made by `gen` where nvcc is there'),
       symbol: z.string(),
-      algorithm: z.enum(['rows', 'lookup', 'tally']).optional().describe('Of decode: what the tile divides'),
+      algorithm: z.enum(['rows', 'lookup', 'tally', 'group']).optional().describe('What the tile divides, where an op has several'),
+      own: z.literal(true).optional().describe('For its architecture alone, by instructions that nothing newer has: devices of newer ones take the kernel of an older one'),
       tile: byName(z.int()),
       threads: z.int(),
       dynamicShared: bytes.describe('Dynamic shared memory; beyond 48 KB it must be requested'),
@@ -162,7 +163,8 @@ export function buildManifest(sources: readonly { readonly kernel: Kernel; reado
             source: `${base}.cu`,
             fatbin: `${base}.fatbin`,
             symbol: name,
-            ...(kernel.contract.op === 'decode' ? { algorithm: algorithmOf(kernel.tile) } : {}),
+            ...(ALGORITHMS[kernel.contract.op] ? { algorithm: algorithmOf(kernel.tile) } : {}),
+            ...(usesOwnInstructions(kernel.tile) ? { own: true as const } : {}),
             tile: { ...numbers } as Record<string, number>,
             threads: threadsOf(kernel.tile),
             dynamicShared: sharedBytes(kernel.contract, kernel.tile),

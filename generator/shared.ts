@@ -5,16 +5,19 @@ import { UNIT_TOKENS, unitLayout } from './layout.ts';
 import { keyMethod } from './lookup.ts';
 import type { Tile } from './tile.ts';
 
-/** Query columns of a tile of `score`. */
-export const SCORE_COLUMNS = 64;
+/** Query columns of a tile of `score`. Groups of four warps halve a tile, and each warp prepares eight of its columns. */
+export const scoreColumns = ({ algorithm, warps }: Tile): number => (algorithm === 'group' ? 8 * warps : 64);
 
 /** `unit_rows` (rows.cuh): 16 rows of keys and of values, each padded by 16 bytes. */
 const unitRows = (headDim: number): number => 2 * UNIT_TOKENS * (headDim + 8) * 2;
 
-/** `column_tile` (score_columns.cuh): 64 padded rows of queries, of form exact as many of outputs, and four words for each. */
-const columnTile = ({ headDim, form }: Contract): number => {
-  const rows = SCORE_COLUMNS * ((headDim ?? 0) + 8) * 2;
-  return rows + (form === 'exact' ? rows : 16) + SCORE_COLUMNS * 16;
+/** `column_tile` of score_tile.cuh and score_group_tile.cuh: rows of queries, of form exact as many of outputs, and four words for each column. */
+const columnTile = ({ headDim, form }: Contract, tile: Tile): number => {
+  const columns = scoreColumns(tile);
+  const group = tile.algorithm === 'group';
+  const rows = columns * ((headDim ?? 0) + (group ? 0 : 8)) * 2;
+  const bytes = rows + (form === 'exact' ? rows : group ? 1024 : 16) + columns * 16;
+  return group ? Math.ceil(bytes / 1024) * 1024 : bytes;
 };
 
 /** `rows_memory` (decode.cuh): `warp_memory` or `warp_result` of each warp, then `work_memory` (work.cuh) and a flag. */
@@ -120,7 +123,7 @@ export function sharedBytes(c: Contract, t: Tile): number {
       if (!isCacheContract(c)) throw new Error('unpack without a page format');
       return t.warps * (unitLayout(c).bytes + unitRows(c.headDim));
     case 'score':
-      return (t.stages ?? 0) * columnTile(c);
+      return (t.stages ?? 0) * columnTile(c, t);
     case 'select':
       return SELECT_BYTES;
     default:

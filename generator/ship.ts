@@ -7,12 +7,12 @@ import { contractsOf } from './recipe.ts';
 import { sharedBytes } from './shared.ts';
 import { namedKernels } from './table/entries.ts';
 import { committedTables, type NamedTable } from './table/read.ts';
-import { defaultTile } from './tile.ts';
+import { defaultTile, runsOn } from './tile.ts';
 
 /**
  * Architectures whose kernels are committed, oldest first. Their PTX serves everything newer, so that of a later one only those contracts are committed that the
  * kernels before it leave without their tile: blocks of sm86 (and of sm89 and sm120) have less shared memory than those of an A100, and no room for many tables;
- * blocks of H100 and H200 have more, for all copies of the tables.
+ * blocks of H100 and H200 have more, for all copies of the tables; and score by groups runs on these alone, so that what is newer takes an older one's.
  */
 export const SHIPPED_ARCHS: readonly string[] = ['sm80', 'sm86', 'sm90'];
 
@@ -60,7 +60,7 @@ export function withChosen(defaults: readonly Kernel[], tables: readonly NamedTa
  */
 export function servedBy(kernels: readonly Kernel[], contract: Contract, arch: Arch): Kernel | undefined {
   const age = (kernel: Kernel): number => ARCHS.indexOf(kernel.arch);
-  const fitting = kernels.filter((kernel) => contractName(kernel.contract) === contractName(contract) && age(kernel) <= ARCHS.indexOf(arch) && sharedBytes(kernel.contract, kernel.tile) <= arch.sharedPerBlock);
+  const fitting = kernels.filter((kernel) => contractName(kernel.contract) === contractName(contract) && runsOn(kernel, Number(arch.name.slice(2))) && sharedBytes(kernel.contract, kernel.tile) <= arch.sharedPerBlock);
   return fitting.reduce<Kernel | undefined>((best, kernel) => (!best || age(kernel) > age(best) ? kernel : best), undefined);
 }
 

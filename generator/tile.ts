@@ -7,11 +7,11 @@ import { UNIT_TOKENS } from './layout.ts';
 import { sharedBytes } from './shared.ts';
 
 /**
- * The algorithms of decode. `rows` expands codes to f16 rows in shared memory and multiplies those: it is right for every contract. `lookup` keeps tables in shared
- * memory whose entries are matrix operands: fast where it fits. `tally` adds weights up per centroid and multiplies each centroid once: for codebooks that are too large
- * for tables.
+ * `rows` multiplies rows that lie in shared memory, of decode those that it expands from codes: it is right for every contract. Of decode, `lookup` keeps tables in shared
+ * memory whose entries are matrix operands, fast where it fits; `tally` adds weights up per centroid and multiplies each centroid once, for codebooks that are too large for
+ * tables. Of score, `group` multiplies by groups of four warps (wgmma), while these prepare and weigh.
  */
-export type Algorithm = 'rows' | 'lookup' | 'tally';
+export type Algorithm = 'rows' | 'lookup' | 'tally' | 'group';
 
 export interface Tile {
   /** Only where it is not the op's first one, so that a kernel has one name; {@link algorithmOf} tells it. */
@@ -47,21 +47,21 @@ const FIELDS: Readonly<Record<Op, readonly TileField[]>> = {
   kmeans: ['warps', 'tokens'],
 };
 
-const ALGORITHM_FIELDS: Readonly<Record<NonNullable<Tile['algorithm']>, readonly TileField[]>> = { lookup: ['warps', 'stages', 'copies'], tally: ['warps', 'tokens', 'pass'] };
+const ALGORITHM_FIELDS: Readonly<Record<NonNullable<Tile['algorithm']>, readonly TileField[]>> = { lookup: ['warps', 'stages', 'copies'], tally: ['warps', 'tokens', 'pass'], group: ['warps', 'tokens', 'stages'] };
 
 /** The algorithms that each op's tiles can name besides the first. */
-export const ALGORITHMS: Readonly<Partial<Record<Op, readonly NonNullable<Tile['algorithm']>[]>>> = { decode: ['lookup', 'tally'] };
+export const ALGORITHMS: Readonly<Partial<Record<Op, readonly NonNullable<Tile['algorithm']>[]>>> = { decode: ['lookup', 'tally'], score: ['group'] };
 
 /** The fields that an op's tile has under an algorithm. */
 export const tileFields = (op: Op, algorithm?: Tile['algorithm']): readonly TileField[] => (algorithm ? ALGORITHM_FIELDS[algorithm] : FIELDS[op]);
 
-/** The algorithm of a decode tile. */
+/** The algorithm of a tile. */
 export const algorithmOf = (tile: Tile): Algorithm => tile.algorithm ?? 'rows';
 
 /**
  * The tiles that an op begins with, without look-ups: of these the first that fits. What stands behind the first is for rows of many channels in little shared memory.
  * append: a flush block at once, and no warp without a chunk.
- * score: many keys per warp, as each column that comes from shared memory is multiplied by all of them, and eight warps that share its columns, so that L2 is asked for
+ * score: groups where wgmma is (1.2 times as fast on an H200, harness/bench/NOTES.md); else many keys per warp, as each column that comes from shared memory is multiplied by all of them, and eight warps that share its columns, so that L2 is asked for
  * less: 6 to 8 % faster than four (harness/bench/NOTES.md). Where values lie in registers too there is room for half as many keys.
  */
 const DEFAULTS: Readonly<Record<Op, readonly [Tile, ...Tile[]]>> = {
@@ -91,6 +91,9 @@ export function lookupTile(contract: Contract, arch: Arch): Tile | undefined {
   return tiles.find((tile) => misfit(contract, tile, arch).length === 0);
 }
 
+/** Warps of a `score` tile whose products groups make: three groups, each with products under way while others weigh theirs, and 48 columns a product (score_group.cuh). */
+export const GROUP_WARPS = 12;
+
 /** Registers of a thread that hold keys, and for form exact values, of a `score` tile: the matrix unit's operands of every step. */
 const keyRegisters = ({ headDim, form }: Contract, { tokens = 0, warps }: Tile): number => (tokens / UNIT_TOKENS / warps) * ((headDim ?? 0) / 4) * (form === 'exact' ? 2 : 1);
 /** Registers of a `tally` tile for all but codes: addresses, look-ups under way, references. */
@@ -104,18 +107,50 @@ export function tallyTile(contract: Contract, arch: Arch): Tile | undefined {
   return tiles.find((tile) => misfit(contract, tile, arch).length === 0);
 }
 
+/** `score` tiles of groups: twice the keys per column first (1.2 times as fast on an H200), then as many stages as there is room for (four: 1 to 2.5 % less time than three). */
+const GROUP_TILES = [384, 192].flatMap((tokens) => [4, 3, 2].map((stages): Tile => ({ algorithm: 'group', warps: GROUP_WARPS, tokens, stages })));
+
+
 /**
  * The tile of a contract before anything was measured on `arch`: `lookup` where it fits, `tally` for codebooks of more entries than a byte counts (of smaller ones it was
  * not timed), else the first that is right everywhere.
  */
 export function defaultTile(contract: Contract, arch: Arch): Tile {
   const large = [contract.k, contract.v].some((name) => name !== undefined && entriesOf(codecOf(name)) > 256);
-  const tiles = DEFAULTS[contract.op];
-  return lookupTile(contract, arch) ?? (large ? tallyTile(contract, arch) : undefined) ?? tiles.find((tile) => misfit(contract, tile, arch).length === 0) ?? tiles[0];
+  const tiles = contract.op === 'score' ? [...GROUP_TILES, ...DEFAULTS.score] : DEFAULTS[contract.op];
+  return lookupTile(contract, arch) ?? (large ? tallyTile(contract, arch) : undefined) ?? tiles.find((tile) => misfit(contract, tile, arch).length === 0) ?? DEFAULTS[contract.op][0];
+}
+
+/** Whether kernels of a tile use instructions that their architecture alone has: they are compiled for it and nothing newer. */
+export const usesOwnInstructions = ({ algorithm }: Tile): boolean => algorithm === 'group';
+
+/** Whether a device of compute capability `cc` (90: 9.0) has the instructions of a kernel: those of its own architecture and, unless these are that one's own, of older ones. */
+export function runsOn({ arch, tile }: { readonly arch: Arch; readonly tile: Tile }, cc: number): boolean {
+  const built = Number(arch.name.slice(2));
+  return usesOwnInstructions(tile) ? built === cc : built <= cc;
 }
 
 /** Threads of a CTA. */
 export const threadsOf = (tile: Tile): number => 32 * tile.warps;
+
+/** A thread of them has 168 registers, of which 48 hold sums. */
+const MOST_GROUP_KEY_REGISTERS = 64;
+
+function groupMisfit(contract: Contract, tile: Tile, arch: Arch): string[] {
+  const { warps, tokens = 0, stages = 1 } = tile;
+  const { headDim = 0, form } = contract;
+  const why: string[] = [];
+  if (!arch.instructions.includes('wgmma')) why.push(`${arch.name} has no wgmma`);
+  if (form === 'norm') why.push('form norm has no products');
+  if (warps !== GROUP_WARPS) why.push(`${warps} warps; groups are three of four warps`);
+  if (headDim % 64 !== 0) why.push(`head dim ${headDim} is not a multiple of 64, a row that wgmma reads`);
+  if (!Number.isInteger(stages) || stages < 2 || stages > 4) why.push(`${stages} stages is not 2 to 4`);
+  const each = 16 * GROUP_WARPS;
+  const most = form === 'exact' ? each : 2 * each;
+  if (tokens !== each && tokens !== most) why.push(`${tokens} tokens; three groups take ${each}${most > each ? ` or ${most}` : ''}`);
+  else if (keyRegisters(contract, tile) > MOST_GROUP_KEY_REGISTERS) why.push(`${keyRegisters(contract, tile)} registers of a thread for its keys; ${GROUP_WARPS} warps have ${MOST_GROUP_KEY_REGISTERS} for them`);
+  return why;
+}
 
 const isPowerOfTwo = (n: number): boolean => Number.isInteger(n) && n > 0 && (n & (n - 1)) === 0;
 
@@ -173,14 +208,14 @@ function tallyTileMisfit(contract: CacheContract, tile: Tile, arch: Arch): strin
 /** Every reason why `tile` cannot run `contract` on `arch`; empty if it can. Decided before nvcc is started; nothing else prunes tiles. */
 export function misfit(contract: Contract, tile: Tile, arch: Arch): string[] {
   const { op } = contract;
-  const cannot = tile.algorithm === 'lookup' ? lookupMisfit(contract) : tile.algorithm === 'tally' ? tallyMisfit(contract) : [];
+  const cannot = tile.algorithm === 'lookup' ? lookupMisfit(contract) : tile.algorithm === 'tally' ? tallyMisfit(contract) : tile.algorithm === 'group' && op !== 'score' ? [`algorithm group is one of score, not of ${op}`] : [];
   if (cannot.length > 0) return cannot;
   const fields = tileFields(op, tile.algorithm);
   for (const field of Object.keys(TILE_LETTERS) as TileField[]) {
     if (fields.includes(field) !== (tile[field] !== undefined)) return [`a tile of ${op} has ${fields.join(', ')}, not ${Object.keys(tile).join(', ')}`];
   }
-  const why = tile.algorithm === 'lookup' ? lookupTileMisfit(tile) : tile.algorithm === 'tally' ? tallyTileMisfit(contract as CacheContract, tile, arch) : rowsMisfit(op, tile);
-  if (op === 'score' && why.length === 0) why.push(...scoreMisfit(contract, tile, arch));
+  const why = tile.algorithm === 'lookup' ? lookupTileMisfit(tile) : tile.algorithm === 'tally' ? tallyTileMisfit(contract as CacheContract, tile, arch) : tile.algorithm === 'group' ? groupMisfit(contract, tile, arch) : rowsMisfit(op, tile);
+  if (op === 'score' && !tile.algorithm && why.length === 0) why.push(...scoreMisfit(contract, tile, arch));
   if (threadsOf(tile) > arch.threadsPerBlock) why.push(`${threadsOf(tile)} threads, ${arch.name} has ${arch.threadsPerBlock} per block`);
   // Shared memory is a function of a sound tile only.
   if (why.length > 0) return why;

@@ -121,6 +121,7 @@ export const HOLES_OF: Readonly<Record<string, readonly string[] | undefined>> =
   unpack: [...CODED, 'tokens'],
   combine: ['name', 'element', 'threads', 'warps', 'headDim'],
   score: ['name', 'threads', 'warps', 'warpUnits', 'stages', 'sharedBytes', 'headDim', 'timesRest', 'timesQuery', 'timesDistance', 'mean', 'norm'],
+  score_group: ['name', 'threads', 'warps', 'warpUnits', 'stages', 'sharedBytes', 'headDim', 'timesRest', 'timesQuery', 'timesDistance', 'mean', 'norm'],
   select: ['name', 'threads', 'warps', 'sharedBytes'],
 };
 

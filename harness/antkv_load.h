@@ -388,10 +388,11 @@ static int antkv_i_none(const antkv_library* lib, const char* contract) {
   int i = antkv_i_first_row(contract), large = 0;
   if (i == ANTKV_KERNEL_COUNT) return antkv_i_unknown(contract);
   for (; i < ANTKV_KERNEL_COUNT && strcmp(antkv_kernel_rows[i].contract, contract) == 0; i++)
-    if (antkv_kernel_rows[i].arch <= lib->is.arch) large = antkv_kernel_rows[i].shared_bytes;
+    if (antkv_kernel_rows[i].own ? antkv_kernel_rows[i].arch == lib->is.arch : antkv_kernel_rows[i].arch <= lib->is.arch) large = antkv_kernel_rows[i].shared_bytes;
   if (large)
     return antkv_i_fail(ANTKV_ERROR_DEVICE, "%s needs %d bytes of shared memory, blocks of this device have %d; `npx gen --arch sm%d --out DIR` writes a kernel that fits", contract, large,
                         lib->is.shared_per_block, lib->is.arch);
+  if (lib->is.arch >= 80) return antkv_i_fail(ANTKV_ERROR_DEVICE, "no kernel of %s in this folder runs on sm_%d; `npx gen --arch sm%d --out DIR` writes one", contract, lib->is.arch, lib->is.arch);
   return antkv_i_fail(ANTKV_ERROR_DEVICE, "no kernel of %s for sm_%d: antkv needs sm_80 (Ampere) or newer", contract, lib->is.arch);
 }
 

@@ -62,12 +62,17 @@ static inline int32_t antkv_i_first_row(const char* contract) {
   return low < ANTKV_KERNEL_COUNT && strcmp(antkv_kernel_rows[low].contract, contract) == 0 ? low : ANTKV_KERNEL_COUNT;
 }
 
-/* The default: the newest architecture's kernel that the device runs, with its own code or PTX that the driver compiles, and whose shared memory its blocks have; of those the first. -1: none. */
+/* Whether a device has the instructions of a kernel, with its own code or PTX that the driver compiles, and room in its blocks for its shared memory. */
+static inline int antkv_i_runs(const antkv_kernel_row* row, const antkv_table_device* device) {
+  return (row->own ? row->arch == device->arch : row->arch <= device->arch) && row->shared_bytes <= device->shared_per_block;
+}
+
+/* The default: the newest architecture's kernel that the device runs; of those the first. -1: none. */
 static inline int32_t antkv_table_default(const antkv_table_device* device, const char* contract) {
   int32_t i, best = -1;
   for (i = antkv_i_first_row(contract); i < ANTKV_KERNEL_COUNT && strcmp(antkv_kernel_rows[i].contract, contract) == 0; i++) {
     const antkv_kernel_row* row = &antkv_kernel_rows[i];
-    if (row->arch > device->arch || row->shared_bytes > device->shared_per_block) continue;
+    if (!antkv_i_runs(row, device)) continue;
     if (best < 0 || row->arch > antkv_kernel_rows[best].arch) best = i;
   }
   return best;
@@ -104,7 +109,7 @@ static inline const antkv_table_contract* antkv_i_contract(const char* contract)
   return (const antkv_table_contract*)0;
 }
 
-/* What an entry says of a shape; 0 if the device's blocks have no room for the chosen kernel. */
+/* What an entry says of a shape; 0 if the device does not run the chosen kernel. */
 static inline int antkv_i_answer(const antkv_table_entry* entry, int32_t columns, const antkv_table_device* device, const antkv_table_ask* ask, antkv_table_answer* answer) {
   static const uint8_t qualities[] = {ANTKV_QUALITY_MEASURED, ANTKV_QUALITY_INTERPOLATED, ANTKV_QUALITY_MODELLED, ANTKV_QUALITY_DEFAULT};
   const antkv_table_row* table = &antkv_table_rows[entry->table];
@@ -116,7 +121,7 @@ static inline int antkv_i_answer(const antkv_table_entry* entry, int32_t columns
   const antkv_table_choice* choice = &antkv_table_choices[entry->choices + (int32_t)(cell >> 16)];
   const int match = antkv_i_match(table, device);
   int64_t splits = choice->ctas, most;
-  if (antkv_kernel_rows[choice->kernel].shared_bytes > device->shared_per_block) return 0;
+  if (!antkv_i_runs(&antkv_kernel_rows[choice->kernel], device)) return 0;
   if (splits && choice->spread) splits = splits / lines > 1 ? splits / lines : 1;
   if (splits && !choice->spread) {
     most = ((int64_t)ask->tokens + 31) / 32; /* a share of fewer than 32 tokens is none */

@@ -7,50 +7,6 @@
 // over the rows i that see j and the query heads of the KV head; exact is how far a change of key j moves the outputs o_i. Rows may be a sample: each listed one then
 // stands for several. Form norm asks no row.
 
-template <class K>
-struct score_memory {
-  column_tile<K> tile[K::kStages];
-};
-
-/// Walks over the columns of `source` from row `start` of its range on, and adds what they weigh to the warp's sums. `key`: position of the warp's first key.
-template <class K, class P>
-__device__ __forceinline__ void add_rows(float (&sum)[K::kUnits][2], const key_fragments<K>& keys, column_source<K, P>& source, int start, int key, float scale) {
-  auto& tiles = reinterpret_cast<score_memory<K>*>(shared_memory())->tile;
-  const int begin = start * source.ratio, count = (source.rows.count * source.ratio - begin + kColumns - 1) / kColumns;
-  source.start(begin);
-  const auto copy = [&](int tile) {
-    if (tile < count) source.copy(tiles[tile % K::kStages]);
-    copy_async_commit();
-  };
-  const auto prepare = [&](int tile) {
-    copy_async_wait<K::kStages - 2>();
-    if (tile < count) source.prepare(tiles[tile % K::kStages]);
-  };
-#pragma unroll 1
-  for (int tile = 0; tile < K::kStages - 1; ++tile) copy(tile);
-  prepare(0);
-  // The two warps of a scheduler change turns, so that one multiplies while the other prepares.
-  const int first_turn = K::kWarps > 4 ? warp_index() / 4 % 2 : 0;
-#pragma unroll 1
-  for (int at = 0; at < count; ++at) {
-    const column_tile<K>& tile = tiles[at % K::kStages];
-    block_barrier();  // the tile is whole, and all warps are done with the one before it: its place takes new columns
-#pragma unroll 1
-    for (int turn = first_turn; turn < first_turn + 2; ++turn) {
-      if (turn % 2 == 0) {
-        copy(at + K::kStages - 1);
-        prepare(at + 1);
-      } else if (load_shared(tile.position) >= key + K::kUnits * 16 - 1) {
-        add_tile<K, false>(sum, keys, tile, key + lane_index() / 4, scale);
-      } else if (load_shared(tile.position + kColumns - 1) >= key) {
-        add_tile<K, true>(sum, keys, tile, key + lane_index() / 4, scale);
-      }
-    }
-  }
-  copy_async_wait<0>();
-  block_barrier();
-}
-
 /// Block `i` of the grid as this CTA's place in it. Blocks start in the order of x: early keys, which most rows see, of all heads and sequences come first, so that
 /// those that end last are short.
 __device__ __forceinline__ index3 longest_first() {
@@ -78,19 +34,19 @@ __device__ __forceinline__ float mean_of(const seen_by& rows, const float* earli
 
 template <class K, class P>
 __device__ __forceinline__ void score(const P& p) {
-  static_assert(sizeof(score_memory<K>) <= K::kSharedBytes && K::kStages >= 2 && kColumns % (K::kWarps * column_source<K, P>::kAtOnce) == 0, "generator/shared.ts or tile.ts is wrong");
+  static_assert(sizeof(column_tile<K>) * K::kStages <= K::kSharedBytes && K::kStages >= 2 && column_tile<K>::kColumns % (K::kWarps * column_source<K, P>::kAtOnce) == 0, "generator/shared.ts or tile.ts is wrong");
   const index3 place = longest_first();
   const int head = place.y, b = place.z, ratio = p.q_heads / p.kv_heads;
   const int first_key = load_global(p.cu_k + b), keys = load_global(p.cu_k + b + 1) - first_key;
   const int first_row = K::kNorm ? 0 : load_global(p.cu_q + b), rows = K::kNorm ? 0 : load_global(p.cu_q + b + 1) - first_row;
   const int first_pos = element_or(p.first_pos, b, 0), q_pos = element_or(p.q_pos, b, first_pos + keys - rows);
-  const int block_key = place.x * K::kWarps * K::kUnits * 16, mine = block_key + warp_index() * K::kUnits * 16;
+  const int block_key = place.x * K::kWarps * K::kUnits * 16, mine = block_key + first_key_of_warp<K>();
   if (block_key >= keys) return;
 
   key_fragments<K> fragments;
 #pragma unroll
   for (int u = 0; u < K::kUnits; ++u) {
-    const int key = mine + u * 16;
+    const int key = mine + u * kNextUnit;
     const int64_t row = key < keys ? first_key + key : first_key;
     load_fragments(fragments.k[u], byte_pointer(p.k) + row * p.k_row_stride + head * p.k_head_stride, p.k_row_stride, keys - key);
     if constexpr (K::kTimesDistance) {
@@ -130,7 +86,7 @@ __device__ __forceinline__ void score(const P& p) {
       total += shuffle_xor(total, 1);
       total += shuffle_xor(total, 2);
     }
-    const int key = mine + i * 8 + lane_index() / 4;
+    const int key = mine + i / 2 * kNextUnit + i % 2 * 8 + lane_index() / 4;
     const bool adds = !K::kMean && !K::kNorm && p.accumulate;
     if constexpr (K::kMean) total = lane_index() % 4 == 0 && key < keys ? mean_of(rows_that_see(p, first_pos + key, q_pos, rows), scores + key, total) : 0;
     if (lane_index() % 4 == 0 && key < keys) store_global(scores + key, adds ? load_global(scores + key) + total : total);

@@ -2,25 +2,12 @@
 // A warp copies and prepares its own share of each tile's columns, and all warps multiply all of them.
 
 constexpr float kLog2e = 1.44269504f;
-constexpr int kColumns = 64;
 constexpr int kNowhere = 0x7fffffff;  // position of a column that does not exist
-
-/// A tile of columns. Rows are padded by 16 bytes, so that the eight that one ldmatrix phase reads lie in different banks.
-template <class K>
-struct column_tile {
-  static constexpr int kStride = K::kHeadDim + 8;
-  f16 q[kColumns * kStride];
-  f16 o[K::kTimesDistance ? kColumns * kStride : 8];
-  float lse[kColumns];
-  float offset[kColumns];  // what the exponent of a weight begins with: P (times |q|, form massq; times |q| scale 2^1/2, form exact) = 2^(s log2(e) + offset); -inf for none
-  float factor[kColumns];  // form massq: -1 / |q|; form exact: -|o|^2 / 2
-  int position[kColumns];  // the last that the column sees, ascending
-};
 
 /// The tiles of a range of rows, as one lane copies them.
 template <class K, class P>
 struct column_source {
-  static constexpr int kShare = kColumns / K::kWarps, kPieces = K::kHeadDim / 8, kAtOnce = 32 / kPieces;  // columns of a warp, 16-byte pieces of each
+  static constexpr int kShare = column_tile<K>::kColumns / K::kWarps, kPieces = K::kHeadDim / 8, kAtOnce = 32 / kPieces;  // columns of a warp, 16-byte pieces of each
   static constexpr int kLanes = 32 / kShare;  // that prepare a column
   static_assert(kLanes <= 8 && kPieces % 8 == 0);
   const P& p;
@@ -34,7 +21,7 @@ struct column_source {
   __device__ __forceinline__ void start(int flat) {
     const int mine = flat + share + lane_index();
     place = mine / ratio * 32 + mine % ratio;
-    step = kColumns / ratio * 32 + kColumns % ratio;
+    step = column_tile<K>::kColumns / ratio * 32 + column_tile<K>::kColumns % ratio;
     find();
   }
 
@@ -68,7 +55,7 @@ struct column_source {
     for (int i = 0; i < kShare; i += kAtOnce) {
       const int at = i + lane / kPieces;
       const auto* from = reinterpret_cast<const unsigned char*>(shuffle_address(reinterpret_cast<uint64_t>(column), at));
-      copy_async(to + (share + at) * column_tile<K>::kStride + lane % kPieces * 8, from + lane % kPieces * 16, true);
+      copy_async(to + column_tile<K>::place(share + at, lane % kPieces), from + lane % kPieces * 16, true);
     }
   }
 
@@ -80,11 +67,11 @@ struct column_source {
   __device__ __forceinline__ float norm(const f16* from) const {
     constexpr int kNear = 8 / kLanes;
     const int lane = lane_index();
-    const f16* column = from + (share + lane / kLanes) * column_tile<K>::kStride + lane % kLanes * kNear * 8;
+    const int column = share + lane / kLanes, first = lane % kLanes * kNear;
     float sum[2] = {0, 0};  // do not wait for each other
 #pragma unroll
     for (int i = 0; i < kPieces / kLanes; ++i) {
-      const bytes16 x = load_shared(reinterpret_cast<const bytes16*>(column + (i / kNear * 8 + i % kNear) * 8));
+      const bytes16 x = load_shared(reinterpret_cast<const bytes16*>(from + column_tile<K>::place(column, first + i / kNear * 8 + i % kNear)));
 #pragma unroll
       for (int j = 0; j < 8; ++j) {
         const float value = to_float(f16{uint16_t(x.w[j / 2] >> (16 * (j % 2)))});

@@ -7,6 +7,7 @@ import PQueue from 'p-queue';
 import { compareVersions } from '../generator/arch.ts';
 import type { Files } from '../generator/emit.ts';
 import { fatbinPath, kernelName, sourcePath, type Kernel } from '../generator/name.ts';
+import { usesOwnInstructions } from '../generator/tile.ts';
 import { digest } from '../generator/stamp.ts';
 import { writeWhole } from '../generator/write.ts';
 import { readBuild, type Compiled } from './build.ts';
@@ -50,7 +51,7 @@ export const quote = (word: string): string => (/^[\w./=,:+-]+$/.test(word) ? wo
 async function compileOne(kernel: Kernel, files: Files, { nvcc, out, timeoutMs = 300_000 }: CompileOptions): Promise<Compiled> {
   const name = kernelName(kernel);
   const source = sourcePath(kernel);
-  const args = nvccArgs(kernel.arch, source, fatbinPath(kernel));
+  const args = nvccArgs(kernel.arch, source, fatbinPath(kernel), usesOwnInstructions(kernel.tile));
   const inputs = inputsOf(kernel, files);
   const fail = (why: string): Compiled => ({ name, failure: { why, source: join(out, source), command: ['cd', quote(out), '&&', quote(nvcc.path), ...args.map(quote)].join(' ') } });
   if (compareVersions(nvcc.version, kernel.arch.minNvcc) < 0) return fail(`nvcc ${nvcc.version} is too old for ${kernel.arch.name}, which needs ${kernel.arch.minNvcc}`);

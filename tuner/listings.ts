@@ -4,7 +4,9 @@ import { dirname, join, resolve } from 'node:path';
 import { execa } from 'execa';
 import { emitAll } from '../generator/emit.ts';
 import { CompileError, EnvironmentError } from '../generator/errors.ts';
+import { targetOf } from '../generator/arch.ts';
 import { kernelName, sourcePath, type Kernel } from '../generator/name.ts';
+import { usesOwnInstructions } from '../generator/tile.ts';
 import { combineOf, HEADS } from './bench-plan.ts';
 import { cacheDir } from './cache.ts';
 import { buildRunner } from './host.ts';
@@ -46,7 +48,7 @@ export async function keepListings(kernels: readonly Kernel[], folder: string): 
   await writeSources(kernels, dir);
   const paths: string[] = [];
   for (const kernel of kernels) {
-    const n = kernel.arch.name.slice(2);
+    const n = targetOf(kernel.arch, usesOwnInstructions(kernel.tile));
     paths.push(join(dir, sourcePath(kernel)), await compileTo(nvcc, kernel, dir, '.ptx', only('-ptx', `compute_${n}`)));
     const cubin = await compileTo(nvcc, kernel, dir, '.cubin', only('-cubin', `sm_${n}`));
     paths.push(cubin, ...(await disassemble(nvcc, cubin)));

@@ -39,9 +39,9 @@ export async function findNvcc(env: NodeJS.ProcessEnv = process.env): Promise<Nv
   return version === undefined ? undefined : { path, version };
 }
 
-/** The arguments that compile `source` to one fatbin: machine code of `arch` and PTX. Paths are relative to the working folder, which holds the headers. */
-export const nvccArgs = (arch: Arch, source: string, output: string): string[] => [
-  '-fatbin', '-std=c++17', '-O3', ...gencodeFlags(arch), '-I', '.', '-Xptxas', '-v', '-o', output, source,
+/** The arguments that compile `source` to one fatbin: machine code of `arch` and PTX, without the latter where it uses the architecture's `own` instructions. Paths are relative to the working folder, which holds the headers. */
+export const nvccArgs = (arch: Arch, source: string, output: string, own = false): string[] => [
+  '-fatbin', '-std=c++17', '-O3', ...gencodeFlags(arch, own), '-I', '.', '-Xptxas', '-v', '-o', output, source,
 ];
 
 /** What ptxas says of a kernel; bytes, except registers per thread. */

@@ -6,7 +6,7 @@ import { GRID } from '../launch.ts';
 import { UNIT_TOKENS, unitLayout } from '../layout.ts';
 import { contractName, kernelName, type Kernel } from '../name.ts';
 import { sharedBytes } from '../shared.ts';
-import { threadsOf } from '../tile.ts';
+import { threadsOf, usesOwnInstructions } from '../tile.ts';
 import { VERSIONS } from '../versions.ts';
 
 /** What a contract may ask of its callers, as bits: a pointer that serves one of them must not be null. */
@@ -63,7 +63,7 @@ function printKernel(kernel: Kernel): string {
   const params = structLayout(paramStruct(contract.op)).bytes;
   const unit = isCacheContract(contract) ? unitLayout(contract).bytes : 0;
   const coded = isCacheContract(contract) && isCoded(contract) ? 1 : 0;
-  const launch = [arch.name.slice(2), threadsOf(tile), tile.tokens ?? 0, sharedBytes(contract, tile), params];
+  const launch = [arch.name.slice(2), usesOwnInstructions(tile) ? 1 : 0, threadsOf(tile), tile.tokens ?? 0, sharedBytes(contract, tile), params];
   const layout = [contract.headDim ?? 0, contract.columns ?? 0, unit, coded, sum(needsOf(contract))];
   const strings = [contractName(contract), name, `${arch.name}/${name}.fatbin`].map((text) => `"${text}",\n   `);
   return `{${strings.join('')}${[opName(contract.op), ...launch, ...layout].join(', ')}}`;
@@ -114,6 +114,7 @@ typedef struct antkv_kernel_row {
   const char* file;     /* below the folder of this header */
   int32_t op;           /* ANTKV_OP_... */
   int32_t arch;         /* 80: sm_80 */
+  int32_t own;          /* 1: for that architecture alone, by instructions that nothing newer has; 0: for newer ones too, through PTX */
   int32_t threads;      /* of a block */
   int32_t tokens;       /* that a block takes per step; 0 for ops without */
   int32_t shared_bytes; /* dynamic shared memory of a block */
@@ -136,7 +137,7 @@ typedef struct antkv_field_row {
 
 /* By contract, then architecture; the first row of a pair is its default. A row of zeros ends the list. */
 static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
-${lines([...sorted.map(printKernel), `{${Array<number>(14).fill(0).join(', ')}}`])}
+${lines([...sorted.map(printKernel), `{${Array<number>(15).fill(0).join(', ')}}`])}
 };
 
 static const char* const antkv_op_names[] = {${OPS.map((op) => `"${op}"`).join(', ')}};

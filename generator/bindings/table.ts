@@ -1,6 +1,7 @@
 // antkv_tables.h and antkv_tables.py: the tuning tables of a folder as constant arrays, for harness/antkv_table.h and harness/python/antkv_table.py.
 import { contractName, kernelName, type Kernel } from '../name.ts';
 import { sharedBytes } from '../shared.ts';
+import { usesOwnInstructions } from '../tile.ts';
 import { IDENTITY_KEYS } from '../table/find.ts';
 import type { Flat } from '../table/flat.ts';
 import { QUALITIES } from '../table/schema.ts';
@@ -102,8 +103,8 @@ export const printTablesPython = ({ tables, contracts, entries, choices, rows, c
 
 TABLES_VERSION = ${VERSIONS.table}
 
-# contract, symbol, architecture (80: sm_80), bytes of dynamic shared memory, decode by look-up
-${pythonList('KERNELS', rowOrder(kernels).map((kernel) => pythonRow([contractName(kernel.contract), kernelName(kernel), Number(kernel.arch.name.slice(2)), sharedBytes(kernel.contract, kernel.tile), kernel.tile.algorithm === undefined ? 0 : 1])))}
+# contract, symbol, architecture (80: sm_80), bytes of dynamic shared memory, decode by look-up, for that architecture alone
+${pythonList('KERNELS', rowOrder(kernels).map((kernel) => pythonRow([contractName(kernel.contract), kernelName(kernel), Number(kernel.arch.name.slice(2)), sharedBytes(kernel.contract, kernel.tile), kernel.contract.op === 'decode' && kernel.tile.algorithm !== undefined ? 1 : 0, usesOwnInstructions(kernel.tile) ? 1 : 0])))}
 
 # file, architecture of its kernels, device (${IDENTITY_KEYS.join(', ')}), axes (first and count of streams, of tokens), regret on siblings, on other devices
 ${pythonList('TABLES', tables.map((named) => pythonRow([named.file, ...tableNumbers(named)])))}

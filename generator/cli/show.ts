@@ -9,7 +9,7 @@ import { contractName, kernelName, sourcePath, type Kernel } from '../name.ts';
 import { sharedBytes } from '../shared.ts';
 import { shippedKernels } from '../ship.ts';
 import { renderKernel } from '../source.ts';
-import { algorithmOf, threadsOf } from '../tile.ts';
+import { algorithmOf, ALGORITHMS, threadsOf } from '../tile.ts';
 import { readBuild } from '../../tuner/build.ts';
 import type { Global } from './commands.ts';
 import { kernelOf } from './names.ts';
@@ -35,7 +35,7 @@ async function describe(kernel: Kernel) {
     kernel: name,
     contract: { name: contractName(contract), ...contract },
     arch: arch.name,
-    ...(contract.op === 'decode' ? { algorithm: algorithmOf(tile) } : {}),
+    ...(ALGORITHMS[contract.op] ? { algorithm: algorithmOf(tile) } : {}),
     tile,
     shipped: shippedKernels().some((k) => kernelName(k) === name),
     source: `generated/${sourcePath(kernel)}`,

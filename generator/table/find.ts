@@ -1,6 +1,7 @@
 // The look-up: which kernel and launch, and how sure. Clamps and indexes. Twins: harness/antkv_table.h, harness/python/antkv_table.py; test/golden/table.json holds for all. Pure.
 import { contractName, kernelName, parseContractName, type Kernel } from '../name.ts';
 import { sharedBytes } from '../shared.ts';
+import { runsOn } from '../tile.ts';
 import type { Entry, EntryCell } from './entries.ts';
 import { CELL_LETTERS, ORIGINS, QUALITIES, type Choice, type Identity, type Mode, type Quality } from './schema.ts';
 import { placeOf } from './steps.ts';
@@ -113,7 +114,7 @@ export function splitsOf({ ctas, spread }: Choice, lines: number, tokens: number
 /** The worse of two qualities. */
 const worse = (a: Quality, b: Quality): Quality => (QUALITIES.indexOf(a) < QUALITIES.indexOf(b) ? b : a);
 
-/** What an entry answers. `fits` says whether a kernel's shared memory does; undefined where the chosen one does not fit. */
+/** What an entry answers. `fits` says whether the device takes a kernel ({@link takes}); undefined where it does not take the chosen one. */
 export function answerOf({ entry, match }: Rung, ask: Ask, fits: (kernel: string) => boolean): Answer | undefined {
   const lines = linesOf(ask);
   const { cell } = cellAt(entry, modeOf(ask), ask.batch * lines, ask.tokens);
@@ -133,11 +134,14 @@ export function answerOf({ entry, match }: Rung, ask: Ask, fits: (kernel: string
   };
 }
 
+/** Whether a device has the instructions and the shared memory of a kernel. */
+export const takes = (device: Identity, kernel: Kernel): boolean => runsOn(kernel, device.cc) && sharedBytes(kernel.contract, kernel.tile) <= device.sharedPerBlock;
+
 /** The kernel when no table answers: the newest architecture's that the device runs and whose shared memory fits, of those the first. `kernels` as in generator/ship.ts. */
 export function defaultKernel(kernels: readonly Kernel[], contract: string, device: Identity): Kernel | undefined {
   let best: Kernel | undefined;
   for (const kernel of kernels) {
-    if (contractName(kernel.contract) !== contract || archOf(kernel.arch.name) > device.cc || sharedBytes(kernel.contract, kernel.tile) > device.sharedPerBlock) continue;
+    if (contractName(kernel.contract) !== contract || !takes(device, kernel)) continue;
     if (!best || archOf(kernel.arch.name) > archOf(best.arch.name)) best = kernel;
   }
   return best;
@@ -145,12 +149,12 @@ export function defaultKernel(kernels: readonly Kernel[], contract: string, devi
 
 /** Always an answer, unless no kernel runs there at all. */
 export function find(entries: readonly Entry[], kernels: readonly Kernel[], ask: Ask): Answer {
-  const shared = (name: string): number => {
+  const fits = (name: string): boolean => {
     const kernel = kernels.find((one) => kernelName(one) === name);
-    return kernel ? sharedBytes(kernel.contract, kernel.tile) : Infinity;
+    return kernel !== undefined && takes(ask.device, kernel);
   };
   for (const rung of ladder(entries, { ...ask, mode: modeOf(ask) })) {
-    const answer = answerOf(rung, ask, (name) => shared(name) <= ask.device.sharedPerBlock);
+    const answer = answerOf(rung, ask, fits);
     if (answer) return answer;
   }
   const kernel = defaultKernel(kernels, ask.contract, ask.device);

@@ -287,6 +287,26 @@ __device__ __forceinline__ uint32_t transpose_matrix(uint32_t row_fragment, ANTK
   return args.out;
 }
 
+// --- matrix unit of sm_90a (driver/group.cc) ---------------------------------------------------------------------
+/// Device addresses of shared memory begin at 0 here too.
+__device__ __forceinline__ unsigned char* shared_memory_1024() { return shared_memory(); }
+__device__ __forceinline__ void group_mma_publish() { antkv_emu::machine->group_publish(); }
+__device__ __forceinline__ uint32_t group_operand(const void* first) { return (shared_address(first) >> 4) | 1u << 16; }
+__device__ __forceinline__ void group_mma_fence(float (&d)[24], ANTKV_HERE) {
+  antkv_emu::GroupWaitArgs args{d, 0};
+  antkv_emu::machine->arrive(antkv_emu::Collective::group_fence, &args, file, line);
+}
+__device__ __forceinline__ void group_mma_64x48x16(float (&d)[24], const uint32_t (&a)[4], uint32_t b, bool add, ANTKV_HERE) {
+  antkv_emu::GroupMmaArgs args{d, a, b, add};
+  antkv_emu::machine->arrive(antkv_emu::Collective::group_mma, &args, file, line);
+}
+__device__ __forceinline__ void group_mma_commit(ANTKV_HERE) { antkv_emu::machine->arrive(antkv_emu::Collective::group_commit, nullptr, file, line); }
+template <int kPending>
+__device__ __forceinline__ void group_mma_wait(float (&d)[24], ANTKV_HERE) {
+  antkv_emu::GroupWaitArgs args{d, kPending};
+  antkv_emu::machine->arrive(antkv_emu::Collective::group_wait, &args, file, line);
+}
+
 // --- arithmetic ---------------------------------------------------------------------------------------------------
 /// Subnormal arguments and results are flushed, as ex2.approx.ftz does.
 __device__ __forceinline__ float exp2_fast(float x) {

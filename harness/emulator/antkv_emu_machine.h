@@ -11,8 +11,9 @@ constexpr uint32_t kMachineVersion = 5;
 constexpr int kWarp = 32;
 
 /// Everything that all lanes of a warp do together. Names for reports: collective_name().
-enum class Collective : uint32_t { shuffle, ballot, warp_barrier, block_barrier, mma, load_matrix, load_matrix_transposed, transpose_matrix, warp_index, mma_s8u8, mma_s8s8, mma_sparse_u8s8, mma_sparse_u8u8, mma_bf16 };
-constexpr int kCollectives = 14;
+enum class Collective : uint32_t { shuffle, ballot, warp_barrier, block_barrier, mma, load_matrix, load_matrix_transposed, transpose_matrix, warp_index, mma_s8u8, mma_s8s8, mma_sparse_u8s8, mma_sparse_u8u8,
+  mma_bf16, group_mma, group_fence, group_commit, group_wait };
+constexpr int kCollectives = 18;
 
 /// How memory is touched. `copy` is the shared or the global side of copy_async; `once` a load that never sees what this launch writes.
 enum class Access : uint32_t { load, store, atomic, copy, matrix, once };
@@ -32,6 +33,17 @@ struct SparseMmaArgs {
   const uint32_t* a;
   const uint32_t* b;
   uint32_t places;
+};
+struct GroupMmaArgs {
+  float* d;
+  const uint32_t* a;
+  uint32_t b;
+  bool add;
+};
+/// Of group_fence too, without `pending`.
+struct GroupWaitArgs {
+  float* d;
+  int pending;
 };
 struct LoadMatrixArgs {
   uint32_t* r;
@@ -68,6 +80,7 @@ struct Machine {
   void (*copy_async)(void* to, const void* from, uint32_t bytes, bool valid, const char* file, int line);
   void (*copy_async_commit)();
   void (*copy_async_wait)(int pending);
+  void (*group_publish)();
 };
 
 /// What a kernel .so exports under the name `antkv_emu_image`.

@@ -52,6 +52,11 @@ def _place(first: int, count: int, x: int) -> int:
     return min(max(step(x) - first, 0), count - 1)
 
 
+def _runs(row, device: Device) -> bool:
+    _, _, arch, shared_bytes, _, own = row
+    return (arch == device.arch if own else arch <= device.arch) and shared_bytes <= device.shared_per_block
+
+
 def _match(table, device: Device) -> int:
     if tuple(table[2:8]) == tuple(device):
         return _SAME
@@ -76,8 +81,7 @@ def _answer(data, entry, columns: int, device: Device, batch, q_heads, kv_heads,
     row = _place(streams_first, streams_count, batch * lines)
     cell = data.CELLS[data.LINES[entry[3 + mode] + row] + _place(tokens_first, tokens_count, tokens)]
     kernel, ctas, spread, merge, stale = data.CHOICES[entry[2] + (cell >> 16)]
-    _, symbol, _, shared_bytes, _ = data.KERNELS[kernel]
-    if shared_bytes > device.shared_per_block:
+    if not _runs(data.KERNELS[kernel], device):
         return None
     splits = 0
     if ctas:  # a share of fewer than 32 tokens is none
@@ -85,7 +89,7 @@ def _answer(data, entry, columns: int, device: Device, batch, q_heads, kv_heads,
     match = _match(table, device)
     quality = max(_CELL_QUALITIES[cell >> 14 & 3], 2 if stale else 0, (0, 3, 4)[match], 5 if entry[1] == 2 else 0)
     regret = min((cell & 0x3FFF) + (0, sibling, other)[match], _MOST_REGRET)
-    return Answer(symbol, splits, bool(spread), MERGES[merge] if splits > 1 else "none", QUALITIES[quality], regret, table[0])
+    return Answer(data.KERNELS[kernel][1], splits, bool(spread), MERGES[merge] if splits > 1 else "none", QUALITIES[quality], regret, table[0])
 
 
 def find(contract: str, device: Device, *, batch: int, q_heads: int, kv_heads: int, tokens: int, q_len: int = 1, mode: str = "sequence", data=None) -> Answer:
@@ -106,7 +110,7 @@ def find(contract: str, device: Device, *, batch: int, q_heads: int, kv_heads: i
                 return answer
     best = None
     for row in data.KERNELS:
-        if row[0] == contract and row[2] <= device.arch and row[3] <= device.shared_per_block and (best is None or row[2] > best[2]):
+        if row[0] == contract and _runs(row, device) and (best is None or row[2] > best[2]):
             best = row
     decode = contract.startswith("antkv_decode_")
     # Kernels that look up are mostly faster spread, the others not.

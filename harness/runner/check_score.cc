@@ -33,7 +33,8 @@ double attend_row(const P& p, int d, int b, int i, int q_head, std::vector<doubl
   for (double s : scores) sum += std::exp(s - largest);
   for (size_t j = 0; j < scores.size(); j++) {
     reference::read_halves(static_cast<const uint8_t*>(p.v) + (p.cu_k[b] + int64_t(j)) * p.v_row_stride + head * p.v_head_stride, d, k.data());
-    for (int x = 0; x < d; x++) out[x] += std::exp(scores[j] - largest) / sum * k[x];
+    const double weight = std::exp(scores[j] - largest) / sum;
+    for (int x = 0; x < d; x++) out[x] += weight * k[x];
   }
   return largest + std::log(sum);
 }

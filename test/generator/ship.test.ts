@@ -41,6 +41,15 @@ test('blocks of little shared memory get another kernel than those of A100 and H
   ]);
 });
 
+test('score by groups of sm90 is for that architecture alone: what is newer takes those of older ones', () => {
+  const kernels = kernelsToShip([...shippedContracts().values()].map(({ contract }) => contract), []);
+  for (const form of ['column', 'exact'] as const) {
+    const served = ['sm80', 'sm89', 'sm90', 'sm100', 'sm120'].map((name) => servedBy(kernels, contractOf('score', { headDim: 128, dtype: 'f16', form }), findArch(name)!)!);
+    const small = form === 'exact' ? 'sm86 rows s2' : 'sm80 rows s3';
+    assert.equal(served.map(({ arch, tile }) => `${arch.name} ${algorithmOf(tile)} s${tile.stages}`), ['sm80 rows s3', small, 'sm90 group s4', ...Array<string>(2).fill(small)]);
+  }
+});
+
 test('where look-ups serve, there are kernels of 4 columns beside those of 8', () => {
   const decodes = [...shippedContracts().values()].map(({ contract }) => contract).filter(({ op }) => op === 'decode');
   for (const contract of decodes.filter(({ columns }) => columns === 8)) {

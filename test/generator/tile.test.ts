@@ -6,7 +6,7 @@ import { contractOf, type Op } from '../../generator/contract.ts';
 import { parseContractName } from '../../generator/name.ts';
 import { sharedBytes } from '../../generator/shared.ts';
 import { shippedKernels } from '../../generator/ship.ts';
-import { algorithmOf, defaultTile, lookupTile, misfit, tallyTile, threadsOf, type Tile } from '../../generator/tile.ts';
+import { algorithmOf, defaultTile, lookupTile, misfit, runsOn, tallyTile, threadsOf, type Tile } from '../../generator/tile.ts';
 
 const sm80 = findArch('sm80')!;
 const contract = (op: Op, headDim: 64 | 128 = 128) => contractOf(op, { headDim, k: '8c8b', v: '8c8bq8', dtype: 'f16', key: 'pre', gain: 'k' });
@@ -29,6 +29,7 @@ const MISFITS: [op: Op, tile: Tile, want: RegExp][] = [
   ['score', { warps: 4, tokens: 64, stages: 1 }, /1 stage; /],
   ['score', { warps: 4, tokens: 512, stages: 2 }, /256 registers of a thread for its keys; 4 warps have 128 for them/],
   ['score', { warps: 16, tokens: 512, stages: 2 }, /64 registers of a thread for its keys; 16 warps have 48 for them/],
+  ['decode', { algorithm: 'group', warps: 12, tokens: 192, stages: 3 }, /group is one of score, not of decode/],
   ['select', { warps: 4, tokens: 16 }, /a tile of select has warps/],
   ['encode', { algorithm: 'lookup', warps: 4, stages: 2, copies: 4 }, /lookup is one of decode, not of encode/],
   ['decode', { algorithm: 'lookup', warps: 4, tokens: 64, stages: 2 }, /a tile of decode has warps, stages, copies/],
@@ -41,24 +42,47 @@ const MISFITS: [op: Op, tile: Tile, want: RegExp][] = [
 ];
 for (const [op, tile, want] of MISFITS) test(`${op} ${JSON.stringify(tile)} does not fit`, () => assert.match(misfit(contract(op), tile, sm80).join('\n'), want));
 
+const GROUPS: [tile: Partial<Tile>, form: string, arch: string, want: RegExp][] = [
+  [{}, '', 'sm90', /^$/],
+  [{ tokens: 384 }, '_massq', 'sm90', /^$/],
+  [{}, '_exact', 'sm90', /^$/],
+  [{}, '', 'sm80', /sm80 has no wgmma/],
+  [{ warps: 8 }, '', 'sm90', /8 warps; groups are three of four warps/],
+  [{ stages: 1 }, '', 'sm90', /1 stages is not 2 to 4/],
+  [{ tokens: 256 }, '', 'sm90', /256 tokens; three groups take 192 or 384/],
+  [{ tokens: 384 }, '_exact', 'sm90', /384 tokens; three groups take 192$/],
+];
+for (const [more, form, arch, want] of GROUPS) {
+  const tile: Tile = { algorithm: 'group', warps: 12, tokens: 192, stages: 3, ...more };
+  test(`score${form} by groups ${JSON.stringify(more)} on ${arch}`, () => assert.match(misfit(parseContractName(`antkv_score_d128_f16${form}`), tile, findArch(arch)!).join('\n'), want));
+}
+
 test('default tiles fit every shipped contract on every architecture', () => {
   for (const { contract: shipped } of shippedKernels()) for (const arch of ARCHS) assert.equal(misfit(shipped, defaultTile(shipped, arch), arch), [], arch.name);
 });
 
-// sm90, sm80 and sm86 of each.
+// sm90, sm80, sm86 and sm100 of each.
 const SCORES: [contract: string, tiles: readonly string[]][] = [
-  ['d128_f16', ['w8 t512 s3', 'w8 t512 s3', 'w8 t512 s3']],
-  ['d128_f16_massq', ['w8 t512 s3', 'w8 t512 s3', 'w8 t512 s3']],
-  ['d128_f16_exact', ['w8 t256 s3', 'w8 t256 s3', 'w8 t256 s2']],
-  ['d64_f16_exact', ['w8 t512 s3', 'w8 t512 s3', 'w8 t512 s3']],
+  ['d128_f16', ['group w12 t384 s4', 'rows w8 t512 s3', 'rows w8 t512 s3', 'rows w8 t512 s3']],
+  ['d128_f16_mass', ['group w12 t384 s4', 'rows w8 t512 s3', 'rows w8 t512 s3', 'rows w8 t512 s3']],
+  ['d128_f16_massq', ['group w12 t384 s4', 'rows w8 t512 s3', 'rows w8 t512 s3', 'rows w8 t512 s3']],
+  ['d128_f16_exact', ['group w12 t192 s4', 'rows w8 t256 s3', 'rows w8 t256 s2', 'rows w8 t256 s3']],
+  ['d64_f16', ['group w12 t384 s4', 'rows w8 t512 s3', 'rows w8 t512 s3', 'rows w8 t512 s3']],
+  ['d64_f16_exact', ['group w12 t192 s4', 'rows w8 t512 s3', 'rows w8 t512 s3', 'rows w8 t512 s3']],
 ];
 for (const [words, want] of SCORES) {
   test(`the first tile of score ${words}`, () => {
     const score = parseContractName(`antkv_score_${words}`);
-    const tiles = ['sm90', 'sm80', 'sm86'].map((arch) => defaultTile(score, findArch(arch)!));
-    assert.equal(tiles.map(({ warps, tokens, stages }) => `w${warps} t${tokens} s${stages}`), want);
+    const tiles = ['sm90', 'sm80', 'sm86', 'sm100'].map((arch) => defaultTile(score, findArch(arch)!));
+    assert.equal(tiles.map((tile) => ({ ...tile, algorithm: algorithmOf(tile) })).map(({ algorithm, warps, tokens, stages }) => `${algorithm} w${warps} t${tokens} s${stages}`), want);
   });
 }
+
+test('kernels of groups run on their architecture alone, all others on newer ones too', () => {
+  const on = (tile: Tile): number[] => ARCHS.map(({ name }) => Number(name.slice(2))).filter((cc) => runsOn({ arch: findArch('sm90')!, tile }, cc));
+  assert.equal(on({ algorithm: 'group', warps: 12, tokens: 384, stages: 4 }), [90]);
+  assert.equal(on({ warps: 8, tokens: 512, stages: 3 }), [90, 100, 103, 120]);
+});
 
 test('shared memory decides by architecture', () => {
   const tile = { warps: 8, tokens: 256, stages: 4 };

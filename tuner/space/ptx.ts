@@ -2,10 +2,11 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { compareVersions, type Arch } from '../../generator/arch.ts';
+import { compareVersions, targetOf, type Arch } from '../../generator/arch.ts';
 import { printHeader } from '../../generator/bindings/c.ts';
 import { isCacheContract } from '../../generator/contract.ts';
 import { kernelName, sourcePath, type Kernel } from '../../generator/name.ts';
+import { usesOwnInstructions } from '../../generator/tile.ts';
 import { readTemplate } from '../../generator/render.ts';
 import { renderKernel } from '../../generator/source.ts';
 import { inputsOfSource } from '../../generator/table/inputs.ts';
@@ -85,7 +86,6 @@ function lost(error: unknown, kernel: string, repro: string): Lost {
   return { kernel, kind: error.kind, why: error.message, repro };
 }
 
-const digits = (arch: Arch): string => arch.name.slice(2);
 const SECONDS = 'seconds.txt';
 const since = (start: number): number => Math.round(performance.now() - start) / 1000;
 
@@ -104,7 +104,7 @@ export async function toPtx(kernel: Kernel, { nvcc, timeoutMs = 120_000 }: StepO
   const name = kernelName(kernel);
   const inputs = sourcesOf(kernel);
   const output = `${name}.ptx`;
-  const args = ['-ptx', '-std=c++17', '-O3', `-arch=compute_${digits(kernel.arch)}`, '-I', '.', '-o', output, sourcePath(kernel)];
+  const args = ['-ptx', '-std=c++17', '-O3', `-arch=compute_${targetOf(kernel.arch, usesOwnInstructions(kernel.tile))}`, '-I', '.', '-o', output, sourcePath(kernel)];
   const repro = `gen --only ${name} --out DIR --no-compile && cd DIR && ${command(nvcc, args)}`;
   if (compareVersions(nvcc.version, kernel.arch.minNvcc) < 0) {
     return { kernel: name, kind: 'error', why: `nvcc ${nvcc.version} is too old for ${kernel.arch.name}, which needs ${kernel.arch.minNvcc}`, repro };
@@ -134,7 +134,7 @@ export async function toCubin(ptx: Ptx, target: Arch, { nvcc, timeoutMs = 120_00
   const text = await readFile(ptx.path, 'utf8');
   const input = `${ptx.kernel}.ptx`;
   const output = `${ptx.kernel}.cubin`;
-  const args = ['-cubin', `-arch=sm_${digits(target)}`, '-Xptxas', '-v', '-o', output, input];
+  const args = ['-cubin', `-arch=sm_${targetOf(target, /^\.target sm_\d+a/m.test(text))}`, '-Xptxas', '-v', '-o', output, input];
   const repro = `cd ${quote(dirname(ptx.path))} && ${command(nvcc, args)}`;
   let seconds: number | null = null;
   try {

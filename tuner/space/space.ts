@@ -2,7 +2,7 @@
 import type { Arch } from '../../generator/arch.ts';
 import type { Contract } from '../../generator/contract.ts';
 import { kernelName, type Kernel } from '../../generator/name.ts';
-import { ALGORITHMS, algorithmOf, defaultTile, misfit, tileFields, type Tile, type TileField } from '../../generator/tile.ts';
+import { ALGORITHMS, algorithmOf, defaultTile, GROUP_WARPS, misfit, tileFields, type Tile, type TileField } from '../../generator/tile.ts';
 import type { Candidate } from '../tune/strategy.ts';
 import { kernelNamed } from './names.ts';
 
@@ -15,7 +15,7 @@ const UNITS = [1, 2, 3, 4, 8];
 function valuesOf({ op }: Contract, field: TileField, algorithm: Tile['algorithm'], warps: number): readonly number[] {
   switch (field) {
     case 'warps':
-      return algorithm === 'lookup' ? [4, 8, 12, 16] : POWERS;
+      return algorithm === 'lookup' ? [4, 8, 12, 16] : algorithm === 'group' ? [GROUP_WARPS] : POWERS;
     case 'tokens':
       return algorithm === 'tally' ? [512, 1024, 2048, 4096] : op === 'decode' || op === 'score' ? UNITS.map((units) => 16 * units * warps) : SIXTEENS;
     case 'stages':
@@ -68,5 +68,5 @@ export function spaceOf(contract: Contract, arch: Arch): KernelSpace {
 export function candidateOf(name: string): Candidate {
   const { contract, tile } = kernelNamed(name);
   const { algorithm: _, ...numbers } = tile;
-  return { id: name, fields: { ...(contract.op === 'decode' ? { algorithm: algorithmOf(tile) } : {}), ...numbers } };
+  return { id: name, fields: { ...(ALGORITHMS[contract.op] ? { algorithm: algorithmOf(tile) } : {}), ...numbers } };
 }

@@ -2,8 +2,9 @@
 import type { Kernel } from '../../generator/name.ts';
 import { kernelName } from '../../generator/name.ts';
 import { sharedBytes } from '../../generator/shared.ts';
+import { runsOn } from '../../generator/tile.ts';
 import type { Entry } from '../../generator/table/entries.ts';
-import { answerOf, barred, cellAt, find, IDENTITY_KEYS, ladder, linesOf, modeOf, type Answer, type Ask } from '../../generator/table/find.ts';
+import { answerOf, barred, cellAt, find, IDENTITY_KEYS, ladder, linesOf, modeOf, takes, type Answer, type Ask } from '../../generator/table/find.ts';
 import { CELL_LETTERS, type Identity } from '../../generator/table/schema.ts';
 import { stepOf, valueOf } from '../../generator/table/steps.ts';
 import { choiceWord } from '../../generator/table/words.ts';
@@ -46,13 +47,19 @@ function fixOf({ quality, regret }: Answer, ask: Ask): string | undefined {
   }
 }
 
+/** Why a device does not take the kernel that a cell names; entries name kernels that are there (generator/table/entries.ts). */
+const passedOver = (kernel: Kernel, device: Ask['device']): string =>
+  runsOn(kernel, device.cc)
+    ? `${kernelName(kernel)} needs ${sharedBytes(kernel.contract, kernel.tile)} B of shared memory, blocks of the device have ${device.sharedPerBlock}`
+    : `${kernelName(kernel)} is for ${kernel.arch.name} alone, the device has compute capability ${device.cc / 10}`;
+
 /** The ladder for a question, rung by rung. */
 export function explain(entries: readonly Entry[], kernels: readonly Kernel[], ask: Ask): Why {
   const mode = modeOf(ask);
   const lines = linesOf(ask);
   const streams = ask.batch * lines;
-  const shared = new Map(kernels.map((kernel) => [kernelName(kernel), sharedBytes(kernel.contract, kernel.tile)]));
-  const fits = (kernel: string): boolean => (shared.get(kernel) ?? Infinity) <= ask.device.sharedPerBlock;
+  const known = new Map(kernels.map((kernel) => [kernelName(kernel), kernel]));
+  const fits = (name: string): boolean => known.has(name) && takes(ask.device, known.get(name)!);
   const answer = find(entries, kernels, ask);
   let answered = false;
   const rungs = ladder(entries, { ...ask, mode }).map((rung): RungFacts => {
@@ -65,7 +72,7 @@ export function explain(entries: readonly Entry[], kernels: readonly Kernel[], a
     return {
       file, device: table.device.name, origin, match, differs: differences(table.device, ask.device), answers,
       cell: { streams: valueOf(at[0]), tokens: valueOf(at[1]), clamped: stepOf(streams) !== at[0] || stepOf(ask.tokens) !== at[1], says: choiceWord(cell.choice), quality: CELL_LETTERS[cell.letter], regret: cell.regret, stale: cell.choice.stale },
-      passed: own ? undefined : `${cell.choice.kernel} needs ${shared.get(cell.choice.kernel)} B of shared memory, blocks of the device have ${ask.device.sharedPerBlock}`,
+      passed: own ? undefined : passedOver(known.get(cell.choice.kernel)!, ask.device),
     };
   });
   const refused = entries.filter(({ contract }) => contract === ask.contract).flatMap((entry) => {

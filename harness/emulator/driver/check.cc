@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "counters.h"
+#include "group.h"
 #include "memory.h"
 #include "order.h"
 #include "report.h"
@@ -178,6 +179,7 @@ namespace {
 void on_shared_race(uint64_t offset, uint32_t bytes, Access how, const char* file, int line) {
   ShadowPage* page = shared_shadow[offset / ShadowPage::kBytes].get();
   const int thread = machine.thread;
+  if (how == Access::store) group_written(thread, offset, bytes);
   if (__builtin_expect(page && page->quick(clock_for(now_shared, thread, how, line), uint32_t(offset % ShadowPage::kBytes), bytes, how), 1)) return;
   shadow_shared(thread, offset, bytes, how, file, line);
 }
@@ -187,7 +189,9 @@ SharedWatcher shared_watcher() { return settings.counters ? on_shared : on_share
 
 void on_shared(uint64_t offset, uint32_t bytes, Access how, const char* file, int line) {
   if (settings.counters) count_access(machine.thread, true, offset, bytes, how, file, line);
-  if (settings.race) shadow_shared(machine.thread, offset, bytes, how, file, line);
+  if (!settings.race) return;
+  if (how == Access::store) group_written(machine.thread, offset, bytes);
+  shadow_shared(machine.thread, offset, bytes, how, file, line);
 }
 
 void on_global(const void* p, uint32_t bytes, Access how, const char* file, int line) {
@@ -225,6 +229,7 @@ void check_matrix_row(int thread, const void* row, const char* file, int line) {
 }
 
 void copy_arrived(uint32_t offset, uint32_t bytes, int line) {
+  group_written(machine.thread, offset, bytes);
   shared_shadow[offset / ShadowPage::kBytes]->arrive(clock_for(now_shared, machine.thread, Access::copy, line), offset % ShadowPage::kBytes, bytes);
 }
 

@@ -5,6 +5,7 @@
 
 #include "antkv_emu_half.h"
 #include "check.h"
+#include "group.h"
 #include "launch.h"
 
 namespace antkv_emu {
@@ -162,6 +163,10 @@ void perform(Collective kind, int first) {
     case Collective::load_matrix: return load_matrix(first, false);
     case Collective::load_matrix_transposed: return load_matrix(first, true);
     case Collective::transpose_matrix: return transpose(first);
+    case Collective::group_mma:
+    case Collective::group_fence:
+    case Collective::group_commit:
+    case Collective::group_wait: return group_perform(kind, first);
     default: return;  // barriers; shuffles read each other's slots when they continue
   }
 }

@@ -12,6 +12,7 @@
 
 #include "check.h"
 #include "counters.h"
+#include "group.h"
 #include "memory.h"
 #include "report.h"
 
@@ -140,6 +141,7 @@ bool end_phase() {
   }
   if (!at_block) {
     before_block_end();
+    group_end_block();
     return false;
   }
   if (at_block != run.threads_live || !together) {
@@ -150,6 +152,7 @@ bool end_phase() {
   }
   if (settings.counters) count_collective(Collective::block_barrier, int(run.warps.size()));
   after_block_barrier();
+  group_barrier();
   run.warp_at = 0;
   start_warp();
   return true;
@@ -227,6 +230,7 @@ void bind_machine(const LaunchRequest& r) {
   machine.copy_async = copy_issue;
   machine.copy_async_commit = copy_commit;
   machine.copy_async_wait = copy_wait;
+  machine.group_publish = group_publish;
   for (int i = 0; i < 3; i++) machine.grid[i] = int(r.grid[i]);
   r.image->bind(&machine);
 }
@@ -243,6 +247,7 @@ void run_block(long long block) {
     t.group = 0;
     prepare_fibre(t.fibre, i, fibre_main);
   }
+  group_start_block();
   run.warp_at = 0;
   start_warp();
   machine.thread = run.first + run.order[0];
@@ -291,7 +296,8 @@ void stop(CUresult code, const std::string& what, const char* file, int line) { 
 const char* collective_name(Collective c) {
   constexpr const char* kNames[kCollectives] = {"shuffle", "vote_ballot", "warp_barrier", "block_barrier", "mma_16x8x16",
                                                 "load_matrix_x4", "load_matrix_x4_transposed", "transpose_matrix", "warp_index", "mma_16x8x32_s8u8", "mma_16x8x32_s8s8",
-                                                "mma_sparse_16x8x64_u8s8", "mma_sparse_16x8x64_u8u8", "mma_16x8x16_bf16"};
+                                                "mma_sparse_16x8x64_u8s8", "mma_sparse_16x8x64_u8u8", "mma_16x8x16_bf16",
+                                                "group_mma_64x48x16", "group_mma_fence", "group_mma_commit", "group_mma_wait"};
   return kNames[int(c)];
 }
 

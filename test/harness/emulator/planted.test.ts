@@ -14,6 +14,7 @@ interface Bug {
   readonly code?: number;
   readonly grid?: number;
   readonly shared?: number;
+  readonly threads?: number;
   readonly words?: number;
   readonly set?: readonly string[];
   /** Function that holds the bug, if not the case's own. */
@@ -21,6 +22,9 @@ interface Bug {
   /** What else the report must say. */
   readonly says?: RegExp;
 }
+
+/** A group is four warps; its columns take 6 KB. */
+const GROUP = { threads: 128, shared: 6144, within: 'group_product' };
 
 // Function of kernels/planted.cu -> what it must be called.
 const BUGS: Readonly<Record<string, Bug>> = {
@@ -74,13 +78,24 @@ const BUGS: Readonly<Record<string, Bug>> = {
   sparse_in_a_branch: { kind: 'divergent-collective', says: /lanes 0-15 at mma_sparse_16x8x64_u8s8 .*\n.*lanes 16-31 at mma_sparse_16x8x64_u8u8/ },
   vote_any_in_a_branch: { kind: 'divergent-collective', says: /lanes 0-23 at vote_ballot/ },
   shuffle_down_in_a_branch: { kind: 'divergent-collective', says: /lanes 0-30 at shuffle/ },
+  group_unpublished: { ...GROUP, kind: 'group-unpublished', says: /without a group_mma_publish/ },
+  group_unfenced: { ...GROUP, kind: 'group-unfenced' },
+  group_uncommitted: { ...GROUP, kind: 'group-early-read', says: /group_mma_commit/ },
+  group_unfinished: { ...GROUP, kind: 'group-unfinished' },
+  group_operand_aside: { ...GROUP, kind: 'group-operand' },
+  group_operand_overwritten: { ...GROUP, kind: 'async-source-changed' },
+  group_without_a_warp: { ...GROUP, kind: 'divergent-group', says: /the four warps of a group must make the same/ },
+  group_add_differs: { ...GROUP, kind: 'divergent-group', says: /add must be the same in all lanes/ },
+  group_of_two_warps: { ...GROUP, threads: 64, kind: 'divergent-group', says: /the block has 64 threads/ },
+  group_wait_too_lax: { ...GROUP, within: 'group_wait_too_lax', kind: 'group-early-read' },
+  group_columns_replaced: { ...GROUP, within: 'group_columns_replaced', kind: 'async-source-changed' },
 };
 const GOOD = ['good_bytes', 'good_exchange', 'good_drain', 'good_uneven', 'good_merge', 'good_merge_by_one_thread', 'good_sparse', 'good_words'];
 const ORDERS = [0, 1, 2, 3, 5, 8, 13];
 
 const read = (file: string): string => readFileSync(new URL(`./kernels/${file}`, import.meta.url), 'utf8');
 const source = read('planted.cu');
-const FILES = ['planted.cu', 'planted_blocks.h', 'planted_matrix.h'];
+const FILES = ['planted.cu', 'planted_blocks.h', 'planted_group.h', 'planted_matrix.h'];
 /** Case number of a function of planted.cu; file, first and last line of it, or of `within`. */
 function find(name: string, within = name): { which: number; file: string; from: number; to: number } {
   const which = Number(new RegExp(`case (\\d+): return ${name}\\(`).exec(source)?.[1] ?? NaN);
@@ -94,9 +109,9 @@ function find(name: string, within = name): { which: number; file: string; from:
 
 const built = await build();
 
-async function launch(name: string, { grid = 1, shared = 4096, words = 64, set = [] }: Partial<Bug>): Promise<Line[]> {
+async function launch(name: string, { grid = 1, shared = 4096, threads = 64, words = 64, set = [] }: Partial<Bug>): Promise<Line[]> {
   const orders = ORDERS.map((order) => `order=${order}`);
-  return run<Line>(built!, 'launch', [await built!.kernel('planted'), 'emu_planted', find(name).which, grid, 64, shared, words, ...orders, ...set]);
+  return run<Line>(built!, 'launch', [await built!.kernel('planted'), 'emu_planted', find(name).which, grid, threads, shared, words, ...orders, ...set]);
 }
 
 if (built) {
@@ -124,9 +139,15 @@ if (built) {
     });
   }
 
+  test('no false alarm: good_group', async () => {
+    for (const set of [['race=1'], ['race=2'], ['race=0'], ['counters=1']]) {
+      for (const { order, code, report } of await launch('good_group', { ...GROUP, set })) assert.is(code, 0, `order ${order}, ${set}: ${report}`);
+    }
+  });
+
   test('every case of planted.cu is listed here', () => {
     const cases = [...source.matchAll(/case \d+: return (\w+)\(/g)].map((found) => found[1]!);
-    assert.equal(cases.filter((name) => name !== 'bank_conflict').sort(), [...Object.keys(BUGS), ...GOOD].sort());
+    assert.equal(cases.filter((name) => name !== 'bank_conflict').sort(), [...Object.keys(BUGS), ...GOOD, 'good_group'].sort());
   });
 
   test('with race 0 the bugs that need no shadow are still caught', async () => {

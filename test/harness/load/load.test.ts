@@ -127,6 +127,19 @@ test('a kernel whose tables the device has no room for is passed over', async ()
   assert.match(refused, /^get 2 antkv_decode_d128_k8c8b_v8c8bq8_f16_n4 needs \d+ bytes of shared memory, blocks of this device have 101376; `npx gen --arch sm120 --out DIR`/);
 });
 
+test('a kernel for one architecture alone is passed over on newer ones, and refused there in words where nothing else is', async () => {
+  const contract = parseContractName('antkv_score_d128_f16_exact');
+  const kernels: Kernel[] = ['sm80', 'sm90'].map((name) => ({ contract, arch: findArch(name)!, tile: defaultTile(contract, findArch(name)!) }));
+  const get = `get ${contractName(contract)}`;
+  const [few, many] = [generatedFolder(kernels.slice(1)), generatedFolder(kernels)];
+  const [alone, program] = await Promise.all([few, many].map((folder) => compile([CLIENT], ['-I', folder, '-I', LOADER])));
+  for (const [cc, want] of [['80', 'sm80_w8'], ['90', 'sm90_group'], ['100', 'sm80_w8'], ['103', 'sm80_w8']] as const) {
+    const env = { FAKE_CC: cc, FAKE_SHARED: String(findArch(`sm${cc}`)!.sharedPerBlock) };
+    assert.match(await last([open(many), get], env, program), new RegExp(`^get 0 ${contractName(contract)}__${want}_`), cc);
+  }
+  assert.match(await last([open(few), get], { FAKE_CC: '100', FAKE_SHARED: '232448' }, alone), /^get 2 no kernel of antkv_score_d128_f16_exact in this folder runs on sm_100; `npx gen --arch sm100 --out DIR` writes one/);
+});
+
 test('shapes that are none are refused', async () => {
   const get = (shape: string): Promise<string> => last([open(), `get ${DECODE} ${shape}`]);
   assert.match(await get(''), /^get 7 .*decode needs a shape/);

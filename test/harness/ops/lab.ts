@@ -3,12 +3,12 @@ import { findArch } from '../../../generator/arch.ts';
 import { contractOf, reject, type Contract } from '../../../generator/contract.ts';
 import { kernelName } from '../../../generator/name.ts';
 import { renderKernel } from '../../../generator/source.ts';
-import { defaultTile, type Tile } from '../../../generator/tile.ts';
+import { defaultTile, usesOwnInstructions, type Tile } from '../../../generator/tile.ts';
 import { buildEmulatedKernel, buildEmulator, buildRunner, type HostOptions } from '../../../tuner/host.ts';
 import { kernelRef, type CheckOp, type CheckRecord, type CheckRequest, type KernelRef, type Shape } from '../../../tuner/problem.ts';
 import { Runner } from '../../../tuner/runner.ts';
 
-const arch = findArch('sm80')!;
+const [arch, newest] = [findArch('sm80')!, findArch('sm90')!];
 
 /** A runner on the emulated driver. Close it. */
 export async function emulatedRunner(options: HostOptions = {}): Promise<Runner> {
@@ -21,7 +21,7 @@ export async function emulated(op: CheckOp, axes: Partial<Contract>, tile?: Tile
   const contract = contractOf(op, axes);
   const why = reject(contract);
   if (why.length > 0) throw new Error(why.join('; '));
-  const kernel = { contract, arch, tile: tile ?? defaultTile(contract, arch) };
+  const kernel = { contract, arch: tile && usesOwnInstructions(tile) ? newest : arch, tile: tile ?? defaultTile(contract, arch) };
   return kernelRef(kernelName(kernel), await buildEmulatedKernel(kernelName(kernel), renderKernel(kernel), options));
 }
 

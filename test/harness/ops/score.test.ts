@@ -24,6 +24,9 @@ test('runner and kernels build', async () => {
     emulated('score', { headDim: 64, dtype: 'f16', form: 'saliency' }),
     emulated('score', { headDim: 64, dtype: 'f16', form: 'norm' }, { warps: 2, tokens: 64, stages: 2 }),
     emulated('score', { headDim: 128, dtype: 'f16', form: 'norm' }),
+    emulated('score', { headDim: 128, dtype: 'f16', form: 'massq' }, { algorithm: 'group', warps: 12, tokens: 384, stages: 3 }),
+    emulated('score', { headDim: 128, dtype: 'f16', form: 'exact' }, { algorithm: 'group', warps: 12, tokens: 192, stages: 2 }),
+    emulated('score', { headDim: 64, dtype: 'f16' }, { algorithm: 'group', warps: 12, tokens: 192, stages: 4 }),
   ]);
 });
 test.after(() => runner?.close());

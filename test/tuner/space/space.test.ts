@@ -46,6 +46,9 @@ test('candidates have the fields of their tile, and the algorithm where there ar
   assert.equal(candidateOf('antkv_select__sm90_w8').fields, { warps: 8 });
   const { fields } = candidateOf(kernelName(spaceOf(LOOKUP, sm90).kernels.find(({ tile }) => tile.algorithm === undefined)!));
   assert.is(fields['algorithm'], 'rows');
+  const score = spaceOf(parseContractName('antkv_score_d128_f16'), sm90).kernels.map(kernelName);
+  assert.equal(candidateOf(score[0]!).fields, { algorithm: 'group', warps: 12, tokens: 384, stages: 4 });
+  assert.equal(score.filter((name) => name.includes('_group_')).sort(), [192, 384].flatMap((tokens) => [2, 3, 4].map((stages) => `antkv_score_d128_f16__sm90_group_w12_t${tokens}_s${stages}`)));
   assert.ok(typeof fields['tokens'] === 'number' && typeof fields['stages'] === 'number');
 });
 

@@ -3,6 +3,7 @@
 #include "antkv_device.cuh"
 #include "emu_test.h"
 #include "planted_blocks.h"
+#include "planted_group.h"
 #include "planted_matrix.h"
 
 namespace emu_planted_ {
@@ -336,7 +337,7 @@ __device__ void good_uneven(const emu_test_params& p) {  // lanes and warps take
   finish(p, x);
 }
 
-extern "C" __global__ void __launch_bounds__(64) emu_planted(const __grid_constant__ emu_test_params p) {
+extern "C" __global__ void __launch_bounds__(128) emu_planted(const __grid_constant__ emu_test_params p) {
   switch (p.which) {
     case 0: return missing_barrier(p);
     case 1: return missing_warp_barrier(p);
@@ -397,6 +398,18 @@ extern "C" __global__ void __launch_bounds__(64) emu_planted(const __grid_consta
     case 56: return word_read_before_wait(p);
     case 57: return word_copied_past_the_end(p);
     case 58: return good_words(p);
+    case 59: return group_unpublished(p);
+    case 60: return group_unfenced(p);
+    case 61: return group_uncommitted(p);
+    case 62: return group_unfinished(p);
+    case 63: return group_operand_aside(p);
+    case 64: return group_operand_overwritten(p);
+    case 65: return group_without_a_warp(p);
+    case 66: return group_add_differs(p);
+    case 67: return group_wait_too_lax(p);
+    case 68: return group_columns_replaced(p);
+    case 69: return good_group(p);
+    case 70: return group_of_two_warps(p);
   }
 }
 }  // namespace emu_planted_
