@@ -141,9 +141,11 @@ typedef struct antkv_append_params {
   int32_t rotary_dim;                  /* channels that RoPE rotates, even, at most the head dim */
   int32_t rope_interleaved;            /* 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1) */
   float attention_factor;              /* factor on cos and sin (YaRN); 1 without */
+  int32_t budget_tokens;               /* anchors of a sequence and KV head, however many tokens are coded; 0: budget_permille */
+  int32_t extra_tokens;                /* 0: anchors that lose are handed back. Else none is: those that lose stay beside the budget, and when as many as this do no token of a block wins any more */
 } antkv_append_params;
-ANTKV_STATIC_ASSERT(sizeof(antkv_append_params) == 392, "antkv_append_params: size");
-ANTKV_STATIC_ASSERT(offsetof(antkv_append_params, attention_factor) == 384, "antkv_append_params: offset of attention_factor");
+ANTKV_STATIC_ASSERT(sizeof(antkv_append_params) == 400, "antkv_append_params: size");
+ANTKV_STATIC_ASSERT(offsetof(antkv_append_params, extra_tokens) == 392, "antkv_append_params: offset of extra_tokens");
 
 /* Attention of a few query rows over coded pages, anchors and ring.
    grid (splits, kv_heads * ceil(max_q_len * (q_heads / kv_heads) / columns), spread ? 1 : batch), block (32 * warps, 1, 1) */
@@ -177,7 +179,7 @@ typedef struct antkv_decode_params {
   const int32_t* q_pos;                /* [batch] position of the first query row; null: first_pos + kv_len - query rows */
   const int32_t* cu_q;                 /* [batch + 1] first query row of each sequence; null: one row each */
   const uint16_t* tree_mask;           /* [rows] bit k: this row sees the k-th new row of its sequence; replaces the position rule for new rows; null: causal */
-  const float* sink_logits;            /* [q_heads] learned sink logits, contracts with "sink" only */
+  const float* sink_logits;            /* [q_heads] learned sink logits (natural units), contracts with "sink" only: each is one more key of its head, whose value is 0, and counts in lse; -inf: none */
   int64_t q_row_stride;                /* bytes */
   int64_t q_head_stride;               /* bytes */
   int64_t out_row_stride;              /* bytes */
@@ -205,7 +207,7 @@ typedef struct antkv_decode_params {
   int32_t rope_interleaved;            /* 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1) */
   float scale;                         /* factor on q.k, natural units; usually 1/sqrt(d) */
   float attention_factor;              /* factor on cos and sin (YaRN); 1 without */
-  float softcap;                       /* contracts with "softcap" only */
+  float softcap;                       /* contracts with "softcap" only, > 0: a score s (natural units) becomes softcap * tanh(s / softcap), in ring_scores too; else 0 */
 } antkv_decode_params;
 ANTKV_STATIC_ASSERT(sizeof(antkv_decode_params) == 392, "antkv_decode_params: size");
 ANTKV_STATIC_ASSERT(offsetof(antkv_decode_params, softcap) == 384, "antkv_decode_params: offset of softcap");
@@ -235,13 +237,13 @@ ANTKV_STATIC_ASSERT(offsetof(antkv_combine_params, ring_rows) == 76, "antkv_comb
 typedef struct antkv_score_params {
   uint32_t struct_size;         /* sizeof this struct */
   uint32_t abi_version;         /* ANTKV_ABI_VERSION */
-  float* scores;                /* [batch, kv_heads, score_stride] anchor score of each key; with accumulate it starts as what is added to */
-  const void* q;                /* [query rows, q_heads, d] queries after RoPE */
+  float* scores;                /* [batch, kv_heads, score_stride] anchor score of each key; with accumulate it starts as what is added to (form "norm" writes it all the same) */
+  const void* q;                /* [query rows, q_heads, d] queries after RoPE; null for form "norm" */
   const void* k;                /* [key rows, kv_heads, d] keys after RoPE */
   const void* v;                /* [key rows, kv_heads, d] values; form "exact" only */
   const void* o;                /* [query rows, q_heads, d] attention output; form "exact" only */
-  const float* lse;             /* [query rows, q_heads] natural log-sum-exp of each row */
-  const int32_t* cu_q;          /* [batch + 1] first query row of each sequence */
+  const float* lse;             /* [query rows, q_heads] natural log-sum-exp of each row; null for form "norm" */
+  const int32_t* cu_q;          /* [batch + 1] first query row of each sequence; null for form "norm" */
   const int32_t* cu_k;          /* [batch + 1] first key row of each sequence */
   const int32_t* first_pos;     /* [batch] position of key 0; null: 0 */
   const int32_t* q_pos;         /* [batch] position of query row 0; null: first_pos + keys - query rows */
@@ -263,7 +265,7 @@ typedef struct antkv_score_params {
   int32_t score_stride;         /* row stride of scores, in elements */
   int32_t newest_rows;          /* query rows at the end of each sequence that count once each, with cu_sampled only */
   int32_t accumulate;           /* 1: adds to scores, so that the chunks of a prompt sum up to its score in one pass; 0: writes them */
-  float scale;                  /* factor on q.k, natural units; form "exact" multiplies by it as well */
+  float scale;                  /* factor on q.k, natural units; form "exact" multiplies by it as well; form "norm": factor on |k|, -1 ranks the smallest key first */
 } antkv_score_params;
 ANTKV_STATIC_ASSERT(sizeof(antkv_score_params) == 208, "antkv_score_params: size");
 ANTKV_STATIC_ASSERT(offsetof(antkv_score_params, scale) == 204, "antkv_score_params: offset of scale");

@@ -18,6 +18,19 @@ struct f16 {
 __device__ __forceinline__ float to_float(f16 x) { return __half2float(__ushort_as_half(x.bits)); }
 /// Rounds to nearest even; beyond 65504 becomes infinity.
 __device__ __forceinline__ f16 to_f16(float x) { return {__half_as_ushort(__float2half_rn(x))}; }
+/// The upper half of an fp32 number.
+struct bf16 {
+  uint16_t bits;
+};
+
+__device__ __forceinline__ float to_float(bf16 x) { return __uint_as_float(uint32_t(x.bits) << 16); }
+/// Rounds to nearest even.
+__device__ __forceinline__ bf16 to_bf16(float x) {
+  uint16_t r;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x));
+  return {r};
+}
+__device__ __forceinline__ uint32_t pack(bf16 lo, bf16 hi) { return uint32_t(lo.bits) | uint32_t(hi.bits) << 16; }
 /// Two halves in a register, `lo` in the low 16 bits.
 __device__ __forceinline__ uint32_t pack(f16 lo, f16 hi) { return uint32_t(lo.bits) | uint32_t(hi.bits) << 16; }
 
@@ -187,7 +200,13 @@ __device__ __forceinline__ void mma_16x8x16(float (&d)[4], const uint32_t (&a)[4
                : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
 }
-/// The same with half of k: 16 x 8 times 8 x 8. A has rows g, g + 8 of columns 2t, 2t + 1, B rows 2t, 2t + 1 of column g.
+/// d += A * B, bf16 in.
+__device__ __forceinline__ void mma_16x8x16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+/// The same with half of k, f16: 16 x 8 times 8 x 8. A has rows g, g + 8 of columns 2t, 2t + 1, B rows 2t, 2t + 1 of column g.
 __device__ __forceinline__ void mma_16x8x8(float (&d)[4], const uint32_t (&a)[2], const uint32_t (&b)[1], const float (&c)[4]) {
   asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%7,%8,%9,%10};"
                : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
@@ -246,6 +265,43 @@ __device__ __forceinline__ uint32_t transpose_matrix(uint32_t row_fragment) {
   return r;
 }
 
+// --- matrix unit of sm_90a: a group is four warps, from a multiple of four on, that multiply together -------------------
+// What is started runs beside the warps: until its wait d, a and the shared memory of b must be left alone.
+#define ANTKV_SUMS(d) \
+  "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), \
+  "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), \
+  "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23])
+/// The block's dynamic shared memory, 1024-byte aligned; a kernel uses this or shared_memory().
+__device__ __forceinline__ unsigned char* shared_memory_1024() {
+  extern __shared__ __align__(1024) unsigned char antkv_shared_1024[];
+  return antkv_shared_1024;
+}
+/// What this thread wrote to shared memory, copies that have arrived too, is seen by products that start after the next barrier.
+__device__ __forceinline__ void group_mma_publish() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+/// Operand B of 16 rows of k: columns of 64 halves, 128 bytes each, their 16-byte piece i in place i ^ column % 8; `first` is the first column's first half, or 16, 32 or
+/// 48 halves on, and every eighth column lies on a multiple of 1024 bytes. This is the low word of its descriptor (PTX ISA, "Matrix descriptor format"); n more is 16n bytes on.
+__device__ __forceinline__ uint32_t group_operand(const void* first) { return (shared_address(first) >> 4) | 1u << 16; }
+/// Comes before products whose d or a were written since the last wait; `d` is one of them.
+__device__ __forceinline__ void group_mma_fence(float (&d)[24]) { asm volatile("wgmma.fence.sync.aligned;" : ANTKV_SUMS(d)::"memory"); }
+/// Starts d = A * B, or d += A * B with `add`: 64 x 16 times 16 x 48, f16 in, fp32 sums. A: warp w has rows 16w ... 16w + 15 as for mma_16x8x16; d: its rows too, fragments of
+/// eight columns one after another.
+__device__ __forceinline__ void group_mma_64x48x16(float (&d)[24], const uint32_t (&a)[4], uint32_t b, bool add) {
+  constexpr uint32_t kSwizzle128 = 1u << 30, kStride = 1024 >> 4;
+  asm volatile("{.reg .pred add; setp.ne.b32 add, %29, 0; wgmma.mma_async.sync.aligned.m64n48k16.f32.f16.f16 {%0,%1,%2,%3,%4,%5,%6,%7,"
+               "%8,%9,%10,%11,%12,%13,%14,%15,"
+               "%16,%17,%18,%19,%20,%21,%22,%23}, "
+               "{%24,%25,%26,%27}, %28, add, 1, 1, 0;}"
+               : ANTKV_SUMS(d) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(uint64_t(kSwizzle128 | kStride) << 32 | b), "r"(int(add)));
+}
+/// Closes a set of products.
+__device__ __forceinline__ void group_mma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+/// Waits until at most `kPending` of the newest sets are under way; `d` is one of those that are done then.
+template <int kPending>
+__device__ __forceinline__ void group_mma_wait(float (&d)[24]) {
+  asm volatile("wgmma.wait_group.sync.aligned %24;" : ANTKV_SUMS(d) : "n"(kPending) : "memory");
+}
+#undef ANTKV_SUMS
+
 // --- arithmetic ---------------------------------------------------------------------------------------------------
 /// 2^x with a relative error of 2^-22 (CUDA C++ Programming Guide, intrinsic functions); 2^-inf = 0.
 __device__ __forceinline__ float exp2_fast(float x) {
@@ -281,6 +337,12 @@ __device__ __forceinline__ uint32_t permute_bytes(uint32_t low, uint32_t high, u
 __device__ __forceinline__ uint32_t pack_halves(float lo, float hi) {
   uint32_t r;
   asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
+  return r;
+}
+/// The same of bf16.
+__device__ __forceinline__ uint32_t pack_bf16(float lo, float hi) {
+  uint32_t r;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
   return r;
 }
 __device__ __forceinline__ uint32_t multiply_halves(uint32_t a, uint32_t b) {

@@ -162,29 +162,26 @@ static inline int64_t antkv_code_offset(antkv_format f, int side, int32_t token,
 static inline uint32_t antkv_read_code(antkv_format f, int side, const uint8_t* unit, int32_t token, int32_t chunk) {
   const antkv_codec c = antkv_side_codec(f, side);
   const uint8_t* from = unit + antkv_side_offset(f, side);
-  uint32_t code = 0;
+  const int32_t shift = chunk * c.bits & 7;
+  uint32_t window = 0; /* the bytes that hold bits of the code: at most 3 */
   int32_t i;
   if (antkv_by_lane(f, side)) return from[antkv_code_offset(f, side, token, chunk)];
-  from += token * antkv_row_bytes(c, f.head_dim);
-  for (i = 0; i < c.bits; i++) {
-    const int32_t at = chunk * c.bits + i;
-    code |= (uint32_t)(from[at >> 3] >> (at & 7) & 1) << i;
-  }
-  return code;
+  from += token * antkv_row_bytes(c, f.head_dim) + (chunk * c.bits >> 3);
+  for (i = 0; i < shift + c.bits; i += 8) window |= (uint32_t)from[i >> 3] << i;
+  return window >> shift & ((1u << c.bits) - 1);
 }
 static inline void antkv_write_code(antkv_format f, int side, uint8_t* unit, int32_t token, int32_t chunk, uint32_t code) {
   const antkv_codec c = antkv_side_codec(f, side);
   uint8_t* to = unit + antkv_side_offset(f, side);
+  const int32_t shift = chunk * c.bits & 7;
+  const uint32_t mine = ((1u << c.bits) - 1) << shift;
   int32_t i;
   if (antkv_by_lane(f, side)) {
     to[antkv_code_offset(f, side, token, chunk)] = (uint8_t)code;
     return;
   }
-  to += token * antkv_row_bytes(c, f.head_dim);
-  for (i = 0; i < c.bits; i++) {
-    const int32_t at = chunk * c.bits + i;
-    to[at >> 3] = (uint8_t)((to[at >> 3] & ~(1u << (at & 7))) | (code >> i & 1u) << (at & 7));
-  }
+  to += token * antkv_row_bytes(c, f.head_dim) + (chunk * c.bits >> 3);
+  for (i = 0; i < shift + c.bits; i += 8) to[i >> 3] = (uint8_t)((to[i >> 3] & ~(mine >> i)) | (code << shift & mine) >> i);
 }
 
 /* The byte of a unit at which the gain (fp16) of its token `token` lies: tokens n and n + 8 side by side. The format must have that gain. */

@@ -126,8 +126,9 @@ static inline int antkv_i_check_decode(const antkv_i_call* call, const antkv_dec
   ANTKV_I_NEED(!(p->segments & 4) || (p->ring_k && p->ring_v), ANTKV_ERROR_NULL, "segments is %d but ring_k or ring_v is null; without a ring clear bit 2", p->segments);
   ANTKV_I_NEED(p->ring_rows > 0 || !(p->segments & 4 || p->ring_scores), ANTKV_ERROR_VALUE, "ring_rows is %d; it is window + flush block + 16", p->ring_rows);
   ANTKV_I_NEED(p->scale > 0, ANTKV_ERROR_VALUE, "scale is %g; it is usually 1 / sqrt(head dim)", (double)p->scale);
-  ANTKV_I_NEED(p->softcap == 0, ANTKV_ERROR_VALUE, "softcap is %g, but %s has none: leave it 0", (double)p->softcap, call->row->contract);
-  ANTKV_I_NEED(!p->sink_logits, ANTKV_ERROR_VALUE, "sink_logits is given, but %s has none: leave it null", call->row->contract);
+  if (call->row->needs & ANTKV_NEEDS_SOFTCAP) ANTKV_I_NEED(p->softcap > 0, ANTKV_ERROR_VALUE, "softcap is %g; scores are softcap * tanh(score / softcap)", (double)p->softcap);
+  else ANTKV_I_NEED(p->softcap == 0, ANTKV_ERROR_VALUE, "softcap is %g, but %s has none: leave it 0", (double)p->softcap, call->row->contract);
+  ANTKV_I_NEED(!p->sink_logits || call->row->needs & ANTKV_NEEDS_SINKS, ANTKV_ERROR_VALUE, "sink_logits is given, but %s has none: leave it null", call->row->contract);
   return ANTKV_OK;
 }
 
@@ -167,6 +168,8 @@ static inline int antkv_i_check_append(const antkv_i_call* call, const antkv_app
   ANTKV_I_RANGE(ring_rows, p->window + p->flush_block + ANTKV_DRAFT_ROWS, INT32_MAX, "it is at least window + flush_block + " ANTKV_I_TEXT(ANTKV_DRAFT_ROWS));
   ANTKV_I_RANGE(budget_permille, 0, 1000, "0 to 1000");
   ANTKV_I_RANGE(first_tokens, 0, INT32_MAX, "0 or more");
+  ANTKV_I_RANGE(budget_tokens, 0, INT32_MAX, "tokens, or 0 for budget_permille");
+  ANTKV_I_RANGE(extra_tokens, 0, INT32_MAX, "0 or more");
   ANTKV_I_RANGE(policy, 0, 3, "0 column, 1 smallest key, 2 largest key, 3 none");
   ANTKV_I_NEED(!p->ring_score == !p->ring_count, ANTKV_ERROR_NULL, "one of ring_score and ring_count is null; give both, or none");
   ANTKV_I_NEED(!p->anchor_table || (p->ring_score && p->anchor_score), ANTKV_ERROR_NULL, "anchor_table is given but ring_score or anchor_score is null; candidates are ranked by them");
@@ -216,7 +219,8 @@ static inline int antkv_i_check_score(const antkv_i_call* call, const antkv_scor
   ANTKV_I_RANGE(accumulate, 0, 1, "0 or 1");
   ANTKV_I_NEED(!p->cu_sampled || p->sampled_rows, ANTKV_ERROR_NULL, "cu_sampled is given but sampled_rows is null; give both, or none");
   ANTKV_I_RANGE(newest_rows, 0, p->cu_sampled ? INT32_MAX : 0, p->cu_sampled ? "0 or more" : "without cu_sampled all rows count: leave it 0");
-  ANTKV_I_NEED(p->scale > 0, ANTKV_ERROR_VALUE, "scale is %g; it is usually 1 / sqrt(head dim)", (double)p->scale);
+  ANTKV_I_NEED(p->scale > 0 || (p->scale < 0 && !(call->row->needs & ANTKV_NEEDS_ROWS)), ANTKV_ERROR_VALUE, "scale is %g; it is usually 1 / sqrt(head dim), of form \"norm\" 1, or -1 for the smallest keys",
+               (double)p->scale);
   return ANTKV_OK;
 }
 

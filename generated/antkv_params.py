@@ -4,6 +4,7 @@
 """Parameter structs of antkv kernels for ctypes. Each kernel takes one by value as its only argument; strides count bytes."""
 
 import ctypes
+from typing import NamedTuple
 
 ABI_VERSION = 3
 LAYOUT_VERSION = 3
@@ -133,10 +134,12 @@ class AppendParams(_Params):
         ("rotary_dim", ctypes.c_int32),  # channels that RoPE rotates, even, at most the head dim
         ("rope_interleaved", ctypes.c_int32),  # 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1)
         ("attention_factor", ctypes.c_float),  # factor on cos and sin (YaRN); 1 without
+        ("budget_tokens", ctypes.c_int32),  # anchors of a sequence and KV head, however many tokens are coded; 0: budget_permille
+        ("extra_tokens", ctypes.c_int32),  # 0: anchors that lose are handed back. Else none is: those that lose stay beside the budget, and when as many as this do no token of a block wins any more
     ]
 
 
-assert ctypes.sizeof(AppendParams) == 392 and AppendParams.attention_factor.offset == 384
+assert ctypes.sizeof(AppendParams) == 400 and AppendParams.extra_tokens.offset == 392
 
 
 class DecodeParams(_Params):
@@ -172,7 +175,7 @@ class DecodeParams(_Params):
         ("q_pos", ctypes.c_void_p),  # [batch] position of the first query row; null: first_pos + kv_len - query rows
         ("cu_q", ctypes.c_void_p),  # [batch + 1] first query row of each sequence; null: one row each
         ("tree_mask", ctypes.c_void_p),  # [rows] bit k: this row sees the k-th new row of its sequence; replaces the position rule for new rows; null: causal
-        ("sink_logits", ctypes.c_void_p),  # [q_heads] learned sink logits, contracts with "sink" only
+        ("sink_logits", ctypes.c_void_p),  # [q_heads] learned sink logits (natural units), contracts with "sink" only: each is one more key of its head, whose value is 0, and counts in lse; -inf: none
         ("q_row_stride", ctypes.c_int64),  # bytes
         ("q_head_stride", ctypes.c_int64),  # bytes
         ("out_row_stride", ctypes.c_int64),  # bytes
@@ -200,7 +203,7 @@ class DecodeParams(_Params):
         ("rope_interleaved", ctypes.c_int32),  # 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1)
         ("scale", ctypes.c_float),  # factor on q.k, natural units; usually 1/sqrt(d)
         ("attention_factor", ctypes.c_float),  # factor on cos and sin (YaRN); 1 without
-        ("softcap", ctypes.c_float),  # contracts with "softcap" only
+        ("softcap", ctypes.c_float),  # contracts with "softcap" only, > 0: a score s (natural units) becomes softcap * tanh(s / softcap), in ring_scores too; else 0
     ]
 
 
@@ -236,13 +239,13 @@ class ScoreParams(_Params):
     _fields_ = [
         ("struct_size", ctypes.c_uint32),  # sizeof this struct
         ("abi_version", ctypes.c_uint32),  # ANTKV_ABI_VERSION
-        ("scores", ctypes.c_void_p),  # [batch, kv_heads, score_stride] anchor score of each key; with accumulate it starts as what is added to
-        ("q", ctypes.c_void_p),  # [query rows, q_heads, d] queries after RoPE
+        ("scores", ctypes.c_void_p),  # [batch, kv_heads, score_stride] anchor score of each key; with accumulate it starts as what is added to (form "norm" writes it all the same)
+        ("q", ctypes.c_void_p),  # [query rows, q_heads, d] queries after RoPE; null for form "norm"
         ("k", ctypes.c_void_p),  # [key rows, kv_heads, d] keys after RoPE
         ("v", ctypes.c_void_p),  # [key rows, kv_heads, d] values; form "exact" only
         ("o", ctypes.c_void_p),  # [query rows, q_heads, d] attention output; form "exact" only
-        ("lse", ctypes.c_void_p),  # [query rows, q_heads] natural log-sum-exp of each row
-        ("cu_q", ctypes.c_void_p),  # [batch + 1] first query row of each sequence
+        ("lse", ctypes.c_void_p),  # [query rows, q_heads] natural log-sum-exp of each row; null for form "norm"
+        ("cu_q", ctypes.c_void_p),  # [batch + 1] first query row of each sequence; null for form "norm"
         ("cu_k", ctypes.c_void_p),  # [batch + 1] first key row of each sequence
         ("first_pos", ctypes.c_void_p),  # [batch] position of key 0; null: 0
         ("q_pos", ctypes.c_void_p),  # [batch] position of query row 0; null: first_pos + keys - query rows
@@ -264,7 +267,7 @@ class ScoreParams(_Params):
         ("score_stride", ctypes.c_int32),  # row stride of scores, in elements
         ("newest_rows", ctypes.c_int32),  # query rows at the end of each sequence that count once each, with cu_sampled only
         ("accumulate", ctypes.c_int32),  # 1: adds to scores, so that the chunks of a prompt sum up to its score in one pass; 0: writes them
-        ("scale", ctypes.c_float),  # factor on q.k, natural units; form "exact" multiplies by it as well
+        ("scale", ctypes.c_float),  # factor on q.k, natural units; form "exact" multiplies by it as well; form "norm": factor on |k|, -1 ranks the smallest key first
     ]
 
 
@@ -341,5 +344,159 @@ class UnpackParams(_Params):
 
 assert ctypes.sizeof(UnpackParams) == 248 and UnpackParams.attention_factor.offset == 240
 
+
+class Array(NamedTuple):
+    """What a pointer of a struct points to."""
+
+    element: str  # C's name; "void": the dtype of the contract where the last axis is d, else bytes
+    written: bool  # by the kernel
+    need: str  # must not be null for contracts that have this need (manifest.json); "": null is allowed, or it depends on other fields
+    axes: tuple  # in names of fields and of CACHE.md; () for blocks of bytes, whose place strides say
+
+
+ARRAYS = {
+    "encode": {
+        "k": Array("void", False, "always", ("input rows", "kv_heads", "d")),
+        "v": Array("void", False, "always", ("input rows", "kv_heads", "d")),
+        "pages": Array("void", True, "always", ()),
+        "block_table": Array("int32_t", False, "", ("batch", "max_pages")),
+        "page_indptr": Array("int32_t", False, "", ("batch + 1",)),
+        "page_indices": Array("int32_t", False, "", ("page_indptr[batch]",)),
+        "k_codebook": Array("void", False, "keys", ("kv_heads",)),
+        "v_codebook": Array("void", False, "values", ("kv_heads",)),
+        "inv_freq": Array("float", False, "rope", ("rotary_dim / 2",)),
+        "anchors": Array("void", True, "", ()),
+        "anchor_table": Array("int32_t", False, "", ("slots", "max_anchor_pages")),
+        "state_slot": Array("int32_t", False, "", ("batch",)),
+        "cu_tokens": Array("int32_t", False, "always", ("batch + 1",)),
+        "first_token": Array("int32_t", False, "", ("batch",)),
+        "first_pos": Array("int32_t", False, "", ("batch",)),
+        "keep_bitmap": Array("uint32_t", False, "", ("batch", "kv_heads", "keep_words")),
+        "keep_indices": Array("int32_t", False, "", ("batch", "kv_heads", "max_anchors")),
+        "anchor_score": Array("float", True, "", ("slots", "kv_heads", "max_anchor_pages * 16")),
+        "keep_scores": Array("float", False, "", ("batch", "kv_heads", "score_stride")),
+        "score_rows": Array("int32_t", False, "", ("batch",)),
+    },
+    "append": {
+        "k": Array("void", False, "always", ("new rows", "kv_heads", "d")),
+        "v": Array("void", False, "always", ("new rows", "kv_heads", "d")),
+        "pages": Array("void", True, "always", ()),
+        "block_table": Array("int32_t", False, "", ("batch", "max_pages")),
+        "page_indptr": Array("int32_t", False, "", ("batch + 1",)),
+        "page_indices": Array("int32_t", False, "", ("page_indptr[batch]",)),
+        "k_codebook": Array("void", False, "keys", ("kv_heads",)),
+        "v_codebook": Array("void", False, "values", ("kv_heads",)),
+        "inv_freq": Array("float", False, "rope", ("rotary_dim / 2",)),
+        "anchors": Array("void", True, "", ()),
+        "anchor_table": Array("int32_t", False, "", ("slots", "max_anchor_pages")),
+        "state_slot": Array("int32_t", False, "", ("batch",)),
+        "ring_k": Array("void", True, "", ("slots", "kv_heads", "ring_rows", "d")),
+        "ring_v": Array("void", True, "", ("slots", "kv_heads", "ring_rows", "d")),
+        "ring_scores": Array("float", False, "", ("rows of the step before", "q_heads", "ring_rows")),
+        "lse": Array("float", False, "", ("rows of the step before", "q_heads")),
+        "ring_score": Array("float", True, "", ("slots", "kv_heads", "ring_rows")),
+        "ring_count": Array("int32_t", True, "", ("slots", "kv_heads", "ring_rows")),
+        "anchor_score": Array("float", True, "", ("slots", "kv_heads", "max_anchor_pages * 16")),
+        "score_row": Array("int32_t", False, "", ("batch",)),
+        "seq_len": Array("int32_t", False, "always", ("batch",)),
+        "accepted": Array("int32_t", False, "", ("batch",)),
+        "coded_len": Array("int32_t", False, "", ("batch",)),
+        "frozen_len": Array("int32_t", False, "", ("batch",)),
+        "frozen_anchor_pages": Array("int32_t", False, "", ("batch",)),
+        "first_pos": Array("int32_t", False, "", ("batch",)),
+        "cu_q": Array("int32_t", False, "", ("batch + 1",)),
+        "new_score": Array("float", False, "", ("new rows", "kv_heads")),
+        "new_count": Array("int32_t", False, "", ("new rows", "kv_heads")),
+    },
+    "decode": {
+        "out": Array("void", True, "", ("rows", "q_heads", "d")),
+        "lse": Array("float", True, "", ("rows", "q_heads")),
+        "q": Array("void", False, "always", ("rows", "q_heads", "d")),
+        "pages": Array("void", False, "always", ()),
+        "block_table": Array("int32_t", False, "", ("batch", "max_pages")),
+        "page_indptr": Array("int32_t", False, "", ("batch + 1",)),
+        "page_indices": Array("int32_t", False, "", ("page_indptr[batch]",)),
+        "k_codebook": Array("void", False, "keys", ("kv_heads",)),
+        "v_codebook": Array("void", False, "values", ("kv_heads",)),
+        "inv_freq": Array("float", False, "rope", ("rotary_dim / 2",)),
+        "anchors": Array("void", False, "", ()),
+        "anchor_table": Array("int32_t", False, "", ("slots", "max_anchor_pages")),
+        "state_slot": Array("int32_t", False, "", ("batch",)),
+        "ring_k": Array("void", False, "", ("slots", "kv_heads", "ring_rows", "d")),
+        "ring_v": Array("void", False, "", ("slots", "kv_heads", "ring_rows", "d")),
+        "ring_scores": Array("float", True, "", ("rows", "q_heads", "ring_rows")),
+        "partial_o": Array("float", True, "", ("splits", "rows", "q_heads", "d")),
+        "partial_lse": Array("float", True, "", ("splits", "rows", "q_heads")),
+        "counters": Array("uint32_t", True, "", ("batch", "grid.y")),
+        "coded_len": Array("int32_t", False, "always", ("batch",)),
+        "kv_len": Array("int32_t", False, "always", ("batch",)),
+        "frozen_len": Array("int32_t", False, "", ("batch",)),
+        "frozen_anchor_pages": Array("int32_t", False, "", ("batch",)),
+        "first_pos": Array("int32_t", False, "", ("batch",)),
+        "q_pos": Array("int32_t", False, "", ("batch",)),
+        "cu_q": Array("int32_t", False, "", ("batch + 1",)),
+        "tree_mask": Array("uint16_t", False, "", ("rows",)),
+        "sink_logits": Array("float", False, "sinks", ("q_heads",)),
+    },
+    "combine": {
+        "out": Array("void", True, "", ("rows", "q_heads", "d")),
+        "lse": Array("float", True, "", ("rows", "q_heads")),
+        "partial_o": Array("float", False, "", ("splits", "rows", "q_heads", "d")),
+        "partial_lse": Array("float", False, "", ("splits", "rows", "q_heads")),
+        "ring_scores": Array("float", True, "", ("rows", "q_heads", "ring_rows")),
+    },
+    "score": {
+        "scores": Array("float", True, "always", ("batch", "kv_heads", "score_stride")),
+        "q": Array("void", False, "rows", ("query rows", "q_heads", "d")),
+        "k": Array("void", False, "always", ("key rows", "kv_heads", "d")),
+        "v": Array("void", False, "exact", ("key rows", "kv_heads", "d")),
+        "o": Array("void", False, "exact", ("query rows", "q_heads", "d")),
+        "lse": Array("float", False, "rows", ("query rows", "q_heads")),
+        "cu_q": Array("int32_t", False, "rows", ("batch + 1",)),
+        "cu_k": Array("int32_t", False, "always", ("batch + 1",)),
+        "first_pos": Array("int32_t", False, "", ("batch",)),
+        "q_pos": Array("int32_t", False, "", ("batch",)),
+        "first_key": Array("int32_t", False, "", ("batch",)),
+        "cu_sampled": Array("int32_t", False, "", ("batch + 1",)),
+        "sampled_rows": Array("int32_t", False, "", ("cu_sampled[batch]",)),
+    },
+    "select": {
+        "scores": Array("float", False, "always", ("batch", "kv_heads", "score_stride")),
+        "keep_bitmap": Array("uint32_t", True, "always", ("batch", "kv_heads", "keep_words")),
+        "keep_indices": Array("int32_t", True, "always", ("batch", "kv_heads", "max_anchors")),
+        "keep_count": Array("int32_t", True, "", ("batch", "kv_heads")),
+        "token_count": Array("int32_t", False, "always", ("batch",)),
+    },
+    "unpack": {
+        "k": Array("void", True, "always", ("output rows", "kv_heads", "d")),
+        "v": Array("void", True, "always", ("output rows", "kv_heads", "d")),
+        "pages": Array("void", False, "always", ()),
+        "block_table": Array("int32_t", False, "", ("batch", "max_pages")),
+        "page_indptr": Array("int32_t", False, "", ("batch + 1",)),
+        "page_indices": Array("int32_t", False, "", ("page_indptr[batch]",)),
+        "k_codebook": Array("void", False, "keys", ("kv_heads",)),
+        "v_codebook": Array("void", False, "values", ("kv_heads",)),
+        "inv_freq": Array("float", False, "rope", ("rotary_dim / 2",)),
+        "anchors": Array("void", False, "", ()),
+        "anchor_table": Array("int32_t", False, "", ("slots", "max_anchor_pages")),
+        "state_slot": Array("int32_t", False, "", ("batch",)),
+        "frozen_len": Array("int32_t", False, "", ("batch",)),
+        "frozen_anchor_pages": Array("int32_t", False, "", ("batch",)),
+        "first_token": Array("int32_t", False, "", ("batch",)),
+        "cu_tokens": Array("int32_t", False, "always", ("batch + 1",)),
+        "first_pos": Array("int32_t", False, "", ("batch",)),
+    },
+}
+
+# x, y, z of a launch. p: the op's struct; k: columns of the contract, tokens and warps of the tile
+GRIDS = {
+    "encode": lambda p, k: (-(-(p.max_tokens) // k.tokens) + p.max_anchor_pages, p.kv_heads, p.batch),
+    "append": lambda p, k: (p.kv_heads, p.batch, 1),
+    "decode": lambda p, k: (p.splits, p.kv_heads * -(-(p.max_q_len * (p.q_heads // p.kv_heads)) // k.columns), 1 if p.spread else p.batch),
+    "combine": lambda p, k: (p.rows, -(-(p.q_heads) // k.warps), 1),
+    "score": lambda p, k: (-(-(p.max_tokens) // k.tokens), p.kv_heads, p.batch),
+    "select": lambda p, k: (p.kv_heads, p.batch, 1),
+    "unpack": lambda p, k: (-(-(p.max_tokens) // k.tokens) + p.max_anchor_pages, p.kv_heads, p.batch),
+}
 
 PARAMS = {"encode": EncodeParams, "append": AppendParams, "decode": DecodeParams, "combine": CombineParams, "score": ScoreParams, "select": SelectParams, "unpack": UnpackParams}

@@ -226,6 +226,10 @@ pub struct AppendParams {
     pub rope_interleaved: i32,
     /// factor on cos and sin (YaRN); 1 without
     pub attention_factor: f32,
+    /// anchors of a sequence and KV head, however many tokens are coded; 0: budget_permille
+    pub budget_tokens: i32,
+    /// 0: anchors that lose are handed back. Else none is: those that lose stay beside the budget, and when as many as this do no token of a block wins any more
+    pub extra_tokens: i32,
 }
 
 impl AppendParams {
@@ -235,8 +239,8 @@ impl AppendParams {
     }
 }
 
-const _: () = assert!(core::mem::size_of::<AppendParams>() == 392);
-const _: () = assert!(core::mem::offset_of!(AppendParams, attention_factor) == 384);
+const _: () = assert!(core::mem::size_of::<AppendParams>() == 400);
+const _: () = assert!(core::mem::offset_of!(AppendParams, extra_tokens) == 392);
 
 /// Attention of a few query rows over coded pages, anchors and ring.
 #[repr(C)]
@@ -300,7 +304,7 @@ pub struct DecodeParams {
     pub cu_q: u64,
     /// `const uint16_t*`: \[rows\] bit k: this row sees the k-th new row of its sequence; replaces the position rule for new rows; null: causal
     pub tree_mask: u64,
-    /// `const float*`: \[q_heads\] learned sink logits, contracts with "sink" only
+    /// `const float*`: \[q_heads\] learned sink logits (natural units), contracts with "sink" only: each is one more key of its head, whose value is 0, and counts in lse; -inf: none
     pub sink_logits: u64,
     /// bytes
     pub q_row_stride: i64,
@@ -355,7 +359,7 @@ pub struct DecodeParams {
     pub scale: f32,
     /// factor on cos and sin (YaRN); 1 without
     pub attention_factor: f32,
-    /// contracts with "softcap" only
+    /// contracts with "softcap" only, > 0: a score s (natural units) becomes softcap * tanh(s / softcap), in ring_scores too; else 0
     pub softcap: f32,
 }
 
@@ -419,9 +423,9 @@ pub struct ScoreParams {
     pub struct_size: u32,
     /// ANTKV_ABI_VERSION
     pub abi_version: u32,
-    /// `float*`: \[batch, kv_heads, score_stride\] anchor score of each key; with accumulate it starts as what is added to
+    /// `float*`: \[batch, kv_heads, score_stride\] anchor score of each key; with accumulate it starts as what is added to (form "norm" writes it all the same)
     pub scores: u64,
-    /// `const void*`: \[query rows, q_heads, d\] queries after RoPE
+    /// `const void*`: \[query rows, q_heads, d\] queries after RoPE; null for form "norm"
     pub q: u64,
     /// `const void*`: \[key rows, kv_heads, d\] keys after RoPE
     pub k: u64,
@@ -429,9 +433,9 @@ pub struct ScoreParams {
     pub v: u64,
     /// `const void*`: \[query rows, q_heads, d\] attention output; form "exact" only
     pub o: u64,
-    /// `const float*`: \[query rows, q_heads\] natural log-sum-exp of each row
+    /// `const float*`: \[query rows, q_heads\] natural log-sum-exp of each row; null for form "norm"
     pub lse: u64,
-    /// `const int32_t*`: \[batch + 1\] first query row of each sequence
+    /// `const int32_t*`: \[batch + 1\] first query row of each sequence; null for form "norm"
     pub cu_q: u64,
     /// `const int32_t*`: \[batch + 1\] first key row of each sequence
     pub cu_k: u64,
@@ -474,7 +478,7 @@ pub struct ScoreParams {
     pub newest_rows: i32,
     /// 1: adds to scores, so that the chunks of a prompt sum up to its score in one pass; 0: writes them
     pub accumulate: i32,
-    /// factor on q.k, natural units; form "exact" multiplies by it as well
+    /// factor on q.k, natural units; form "exact" multiplies by it as well; form "norm": factor on |k|, -1 ranks the smallest key first
     pub scale: f32,
 }
 

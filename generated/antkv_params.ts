@@ -110,7 +110,7 @@ export const PARAMS = {
   },
   /** One step of a cache, per layer: commits rows of the step before and folds their scores, encodes what leaves the window and chooses its anchors, writes new rows into the ring. Exact recipes: writes the new rows into pages. */
   append: {
-    bytes: 392,
+    bytes: 400,
     fields: {
       /** sizeof this struct */
       struct_size: { offset: 0, type: 'u32' },
@@ -226,6 +226,10 @@ export const PARAMS = {
       rope_interleaved: { offset: 380, type: 'i32' },
       /** factor on cos and sin (YaRN); 1 without */
       attention_factor: { offset: 384, type: 'f32' },
+      /** anchors of a sequence and KV head, however many tokens are coded; 0: budget_permille */
+      budget_tokens: { offset: 388, type: 'i32' },
+      /** 0: anchors that lose are handed back. Else none is: those that lose stay beside the budget, and when as many as this do no token of a block wins any more */
+      extra_tokens: { offset: 392, type: 'i32' },
     },
   },
   /** Attention of a few query rows over coded pages, anchors and ring. */
@@ -290,7 +294,7 @@ export const PARAMS = {
       cu_q: { offset: 208, type: 'ptr' },
       /** [rows] bit k: this row sees the k-th new row of its sequence; replaces the position rule for new rows; null: causal */
       tree_mask: { offset: 216, type: 'ptr' },
-      /** [q_heads] learned sink logits, contracts with "sink" only */
+      /** [q_heads] learned sink logits (natural units), contracts with "sink" only: each is one more key of its head, whose value is 0, and counts in lse; -inf: none */
       sink_logits: { offset: 224, type: 'ptr' },
       /** bytes */
       q_row_stride: { offset: 232, type: 'i64' },
@@ -345,7 +349,7 @@ export const PARAMS = {
       scale: { offset: 376, type: 'f32' },
       /** factor on cos and sin (YaRN); 1 without */
       attention_factor: { offset: 380, type: 'f32' },
-      /** contracts with "softcap" only */
+      /** contracts with "softcap" only, > 0: a score s (natural units) becomes softcap * tanh(s / softcap), in ring_scores too; else 0 */
       softcap: { offset: 384, type: 'f32' },
     },
   },
@@ -389,9 +393,9 @@ export const PARAMS = {
       struct_size: { offset: 0, type: 'u32' },
       /** ANTKV_ABI_VERSION */
       abi_version: { offset: 4, type: 'u32' },
-      /** [batch, kv_heads, score_stride] anchor score of each key; with accumulate it starts as what is added to */
+      /** [batch, kv_heads, score_stride] anchor score of each key; with accumulate it starts as what is added to (form "norm" writes it all the same) */
       scores: { offset: 8, type: 'ptr' },
-      /** [query rows, q_heads, d] queries after RoPE */
+      /** [query rows, q_heads, d] queries after RoPE; null for form "norm" */
       q: { offset: 16, type: 'ptr' },
       /** [key rows, kv_heads, d] keys after RoPE */
       k: { offset: 24, type: 'ptr' },
@@ -399,9 +403,9 @@ export const PARAMS = {
       v: { offset: 32, type: 'ptr' },
       /** [query rows, q_heads, d] attention output; form "exact" only */
       o: { offset: 40, type: 'ptr' },
-      /** [query rows, q_heads] natural log-sum-exp of each row */
+      /** [query rows, q_heads] natural log-sum-exp of each row; null for form "norm" */
       lse: { offset: 48, type: 'ptr' },
-      /** [batch + 1] first query row of each sequence */
+      /** [batch + 1] first query row of each sequence; null for form "norm" */
       cu_q: { offset: 56, type: 'ptr' },
       /** [batch + 1] first key row of each sequence */
       cu_k: { offset: 64, type: 'ptr' },
@@ -444,7 +448,7 @@ export const PARAMS = {
       newest_rows: { offset: 196, type: 'i32' },
       /** 1: adds to scores, so that the chunks of a prompt sum up to its score in one pass; 0: writes them */
       accumulate: { offset: 200, type: 'i32' },
-      /** factor on q.k, natural units; form "exact" multiplies by it as well */
+      /** factor on q.k, natural units; form "exact" multiplies by it as well; form "norm": factor on |k|, -1 ranks the smallest key first */
       scale: { offset: 204, type: 'f32' },
     },
   },

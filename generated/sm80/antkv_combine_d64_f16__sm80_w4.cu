@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/combine.cu.hbs
 //   kernel    antkv_combine_d64_f16__sm80_w4
-//   inputs    4142b80b65adfcd4
+//   inputs    9d6d1ed1af72d71f
 //   remake    npx gen --only antkv_combine_d64_f16__sm80_w4
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -10,9 +10,43 @@ namespace antkv_combine_d64_f16__sm80_w4_ {  // its own: device linking would me
 using namespace antkv;
 
 struct K {
+  using Element = f16;  // of queries, exact rows and output
   static constexpr int kHeadDim = 64;
   static constexpr int kWarps = 4;
 };
+
+// The 16-bit type of a contract's queries, exact rows and output, f16 or bf16: what the two do differently, by one set of names.
+
+template <class T>
+constexpr bool kIsBf16 = false;
+template <>
+constexpr bool kIsBf16<bf16> = true;
+
+/// The nearest T, ties to even.
+template <class T>
+__device__ __forceinline__ T round_to(float x) {
+  if constexpr (kIsBf16<T>) return to_bf16(x);
+  else return to_f16(x);
+}
+/// Two of them in a register, `lo` in the low 16 bits.
+template <class T>
+__device__ __forceinline__ uint32_t round_pair(float lo, float hi) {
+  if constexpr (kIsBf16<T>) return pack_bf16(lo, hi);
+  else return pack_halves(lo, hi);
+}
+/// d += A * B of 16 x 16 and 16 x 8 elements of T.
+template <class T>
+__device__ __forceinline__ void multiply_add(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  if constexpr (kIsBf16<T>) mma_16x8x16_bf16(d, a, b);
+  else mma_16x8x16(d, a, b);
+}
+/// A pair of a query's channels as halves, for keys that were codes: those have more digits than bf16, but not room for all of its sizes.
+template <class T>
+__device__ __forceinline__ uint32_t halves_of_query(uint32_t pair) {
+  if constexpr (!kIsBf16<T>) return pair;
+  const auto half = [](uint32_t bits) { return fminf(fmaxf(to_float(bf16{uint16_t(bits)}), -65504.0f), 65504.0f); };
+  return pack_halves(half(pair), half(pair >> 16));
+}
 
 // Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
 
@@ -114,9 +148,10 @@ __device__ __forceinline__ void combine(const P& p) {
       }
     }
     lse = total > 0 ? top + log2_fast(total) * kLn2 : minus_infinity();
-    f16* out = reinterpret_cast<f16*>(byte_pointer(p.out) + row * p.out_row_stride + head * p.out_head_stride);
+    using T = typename K::Element;
+    T* out = reinterpret_cast<T*>(byte_pointer(p.out) + row * p.out_row_stride + head * p.out_head_stride);
 #pragma unroll
-    for (int i = 0; i < kMine; ++i) store_global(out + i * 32 + lane, to_f16(total > 0 ? sum[i] / total : 0.0f));
+    for (int i = 0; i < kMine; ++i) store_global(out + i * 32 + lane, round_to<T>(total > 0 ? sum[i] / total : 0.0f));
     if (p.lse && lane == 0) store_global(p.lse + column, lse);
   } else {
     lse = load_global(p.lse + column);  // decode wrote output and lse itself

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode.cu.hbs
 //   kernel    antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm86_w4_t64_s2
-//   inputs    7585831e68919703
+//   inputs    e83807e83401e312
 //   remake    npx gen --only antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm86_w4_t64_s2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -10,6 +10,7 @@ namespace antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm86_w4_t64_s2_ {  // its ow
 using namespace antkv;
 
 struct K {
+  using Element = f16;  // of queries, exact rows and output
   static constexpr int kHeadDim = 128;
   struct Key {
     static constexpr bool kExact = false;
@@ -32,11 +33,45 @@ struct K {
   static constexpr bool kCoded = true;  // a side is coded: pages carry a bitmap, and anchors exist
   static constexpr int kUnitBytes = 544, kValueOffset = 256, kKeyGainOffset = 512;
   static constexpr bool kPre = false, kKeyGain = true;
+  static constexpr bool kSoftcap = false, kSink = false;
   static constexpr int kColumns = 8;  // query columns of a CTA
   static constexpr int kWarps = 4, kStages = 2;
   static constexpr int kWarpUnits = 1;  // units of 16 tokens that a warp takes per step
   static constexpr int kSharedBytes = 39232;
 };
+
+// The 16-bit type of a contract's queries, exact rows and output, f16 or bf16: what the two do differently, by one set of names.
+
+template <class T>
+constexpr bool kIsBf16 = false;
+template <>
+constexpr bool kIsBf16<bf16> = true;
+
+/// The nearest T, ties to even.
+template <class T>
+__device__ __forceinline__ T round_to(float x) {
+  if constexpr (kIsBf16<T>) return to_bf16(x);
+  else return to_f16(x);
+}
+/// Two of them in a register, `lo` in the low 16 bits.
+template <class T>
+__device__ __forceinline__ uint32_t round_pair(float lo, float hi) {
+  if constexpr (kIsBf16<T>) return pack_bf16(lo, hi);
+  else return pack_halves(lo, hi);
+}
+/// d += A * B of 16 x 16 and 16 x 8 elements of T.
+template <class T>
+__device__ __forceinline__ void multiply_add(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  if constexpr (kIsBf16<T>) mma_16x8x16_bf16(d, a, b);
+  else mma_16x8x16(d, a, b);
+}
+/// A pair of a query's channels as halves, for keys that were codes: those have more digits than bf16, but not room for all of its sizes.
+template <class T>
+__device__ __forceinline__ uint32_t halves_of_query(uint32_t pair) {
+  if constexpr (!kIsBf16<T>) return pair;
+  const auto half = [](uint32_t bits) { return fminf(fmaxf(to_float(bf16{uint16_t(bits)}), -65504.0f), 65504.0f); };
+  return pack_halves(half(pair), half(pair >> 16));
+}
 
 // Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
 
@@ -159,12 +194,11 @@ __device__ __forceinline__ constexpr uint32_t key_turn(uint32_t row) {
   return (row & 1) * C::kTurnHigh | (row >> C::kTurnShift & C::kTurnMask);
 }
 
-/// The byte of the code of `chunk` of token `token` (0 ... 15), from the start of the side.
+/// The byte in which the code of `chunk` of token `token` (0 ... 15) begins, from the start of the side.
 template <class C>
 __device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
-  static_assert(C::kBits == 8, "codes of whole bytes");
   if constexpr (!C::kByLane) {
-    return int(token * C::kRowBytes + chunk);
+    return int(token * C::kRowBytes + chunk * C::kBits / 8);
   } else {
     constexpr uint32_t kChunks = C::kChunks, kPiece = C::kPiece;
     uint32_t lane, position;  // position: among the lane's bytes
@@ -189,7 +223,14 @@ __device__ __forceinline__ int gain_index(int token) { return token % 8 * 2 + to
 /// The code of `chunk` of token `token` (0 ... 15); `codes` is one side of a unit in shared memory.
 template <class C>
 __device__ __forceinline__ int code_at(const unsigned char* codes, int token, int chunk) {
-  return load_shared(codes + code_offset<C>(token, chunk));
+  const unsigned char* from = codes + code_offset<C>(token, chunk);
+  if constexpr (C::kBits == 8) {
+    return load_shared(from);
+  } else {
+    // A code begins at a multiple of its lowest power of two: 10 bits at the latest at bit 6 of a byte, 12 bits at bit 4.
+    static_assert(C::kBits > 8 && 8 - (C::kBits & -C::kBits) + C::kBits <= 16, "codes that two bytes hold");
+    return (load_shared(from) | load_shared(from + 1) << 8) >> chunk * C::kBits % 8 & (C::kEntries - 1);
+  }
 }
 
 /// Bytes of one codebook entry, how many of them move at once, and the 32-bit words that hold them.
@@ -227,6 +268,13 @@ template <class C>
 __device__ __forceinline__ float entry_channel(const uint32_t (&words)[entry_bytes<C>::kWords], int i) {
   if constexpr (C::kQ8) return float(int8_t(words[i / 4] >> (8 * (i % 4)) & 0xff));
   return to_float(f16{uint16_t(words[i / 2] >> (16 * (i % 2)))});
+}
+
+/// Bytes `kFirst` and kFirst + 1 of `steps`, int8, as two halves: whole numbers, exact in f16.
+template <int kFirst>
+__device__ __forceinline__ uint32_t halves_of_steps(uint32_t steps) {
+  // A byte u behind 0x64 is the half 1024 + u; with its sign bit turned, u is the step + 128.
+  return fused_multiply_add_halves(permute_bytes(steps ^ 0x80808080u, 0x64646464u, kFirst ? 0x4342u : 0x4140u), 0x3c003c00u, 0xe480e480u);
 }
 
 /// Stores `kWords` pairs of channels in shared memory, in as few stores as their alignment allows.
@@ -287,8 +335,8 @@ __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const uns
 }
 
 /// Copies 16 exact rows inside shared memory, zeros from row `valid` on (they were never written: 0 * NaN is NaN), one warp.
-template <int kHeadDim>
-__device__ __forceinline__ void copy_rows(f16* rows, int row_stride, const unsigned char* from, int valid) {
+template <int kHeadDim, class T>
+__device__ __forceinline__ void copy_rows(T* rows, int row_stride, const unsigned char* from, int valid) {
   constexpr int kPieces = kHeadDim / 8;
   for (int task = lane_index(); task < 16 * kPieces; task += 32) {
     const int row = task / kPieces, piece = task % kPieces;
@@ -298,23 +346,23 @@ __device__ __forceinline__ void copy_rows(f16* rows, int row_stride, const unsig
   }
 }
 
-// 16 tokens as the matrix unit reads them: f16 rows of keys and values in shared memory.
+// 16 tokens as the matrix unit reads them: rows of keys and values in shared memory.
 
 /// Rows are padded by 16 bytes, so that the eight rows that one ldmatrix phase reads lie in different banks.
-template <int kHeadDim>
+template <class T, int kHeadDim>
 struct unit_rows {
   static constexpr int kStride = kHeadDim + 8;
-  f16 k[16 * kStride];
-  f16 v[16 * kStride];
+  T k[16 * kStride];
+  T v[16 * kStride];
 };
 
 /// Starts copying 16 exact rows, zeros from row `valid` on, one warp. Row r lies at from + r * row_bytes.
-template <int kHeadDim>
-__device__ __forceinline__ void stage_rows(f16* rows, const unsigned char* from, int64_t row_bytes, int valid) {
+template <int kHeadDim, class T>
+__device__ __forceinline__ void stage_rows(T* rows, const unsigned char* from, int64_t row_bytes, int valid) {
   constexpr int kPieces = kHeadDim / 8;
   for (int task = lane_index(); task < 16 * kPieces; task += 32) {
     const int row = task / kPieces, piece = task % kPieces;
-    copy_async(rows + row * unit_rows<kHeadDim>::kStride + piece * 8, row < valid ? from + row * row_bytes + piece * 16 : from, row < valid);
+    copy_async(rows + row * unit_rows<T, kHeadDim>::kStride + piece * 8, row < valid ? from + row * row_bytes + piece * 16 : from, row < valid);
   }
 }
 
@@ -326,21 +374,32 @@ __device__ __forceinline__ void stage_unit(unsigned char* stage, const unsigned 
   for (int at = lane_index() * 16; at < kUnitBytes; at += 32 * 16) copy_async(stage + at, unit + at, true);
 }
 
+/// Rows of one side of a coded unit: what codes become is f16, as their codebooks are, whatever the dtype; exact rows are elements.
+template <class K, class C>
+struct unit_row {
+  static constexpr bool kElements = C::kExact || !kIsBf16<typename K::Element>;
+};
+/// The rows of a side of codes.
+template <class T>
+__device__ __forceinline__ f16* decoded_rows(T* rows) {
+  return reinterpret_cast<f16*>(rows);
+}
+
 /// Turns a staged coded unit into rows, one warp. `valid` tokens of it were ever written. Keys coded before RoPE still want
 /// rotate_rows, which also scales them.
 template <class K>
-__device__ __forceinline__ void expand_unit(unit_rows<K::kHeadDim>& rows, const unsigned char* stage, const unsigned char* k_codebook,
+__device__ __forceinline__ void expand_unit(unit_rows<typename K::Element, K::kHeadDim>& rows, const unsigned char* stage, const unsigned char* k_codebook,
                                             const unsigned char* v_codebook, int valid) {
-  constexpr int kStride = unit_rows<K::kHeadDim>::kStride;
+  constexpr int kStride = unit_rows<typename K::Element, K::kHeadDim>::kStride;
   if constexpr (K::Key::kExact) {
     copy_rows<K::kHeadDim>(rows.k, kStride, stage, valid);
   } else {
-    expand_rows<typename K::Key, K::kHeadDim, !K::kPre>(rows.k, kStride, stage, k_codebook);
+    expand_rows<typename K::Key, K::kHeadDim, !K::kPre>(decoded_rows(rows.k), kStride, stage, k_codebook);
   }
   if constexpr (K::Value::kExact) {
     copy_rows<K::kHeadDim>(rows.v, kStride, stage + K::kValueOffset, valid);
   } else {
-    expand_rows<typename K::Value, K::kHeadDim, true>(rows.v, kStride, stage + K::kValueOffset, v_codebook);
+    expand_rows<typename K::Value, K::kHeadDim, true>(decoded_rows(rows.v), kStride, stage + K::kValueOffset, v_codebook);
   }
 }
 
@@ -357,32 +416,39 @@ __device__ __forceinline__ void load_columns(uint32_t (&fragment)[kHeadDim / 16]
   }
 }
 
+/// Columns of T as halves.
+template <class T, int kSteps>
+__device__ __forceinline__ void round_columns(uint32_t (&to)[kSteps][2], const uint32_t (&from)[kSteps][2]) {
+#pragma unroll
+  for (int i = 0; i < kSteps * 2; ++i) to[i / 2][i % 2] = halves_of_query<T>(from[i / 2][i % 2]);
+}
+
 /// d[token][column] = rows . columns over all channels; `rows` are 16 rows in shared memory.
-template <int kHeadDim>
-__device__ __forceinline__ void multiply_rows(float (&d)[4], const f16* rows, int row_stride, const uint32_t (&columns)[kHeadDim / 16][2]) {
+template <int kHeadDim, class T>
+__device__ __forceinline__ void multiply_rows(float (&d)[4], const T* rows, int row_stride, const uint32_t (&columns)[kHeadDim / 16][2]) {
   const int lane = lane_index();
-  const f16* from = rows + (lane % 16) * row_stride + lane / 16 * 8;
+  const T* from = rows + (lane % 16) * row_stride + lane / 16 * 8;
 #pragma unroll
   for (int step = 0; step < kHeadDim / 16; ++step) {
     uint32_t a[4];
     load_matrix_x4(a, from + step * 16);
-    mma_16x8x16(d, a, columns[step]);
+    multiply_add<T>(d, a, columns[step]);
   }
 }
 
 /// d[channel][column] += rows^T . weights; `weights` holds token g (d[0], d[1]) and g + 8 (d[2], d[3]) of columns 2t, 2t + 1.
-template <int kHeadDim>
-__device__ __forceinline__ void accumulate_rows(float (&d)[kHeadDim / 16][4], const f16* rows, int row_stride, const float (&weights)[4]) {
+template <int kHeadDim, class T>
+__device__ __forceinline__ void accumulate_rows(float (&d)[kHeadDim / 16][4], const T* rows, int row_stride, const float (&weights)[4]) {
   const int lane = lane_index();
-  const f16* from = rows + (lane % 8 + lane / 16 * 8) * row_stride + lane / 8 % 2 * 8;
+  const T* from = rows + (lane % 8 + lane / 16 * 8) * row_stride + lane / 8 % 2 * 8;
   // A product's result has its tokens on rows; as B operand the tokens belong on pairs of registers: one transpose per 8 x 8 block.
-  const uint32_t b[2] = {transpose_matrix(pack(to_f16(weights[0]), to_f16(weights[1]))),
-                         transpose_matrix(pack(to_f16(weights[2]), to_f16(weights[3])))};
+  const uint32_t b[2] = {transpose_matrix(pack(round_to<T>(weights[0]), round_to<T>(weights[1]))),
+                         transpose_matrix(pack(round_to<T>(weights[2]), round_to<T>(weights[3])))};
 #pragma unroll
   for (int tile = 0; tile < kHeadDim / 16; ++tile) {
     uint32_t a[4];
     load_matrix_x4_transposed(a, from + tile * 16);
-    mma_16x8x16(d[tile], a, b);
+    multiply_add<T>(d[tile], a, b);
   }
 }
 
@@ -466,10 +532,10 @@ struct warp_memory {
     unsigned char bytes[K::kUnitBytes];
   };
   staged stage[K::kStages][K::kWarpUnits];
-  unit_rows<K::kHeadDim> rows[K::kWarpUnits];
+  unit_rows<typename K::Element, K::kHeadDim> rows[K::kWarpUnits];
 
   __device__ __forceinline__ const unsigned char* stage_of(int slot, int u) { return stage[slot][u].bytes; }
-  __device__ __forceinline__ unit_rows<K::kHeadDim>& rows_of(int, int u) { return rows[u]; }
+  __device__ __forceinline__ unit_rows<typename K::Element, K::kHeadDim>& rows_of(int, int u) { return rows[u]; }
   __device__ __forceinline__ void prefetch(int slot, int u, const unsigned char* unit, int) {
     stage_unit<K::kUnitBytes>(stage[slot][u].bytes, unit);
   }
@@ -479,7 +545,7 @@ struct warp_memory {
     expand_unit<K>(rows[u], stage[slot][u].bytes, k_codebook, v_codebook, valid);
     if constexpr (K::kPre) {
       warp_barrier();
-      rotate_rows<16, K::kHeadDim>(p, rows[u].k, unit_rows<K::kHeadDim>::kStride, position, channel_scales<typename K::Key>(k_codebook));
+      rotate_rows<16, K::kHeadDim>(p, decoded_rows(rows[u].k), unit_rows<typename K::Element, K::kHeadDim>::kStride, position, channel_scales<typename K::Key>(k_codebook));
     }
   }
 };
@@ -487,10 +553,10 @@ struct warp_memory {
 /// With exact rows on both sides, what is staged already is what the matrix unit reads.
 template <class K>
 struct warp_memory<K, true> {
-  unit_rows<K::kHeadDim> rows[K::kStages][K::kWarpUnits];
+  unit_rows<typename K::Element, K::kHeadDim> rows[K::kStages][K::kWarpUnits];
 
   __device__ __forceinline__ const unsigned char* stage_of(int, int) { return nullptr; }
-  __device__ __forceinline__ unit_rows<K::kHeadDim>& rows_of(int slot, int u) { return rows[slot][u]; }
+  __device__ __forceinline__ unit_rows<typename K::Element, K::kHeadDim>& rows_of(int slot, int u) { return rows[slot][u]; }
   __device__ __forceinline__ void prefetch(int slot, int u, const unsigned char* unit, int valid) {
     stage_rows<K::kHeadDim>(rows[slot][u].k, unit, K::kHeadDim * 2, valid);
     stage_rows<K::kHeadDim>(rows[slot][u].v, unit + K::kValueOffset, K::kHeadDim * 2, valid);
@@ -537,24 +603,24 @@ __device__ __forceinline__ fetched fetch_coded(const P& p, const decode_view& s,
 }
 
 /// Copies row `row` of a unit, or zeros: what was never written may be NaN, and 0 * NaN is NaN.
-template <int kHeadDim>
-__device__ __forceinline__ void fetch_row(unit_rows<kHeadDim>& rows, int row, const unsigned char* k, const unsigned char* v, bool used) {
+template <class T, int kHeadDim>
+__device__ __forceinline__ void fetch_row(unit_rows<T, kHeadDim>& rows, int row, const unsigned char* k, const unsigned char* v, bool used) {
   const int piece = lane_index();
   if (piece < kHeadDim / 8) {
-    copy_async(rows.k + row * unit_rows<kHeadDim>::kStride + piece * 8, k + piece * 16, used);
-    copy_async(rows.v + row * unit_rows<kHeadDim>::kStride + piece * 8, v + piece * 16, used);
+    copy_async(rows.k + row * unit_rows<T, kHeadDim>::kStride + piece * 8, k + piece * 16, used);
+    copy_async(rows.v + row * unit_rows<T, kHeadDim>::kStride + piece * 8, v + piece * 16, used);
   }
 }
 
 /// Entry `entry` of the list of anchor pages.
 template <class K, class P>
-__device__ __forceinline__ fetched fetch_anchors(const P& p, const decode_view& s, unit_rows<K::kHeadDim>& rows, int head, int entry) {
+__device__ __forceinline__ fetched fetch_anchors(const P& p, const decode_view& s, unit_rows<typename K::Element, K::kHeadDim>& rows, int head, int entry) {
   constexpr int kRowBytes = K::kHeadDim * 2;
   const unsigned char* page = anchor_block(p, load_global(s.anchors + entry), head);
   const int32_t* index = reinterpret_cast<const int32_t*>(page + 32 * kRowBytes);
   const auto used = [&](int token) { return is_anchor(token, entry, s.coded_len, s.frozen_pages, s.frozen_len); };
   for (int row = 0; row < 16; ++row)
-    fetch_row<K::kHeadDim>(rows, row, page + row * kRowBytes, page + (16 + row) * kRowBytes, used(load_global(index + row)));
+    fetch_row(rows, row, page + row * kRowBytes, page + (16 + row) * kRowBytes, used(load_global(index + row)));
   fetched f;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -569,12 +635,12 @@ __device__ __forceinline__ fetched fetch_anchors(const P& p, const decode_view& 
 
 /// The ring's tokens `first` ... `first` + 15.
 template <class K, class P>
-__device__ __forceinline__ fetched fetch_ring(const P& p, const decode_view& s, unit_rows<K::kHeadDim>& rows, int head, int first) {
+__device__ __forceinline__ fetched fetch_ring(const P& p, const decode_view& s, unit_rows<typename K::Element, K::kHeadDim>& rows, int head, int first) {
   const int64_t block = s.slot * p.ring_slot_stride + head * p.ring_head_stride;
   for (int row = 0; row < 16; ++row) {
     const bool used = first + row < s.kv_len;
     const int64_t at = block + (used ? (first + row) % p.ring_rows * p.ring_row_stride : 0);
-    fetch_row<K::kHeadDim>(rows, row, byte_pointer(p.ring_k) + at, byte_pointer(p.ring_v) + at, used);
+    fetch_row(rows, row, byte_pointer(p.ring_k) + at, byte_pointer(p.ring_v) + at, used);
   }
   fetched f;
 #pragma unroll
@@ -610,8 +676,11 @@ __device__ __forceinline__ void cut(const piece& w, int n, int& begin, int& end)
 }
 
 // What a sequence costs, in one unit per algorithm: it decides where a line of work is cut, never what is computed.
-struct lookup_cost {  // clocks of 32 coded tokens; the tables of the queries; exact tokens take the slow path
-  static constexpr int kPiece = 32, kCoded32 = 1, kExact16 = 8;
+// Look-up: 32 coded tokens; exact ones take the slow path. Where keys are scored by a table of sums a piece makes its own: start and merge take about 25,000 clocks
+// of an SM, 32 tokens of a head 60 and 3.5 per look-up (H200, harness/bench/NOTES.md). A line cut without that leaves the CTAs with many short sequences behind.
+template <class K>
+struct lookup_cost {
+  static constexpr int kPiece = K::kKeySum ? 25000 / (60 + K::kHeadDim * 7 / (2 * K::Key::kChannels)) : 32, kCoded32 = 1, kExact16 = 8;
 };
 struct rows_cost {  // units of 16 tokens, all alike; the start and the merge
   static constexpr int kPiece = 8, kCoded32 = 2, kExact16 = 1;
@@ -756,7 +825,7 @@ __device__ __forceinline__ piece piece_now(const P& p, const work_memory* memory
 
 /// Calls body(const piece&) for each piece of this CTA, in order, all threads together; `memory` is shared. All threads of the block must call it.
 /// A block barrier stands between two bodies.
-template <class K, class Cost = lookup_cost, class P, class Body>
+template <class K, class Cost = lookup_cost<K>, class P, class Body>
 __device__ __forceinline__ void for_each_piece(const P& p, work_memory* memory, Body&& body) {
   if (p.spread) {
     if (!p.counters && p.splits > 1) clear_partials<K>(p);
@@ -808,13 +877,19 @@ struct warp_results {
   __device__ __forceinline__ warp_result<K>& operator[](int i) const { return *reinterpret_cast<warp_result<K>*>(first + i * stride); }
 };
 
-/// Merges results and writes output and log-sum-exp, or this CTA's part of them. A warp takes a column, a lane 4 of its channels.
-/// What a result without weight holds is not read.
+/// A row of channels by the lanes of a warp: 4 of a lane at a time, 128 in all, so that a longer row takes several turns, and several of a shorter one fit side by side.
+template <class K>
+struct channel_lanes {
+  static constexpr int kSpan = K::kHeadDim < 128 ? K::kHeadDim : 128, kUsed = kSpan / 4, kAbreast = 32 / kUsed;
+  static_assert(K::kHeadDim % kSpan == 0, "whole turns");
+};
+
+/// Merges results and writes output and log-sum-exp, or this CTA's part of them. A warp takes a column. What a result without weight holds is not read.
+/// `sinks`: learned sink logits of contracts that have them join here, as one more key whose value is 0.
 template <class K, class P, class Column>
-__device__ __forceinline__ void write_results(const P& p, const Column& column_at, const warp_results<K>& results, int count, bool whole) {
-  constexpr int kQuads = K::kHeadDim / 4, kAbreast = 32 / kQuads;  // results that a warp reads at once
-  static_assert(kQuads * kAbreast == 32, "head dims of 64 and 128");
-  const int lane = lane_index(), channel = lane % kQuads * 4;
+__device__ __forceinline__ void write_results(const P& p, const Column& column_at, const warp_results<K>& results, int count, bool whole, bool sinks) {
+  constexpr int kUsed = channel_lanes<K>::kUsed, kAbreast = channel_lanes<K>::kAbreast;
+  const int lane = lane_index(), first_channel = lane % kUsed * 4;
 #pragma unroll 1
   for (int flat = warp_index(); flat < K::kColumns; flat += K::kWarps) {
     // Factors first, a lane's of one result: there are at most 32.
@@ -822,39 +897,50 @@ __device__ __forceinline__ void write_results(const P& p, const Column& column_a
     float factor = top, total = lane < count ? load_shared(results[lane].weight + flat) : 0.0f;
 #pragma unroll
     for (int mask = 1; mask < 32; mask *= 2) top = fmaxf(top, shuffle_xor(top, mask));
+    float sink = minus_infinity();  // log2 units
+    if constexpr (K::kSink) {
+      const auto c = column_at(flat);
+      if (sinks && c.valid) sink = load_global(p.sink_logits + c.head) * kLog2e;
+      top = fmaxf(top, sink);
+    }
     factor = factor == minus_infinity() ? 0.0f : exp2_fast(factor - top);
     total *= factor;
 #pragma unroll
     for (int mask = 1; mask < 32; mask *= 2) total += shuffle_xor(total, mask);
+    if constexpr (K::kSink) total += sink == minus_infinity() ? 0.0f : exp2_fast(sink - top);
     factor = total > 0 ? factor / total : 0.0f;
 
-    float sum[4] = {};
+#pragma unroll
+    for (int first = 0; first < K::kHeadDim; first += channel_lanes<K>::kSpan) {
+      const int channel = first + first_channel;
+      float sum[4] = {};
 #pragma unroll 4
-    for (int i = 0; i < count; i += kAbreast) {
-      const int mine = i + lane / kQuads;
-      const float times = shuffle(factor, mine);
-      if (times > 0) {
-        const bytes16 o = load_shared(reinterpret_cast<const bytes16*>(results[mine].o + flat * warp_result<K>::kStride + channel));
+      for (int i = 0; i < count; i += kAbreast) {
+        const int mine = kAbreast == 1 ? i : i + lane / kUsed;
+        const float times = shuffle(factor, mine);
+        if (times > 0) {
+          const bytes16 o = load_shared(reinterpret_cast<const bytes16*>(results[mine].o + flat * warp_result<K>::kStride + channel));
 #pragma unroll
-        for (int j = 0; j < 4; ++j) sum[j] += times * float_of_bits(o.w[j]);
+          for (int j = 0; j < 4; ++j) sum[j] += times * float_of_bits(o.w[j]);
+        }
       }
-    }
-    if constexpr (kAbreast == 2) {
+      if constexpr (kAbreast == 2) {
 #pragma unroll
-      for (int j = 0; j < 4; ++j) sum[j] += shuffle_xor(sum[j], 16);
-    }
+        for (int j = 0; j < 4; ++j) sum[j] += shuffle_xor(sum[j], 16);
+      }
 
-    const auto c = column_at(flat);
-    if (!c.valid || lane >= kQuads) continue;
-    const float lse = total > 0 ? (top + log2_fast(total)) * kLn2 : minus_infinity();
-    if (whole) {
-      bytes8* out = reinterpret_cast<bytes8*>(byte_pointer(p.out) + c.row * p.out_row_stride + c.head * p.out_head_stride + channel * 2);
-      store_global(out, bytes8{{pack_halves(sum[0], sum[1]), pack_halves(sum[2], sum[3])}});
-      if (p.lse && lane == 0) store_global(p.lse + int64_t(c.row) * p.q_heads + c.head, lse);
-    } else {
-      const int64_t at = (int64_t(block_index().x) * p.rows + c.row) * p.q_heads + c.head;
-      store_global(reinterpret_cast<bytes16*>(p.partial_o + at * K::kHeadDim + channel), bytes16{{float_bits(sum[0]), float_bits(sum[1]), float_bits(sum[2]), float_bits(sum[3])}});
-      if (lane == 0) store_global(p.partial_lse + at, lse);
+      const auto c = column_at(flat);
+      if (!c.valid || lane >= kUsed) continue;
+      const float lse = total > 0 ? (top + log2_fast(total)) * kLn2 : minus_infinity();
+      if (whole) {
+        bytes8* out = reinterpret_cast<bytes8*>(byte_pointer(p.out) + c.row * p.out_row_stride + c.head * p.out_head_stride + channel * 2);
+        store_global(out, bytes8{{round_pair<typename K::Element>(sum[0], sum[1]), round_pair<typename K::Element>(sum[2], sum[3])}});
+        if (p.lse && lane == 0 && first == 0) store_global(p.lse + int64_t(c.row) * p.q_heads + c.head, lse);
+      } else {
+        const int64_t at = (int64_t(block_index().x) * p.rows + c.row) * p.q_heads + c.head;
+        store_global(reinterpret_cast<bytes16*>(p.partial_o + at * K::kHeadDim + channel), bytes16{{float_bits(sum[0]), float_bits(sum[1]), float_bits(sum[2]), float_bits(sum[3])}});
+        if (lane == 0 && first == 0) store_global(p.partial_lse + at, lse);
+      }
     }
   }
 }
@@ -878,49 +964,53 @@ __device__ __forceinline__ bool arrive_last(const P& p, const piece& w, uint32_t
 /// Gathers the parts of a sequence into at most `capacity` results, one per warp; returns how many. A result takes every so-many-th part, in order.
 template <class K, class P, class Column>
 __device__ __forceinline__ int gather_parts(const P& p, const piece& w, const Column& column_at, const warp_results<K>& results, int capacity) {
-  constexpr int kQuads = K::kHeadDim / 4;
-  const int used = w.parts < capacity ? w.parts : capacity, lane = lane_index(), warp = warp_index(), channel = lane % kQuads * 4;
+  constexpr int kUsed = channel_lanes<K>::kUsed;
+  const int used = w.parts < capacity ? w.parts : capacity, lane = lane_index(), warp = warp_index(), first_channel = lane % kUsed * 4;
   if (warp >= used) return used;
   warp_result<K>& r = results[warp];
   const auto mine = column_at(lane % K::kColumns);
   const int place = mine.valid ? mine.row * p.q_heads + mine.head : -1;  // of the lane's column in a part
-#pragma unroll 1
-  for (int base = 0; base < K::kColumns; base += 4) {
-    int at[4];
-    float maximum[4], weight[4] = {}, sum[4][4] = {};
 #pragma unroll
-    for (int c = 0; c < 4; ++c) maximum[c] = minus_infinity(), at[c] = shuffle(place, base + c);
+  for (int first = 0; first < K::kHeadDim; first += channel_lanes<K>::kSpan) {
+    const int channel = first + first_channel;
 #pragma unroll 1
-    for (int part = warp; part < w.parts; part += used) {
-      const int64_t from = int64_t(w.first + part) * p.rows * p.q_heads;
-      float lse[4];
-      bytes16 o[4];
+    for (int base = 0; base < K::kColumns; base += 4) {
+      int at[4];
+      float maximum[4], weight[4] = {}, sum[4][4] = {};
 #pragma unroll
-      for (int c = 0; c < 4; ++c) {  // all of them under way together
-        lse[c] = minus_infinity(), o[c] = {};
-        if (at[c] >= 0) {
-          lse[c] = load_global_coherent(p.partial_lse + from + at[c]);
-          o[c] = load_global_coherent(reinterpret_cast<const bytes16*>(p.partial_o + (from + at[c]) * K::kHeadDim + channel));
+      for (int c = 0; c < 4; ++c) maximum[c] = minus_infinity(), at[c] = shuffle(place, base + c);
+#pragma unroll 1
+      for (int part = warp; part < w.parts; part += used) {
+        const int64_t from = int64_t(w.first + part) * p.rows * p.q_heads;
+        float lse[4];
+        bytes16 o[4];
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {  // all of them under way together
+          lse[c] = minus_infinity(), o[c] = {};
+          if (at[c] >= 0) {
+            lse[c] = load_global_coherent(p.partial_lse + from + at[c]);
+            o[c] = load_global_coherent(reinterpret_cast<const bytes16*>(p.partial_o + (from + at[c]) * K::kHeadDim + channel));
+          }
+        }
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {
+          const float top = fmaxf(maximum[c], lse[c] * kLog2e), zero = top == minus_infinity() ? 0.0f : top;  // not -inf - -inf
+          const float shrink = exp2_fast(maximum[c] - zero), factor = exp2_fast(lse[c] * kLog2e - zero);
+          maximum[c] = top;
+          weight[c] = weight[c] * shrink + factor;
+#pragma unroll
+          for (int j = 0; j < 4; ++j) sum[c][j] = sum[c][j] * shrink + factor * float_of_bits(o[c].w[j]);
         }
       }
+      if (lane >= kUsed) continue;
 #pragma unroll
       for (int c = 0; c < 4; ++c) {
-        const float top = fmaxf(maximum[c], lse[c] * kLog2e), zero = top == minus_infinity() ? 0.0f : top;  // not -inf - -inf
-        const float shrink = exp2_fast(maximum[c] - zero), factor = exp2_fast(lse[c] * kLog2e - zero);
-        maximum[c] = top;
-        weight[c] = weight[c] * shrink + factor;
-#pragma unroll
-        for (int j = 0; j < 4; ++j) sum[c][j] = sum[c][j] * shrink + factor * float_of_bits(o[c].w[j]);
-      }
-    }
-    if (lane >= kQuads) continue;
-#pragma unroll
-    for (int c = 0; c < 4; ++c) {
-      store_shared(reinterpret_cast<bytes16*>(r.o + (base + c) * warp_result<K>::kStride + channel),
-                   bytes16{{float_bits(sum[c][0]), float_bits(sum[c][1]), float_bits(sum[c][2]), float_bits(sum[c][3])}});
-      if (lane == 0) {
-        store_shared(r.maximum + base + c, maximum[c]);
-        store_shared(r.weight + base + c, weight[c]);
+        store_shared(reinterpret_cast<bytes16*>(r.o + (base + c) * warp_result<K>::kStride + channel),
+                     bytes16{{float_bits(sum[c][0]), float_bits(sum[c][1]), float_bits(sum[c][2]), float_bits(sum[c][3])}});
+        if (lane == 0) {
+          store_shared(r.maximum + base + c, maximum[c]);
+          store_shared(r.weight + base + c, weight[c]);
+        }
       }
     }
   }
@@ -945,11 +1035,12 @@ __device__ __forceinline__ void finish_piece(const P& p, const piece& w, const d
   if (p.ring_scores && w.from == 0) clear_ring_scores<K>(p, s, column_at);
   // Without counters combine follows, and reads the part even of a sequence that one CTA had to itself.
   bool whole = p.splits == 1 || (p.counters && w.parts == 1);
+  bool sinks = w.from == 0;
   for (int have = count;;) {
-    write_results<K>(p, column_at, results, have, whole);
+    write_results<K>(p, column_at, results, have, whole, sinks);
     if (whole || !p.counters || !arrive_last(p, w, flag)) break;
     have = gather_parts<K>(p, w, column_at, results, count);
-    whole = true;
+    whole = true, sinks = false;  // a part has brought them
     block_barrier();
   }
 }
@@ -992,6 +1083,14 @@ struct softmax_state {
   }
 };
 
+/// A score (natural units) as the contract wants it: p.softcap * tanh(score / p.softcap) where it caps.
+template <class K, class P>
+__device__ __forceinline__ float capped(const P& p, float score) {
+  if constexpr (!K::kSoftcap) return score;
+  // 1 - 2 / (1 + e^2x): right to 2^-22 of the cap, which tanh.approx is not.
+  else return p.softcap - 2.0f * p.softcap / (1.0f + exp2_fast(score * (2.0f * kLog2e / p.softcap)));
+}
+
 /// Leaves a warp's state for the merge. Columns beyond kColumns are padding of the matrix instruction.
 template <class K>
 __device__ __forceinline__ void store_result(warp_result<K>& r, softmax_state<K>& state) {
@@ -1028,7 +1127,7 @@ struct rows_memory {
 /// The piece `w` of a sequence: its run of units, merged and written.
 template <class K, class P>
 __device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
-  constexpr int kStride = unit_rows<K::kHeadDim>::kStride;
+  constexpr int kStride = unit_rows<typename K::Element, K::kHeadDim>::kStride;
   constexpr int kStepUnits = K::kWarps * K::kWarpUnits;
 
   const int warp = warp_index(), g = lane_index() / 4, t = lane_index() % 4;
@@ -1045,6 +1144,8 @@ __device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
     const column c = column_at(g);
     load_columns<K::kHeadDim>(q, byte_pointer(p.q) + c.row * p.q_row_stride + c.head * p.q_head_stride, c.valid);
   }
+  uint32_t decoded_q[unit_row<K, typename K::Key>::kElements ? 1 : K::kHeadDim / 16][2];  // for keys that were codes
+  if constexpr (!unit_row<K, typename K::Key>::kElements) round_columns<typename K::Element>(decoded_q, q);
   const unsigned char* k_codebook = byte_pointer(p.k_codebook) + int64_t(kv_head) * K::Key::kCodebookBytes;
   const unsigned char* v_codebook = byte_pointer(p.v_codebook) + int64_t(kv_head) * K::Value::kCodebookBytes;
 
@@ -1097,12 +1198,14 @@ __device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
       warp_barrier();
 
       float dot[4] = {};
-      multiply_rows<K::kHeadDim>(dot, rows.k, kStride, q);
+      if constexpr (unit_row<K, typename K::Key>::kElements) multiply_rows<K::kHeadDim>(dot, rows.k, kStride, q);
+      else if (anchor_entry < 0) multiply_rows<K::kHeadDim>(dot, decoded_rows(rows.k), kStride, decoded_q);
+      else multiply_rows<K::kHeadDim>(dot, rows.k, kStride, q);
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const column& c = mine[i % 2];
         const int token = f.token[i / 2];
-        const float raw = token >= 0 && sees(c, s, token, p.tree_mask != nullptr) ? dot[i] * f.factor[i / 2] : minus_infinity();
+        const float raw = token >= 0 && sees(c, s, token, p.tree_mask != nullptr) ? capped<K>(p, dot[i] * f.factor[i / 2]) : minus_infinity();
         score[u][i] = raw * kLog2e;
         if (p.ring_scores && ring_unit >= 0 && token >= 0 && c.valid)
           store_global(p.ring_scores + (int64_t(c.row) * p.q_heads + c.head) * p.ring_rows + token % p.ring_rows, raw);
@@ -1113,7 +1216,10 @@ __device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
 #pragma unroll
     for (int u = 0; u < K::kWarpUnits; ++u) {
       if (first + step * kStepUnits + u >= end) break;
-      accumulate_rows<K::kHeadDim>(state.o, mem.rows_of(slot, u).v, kStride, score[u]);
+      auto& rows = mem.rows_of(slot, u);
+      if constexpr (unit_row<K, typename K::Value>::kElements) accumulate_rows<K::kHeadDim>(state.o, rows.v, kStride, score[u]);
+      else if (first + step * kStepUnits + u < s.coded_units) accumulate_rows<K::kHeadDim>(state.o, decoded_rows(rows.v), kStride, score[u]);
+      else accumulate_rows<K::kHeadDim>(state.o, rows.v, kStride, score[u]);
     }
     warp_barrier();  // the rows and the stage are written again
   }
@@ -1134,8 +1240,8 @@ __device__ __forceinline__ void decode(const P& p) {
 }
 
 // Three CTAs of four warps per SM: left alone, ptxas takes 200 registers for some contracts, and two fit.
-// Of more warps at least one CTA is all that is asked for: without the 1, ptxas may spill to fit more.
-extern "C" __global__ void __launch_bounds__(128, 128 <= 128 ? 3 : 1)
+// Of more warps, or of rows whose sums alone take 64 registers, at least one CTA is all that is asked for: without the 1, ptxas may spill to fit more.
+extern "C" __global__ void __launch_bounds__(128, 128 <= 128 && K::kHeadDim <= 128 ? 3 : 1)
 antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm86_w4_t64_s2(const __grid_constant__ antkv_decode_params p) {
   decode<K>(p);
 }

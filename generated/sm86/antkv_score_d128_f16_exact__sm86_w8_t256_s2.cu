@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/score.cu.hbs
 //   kernel    antkv_score_d128_f16_exact__sm86_w8_t256_s2
-//   inputs    86803f1a6d3892b6
+//   inputs    535073497d4ba385
 //   remake    npx gen --only antkv_score_d128_f16_exact__sm86_w8_t256_s2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -13,6 +13,7 @@ struct K {
   static constexpr int kHeadDim = 128;
   // What the weight P is multiplied by: 1 - P, |q|, |v - o|.
   static constexpr bool kTimesRest = false, kTimesQuery = true, kTimesDistance = true;
+  static constexpr bool kMean = false, kNorm = false;  // over the rows that see the key; of the key itself, whatever sees it
   static constexpr int kWarps = 8, kUnits = 2, kStages = 2, kSharedBytes = 71680;
 };
 
@@ -98,16 +99,12 @@ __device__ __forceinline__ int rows_before(const row_range& rows, int least) {
   return low;
 }
 
-// Query columns on their way through shared memory. A column is one query head of one row; heads of a row are neighbours, so that a tile is a run of rows.
-// A warp copies and prepares its own share of each tile's columns, and all warps multiply all of them.
+// A tile of query columns in shared memory, as ldmatrix reads it.
 
-constexpr float kLog2e = 1.44269504f;
-constexpr int kColumns = 64;
-constexpr int kNowhere = 0x7fffffff;  // position of a column that does not exist
-
-/// A tile of columns. Rows are padded by 16 bytes, so that the eight that one ldmatrix phase reads lie in different banks.
+/// Rows are padded by 16 bytes, so that the eight that one ldmatrix phase reads lie in different banks.
 template <class K>
 struct column_tile {
+  static constexpr int kColumns = 64;
   static constexpr int kStride = K::kHeadDim + 8;
   f16 q[kColumns * kStride];
   f16 o[K::kTimesDistance ? kColumns * kStride : 8];
@@ -115,12 +112,21 @@ struct column_tile {
   float offset[kColumns];  // what the exponent of a weight begins with: P (times |q|, form massq; times |q| scale 2^1/2, form exact) = 2^(s log2(e) + offset); -inf for none
   float factor[kColumns];  // form massq: -1 / |q|; form exact: -|o|^2 / 2
   int position[kColumns];  // the last that the column sees, ascending
+
+  /// Where piece `piece` of 16 bytes of a column lies in q and o.
+  static __device__ __forceinline__ int place(int column, int piece) { return column * kStride + piece * 8; }
 };
+
+// Query columns on their way through shared memory. A column is one query head of one row; heads of a row are neighbours, so that a tile is a run of rows.
+// A warp copies and prepares its own share of each tile's columns, and all warps multiply all of them.
+
+constexpr float kLog2e = 1.44269504f;
+constexpr int kNowhere = 0x7fffffff;  // position of a column that does not exist
 
 /// The tiles of a range of rows, as one lane copies them.
 template <class K, class P>
 struct column_source {
-  static constexpr int kShare = kColumns / K::kWarps, kPieces = K::kHeadDim / 8, kAtOnce = 32 / kPieces;  // columns of a warp, 16-byte pieces of each
+  static constexpr int kShare = column_tile<K>::kColumns / K::kWarps, kPieces = K::kHeadDim / 8, kAtOnce = 32 / kPieces;  // columns of a warp, 16-byte pieces of each
   static constexpr int kLanes = 32 / kShare;  // that prepare a column
   static_assert(kLanes <= 8 && kPieces % 8 == 0);
   const P& p;
@@ -134,7 +140,7 @@ struct column_source {
   __device__ __forceinline__ void start(int flat) {
     const int mine = flat + share + lane_index();
     place = mine / ratio * 32 + mine % ratio;
-    step = kColumns / ratio * 32 + kColumns % ratio;
+    step = column_tile<K>::kColumns / ratio * 32 + column_tile<K>::kColumns % ratio;
     find();
   }
 
@@ -168,7 +174,7 @@ struct column_source {
     for (int i = 0; i < kShare; i += kAtOnce) {
       const int at = i + lane / kPieces;
       const auto* from = reinterpret_cast<const unsigned char*>(shuffle_address(reinterpret_cast<uint64_t>(column), at));
-      copy_async(to + (share + at) * column_tile<K>::kStride + lane % kPieces * 8, from + lane % kPieces * 16, true);
+      copy_async(to + column_tile<K>::place(share + at, lane % kPieces), from + lane % kPieces * 16, true);
     }
   }
 
@@ -180,11 +186,11 @@ struct column_source {
   __device__ __forceinline__ float norm(const f16* from) const {
     constexpr int kNear = 8 / kLanes;
     const int lane = lane_index();
-    const f16* column = from + (share + lane / kLanes) * column_tile<K>::kStride + lane % kLanes * kNear * 8;
+    const int column = share + lane / kLanes, first = lane % kLanes * kNear;
     float sum[2] = {0, 0};  // do not wait for each other
 #pragma unroll
     for (int i = 0; i < kPieces / kLanes; ++i) {
-      const bytes16 x = load_shared(reinterpret_cast<const bytes16*>(column + (i / kNear * 8 + i % kNear) * 8));
+      const bytes16 x = load_shared(reinterpret_cast<const bytes16*>(from + column_tile<K>::place(column, first + i / kNear * 8 + i % kNear)));
 #pragma unroll
       for (int j = 0; j < 8; ++j) {
         const float value = to_float(f16{uint16_t(x.w[j / 2] >> (16 * (j % 2)))});
@@ -215,7 +221,7 @@ struct column_source {
   }
 };
 
-// A warp's keys in registers, and what a tile of query columns adds to their scores. Lane = 4 * g + t throughout: products have keys g and g + 8 of a unit
+// A warp's keys in registers, and what a query column that sees one adds to its score. Lane = 4 * g + t throughout: products have keys g and g + 8 of a unit
 // on rows, columns 2t and 2t + 1 of eight on columns.
 
 /// Keys, and for form exact values, of the warp's units of 16, as A fragments.
@@ -258,6 +264,34 @@ __device__ __forceinline__ void half_norms(float (&norm)[2], const uint32_t (&a)
   }
 }
 
+/// Two floats of columns 2t and 2t + 1.
+__device__ __forceinline__ void load_pair(float (&x)[2], const float* from) {
+  const bytes8 pair = load_shared(reinterpret_cast<const bytes8*>(from + lane_index() % 4 * 2));
+  x[0] = float_of_bits(pair.w[0]), x[1] = float_of_bits(pair.w[1]);
+}
+
+/// Form exact: adds what a column of weight P |q| scale 2^1/2 and distance -|v - o|^2 / 2 gives.
+__device__ __forceinline__ void add_distance(float& sum, float weight, float distance) {
+  // Where v and o agree rounding may leave the wrong sign.
+  sum = fused_multiply_add(weight, square_root_fast(fabsf(distance)), sum);
+}
+
+/// The other forms: adds what a column of weight P, or P |q|, gives; `factor` is the column's.
+template <class K>
+__device__ __forceinline__ void add_share(float& sum, float weight, float factor) {
+  if constexpr (K::kTimesRest) sum = fused_multiply_add(weight, saturate(fused_multiply_add(weight, factor, 1)), sum);
+  else sum += weight;
+}
+
+// What a tile of query columns adds to the scores of a warp's keys, by mma.sync.
+
+/// The warp's first key, counted from the block's first, and how far its next unit is.
+template <class K>
+__device__ __forceinline__ int first_key_of_warp() {
+  return warp_index() * K::kUnits * 16;
+}
+constexpr int kNextUnit = 16;
+
 /// Products of some columns with all of a warp's keys, not yet weighed.
 template <class K>
 struct column_products {
@@ -281,12 +315,6 @@ __device__ __forceinline__ void multiply(float (&d)[K::kUnits][4], const uint32_
 #pragma unroll
       for (int u = 0; u < K::kUnits; ++u) mma_16x8x16(d[u], keys[u][step + half], {b[2 * half], b[2 * half + 1]});
   }
-}
-
-/// Two floats of columns 2t and 2t + 1.
-__device__ __forceinline__ void load_pair(float (&x)[2], const float* from) {
-  const bytes8 pair = load_shared(reinterpret_cast<const bytes8*>(from + lane_index() % 4 * 2));
-  x[0] = float_of_bits(pair.w[0]), x[1] = float_of_bits(pair.w[1]);
 }
 
 /// The products of columns `first` ... with a warp's keys.
@@ -331,14 +359,8 @@ __device__ __forceinline__ void add_weights(float (&sum)[K::kUnits][2], const co
         float score = from.score[group][u][i];
         if constexpr (kMasked) score = key + u * 16 + half * 8 <= position[c] ? score : minus_infinity();
         const float weight = exp2_fast(fused_multiply_add(score, scale, offset[c]));
-        if constexpr (K::kTimesDistance) {
-          // Where v and o agree rounding may leave the wrong sign. 2^1/2 is in the offset.
-          sum[u][half] = fused_multiply_add(weight, square_root_fast(fabsf(from.distance[group][u][i])), sum[u][half]);
-        } else if constexpr (K::kTimesRest) {
-          sum[u][half] = fused_multiply_add(weight, saturate(fused_multiply_add(weight, factor[c], 1)), sum[u][half]);
-        } else {
-          sum[u][half] += weight;
-        }
+        if constexpr (K::kTimesDistance) add_distance(sum[u][half], weight, from.distance[group][u][i]);
+        else add_share<K>(sum[u][half], weight, factor[c]);
       }
   }
 }
@@ -346,7 +368,7 @@ __device__ __forceinline__ void add_weights(float (&sum)[K::kUnits][2], const co
 /// Adds what a tile of columns weighs. The next columns are multiplied before the last ones are weighed: the matrix unit and the exponentials work at the same time.
 template <class K, bool kMasked>
 __device__ __forceinline__ void add_tile(float (&sum)[K::kUnits][2], const key_fragments<K>& keys, const column_tile<K>& tile, int key, float scale) {
-  constexpr int kStep = 8 * column_products<K>::kGroups;
+  constexpr int kColumns = column_tile<K>::kColumns, kStep = 8 * column_products<K>::kGroups;
   // A tile's own sum: small weights would vanish one by one beside a large score.
   float part[K::kUnits][2] = {};
   column_products<K> last;
@@ -363,23 +385,11 @@ __device__ __forceinline__ void add_tile(float (&sum)[K::kUnits][2], const key_f
   for (int i = 0; i < K::kUnits * 2; ++i) sum[i / 2][i % 2] += part[i / 2][i % 2];
 }
 
-// Anchor score of every key: a second pass over QK^T, after any attention that returned the log-sum-exp.
-// grid (key tiles, kv_heads, batch). A warp keeps its keys in registers and walks over all query columns that may see them, which pass through shared memory in
-// tiles, a few of them under way: no atomics, and the sums come out the same every time.
-//   column  s_j = sum_i P_ij                        mass    s_j = sum_i P_ij (1 - P_ij)
-//   massq   s_j = sum_i P_ij (1 - P_ij) |q_i|       exact   s_j = sum_i P_ij |v_j - o_i| |q_i| scale
-// over the rows i that see j and the query heads of the KV head; exact is how far a change of key j moves the outputs o_i. Rows may be a sample: each listed one then
-// stands for several.
-
-template <class K>
-struct score_memory {
-  column_tile<K> tile[K::kStages];
-};
-
 /// Walks over the columns of `source` from row `start` of its range on, and adds what they weigh to the warp's sums. `key`: position of the warp's first key.
 template <class K, class P>
 __device__ __forceinline__ void add_rows(float (&sum)[K::kUnits][2], const key_fragments<K>& keys, column_source<K, P>& source, int start, int key, float scale) {
-  auto& tiles = reinterpret_cast<score_memory<K>*>(shared_memory())->tile;
+  constexpr int kColumns = column_tile<K>::kColumns;
+  auto& tiles = *reinterpret_cast<column_tile<K> (*)[K::kStages]>(shared_memory());
   const int begin = start * source.ratio, count = (source.rows.count * source.ratio - begin + kColumns - 1) / kColumns;
   source.start(begin);
   const auto copy = [&](int tile) {
@@ -415,6 +425,15 @@ __device__ __forceinline__ void add_rows(float (&sum)[K::kUnits][2], const key_f
   block_barrier();
 }
 
+// Anchor score of every key: a second pass over QK^T, after any attention that returned the log-sum-exp.
+// grid (key tiles, kv_heads, batch). A warp keeps its keys in registers and walks over all query columns that may see them, which pass through shared memory in
+// tiles, a few of them under way: no atomics, and the sums come out the same every time.
+//   column  s_j = sum_i P_ij                        mass    s_j = sum_i P_ij (1 - P_ij)
+//   massq   s_j = sum_i P_ij (1 - P_ij) |q_i|       exact   s_j = sum_i P_ij |v_j - o_i| |q_i| scale
+//   saliency: column over the number of those rows  norm    s_j = scale |k_j|
+// over the rows i that see j and the query heads of the KV head; exact is how far a change of key j moves the outputs o_i. Rows may be a sample: each listed one then
+// stands for several. Form norm asks no row.
+
 /// Block `i` of the grid as this CTA's place in it. Blocks start in the order of x: early keys, which most rows see, of all heads and sequences come first, so that
 /// those that end last are short.
 __device__ __forceinline__ index3 longest_first() {
@@ -423,21 +442,38 @@ __device__ __forceinline__ index3 longest_first() {
   return {i / lists, i % lists % grid.y, i % lists / grid.y};
 }
 
+/// How many rows see the key at `position`: of the `rows` from position `q_pos` on, and of those before that, which were scored by earlier calls.
+struct seen_by {
+  int earlier, now;
+};
+template <class P>
+__device__ __forceinline__ seen_by rows_that_see(const P& p, int position, int q_pos, int rows) {
+  const int before = q_pos - position, until = before + rows;
+  return {p.accumulate && before > 0 ? before : 0, until < 0 ? 0 : until < rows ? until : rows};
+}
+
+/// Form saliency: the mean of all rows that see a key, from that of the earlier ones and what these add; -inf of a key that none sees.
+__device__ __forceinline__ float mean_of(const seen_by& rows, const float* earlier, float added) {
+  const int all = rows.earlier + rows.now;
+  if (all == 0) return minus_infinity();
+  return ((rows.earlier > 0 ? load_global(earlier) * float(rows.earlier) : 0.0f) + added) / float(all);
+}
+
 template <class K, class P>
 __device__ __forceinline__ void score(const P& p) {
-  static_assert(sizeof(score_memory<K>) <= K::kSharedBytes && K::kStages >= 2 && kColumns % (K::kWarps * column_source<K, P>::kAtOnce) == 0, "generator/shared.ts or tile.ts is wrong");
+  static_assert(sizeof(column_tile<K>) * K::kStages <= K::kSharedBytes && K::kStages >= 2 && column_tile<K>::kColumns % (K::kWarps * column_source<K, P>::kAtOnce) == 0, "generator/shared.ts or tile.ts is wrong");
   const index3 place = longest_first();
   const int head = place.y, b = place.z, ratio = p.q_heads / p.kv_heads;
   const int first_key = load_global(p.cu_k + b), keys = load_global(p.cu_k + b + 1) - first_key;
-  const int first_row = load_global(p.cu_q + b), rows = load_global(p.cu_q + b + 1) - first_row;
+  const int first_row = K::kNorm ? 0 : load_global(p.cu_q + b), rows = K::kNorm ? 0 : load_global(p.cu_q + b + 1) - first_row;
   const int first_pos = element_or(p.first_pos, b, 0), q_pos = element_or(p.q_pos, b, first_pos + keys - rows);
-  const int block_key = place.x * K::kWarps * K::kUnits * 16, mine = block_key + warp_index() * K::kUnits * 16;
+  const int block_key = place.x * K::kWarps * K::kUnits * 16, mine = block_key + first_key_of_warp<K>();
   if (block_key >= keys) return;
 
   key_fragments<K> fragments;
 #pragma unroll
   for (int u = 0; u < K::kUnits; ++u) {
-    const int key = mine + u * 16;
+    const int key = mine + u * kNextUnit;
     const int64_t row = key < keys ? first_key + key : first_key;
     load_fragments(fragments.k[u], byte_pointer(p.k) + row * p.k_row_stride + head * p.k_head_stride, p.k_row_stride, keys - key);
     if constexpr (K::kTimesDistance) {
@@ -450,8 +486,12 @@ __device__ __forceinline__ void score(const P& p) {
   const int newest = !p.cu_sampled || p.newest_rows > rows ? rows : p.newest_rows, older = rows - newest;
   const int first_listed = p.cu_sampled ? load_global(p.cu_sampled + b) : 0, listed = p.cu_sampled ? load_global(p.cu_sampled + b + 1) - first_listed : 0;
   float sum[K::kUnits][2] = {};
+  if constexpr (K::kNorm) {
+#pragma unroll
+    for (int u = 0; u < K::kUnits; ++u) half_norms(sum[u], fragments.k[u]);
+  }
 #pragma unroll 1
-  for (int part = 0; part < 2; ++part) {
+  for (int part = 0; part < (K::kNorm ? 0 : 2); ++part) {
     const row_range range = part == 0 ? row_range{p.sampled_rows + first_listed, 0, listed} : row_range{nullptr, older, newest};
     if (range.count == 0) continue;
     column_source<K, P> source{p, range, first_row, q_pos, head * ratio, ratio, warp_index() * column_source<K, P>::kShare};
@@ -467,10 +507,16 @@ __device__ __forceinline__ void score(const P& p) {
 #pragma unroll
   for (int i = 0; i < K::kUnits * 2; ++i) {
     float total = sum[i / 2][i % 2];
-    total += shuffle_xor(total, 1);
-    total += shuffle_xor(total, 2);
-    const int key = mine + i * 8 + lane_index() / 4;
-    if (lane_index() % 4 == 0 && key < keys) store_global(scores + key, p.accumulate ? load_global(scores + key) + total : total);
+    if constexpr (K::kNorm) {
+      total = p.scale * square_root(-2 * total);
+    } else {
+      total += shuffle_xor(total, 1);
+      total += shuffle_xor(total, 2);
+    }
+    const int key = mine + i / 2 * kNextUnit + i % 2 * 8 + lane_index() / 4;
+    const bool adds = !K::kMean && !K::kNorm && p.accumulate;
+    if constexpr (K::kMean) total = lane_index() % 4 == 0 && key < keys ? mean_of(rows_that_see(p, first_pos + key, q_pos, rows), scores + key, total) : 0;
+    if (lane_index() % 4 == 0 && key < keys) store_global(scores + key, adds ? load_global(scores + key) + total : total);
   }
 }
 

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm90_lookup_w8_s2_c2
-//   inputs    b7ddfa25be275b0c
+//   inputs    f43bf2e1cc7a30d5
 //   remake    npx gen --only antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm90_lookup_w8_s2_c2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -10,6 +10,7 @@ namespace antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm90_lookup_w8_s2_c2_ {  // 
 using namespace antkv;
 
 struct K {
+  using Element = f16;  // of queries, exact rows and output
   static constexpr int kHeadDim = 128;
   struct Key {
     static constexpr bool kExact = false;
@@ -32,6 +33,7 @@ struct K {
   static constexpr bool kCoded = true;  // a side is coded: pages carry a bitmap, and anchors exist
   static constexpr int kUnitBytes = 544, kValueOffset = 256, kKeyGainOffset = 512;
   static constexpr bool kPre = false, kKeyGain = true;
+  static constexpr bool kSink = false;
   static constexpr int kColumns = 8;  // query columns of a CTA
   static constexpr bool kKeySum = true, kKeyTurn = false;  // how scores come about
   static constexpr int kWarps = 8, kStages = 2;       // tiles whose codes are under way in a warp's registers
@@ -39,6 +41,39 @@ struct K {
   static constexpr int kWarpBytes = 4288;                     // of shared memory: a warp's own
   static constexpr int kKeyTableBytes = 65536, kValueTableBytes = 65536, kSharedBytes = 166496;
 };
+
+// The 16-bit type of a contract's queries, exact rows and output, f16 or bf16: what the two do differently, by one set of names.
+
+template <class T>
+constexpr bool kIsBf16 = false;
+template <>
+constexpr bool kIsBf16<bf16> = true;
+
+/// The nearest T, ties to even.
+template <class T>
+__device__ __forceinline__ T round_to(float x) {
+  if constexpr (kIsBf16<T>) return to_bf16(x);
+  else return to_f16(x);
+}
+/// Two of them in a register, `lo` in the low 16 bits.
+template <class T>
+__device__ __forceinline__ uint32_t round_pair(float lo, float hi) {
+  if constexpr (kIsBf16<T>) return pack_bf16(lo, hi);
+  else return pack_halves(lo, hi);
+}
+/// d += A * B of 16 x 16 and 16 x 8 elements of T.
+template <class T>
+__device__ __forceinline__ void multiply_add(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  if constexpr (kIsBf16<T>) mma_16x8x16_bf16(d, a, b);
+  else mma_16x8x16(d, a, b);
+}
+/// A pair of a query's channels as halves, for keys that were codes: those have more digits than bf16, but not room for all of its sizes.
+template <class T>
+__device__ __forceinline__ uint32_t halves_of_query(uint32_t pair) {
+  if constexpr (!kIsBf16<T>) return pair;
+  const auto half = [](uint32_t bits) { return fminf(fmaxf(to_float(bf16{uint16_t(bits)}), -65504.0f), 65504.0f); };
+  return pack_halves(half(pair), half(pair >> 16));
+}
 
 // Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
 
@@ -161,12 +196,11 @@ __device__ __forceinline__ constexpr uint32_t key_turn(uint32_t row) {
   return (row & 1) * C::kTurnHigh | (row >> C::kTurnShift & C::kTurnMask);
 }
 
-/// The byte of the code of `chunk` of token `token` (0 ... 15), from the start of the side.
+/// The byte in which the code of `chunk` of token `token` (0 ... 15) begins, from the start of the side.
 template <class C>
 __device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
-  static_assert(C::kBits == 8, "codes of whole bytes");
   if constexpr (!C::kByLane) {
-    return int(token * C::kRowBytes + chunk);
+    return int(token * C::kRowBytes + chunk * C::kBits / 8);
   } else {
     constexpr uint32_t kChunks = C::kChunks, kPiece = C::kPiece;
     uint32_t lane, position;  // position: among the lane's bytes
@@ -199,32 +233,39 @@ __device__ __forceinline__ void load_columns(uint32_t (&fragment)[kHeadDim / 16]
   }
 }
 
+/// Columns of T as halves.
+template <class T, int kSteps>
+__device__ __forceinline__ void round_columns(uint32_t (&to)[kSteps][2], const uint32_t (&from)[kSteps][2]) {
+#pragma unroll
+  for (int i = 0; i < kSteps * 2; ++i) to[i / 2][i % 2] = halves_of_query<T>(from[i / 2][i % 2]);
+}
+
 /// d[token][column] = rows . columns over all channels; `rows` are 16 rows in shared memory.
-template <int kHeadDim>
-__device__ __forceinline__ void multiply_rows(float (&d)[4], const f16* rows, int row_stride, const uint32_t (&columns)[kHeadDim / 16][2]) {
+template <int kHeadDim, class T>
+__device__ __forceinline__ void multiply_rows(float (&d)[4], const T* rows, int row_stride, const uint32_t (&columns)[kHeadDim / 16][2]) {
   const int lane = lane_index();
-  const f16* from = rows + (lane % 16) * row_stride + lane / 16 * 8;
+  const T* from = rows + (lane % 16) * row_stride + lane / 16 * 8;
 #pragma unroll
   for (int step = 0; step < kHeadDim / 16; ++step) {
     uint32_t a[4];
     load_matrix_x4(a, from + step * 16);
-    mma_16x8x16(d, a, columns[step]);
+    multiply_add<T>(d, a, columns[step]);
   }
 }
 
 /// d[channel][column] += rows^T . weights; `weights` holds token g (d[0], d[1]) and g + 8 (d[2], d[3]) of columns 2t, 2t + 1.
-template <int kHeadDim>
-__device__ __forceinline__ void accumulate_rows(float (&d)[kHeadDim / 16][4], const f16* rows, int row_stride, const float (&weights)[4]) {
+template <int kHeadDim, class T>
+__device__ __forceinline__ void accumulate_rows(float (&d)[kHeadDim / 16][4], const T* rows, int row_stride, const float (&weights)[4]) {
   const int lane = lane_index();
-  const f16* from = rows + (lane % 8 + lane / 16 * 8) * row_stride + lane / 8 % 2 * 8;
+  const T* from = rows + (lane % 8 + lane / 16 * 8) * row_stride + lane / 8 % 2 * 8;
   // A product's result has its tokens on rows; as B operand the tokens belong on pairs of registers: one transpose per 8 x 8 block.
-  const uint32_t b[2] = {transpose_matrix(pack(to_f16(weights[0]), to_f16(weights[1]))),
-                         transpose_matrix(pack(to_f16(weights[2]), to_f16(weights[3])))};
+  const uint32_t b[2] = {transpose_matrix(pack(round_to<T>(weights[0]), round_to<T>(weights[1]))),
+                         transpose_matrix(pack(round_to<T>(weights[2]), round_to<T>(weights[3])))};
 #pragma unroll
   for (int tile = 0; tile < kHeadDim / 16; ++tile) {
     uint32_t a[4];
     load_matrix_x4_transposed(a, from + tile * 16);
-    mma_16x8x16(d[tile], a, b);
+    multiply_add<T>(d[tile], a, b);
   }
 }
 
@@ -321,8 +362,11 @@ __device__ __forceinline__ void cut(const piece& w, int n, int& begin, int& end)
 }
 
 // What a sequence costs, in one unit per algorithm: it decides where a line of work is cut, never what is computed.
-struct lookup_cost {  // clocks of 32 coded tokens; the tables of the queries; exact tokens take the slow path
-  static constexpr int kPiece = 32, kCoded32 = 1, kExact16 = 8;
+// Look-up: 32 coded tokens; exact ones take the slow path. Where keys are scored by a table of sums a piece makes its own: start and merge take about 25,000 clocks
+// of an SM, 32 tokens of a head 60 and 3.5 per look-up (H200, harness/bench/NOTES.md). A line cut without that leaves the CTAs with many short sequences behind.
+template <class K>
+struct lookup_cost {
+  static constexpr int kPiece = K::kKeySum ? 25000 / (60 + K::kHeadDim * 7 / (2 * K::Key::kChannels)) : 32, kCoded32 = 1, kExact16 = 8;
 };
 struct rows_cost {  // units of 16 tokens, all alike; the start and the merge
   static constexpr int kPiece = 8, kCoded32 = 2, kExact16 = 1;
@@ -467,7 +511,7 @@ __device__ __forceinline__ piece piece_now(const P& p, const work_memory* memory
 
 /// Calls body(const piece&) for each piece of this CTA, in order, all threads together; `memory` is shared. All threads of the block must call it.
 /// A block barrier stands between two bodies.
-template <class K, class Cost = lookup_cost, class P, class Body>
+template <class K, class Cost = lookup_cost<K>, class P, class Body>
 __device__ __forceinline__ void for_each_piece(const P& p, work_memory* memory, Body&& body) {
   if (p.spread) {
     if (!p.counters && p.splits > 1) clear_partials<K>(p);
@@ -519,13 +563,19 @@ struct warp_results {
   __device__ __forceinline__ warp_result<K>& operator[](int i) const { return *reinterpret_cast<warp_result<K>*>(first + i * stride); }
 };
 
-/// Merges results and writes output and log-sum-exp, or this CTA's part of them. A warp takes a column, a lane 4 of its channels.
-/// What a result without weight holds is not read.
+/// A row of channels by the lanes of a warp: 4 of a lane at a time, 128 in all, so that a longer row takes several turns, and several of a shorter one fit side by side.
+template <class K>
+struct channel_lanes {
+  static constexpr int kSpan = K::kHeadDim < 128 ? K::kHeadDim : 128, kUsed = kSpan / 4, kAbreast = 32 / kUsed;
+  static_assert(K::kHeadDim % kSpan == 0, "whole turns");
+};
+
+/// Merges results and writes output and log-sum-exp, or this CTA's part of them. A warp takes a column. What a result without weight holds is not read.
+/// `sinks`: learned sink logits of contracts that have them join here, as one more key whose value is 0.
 template <class K, class P, class Column>
-__device__ __forceinline__ void write_results(const P& p, const Column& column_at, const warp_results<K>& results, int count, bool whole) {
-  constexpr int kQuads = K::kHeadDim / 4, kAbreast = 32 / kQuads;  // results that a warp reads at once
-  static_assert(kQuads * kAbreast == 32, "head dims of 64 and 128");
-  const int lane = lane_index(), channel = lane % kQuads * 4;
+__device__ __forceinline__ void write_results(const P& p, const Column& column_at, const warp_results<K>& results, int count, bool whole, bool sinks) {
+  constexpr int kUsed = channel_lanes<K>::kUsed, kAbreast = channel_lanes<K>::kAbreast;
+  const int lane = lane_index(), first_channel = lane % kUsed * 4;
 #pragma unroll 1
   for (int flat = warp_index(); flat < K::kColumns; flat += K::kWarps) {
     // Factors first, a lane's of one result: there are at most 32.
@@ -533,39 +583,50 @@ __device__ __forceinline__ void write_results(const P& p, const Column& column_a
     float factor = top, total = lane < count ? load_shared(results[lane].weight + flat) : 0.0f;
 #pragma unroll
     for (int mask = 1; mask < 32; mask *= 2) top = fmaxf(top, shuffle_xor(top, mask));
+    float sink = minus_infinity();  // log2 units
+    if constexpr (K::kSink) {
+      const auto c = column_at(flat);
+      if (sinks && c.valid) sink = load_global(p.sink_logits + c.head) * kLog2e;
+      top = fmaxf(top, sink);
+    }
     factor = factor == minus_infinity() ? 0.0f : exp2_fast(factor - top);
     total *= factor;
 #pragma unroll
     for (int mask = 1; mask < 32; mask *= 2) total += shuffle_xor(total, mask);
+    if constexpr (K::kSink) total += sink == minus_infinity() ? 0.0f : exp2_fast(sink - top);
     factor = total > 0 ? factor / total : 0.0f;
 
-    float sum[4] = {};
+#pragma unroll
+    for (int first = 0; first < K::kHeadDim; first += channel_lanes<K>::kSpan) {
+      const int channel = first + first_channel;
+      float sum[4] = {};
 #pragma unroll 4
-    for (int i = 0; i < count; i += kAbreast) {
-      const int mine = i + lane / kQuads;
-      const float times = shuffle(factor, mine);
-      if (times > 0) {
-        const bytes16 o = load_shared(reinterpret_cast<const bytes16*>(results[mine].o + flat * warp_result<K>::kStride + channel));
+      for (int i = 0; i < count; i += kAbreast) {
+        const int mine = kAbreast == 1 ? i : i + lane / kUsed;
+        const float times = shuffle(factor, mine);
+        if (times > 0) {
+          const bytes16 o = load_shared(reinterpret_cast<const bytes16*>(results[mine].o + flat * warp_result<K>::kStride + channel));
 #pragma unroll
-        for (int j = 0; j < 4; ++j) sum[j] += times * float_of_bits(o.w[j]);
+          for (int j = 0; j < 4; ++j) sum[j] += times * float_of_bits(o.w[j]);
+        }
       }
-    }
-    if constexpr (kAbreast == 2) {
+      if constexpr (kAbreast == 2) {
 #pragma unroll
-      for (int j = 0; j < 4; ++j) sum[j] += shuffle_xor(sum[j], 16);
-    }
+        for (int j = 0; j < 4; ++j) sum[j] += shuffle_xor(sum[j], 16);
+      }
 
-    const auto c = column_at(flat);
-    if (!c.valid || lane >= kQuads) continue;
-    const float lse = total > 0 ? (top + log2_fast(total)) * kLn2 : minus_infinity();
-    if (whole) {
-      bytes8* out = reinterpret_cast<bytes8*>(byte_pointer(p.out) + c.row * p.out_row_stride + c.head * p.out_head_stride + channel * 2);
-      store_global(out, bytes8{{pack_halves(sum[0], sum[1]), pack_halves(sum[2], sum[3])}});
-      if (p.lse && lane == 0) store_global(p.lse + int64_t(c.row) * p.q_heads + c.head, lse);
-    } else {
-      const int64_t at = (int64_t(block_index().x) * p.rows + c.row) * p.q_heads + c.head;
-      store_global(reinterpret_cast<bytes16*>(p.partial_o + at * K::kHeadDim + channel), bytes16{{float_bits(sum[0]), float_bits(sum[1]), float_bits(sum[2]), float_bits(sum[3])}});
-      if (lane == 0) store_global(p.partial_lse + at, lse);
+      const auto c = column_at(flat);
+      if (!c.valid || lane >= kUsed) continue;
+      const float lse = total > 0 ? (top + log2_fast(total)) * kLn2 : minus_infinity();
+      if (whole) {
+        bytes8* out = reinterpret_cast<bytes8*>(byte_pointer(p.out) + c.row * p.out_row_stride + c.head * p.out_head_stride + channel * 2);
+        store_global(out, bytes8{{round_pair<typename K::Element>(sum[0], sum[1]), round_pair<typename K::Element>(sum[2], sum[3])}});
+        if (p.lse && lane == 0 && first == 0) store_global(p.lse + int64_t(c.row) * p.q_heads + c.head, lse);
+      } else {
+        const int64_t at = (int64_t(block_index().x) * p.rows + c.row) * p.q_heads + c.head;
+        store_global(reinterpret_cast<bytes16*>(p.partial_o + at * K::kHeadDim + channel), bytes16{{float_bits(sum[0]), float_bits(sum[1]), float_bits(sum[2]), float_bits(sum[3])}});
+        if (lane == 0 && first == 0) store_global(p.partial_lse + at, lse);
+      }
     }
   }
 }
@@ -589,49 +650,53 @@ __device__ __forceinline__ bool arrive_last(const P& p, const piece& w, uint32_t
 /// Gathers the parts of a sequence into at most `capacity` results, one per warp; returns how many. A result takes every so-many-th part, in order.
 template <class K, class P, class Column>
 __device__ __forceinline__ int gather_parts(const P& p, const piece& w, const Column& column_at, const warp_results<K>& results, int capacity) {
-  constexpr int kQuads = K::kHeadDim / 4;
-  const int used = w.parts < capacity ? w.parts : capacity, lane = lane_index(), warp = warp_index(), channel = lane % kQuads * 4;
+  constexpr int kUsed = channel_lanes<K>::kUsed;
+  const int used = w.parts < capacity ? w.parts : capacity, lane = lane_index(), warp = warp_index(), first_channel = lane % kUsed * 4;
   if (warp >= used) return used;
   warp_result<K>& r = results[warp];
   const auto mine = column_at(lane % K::kColumns);
   const int place = mine.valid ? mine.row * p.q_heads + mine.head : -1;  // of the lane's column in a part
-#pragma unroll 1
-  for (int base = 0; base < K::kColumns; base += 4) {
-    int at[4];
-    float maximum[4], weight[4] = {}, sum[4][4] = {};
 #pragma unroll
-    for (int c = 0; c < 4; ++c) maximum[c] = minus_infinity(), at[c] = shuffle(place, base + c);
+  for (int first = 0; first < K::kHeadDim; first += channel_lanes<K>::kSpan) {
+    const int channel = first + first_channel;
 #pragma unroll 1
-    for (int part = warp; part < w.parts; part += used) {
-      const int64_t from = int64_t(w.first + part) * p.rows * p.q_heads;
-      float lse[4];
-      bytes16 o[4];
+    for (int base = 0; base < K::kColumns; base += 4) {
+      int at[4];
+      float maximum[4], weight[4] = {}, sum[4][4] = {};
 #pragma unroll
-      for (int c = 0; c < 4; ++c) {  // all of them under way together
-        lse[c] = minus_infinity(), o[c] = {};
-        if (at[c] >= 0) {
-          lse[c] = load_global_coherent(p.partial_lse + from + at[c]);
-          o[c] = load_global_coherent(reinterpret_cast<const bytes16*>(p.partial_o + (from + at[c]) * K::kHeadDim + channel));
+      for (int c = 0; c < 4; ++c) maximum[c] = minus_infinity(), at[c] = shuffle(place, base + c);
+#pragma unroll 1
+      for (int part = warp; part < w.parts; part += used) {
+        const int64_t from = int64_t(w.first + part) * p.rows * p.q_heads;
+        float lse[4];
+        bytes16 o[4];
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {  // all of them under way together
+          lse[c] = minus_infinity(), o[c] = {};
+          if (at[c] >= 0) {
+            lse[c] = load_global_coherent(p.partial_lse + from + at[c]);
+            o[c] = load_global_coherent(reinterpret_cast<const bytes16*>(p.partial_o + (from + at[c]) * K::kHeadDim + channel));
+          }
+        }
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {
+          const float top = fmaxf(maximum[c], lse[c] * kLog2e), zero = top == minus_infinity() ? 0.0f : top;  // not -inf - -inf
+          const float shrink = exp2_fast(maximum[c] - zero), factor = exp2_fast(lse[c] * kLog2e - zero);
+          maximum[c] = top;
+          weight[c] = weight[c] * shrink + factor;
+#pragma unroll
+          for (int j = 0; j < 4; ++j) sum[c][j] = sum[c][j] * shrink + factor * float_of_bits(o[c].w[j]);
         }
       }
+      if (lane >= kUsed) continue;
 #pragma unroll
       for (int c = 0; c < 4; ++c) {
-        const float top = fmaxf(maximum[c], lse[c] * kLog2e), zero = top == minus_infinity() ? 0.0f : top;  // not -inf - -inf
-        const float shrink = exp2_fast(maximum[c] - zero), factor = exp2_fast(lse[c] * kLog2e - zero);
-        maximum[c] = top;
-        weight[c] = weight[c] * shrink + factor;
-#pragma unroll
-        for (int j = 0; j < 4; ++j) sum[c][j] = sum[c][j] * shrink + factor * float_of_bits(o[c].w[j]);
-      }
-    }
-    if (lane >= kQuads) continue;
-#pragma unroll
-    for (int c = 0; c < 4; ++c) {
-      store_shared(reinterpret_cast<bytes16*>(r.o + (base + c) * warp_result<K>::kStride + channel),
-                   bytes16{{float_bits(sum[c][0]), float_bits(sum[c][1]), float_bits(sum[c][2]), float_bits(sum[c][3])}});
-      if (lane == 0) {
-        store_shared(r.maximum + base + c, maximum[c]);
-        store_shared(r.weight + base + c, weight[c]);
+        store_shared(reinterpret_cast<bytes16*>(r.o + (base + c) * warp_result<K>::kStride + channel),
+                     bytes16{{float_bits(sum[c][0]), float_bits(sum[c][1]), float_bits(sum[c][2]), float_bits(sum[c][3])}});
+        if (lane == 0) {
+          store_shared(r.maximum + base + c, maximum[c]);
+          store_shared(r.weight + base + c, weight[c]);
+        }
       }
     }
   }
@@ -656,11 +721,12 @@ __device__ __forceinline__ void finish_piece(const P& p, const piece& w, const d
   if (p.ring_scores && w.from == 0) clear_ring_scores<K>(p, s, column_at);
   // Without counters combine follows, and reads the part even of a sequence that one CTA had to itself.
   bool whole = p.splits == 1 || (p.counters && w.parts == 1);
+  bool sinks = w.from == 0;
   for (int have = count;;) {
-    write_results<K>(p, column_at, results, have, whole);
+    write_results<K>(p, column_at, results, have, whole, sinks);
     if (whole || !p.counters || !arrive_last(p, w, flag)) break;
     have = gather_parts<K>(p, w, column_at, results, count);
-    whole = true;
+    whole = true, sinks = false;  // a part has brought them
     block_barrier();
   }
 }
@@ -743,6 +809,7 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
   constexpr int kPieces = K::kHeadDim / 32;   // 16-byte pieces of a row that a lane reads of K
   constexpr int kSpans = K::kHeadDim / 64;    // ... and of V
   constexpr int kStride = warp_result<K>::kStride;
+  using T = typename K::Element;
   const int g = lane_index() / 4, t = lane_index() % 4;
   if (units.count == 0) return;
   const decode_view s = load_words(&context->s);
@@ -807,7 +874,7 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
     for (int i = 0; i < kPieces; ++i) {
       const bytes16 q = load_global(reinterpret_cast<const bytes16*>(query) + i * 4);  // of an idle column another's, which no one looks at
 #pragma unroll
-      for (int h = 0; h < 4; h += 2) mma_16x8x16(score, {k[0][i].w[h], k[1][i].w[h], k[0][i].w[h + 1], k[1][i].w[h + 1]}, {q.w[h], q.w[h + 1]});
+      for (int h = 0; h < 4; h += 2) multiply_add<T>(score, {k[0][i].w[h], k[1][i].w[h], k[0][i].w[h + 1], k[1][i].w[h + 1]}, {q.w[h], q.w[h + 1]});
     }
 
     bool seen[4];
@@ -855,13 +922,13 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
           for (int span = 0; span < kSpans; ++span) v[i][span] = {};
         }
     }
-    const uint32_t b[2] = {transpose_matrix(pack_halves(score[0], score[1])), transpose_matrix(pack_halves(score[2], score[3]))};
+    const uint32_t b[2] = {transpose_matrix(round_pair<T>(score[0], score[1])), transpose_matrix(round_pair<T>(score[2], score[3]))};
 #pragma unroll
     for (int span = 0; span < kSpans; ++span) {
       float o[4][4] = {};  // tile h: rows g and g + 8 are channels 64 * span + 8 g + 2 h and the next; columns 2t, 2t + 1
 #pragma unroll
       for (int h = 0; h < 4; ++h)
-        mma_16x8x16(o[h], {permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x5410), permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x7632),
+        multiply_add<T>(o[h], {permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x5410), permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x7632),
                            permute_bytes(v[2][span].w[h], v[3][span].w[h], 0x5410), permute_bytes(v[2][span].w[h], v[3][span].w[h], 0x7632)}, b);
       if (2 * t >= K::kColumns) continue;
 #pragma unroll
@@ -891,10 +958,44 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
   warp_barrier();
 }
 
-// Values by look-up: int8 centroids in shared memory, so laid out that the 32 lanes of a look-up never meet in a bank, and what they bring are operands of
-// the matrix unit. Lane = 4r + t: r owns channels, t owns tokens t, 4 + t, 8 + t and 12 + t of a unit.
+// What all warps of a CTA want to know of the piece under way.
 
 __device__ __forceinline__ int min_int(int a, int b) { return a < b ? a : b; }
+
+/// What the phases of a piece share, in shared memory: in registers it would take room from the loop, made anew it would take time.
+template <class K>
+struct piece_context {
+  decode_view s;
+  piece w;
+  int kv_head;
+  int open;  // tokens below it are seen by every column
+  column columns[K::kColumns];
+};
+
+/// Fills it, one warp.
+template <class K, class P>
+__device__ __forceinline__ void store_context(const P& p, const piece& w, int group, int kv_head, piece_context<K>* context) {
+  const query_rows rows = query_rows_of(p, w.b);
+  const decode_view s = view_of(p, w.b, rows.count);
+  int open = 0x7fffffff;
+  if (lane_index() < K::kColumns) {
+    const column c = column_of(p, s, w.b, rows.first, rows.count, kv_head, group * K::kColumns + lane_index());
+    store_words(context->columns + lane_index(), c);
+    if (c.valid) open = c.position - s.first_pos + 1;
+    if (p.tree_mask) open = min_int(open, s.first_new);
+  }
+#pragma unroll
+  for (int mask = 1; mask < K::kColumns; mask *= 2) open = min_int(open, shuffle_xor(open, mask));
+  if (lane_index() == 0) {
+    store_words(&context->s, s);
+    store_words(&context->w, w);
+    store_shared(&context->kv_head, kv_head);
+    store_shared(&context->open, open);
+  }
+}
+
+// Values by look-up: int8 centroids in shared memory, so laid out that the 32 lanes of a look-up never meet in a bank, and what they bring are operands of
+// the matrix unit. Lane = 4r + t: r owns channels, t owns tokens t, 4 + t, 8 + t and 12 + t of a unit.
 
 __constant__ uint32_t kByteTimes128[4] = {0x80u, 0x8000u, 0x800000u, 0x80000000u};
 /// Places of entries in tables with rows of 128 bytes: 128 times byte `i` of `word`, plus c, in one instruction. Its factors are held in registers where there is room.
@@ -1226,7 +1327,7 @@ struct sum_keys {
 #pragma unroll
     for (int slab = 0; slab < kSlabs; ++slab) {
       const bytes8 four = row ? load_global(reinterpret_cast<const bytes8*>(row) + slab * 4 + t) : bytes8{};
-      raw.q[slab][0] = four.w[0], raw.q[slab][1] = four.w[1];
+      raw.q[slab][0] = halves_of_query<typename K::Element>(four.w[0]), raw.q[slab][1] = halves_of_query<typename K::Element>(four.w[1]);
     }
   }
   /// Product `u` of a turn's: dot products of entries g and g + 8 with columns 2t and 2t + 1 (of 4 columns, those of chunk 2u + t / 2 and 2t mod 4).
@@ -1623,7 +1724,19 @@ struct tile_stream {
   int page;                 // ... of the batch after that
   const unsigned char *key_codes_at, *value_codes_at, *gains;  // of this lane, in the first unit of the pool
 
-  __device__ __forceinline__ int token_of(int i) const { return (first + min_int(i, count - 1) * K::kWarps) * 32; }
+  bool paired;  // tiles 2 n and 2 n + 1 are neighbours; only of keys that are turned. At first: whether this lane's share of the pairs lets them
+
+  /// How many of a warp's tiles lie less than `tiles` behind its first; none unless `some`, which says whether `tiles` is positive.
+  __device__ __forceinline__ int tiles_before(bool some, int tiles) const {
+    if constexpr (!K::kKeyTurn) return some ? (tiles + K::kWarps - 1) / K::kWarps : 0;
+    const int together = paired ? 2 : 1, round = K::kWarps * together;
+    return some ? tiles / round * together + min_int(tiles % round, together) : 0;
+  }
+  __device__ __forceinline__ int token_of(int i) const {
+    const int tile = min_int(i, count - 1);
+    if constexpr (!K::kKeyTurn) return (first + tile * K::kWarps) * 32;
+    return (first + (paired ? tile / 2 * (2 * K::kWarps) + tile % 2 : tile * K::kWarps)) * 32;
+  }
   __device__ __forceinline__ int unit_token(int i) const { return token_of(i + lane_index() / 2) + lane_index() % 2 * 16; }
 
   /// The first loads, at whose end page numbers will be.
@@ -1632,6 +1745,7 @@ struct tile_stream {
     coded_len = load_global(p.coded_len + w.b);
     pages = p.block_table ? p.block_table + int64_t(w.b) * p.max_pages : p.page_indices + load_global(p.page_indptr + w.b);
     head = kv_head * p.page_head_stride;
+    if constexpr (K::kKeyTurn) paired = Keys::may_pair(p);
   }
   template <class P>
   __device__ __forceinline__ int page_at(const P& p, int i) const {
@@ -1642,8 +1756,11 @@ struct tile_stream {
   __device__ __forceinline__ void find_pages(const P& p, const piece& w, int& page_now) {
     int from, to;
     cut(w, p.segments & 1 ? (coded_len + 31) / 32 : 0, from, to);
-    first = from + warp_index();
-    count = to > first ? (to - first + K::kWarps - 1) / K::kWarps : 0;
+    // Neighbours save work (lookup_turn.cuh), but a short piece would leave warps idle.
+    if constexpr (K::kKeyTurn) paired = !vote_any(!paired || to - from < 8 * K::kWarps);
+    else paired = false;
+    first = from + (paired ? 2 : 1) * warp_index();
+    count = tiles_before(to > first, to - first);
     page_now = 0, page = 0;
     if (count == 0) return;
     page_now = page_at(p, 0);
@@ -1738,40 +1855,14 @@ struct tile_stream {
 // shared memory, in tables without bank conflicts, are the matrix unit's operands; weights are 16-bit fixed-point numbers and values
 // int8, so that the second product is exact. Exact rows are attended to last (exact.cuh).
 
-/// What the phases of a piece share, in shared memory: in registers it would take room from the loop, made anew it would take time.
-template <class K>
-struct piece_context {
-  decode_view s;
-  piece w;
-  int kv_head;
-  int open;  // tokens below it are seen by every column
-  column columns[K::kColumns];
+/// How a loop over tiles scores keys: with queries turned on from tile to tile, or not.
+template <bool kTurn>
+struct loop_way {
+  static constexpr bool kTurns = kTurn;
 };
 
-/// Fills it, one warp.
-template <class K, class P>
-__device__ __forceinline__ void store_context(const P& p, const piece& w, int group, int kv_head, piece_context<K>* context) {
-  const query_rows rows = query_rows_of(p, w.b);
-  const decode_view s = view_of(p, w.b, rows.count);
-  int open = 0x7fffffff;
-  if (lane_index() < K::kColumns) {
-    const column c = column_of(p, s, w.b, rows.first, rows.count, kv_head, group * K::kColumns + lane_index());
-    store_words(context->columns + lane_index(), c);
-    if (c.valid) open = c.position - s.first_pos + 1;
-    if (p.tree_mask) open = min_int(open, s.first_new);
-  }
-#pragma unroll
-  for (int mask = 1; mask < K::kColumns; mask *= 2) open = min_int(open, shuffle_xor(open, mask));
-  if (lane_index() == 0) {
-    store_words(&context->s, s);
-    store_words(&context->w, w);
-    store_shared(&context->kv_head, kv_head);
-    store_shared(&context->open, open);
-  }
-}
-
 /// Attends to the warp's tiles and leaves the result in its memory. `first`: codes of the first tiles. Returns the warp's exact units, whose pages are on their way.
-template <class K, class P, class Keys>
+template <class K, class Way, class P, class Keys>
 __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_context<K>* context, Keys& keys, tile_stream<K, Keys>& tiles, first_codes<K, Keys>& first,
                                              const unsigned char* values, warp_memory<K>& memory, const float* scales) {
   using Values = value_table<K>;
@@ -1785,19 +1876,21 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
   const uint32_t value_address = opaque(shared_address(values) + value_sums<K>::lane_offset(), zero);
 
   // The first of the tiles that not every column sees whole.
-  const int whole = (load_shared(&context->open) >> 5) - tiles.first, masked = whole > 0 ? (whole + K::kWarps - 1) / K::kWarps : 0;
+  const int whole = (load_shared(&context->open) >> 5) - tiles.first, masked = tiles.tiles_before(whole > 0, whole);
   const int first_position = K::kKeyTurn ? load_shared(&context->s.first_pos) : 0;
 
   coded_state<K> state(keys);
   using value_words = uint32_t[2][Values::kCodeWords];
-  const auto score_tile = [&](float (&score)[Keys::kScores], const key_codes<Keys>& codes, uint32_t hidden, int i, const auto& meanwhile) {
+  const auto score_tile = [&](float (&score)[Keys::kScores], const key_codes<Keys>& codes, uint32_t hidden, int i, int set, const auto& meanwhile) {
+    bool part = false;
     if constexpr (K::kKeyTurn) {
       meanwhile();
-      keys.scores(p, rows, score, codes.words, codes.gains, state.bias, first_position + tiles.token_of(i), i % 32 == 0);
+      part = vote_any(hidden != 0 || i >= masked);  // so that the compiler knows all lanes to agree
+      keys.scores(Way(), p, rows, score, codes.words, codes.gains, state.bias, first_position + tiles.token_of(i), set == 1);
     } else {
       keys.scores(rows, score, codes.words, codes.gains, state.bias, meanwhile);
     }
-    if (__builtin_expect(hidden != 0 || i >= masked, 0)) {
+    if (__builtin_expect(K::kKeyTurn ? part : hidden != 0 || i >= masked, 0)) {
       const int first = Keys::token(0);
 #pragma unroll
       for (int j = 0; j < Keys::kScores; ++j)
@@ -1817,11 +1910,18 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
       }
     }
   };
-  const auto add_tile = [&](float (&score)[Keys::kScores], const value_words& codes) {
+  const auto add_tile = [&](float (&score)[Keys::kScores], const value_words& codes, int set) {
     uint32_t x[Keys::kScores], weights[value_sums<K>::kWeightSets][value_sums<K>::kWeightWords];
     state.weigh(x, score);
+    // What the next tile's keys are multiplied by, in the shade of this one's values.
+    if constexpr (Way::kTurns) {
+      keys.prepare_fast(set == 0);
+      if (set == 1) keys.prepare_slow();
+    }
     Keys::weights(weights, x);
     state.sums.add(rows, value_address, codes, weights, value_places);
+    if constexpr (Way::kTurns)
+      if (set == 0 && vote_any(!keys.paired)) keys.prepare_slow();
   };
   const auto find = [&](int i) {
     tiles.find(p, places, i);
@@ -1835,6 +1935,7 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
 #pragma unroll 1
   for (int end = 8; i < tiles.count; end += 16) {
     const int stop = min_int(end, tiles.count);
+    if constexpr (Way::kTurns) keys.start(p, first_position + tiles.token_of(i));
     if constexpr (K::kStages == 2) {
       // Two sets of registers in turn: a tile's codes are loaded as soon as those of the tile two before it have been used.
 #pragma unroll 1
@@ -1844,9 +1945,9 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
           if (set == 1 && i == stop) break;
           float score[Keys::kScores];
           typename Tiles::tile_units units;
-          score_tile(score, first.keys[set], Tiles::hidden_of(places, i), i, [&] { units = Tiles::units_of(places, i + 2); });
+          score_tile(score, first.keys[set], Tiles::hidden_of(places, i), i, set, [&] { units = Tiles::units_of(places, i + 2); });
           tiles.load_keys(first.keys[set], units);
-          add_tile(score, first.values[set]);
+          add_tile(score, first.values[set], set);
           tiles.load_values(first.values[set], units);
           ++i;
         }
@@ -1861,8 +1962,8 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
         key_codes<Keys> coming = {};
         tiles.load_keys(coming, Tiles::units_of(places, i + 1));
         float score[Keys::kScores];
-        score_tile(score, first.keys[0], hidden, i, [&] { Tiles::prefetch(p, places, i + 2); });
-        add_tile(score, value_codes);
+        score_tile(score, first.keys[0], hidden, i, i % 2, [&] { Tiles::prefetch(p, places, i + 2); });
+        add_tile(score, value_codes, i % 2);
         first.keys[0] = coming;
         ++i;
       } while (i < stop);
@@ -1876,7 +1977,7 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
 
 /// Asks for the lines at which a static launch's chains of loads begin, one per lane: whatever this launch is the first to see of a buffer takes long, its
 /// translation above all, and one wait is enough for all.
-template <class P>
+template <bool kTurn, class P>
 __device__ __forceinline__ void touch_first(const P& p) {
   const int b = block_index().z, slot = p.state_slot ? 0 : b, lane = lane_index();
   const auto row = [&](const auto* from, int64_t i) { return from ? reinterpret_cast<const unsigned char*>(from + i) : nullptr; };
@@ -1895,12 +1996,14 @@ __device__ __forceinline__ void touch_first(const P& p) {
   if (lane == 11) at = byte_pointer(p.out);
   if (lane == 12) at = byte_pointer(p.partial_o);
   if (lane == 13) at = byte_pointer(p.counters);
+  if constexpr (kTurn)
+    if (lane == 14) at = byte_pointer(p.inv_freq);
   if (at) prefetch_global(at);
 }
 
 template <class K, class P>
 __device__ __forceinline__ void decode_lookup(const P& p) {
-  if (thread_index() < 32 && !p.spread) touch_first(p);
+  if (thread_index() < 32 && !p.spread) touch_first<K::kKeyTurn>(p);
   using Keys = key_method<K>;
   using Values = value_table<K>;
   static_assert(sizeof(warp_memory<K>) == K::kWarpBytes, "generator/shared.ts is wrong");
@@ -1952,7 +2055,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     first_codes<K, Keys> codes = {};
     tiles.start_first(p, warps[warp_index()].places, page, codes);
     if (!filled || Keys::kTablePerPiece) Keys::fill(key_table, raw_keys, maxima);
-    if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns);
+    if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns, tiles.paired);
     if constexpr (!K::kKeySum) block_barrier();  // the context is there; look-up sums have had a barrier
     prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, exact_units_of<K>(&cta->context), 0);
     tiles.first_hidden(p, warps[warp_index()].places);
@@ -1961,8 +2064,14 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     exact_units units;
     {
       Keys keys;
-      keys.begin(p, key_table, columns, reinterpret_cast<const float*>(k_codebook + K::Key::kScaleOffset), maxima, turns);
-      units = attend_coded<K>(p, &cta->context, keys, tiles, codes, values, warps[warp_index()], cta->scales);
+      const float* const key_scales = reinterpret_cast<const float*>(k_codebook + K::Key::kScaleOffset);
+      if constexpr (K::kKeyTurn) keys.begin(p, key_table, columns, key_scales, maxima, turns, tiles.paired);
+      else keys.begin(p, key_table, columns, key_scales, maxima, turns);
+      const auto attend = [&](auto way) { units = attend_coded<K, decltype(way)>(p, &cta->context, keys, tiles, codes, values, warps[warp_index()], cta->scales); };
+      // A RoPE that the kernel is not made for has a loop of its own, for its calls cost the other's registers and schedule.
+      if constexpr (!K::kKeyTurn) attend(loop_way<false>());
+      else if (__builtin_expect(vote_any(keys.general), 0)) attend(loop_way<false>());
+      else attend(loop_way<true>());
     }
     attend_exact<K>(p, &cta->context, units, warps[warp_index()].result);
     block_barrier();

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm90_lookup_w8_s1_c2
-//   inputs    c85ca4c868264306
+//   inputs    7b775fed8f3a8591
 //   remake    npx gen --only antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm90_lookup_w8_s1_c2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -10,6 +10,7 @@ namespace antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm90_lookup_w8_s1_c2_ { 
 using namespace antkv;
 
 struct K {
+  using Element = f16;  // of queries, exact rows and output
   static constexpr int kHeadDim = 128;
   struct Key {
     static constexpr bool kExact = false;
@@ -32,13 +33,47 @@ struct K {
   static constexpr bool kCoded = true;  // a side is coded: pages carry a bitmap, and anchors exist
   static constexpr int kUnitBytes = 544, kValueOffset = 256, kKeyGainOffset = 512;
   static constexpr bool kPre = true, kKeyGain = true;
+  static constexpr bool kSink = false;
   static constexpr int kColumns = 8;  // query columns of a CTA
   static constexpr bool kKeySum = false, kKeyTurn = true;  // how scores come about
   static constexpr int kWarps = 8, kStages = 1;       // tiles whose codes are under way in a warp's registers
   static constexpr int kCopies = 2;                           // of the table of values
   static constexpr int kWarpBytes = 4288;                     // of shared memory: a warp's own
-  static constexpr int kKeyTableBytes = 65536, kValueTableBytes = 65536, kSharedBytes = 170848;
+  static constexpr int kKeyTableBytes = 65536, kValueTableBytes = 65536, kSharedBytes = 171104;
 };
+
+// The 16-bit type of a contract's queries, exact rows and output, f16 or bf16: what the two do differently, by one set of names.
+
+template <class T>
+constexpr bool kIsBf16 = false;
+template <>
+constexpr bool kIsBf16<bf16> = true;
+
+/// The nearest T, ties to even.
+template <class T>
+__device__ __forceinline__ T round_to(float x) {
+  if constexpr (kIsBf16<T>) return to_bf16(x);
+  else return to_f16(x);
+}
+/// Two of them in a register, `lo` in the low 16 bits.
+template <class T>
+__device__ __forceinline__ uint32_t round_pair(float lo, float hi) {
+  if constexpr (kIsBf16<T>) return pack_bf16(lo, hi);
+  else return pack_halves(lo, hi);
+}
+/// d += A * B of 16 x 16 and 16 x 8 elements of T.
+template <class T>
+__device__ __forceinline__ void multiply_add(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  if constexpr (kIsBf16<T>) mma_16x8x16_bf16(d, a, b);
+  else mma_16x8x16(d, a, b);
+}
+/// A pair of a query's channels as halves, for keys that were codes: those have more digits than bf16, but not room for all of its sizes.
+template <class T>
+__device__ __forceinline__ uint32_t halves_of_query(uint32_t pair) {
+  if constexpr (!kIsBf16<T>) return pair;
+  const auto half = [](uint32_t bits) { return fminf(fmaxf(to_float(bf16{uint16_t(bits)}), -65504.0f), 65504.0f); };
+  return pack_halves(half(pair), half(pair >> 16));
+}
 
 // Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
 
@@ -161,12 +196,11 @@ __device__ __forceinline__ constexpr uint32_t key_turn(uint32_t row) {
   return (row & 1) * C::kTurnHigh | (row >> C::kTurnShift & C::kTurnMask);
 }
 
-/// The byte of the code of `chunk` of token `token` (0 ... 15), from the start of the side.
+/// The byte in which the code of `chunk` of token `token` (0 ... 15) begins, from the start of the side.
 template <class C>
 __device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
-  static_assert(C::kBits == 8, "codes of whole bytes");
   if constexpr (!C::kByLane) {
-    return int(token * C::kRowBytes + chunk);
+    return int(token * C::kRowBytes + chunk * C::kBits / 8);
   } else {
     constexpr uint32_t kChunks = C::kChunks, kPiece = C::kPiece;
     uint32_t lane, position;  // position: among the lane's bytes
@@ -199,32 +233,39 @@ __device__ __forceinline__ void load_columns(uint32_t (&fragment)[kHeadDim / 16]
   }
 }
 
+/// Columns of T as halves.
+template <class T, int kSteps>
+__device__ __forceinline__ void round_columns(uint32_t (&to)[kSteps][2], const uint32_t (&from)[kSteps][2]) {
+#pragma unroll
+  for (int i = 0; i < kSteps * 2; ++i) to[i / 2][i % 2] = halves_of_query<T>(from[i / 2][i % 2]);
+}
+
 /// d[token][column] = rows . columns over all channels; `rows` are 16 rows in shared memory.
-template <int kHeadDim>
-__device__ __forceinline__ void multiply_rows(float (&d)[4], const f16* rows, int row_stride, const uint32_t (&columns)[kHeadDim / 16][2]) {
+template <int kHeadDim, class T>
+__device__ __forceinline__ void multiply_rows(float (&d)[4], const T* rows, int row_stride, const uint32_t (&columns)[kHeadDim / 16][2]) {
   const int lane = lane_index();
-  const f16* from = rows + (lane % 16) * row_stride + lane / 16 * 8;
+  const T* from = rows + (lane % 16) * row_stride + lane / 16 * 8;
 #pragma unroll
   for (int step = 0; step < kHeadDim / 16; ++step) {
     uint32_t a[4];
     load_matrix_x4(a, from + step * 16);
-    mma_16x8x16(d, a, columns[step]);
+    multiply_add<T>(d, a, columns[step]);
   }
 }
 
 /// d[channel][column] += rows^T . weights; `weights` holds token g (d[0], d[1]) and g + 8 (d[2], d[3]) of columns 2t, 2t + 1.
-template <int kHeadDim>
-__device__ __forceinline__ void accumulate_rows(float (&d)[kHeadDim / 16][4], const f16* rows, int row_stride, const float (&weights)[4]) {
+template <int kHeadDim, class T>
+__device__ __forceinline__ void accumulate_rows(float (&d)[kHeadDim / 16][4], const T* rows, int row_stride, const float (&weights)[4]) {
   const int lane = lane_index();
-  const f16* from = rows + (lane % 8 + lane / 16 * 8) * row_stride + lane / 8 % 2 * 8;
+  const T* from = rows + (lane % 8 + lane / 16 * 8) * row_stride + lane / 8 % 2 * 8;
   // A product's result has its tokens on rows; as B operand the tokens belong on pairs of registers: one transpose per 8 x 8 block.
-  const uint32_t b[2] = {transpose_matrix(pack(to_f16(weights[0]), to_f16(weights[1]))),
-                         transpose_matrix(pack(to_f16(weights[2]), to_f16(weights[3])))};
+  const uint32_t b[2] = {transpose_matrix(pack(round_to<T>(weights[0]), round_to<T>(weights[1]))),
+                         transpose_matrix(pack(round_to<T>(weights[2]), round_to<T>(weights[3])))};
 #pragma unroll
   for (int tile = 0; tile < kHeadDim / 16; ++tile) {
     uint32_t a[4];
     load_matrix_x4_transposed(a, from + tile * 16);
-    mma_16x8x16(d[tile], a, b);
+    multiply_add<T>(d[tile], a, b);
   }
 }
 
@@ -321,8 +362,11 @@ __device__ __forceinline__ void cut(const piece& w, int n, int& begin, int& end)
 }
 
 // What a sequence costs, in one unit per algorithm: it decides where a line of work is cut, never what is computed.
-struct lookup_cost {  // clocks of 32 coded tokens; the tables of the queries; exact tokens take the slow path
-  static constexpr int kPiece = 32, kCoded32 = 1, kExact16 = 8;
+// Look-up: 32 coded tokens; exact ones take the slow path. Where keys are scored by a table of sums a piece makes its own: start and merge take about 25,000 clocks
+// of an SM, 32 tokens of a head 60 and 3.5 per look-up (H200, harness/bench/NOTES.md). A line cut without that leaves the CTAs with many short sequences behind.
+template <class K>
+struct lookup_cost {
+  static constexpr int kPiece = K::kKeySum ? 25000 / (60 + K::kHeadDim * 7 / (2 * K::Key::kChannels)) : 32, kCoded32 = 1, kExact16 = 8;
 };
 struct rows_cost {  // units of 16 tokens, all alike; the start and the merge
   static constexpr int kPiece = 8, kCoded32 = 2, kExact16 = 1;
@@ -467,7 +511,7 @@ __device__ __forceinline__ piece piece_now(const P& p, const work_memory* memory
 
 /// Calls body(const piece&) for each piece of this CTA, in order, all threads together; `memory` is shared. All threads of the block must call it.
 /// A block barrier stands between two bodies.
-template <class K, class Cost = lookup_cost, class P, class Body>
+template <class K, class Cost = lookup_cost<K>, class P, class Body>
 __device__ __forceinline__ void for_each_piece(const P& p, work_memory* memory, Body&& body) {
   if (p.spread) {
     if (!p.counters && p.splits > 1) clear_partials<K>(p);
@@ -519,13 +563,19 @@ struct warp_results {
   __device__ __forceinline__ warp_result<K>& operator[](int i) const { return *reinterpret_cast<warp_result<K>*>(first + i * stride); }
 };
 
-/// Merges results and writes output and log-sum-exp, or this CTA's part of them. A warp takes a column, a lane 4 of its channels.
-/// What a result without weight holds is not read.
+/// A row of channels by the lanes of a warp: 4 of a lane at a time, 128 in all, so that a longer row takes several turns, and several of a shorter one fit side by side.
+template <class K>
+struct channel_lanes {
+  static constexpr int kSpan = K::kHeadDim < 128 ? K::kHeadDim : 128, kUsed = kSpan / 4, kAbreast = 32 / kUsed;
+  static_assert(K::kHeadDim % kSpan == 0, "whole turns");
+};
+
+/// Merges results and writes output and log-sum-exp, or this CTA's part of them. A warp takes a column. What a result without weight holds is not read.
+/// `sinks`: learned sink logits of contracts that have them join here, as one more key whose value is 0.
 template <class K, class P, class Column>
-__device__ __forceinline__ void write_results(const P& p, const Column& column_at, const warp_results<K>& results, int count, bool whole) {
-  constexpr int kQuads = K::kHeadDim / 4, kAbreast = 32 / kQuads;  // results that a warp reads at once
-  static_assert(kQuads * kAbreast == 32, "head dims of 64 and 128");
-  const int lane = lane_index(), channel = lane % kQuads * 4;
+__device__ __forceinline__ void write_results(const P& p, const Column& column_at, const warp_results<K>& results, int count, bool whole, bool sinks) {
+  constexpr int kUsed = channel_lanes<K>::kUsed, kAbreast = channel_lanes<K>::kAbreast;
+  const int lane = lane_index(), first_channel = lane % kUsed * 4;
 #pragma unroll 1
   for (int flat = warp_index(); flat < K::kColumns; flat += K::kWarps) {
     // Factors first, a lane's of one result: there are at most 32.
@@ -533,39 +583,50 @@ __device__ __forceinline__ void write_results(const P& p, const Column& column_a
     float factor = top, total = lane < count ? load_shared(results[lane].weight + flat) : 0.0f;
 #pragma unroll
     for (int mask = 1; mask < 32; mask *= 2) top = fmaxf(top, shuffle_xor(top, mask));
+    float sink = minus_infinity();  // log2 units
+    if constexpr (K::kSink) {
+      const auto c = column_at(flat);
+      if (sinks && c.valid) sink = load_global(p.sink_logits + c.head) * kLog2e;
+      top = fmaxf(top, sink);
+    }
     factor = factor == minus_infinity() ? 0.0f : exp2_fast(factor - top);
     total *= factor;
 #pragma unroll
     for (int mask = 1; mask < 32; mask *= 2) total += shuffle_xor(total, mask);
+    if constexpr (K::kSink) total += sink == minus_infinity() ? 0.0f : exp2_fast(sink - top);
     factor = total > 0 ? factor / total : 0.0f;
 
-    float sum[4] = {};
+#pragma unroll
+    for (int first = 0; first < K::kHeadDim; first += channel_lanes<K>::kSpan) {
+      const int channel = first + first_channel;
+      float sum[4] = {};
 #pragma unroll 4
-    for (int i = 0; i < count; i += kAbreast) {
-      const int mine = i + lane / kQuads;
-      const float times = shuffle(factor, mine);
-      if (times > 0) {
-        const bytes16 o = load_shared(reinterpret_cast<const bytes16*>(results[mine].o + flat * warp_result<K>::kStride + channel));
+      for (int i = 0; i < count; i += kAbreast) {
+        const int mine = kAbreast == 1 ? i : i + lane / kUsed;
+        const float times = shuffle(factor, mine);
+        if (times > 0) {
+          const bytes16 o = load_shared(reinterpret_cast<const bytes16*>(results[mine].o + flat * warp_result<K>::kStride + channel));
 #pragma unroll
-        for (int j = 0; j < 4; ++j) sum[j] += times * float_of_bits(o.w[j]);
+          for (int j = 0; j < 4; ++j) sum[j] += times * float_of_bits(o.w[j]);
+        }
       }
-    }
-    if constexpr (kAbreast == 2) {
+      if constexpr (kAbreast == 2) {
 #pragma unroll
-      for (int j = 0; j < 4; ++j) sum[j] += shuffle_xor(sum[j], 16);
-    }
+        for (int j = 0; j < 4; ++j) sum[j] += shuffle_xor(sum[j], 16);
+      }
 
-    const auto c = column_at(flat);
-    if (!c.valid || lane >= kQuads) continue;
-    const float lse = total > 0 ? (top + log2_fast(total)) * kLn2 : minus_infinity();
-    if (whole) {
-      bytes8* out = reinterpret_cast<bytes8*>(byte_pointer(p.out) + c.row * p.out_row_stride + c.head * p.out_head_stride + channel * 2);
-      store_global(out, bytes8{{pack_halves(sum[0], sum[1]), pack_halves(sum[2], sum[3])}});
-      if (p.lse && lane == 0) store_global(p.lse + int64_t(c.row) * p.q_heads + c.head, lse);
-    } else {
-      const int64_t at = (int64_t(block_index().x) * p.rows + c.row) * p.q_heads + c.head;
-      store_global(reinterpret_cast<bytes16*>(p.partial_o + at * K::kHeadDim + channel), bytes16{{float_bits(sum[0]), float_bits(sum[1]), float_bits(sum[2]), float_bits(sum[3])}});
-      if (lane == 0) store_global(p.partial_lse + at, lse);
+      const auto c = column_at(flat);
+      if (!c.valid || lane >= kUsed) continue;
+      const float lse = total > 0 ? (top + log2_fast(total)) * kLn2 : minus_infinity();
+      if (whole) {
+        bytes8* out = reinterpret_cast<bytes8*>(byte_pointer(p.out) + c.row * p.out_row_stride + c.head * p.out_head_stride + channel * 2);
+        store_global(out, bytes8{{round_pair<typename K::Element>(sum[0], sum[1]), round_pair<typename K::Element>(sum[2], sum[3])}});
+        if (p.lse && lane == 0 && first == 0) store_global(p.lse + int64_t(c.row) * p.q_heads + c.head, lse);
+      } else {
+        const int64_t at = (int64_t(block_index().x) * p.rows + c.row) * p.q_heads + c.head;
+        store_global(reinterpret_cast<bytes16*>(p.partial_o + at * K::kHeadDim + channel), bytes16{{float_bits(sum[0]), float_bits(sum[1]), float_bits(sum[2]), float_bits(sum[3])}});
+        if (lane == 0 && first == 0) store_global(p.partial_lse + at, lse);
+      }
     }
   }
 }
@@ -589,49 +650,53 @@ __device__ __forceinline__ bool arrive_last(const P& p, const piece& w, uint32_t
 /// Gathers the parts of a sequence into at most `capacity` results, one per warp; returns how many. A result takes every so-many-th part, in order.
 template <class K, class P, class Column>
 __device__ __forceinline__ int gather_parts(const P& p, const piece& w, const Column& column_at, const warp_results<K>& results, int capacity) {
-  constexpr int kQuads = K::kHeadDim / 4;
-  const int used = w.parts < capacity ? w.parts : capacity, lane = lane_index(), warp = warp_index(), channel = lane % kQuads * 4;
+  constexpr int kUsed = channel_lanes<K>::kUsed;
+  const int used = w.parts < capacity ? w.parts : capacity, lane = lane_index(), warp = warp_index(), first_channel = lane % kUsed * 4;
   if (warp >= used) return used;
   warp_result<K>& r = results[warp];
   const auto mine = column_at(lane % K::kColumns);
   const int place = mine.valid ? mine.row * p.q_heads + mine.head : -1;  // of the lane's column in a part
-#pragma unroll 1
-  for (int base = 0; base < K::kColumns; base += 4) {
-    int at[4];
-    float maximum[4], weight[4] = {}, sum[4][4] = {};
 #pragma unroll
-    for (int c = 0; c < 4; ++c) maximum[c] = minus_infinity(), at[c] = shuffle(place, base + c);
+  for (int first = 0; first < K::kHeadDim; first += channel_lanes<K>::kSpan) {
+    const int channel = first + first_channel;
 #pragma unroll 1
-    for (int part = warp; part < w.parts; part += used) {
-      const int64_t from = int64_t(w.first + part) * p.rows * p.q_heads;
-      float lse[4];
-      bytes16 o[4];
+    for (int base = 0; base < K::kColumns; base += 4) {
+      int at[4];
+      float maximum[4], weight[4] = {}, sum[4][4] = {};
 #pragma unroll
-      for (int c = 0; c < 4; ++c) {  // all of them under way together
-        lse[c] = minus_infinity(), o[c] = {};
-        if (at[c] >= 0) {
-          lse[c] = load_global_coherent(p.partial_lse + from + at[c]);
-          o[c] = load_global_coherent(reinterpret_cast<const bytes16*>(p.partial_o + (from + at[c]) * K::kHeadDim + channel));
+      for (int c = 0; c < 4; ++c) maximum[c] = minus_infinity(), at[c] = shuffle(place, base + c);
+#pragma unroll 1
+      for (int part = warp; part < w.parts; part += used) {
+        const int64_t from = int64_t(w.first + part) * p.rows * p.q_heads;
+        float lse[4];
+        bytes16 o[4];
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {  // all of them under way together
+          lse[c] = minus_infinity(), o[c] = {};
+          if (at[c] >= 0) {
+            lse[c] = load_global_coherent(p.partial_lse + from + at[c]);
+            o[c] = load_global_coherent(reinterpret_cast<const bytes16*>(p.partial_o + (from + at[c]) * K::kHeadDim + channel));
+          }
+        }
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {
+          const float top = fmaxf(maximum[c], lse[c] * kLog2e), zero = top == minus_infinity() ? 0.0f : top;  // not -inf - -inf
+          const float shrink = exp2_fast(maximum[c] - zero), factor = exp2_fast(lse[c] * kLog2e - zero);
+          maximum[c] = top;
+          weight[c] = weight[c] * shrink + factor;
+#pragma unroll
+          for (int j = 0; j < 4; ++j) sum[c][j] = sum[c][j] * shrink + factor * float_of_bits(o[c].w[j]);
         }
       }
+      if (lane >= kUsed) continue;
 #pragma unroll
       for (int c = 0; c < 4; ++c) {
-        const float top = fmaxf(maximum[c], lse[c] * kLog2e), zero = top == minus_infinity() ? 0.0f : top;  // not -inf - -inf
-        const float shrink = exp2_fast(maximum[c] - zero), factor = exp2_fast(lse[c] * kLog2e - zero);
-        maximum[c] = top;
-        weight[c] = weight[c] * shrink + factor;
-#pragma unroll
-        for (int j = 0; j < 4; ++j) sum[c][j] = sum[c][j] * shrink + factor * float_of_bits(o[c].w[j]);
-      }
-    }
-    if (lane >= kQuads) continue;
-#pragma unroll
-    for (int c = 0; c < 4; ++c) {
-      store_shared(reinterpret_cast<bytes16*>(r.o + (base + c) * warp_result<K>::kStride + channel),
-                   bytes16{{float_bits(sum[c][0]), float_bits(sum[c][1]), float_bits(sum[c][2]), float_bits(sum[c][3])}});
-      if (lane == 0) {
-        store_shared(r.maximum + base + c, maximum[c]);
-        store_shared(r.weight + base + c, weight[c]);
+        store_shared(reinterpret_cast<bytes16*>(r.o + (base + c) * warp_result<K>::kStride + channel),
+                     bytes16{{float_bits(sum[c][0]), float_bits(sum[c][1]), float_bits(sum[c][2]), float_bits(sum[c][3])}});
+        if (lane == 0) {
+          store_shared(r.maximum + base + c, maximum[c]);
+          store_shared(r.weight + base + c, weight[c]);
+        }
       }
     }
   }
@@ -656,11 +721,12 @@ __device__ __forceinline__ void finish_piece(const P& p, const piece& w, const d
   if (p.ring_scores && w.from == 0) clear_ring_scores<K>(p, s, column_at);
   // Without counters combine follows, and reads the part even of a sequence that one CTA had to itself.
   bool whole = p.splits == 1 || (p.counters && w.parts == 1);
+  bool sinks = w.from == 0;
   for (int have = count;;) {
-    write_results<K>(p, column_at, results, have, whole);
+    write_results<K>(p, column_at, results, have, whole, sinks);
     if (whole || !p.counters || !arrive_last(p, w, flag)) break;
     have = gather_parts<K>(p, w, column_at, results, count);
-    whole = true;
+    whole = true, sinks = false;  // a part has brought them
     block_barrier();
   }
 }
@@ -743,6 +809,7 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
   constexpr int kPieces = K::kHeadDim / 32;   // 16-byte pieces of a row that a lane reads of K
   constexpr int kSpans = K::kHeadDim / 64;    // ... and of V
   constexpr int kStride = warp_result<K>::kStride;
+  using T = typename K::Element;
   const int g = lane_index() / 4, t = lane_index() % 4;
   if (units.count == 0) return;
   const decode_view s = load_words(&context->s);
@@ -807,7 +874,7 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
     for (int i = 0; i < kPieces; ++i) {
       const bytes16 q = load_global(reinterpret_cast<const bytes16*>(query) + i * 4);  // of an idle column another's, which no one looks at
 #pragma unroll
-      for (int h = 0; h < 4; h += 2) mma_16x8x16(score, {k[0][i].w[h], k[1][i].w[h], k[0][i].w[h + 1], k[1][i].w[h + 1]}, {q.w[h], q.w[h + 1]});
+      for (int h = 0; h < 4; h += 2) multiply_add<T>(score, {k[0][i].w[h], k[1][i].w[h], k[0][i].w[h + 1], k[1][i].w[h + 1]}, {q.w[h], q.w[h + 1]});
     }
 
     bool seen[4];
@@ -855,13 +922,13 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
           for (int span = 0; span < kSpans; ++span) v[i][span] = {};
         }
     }
-    const uint32_t b[2] = {transpose_matrix(pack_halves(score[0], score[1])), transpose_matrix(pack_halves(score[2], score[3]))};
+    const uint32_t b[2] = {transpose_matrix(round_pair<T>(score[0], score[1])), transpose_matrix(round_pair<T>(score[2], score[3]))};
 #pragma unroll
     for (int span = 0; span < kSpans; ++span) {
       float o[4][4] = {};  // tile h: rows g and g + 8 are channels 64 * span + 8 g + 2 h and the next; columns 2t, 2t + 1
 #pragma unroll
       for (int h = 0; h < 4; ++h)
-        mma_16x8x16(o[h], {permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x5410), permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x7632),
+        multiply_add<T>(o[h], {permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x5410), permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x7632),
                            permute_bytes(v[2][span].w[h], v[3][span].w[h], 0x5410), permute_bytes(v[2][span].w[h], v[3][span].w[h], 0x7632)}, b);
       if (2 * t >= K::kColumns) continue;
 #pragma unroll
@@ -891,10 +958,44 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
   warp_barrier();
 }
 
-// Values by look-up: int8 centroids in shared memory, so laid out that the 32 lanes of a look-up never meet in a bank, and what they bring are operands of
-// the matrix unit. Lane = 4r + t: r owns channels, t owns tokens t, 4 + t, 8 + t and 12 + t of a unit.
+// What all warps of a CTA want to know of the piece under way.
 
 __device__ __forceinline__ int min_int(int a, int b) { return a < b ? a : b; }
+
+/// What the phases of a piece share, in shared memory: in registers it would take room from the loop, made anew it would take time.
+template <class K>
+struct piece_context {
+  decode_view s;
+  piece w;
+  int kv_head;
+  int open;  // tokens below it are seen by every column
+  column columns[K::kColumns];
+};
+
+/// Fills it, one warp.
+template <class K, class P>
+__device__ __forceinline__ void store_context(const P& p, const piece& w, int group, int kv_head, piece_context<K>* context) {
+  const query_rows rows = query_rows_of(p, w.b);
+  const decode_view s = view_of(p, w.b, rows.count);
+  int open = 0x7fffffff;
+  if (lane_index() < K::kColumns) {
+    const column c = column_of(p, s, w.b, rows.first, rows.count, kv_head, group * K::kColumns + lane_index());
+    store_words(context->columns + lane_index(), c);
+    if (c.valid) open = c.position - s.first_pos + 1;
+    if (p.tree_mask) open = min_int(open, s.first_new);
+  }
+#pragma unroll
+  for (int mask = 1; mask < K::kColumns; mask *= 2) open = min_int(open, shuffle_xor(open, mask));
+  if (lane_index() == 0) {
+    store_words(&context->s, s);
+    store_words(&context->w, w);
+    store_shared(&context->kv_head, kv_head);
+    store_shared(&context->open, open);
+  }
+}
+
+// Values by look-up: int8 centroids in shared memory, so laid out that the 32 lanes of a look-up never meet in a bank, and what they bring are operands of
+// the matrix unit. Lane = 4r + t: r owns channels, t owns tokens t, 4 + t, 8 + t and 12 + t of a unit.
 
 __constant__ uint32_t kByteTimes128[4] = {0x80u, 0x8000u, 0x800000u, 0x80000000u};
 /// Places of entries in tables with rows of 128 bytes: 128 times byte `i` of `word`, plus c, in one instruction. Its factors are held in registers where there is room.
@@ -1232,6 +1333,7 @@ __device__ __noinline__ void multiply_as_rows(const P& p, float* products, const
   warp_barrier();
   uint32_t queries[K::kHeadDim / 16][2];
   load_columns<K::kHeadDim>(queries, row, row != nullptr);
+  round_columns<typename K::Element>(queries, queries);
   float d[4] = {};
   multiply_rows<K::kHeadDim>(d, rows, K::kHeadDim, queries);
 #pragma unroll
@@ -1256,33 +1358,56 @@ struct turn_keys : token_rows<K> {
   static constexpr int kTableBytes = kSlices * kSlice;
   static constexpr int kCodeWords = kChunks / 8;
   // Words 0 ... kFast - 1 of a lane are of pairs that are turned in registers, the rest of slow ones (see "multiply").
-  static constexpr int kAll = kPairs * kWords, kFast = kAll < 8 ? kAll : kAll / 2, kSlow = kAll - kFast;
-  static constexpr bool kShares = kColumns == 4 && kSlow > 0;  // lanes 4 apart turn one half each of a column's pairs
-  static constexpr int kOwn = kShares ? kAll / 2 : kAll;       // words (of each half) that a lane turns
-  static constexpr float kSplit = 0.1f;                        // fast pairs of frequencies up to this are split
-  static constexpr float kFastest = 0.0105f;                   // of the slow pairs' frequencies: 10000^-0.5 and a little
-  /// Shared memory, by warps: cosines and sines of the fast pairs at a tile's 32 places; then those of the way to a warp's next tile.
-  static constexpr int kPlaceBytes = 32 * 128, kWarpBytes = (kPlaceBytes + K::kHeadDim * 4 + 16 * K::kWarps - 1) / (16 * K::kWarps) * 16;
+  static constexpr int kAll = kPairs * kWords, kFast = 4, kSlow = kAll - kFast;
+  static_assert(kSlow == 0 || kSlow == kFast, "a lane turns as many slow words as fast ones");
+  static constexpr bool kShares = kColumns == 4;       // lanes 4 apart turn one half each of a column's pairs
+  static constexpr int kOwn = kShares ? 2 : 4;         // words (of each half) that a lane turns, of fast pairs and of slow ones
+  static constexpr int kFine = kColumns / 4;           // operands that hold the nearest halves and their rests
+  static constexpr float kFastest = 0.0105f;           // of the slow pairs' frequencies where they are turned at every tile: 10000^-0.5 and a little
+  static constexpr int kFastPairs = 8 * kFast, kSlowPairs = K::kHeadDim / 2 - kFastPairs;
+  /// Shared memory, by warps: coefficients of the fast pairs at a tile's 32 places; then the fast pairs' ways to the next tile, of an even and of an odd one, and the slow pairs'.
+  static constexpr int kPlaceBytes = 32 * 128, kWayBytes = kFastPairs * 8;
+  static constexpr int kWarpBytes = (kPlaceBytes + 2 * kWayBytes + kSlowPairs * 8 + 16 * K::kWarps - 1) / (16 * K::kWarps) * 16;
 
-  float q[2][2 * kOwn];                // first and second halves of the pairs that this lane turns, as they stand at this tile
+  /// Pairs of a column as they stand at a tile: first halves, second halves. What a lane turns of them.
+  using turned = float[2][2 * kOwn];
+  turned fast, slow;
   const unsigned char* row;            // where they came from, null if the column is idle
-  const unsigned char* places;         // coefficients of place g of this lane's column
+  /// Coefficients of places: what the look-up of a pair's first half (in odd rows its second one) and of its partner are multiplied by.
+  struct place_factors {
+    uint32_t near[kFast], far[kFast];
+  };
+  static constexpr bool kHold = K::kWarps <= 8;  // in registers, where there is room
+  place_factors held[kHold ? 4 : 1];
+  const unsigned char* places;         // place g of this lane's column
   uint32_t first_power[kSlow ? kSlow : 1], second_power[kSlow && kColumns == 8 ? kSlow : 1];
-  uint32_t whole[kFast];               // masks of the halves whose pairs are split
-  const float* steps;                  // the way's cosines
+  uint32_t fast_columns[kFine][2][kFast];  // B of fast pairs, for the next tile
+  uint32_t slow_columns[kFine][2][kSlow ? kSlow : 1], power_columns[kFine][2][kSlow ? kSlow : 1];  // B of slow pairs, which stay for two tiles where tiles come in pairs
+  const float* ways;
   float scale;
+  float step, first_place;             // of powers: a token's, and of token g of an even tile
+  float sign;                          // of the second halves' sums: lanes of odd rows have them negated
   uint32_t address[kSwaps ? 4 : 2];    // of the look-ups of code 0: [partner + 2 * neighbour]
+  bool paired;                         // tiles 2 n and 2 n + 1 of a warp are neighbours
 
   bool general;                        // another RoPE than this kernel is made for: rows are expanded and turned one by one
 
-  /// Whether the pairs are not (i, i + d / 2) over the whole head, or the second half of them is not slow. The same in all threads; all call.
+  /// Whether a slow pair's frequency is above `most`, or not a number.
+  template <class P>
+  static __device__ __forceinline__ bool is_faster(const P& p, float most) {
+    bool faster = false;
+    for (int i = kFastPairs + lane_index(); i < min_int(p.rotary_dim, K::kHeadDim) / 2; i += 32) faster = faster || !(load_global(p.inv_freq + i) <= most);
+    return faster;
+  }
+  /// Whether the pairs are not (i, i + d / 2) over the whole head, or the second half of them is not slow. By a vote, so that the compiler knows all lanes to agree; all call.
   template <class P>
   static __device__ __forceinline__ bool is_general(const P& p) {
-    if (p.rope_interleaved || p.rotary_dim != K::kHeadDim) return true;
-    bool fast = false;
-    if constexpr (kSlow > 0)
-      for (int i = K::kHeadDim / 4 + lane_index(); i < K::kHeadDim / 2; i += 32) fast = fast || !(load_global(p.inv_freq + i) <= kFastest);
-    return vote_ballot(fast) != 0;
+    return vote_any(is_faster(p, kFastest) || p.rope_interleaved || p.rotary_dim != K::kHeadDim);
+  }
+  /// Whether slow pairs need to be turned at every second tile only, if those are neighbours: of this lane's share of the pairs, all lanes are to be asked.
+  template <class P>
+  static __device__ __forceinline__ bool may_pair(const P& p) {
+    return kSlow > 0 && !is_faster(p, kFastest / 2);
   }
 
   /// The chunk in slot `slot` of slice `slice`: slots differ in t, in the partner and, of 8-byte entries, in the neighbour.
@@ -1325,61 +1450,67 @@ struct turn_keys : token_rows<K> {
   /// Channel of the first half of pair `e` (0, 1) in word `i` of lane column t.
   static __device__ __forceinline__ int first_channel(int i, int t, int e) { return (4 * (i / kWords) + t) * C::kChannels + 2 * (i % kWords) + e; }
 
-  /// Where a pair's way lies: 16-byte places that lanes read together, 128 bytes apart, in different banks.
-  static __device__ __forceinline__ int skewed(int pair) { return kShares ? pair ^ pair / 32 * 20 : pair; }
-
   /// Coefficients of places and ways, by all threads.
   template <class P>
-  static __device__ __forceinline__ void fill_turns(const P& p, unsigned char* turns) {
-    if (is_general(p)) return;
-    static_assert(kFast == 4, "a row of 128 bytes has coefficients of 4 words of 4 columns");
+  static __device__ __forceinline__ void fill_turns(const P& p, unsigned char* turns, bool paired) {
+    float* const ways = reinterpret_cast<float*>(turns + kPlaceBytes);
+    if (is_general(p)) {  // queries go nowhere
+      for (int i = thread_index(); i < 4 * kFastPairs + 2 * kSlowPairs; i += K::kWarps * 32) store_shared(ways + i, 0.0f);
+      return;
+    }
     for (int i = thread_index(); i < 32 * kFast * 4; i += K::kWarps * 32) {
       const int place = i / 16, t = i / 4 % 4, w = i % 4;
       float c[2], s[2];
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
-        const float inv_freq = load_global(p.inv_freq + first_channel(w, t, e));
-        rope_angle(place < 16 ? 16 - place : place - 16, inv_freq, s[e], c[e]);
+        rope_angle(place < 16 ? 16 - place : place - 16, load_global(p.inv_freq + first_channel(w, t, e)), s[e], c[e]);
         if (place >= 16) s[e] = -s[e];
-        if (inv_freq <= kSplit) c[e] -= 1;
       }
-      uint32_t* to = reinterpret_cast<uint32_t*>(turns + place * 128 + place % 2 * 64) + t * 4 + w;
-      store_shared(to, pack_halves(c[0], c[1]));
-      store_shared(reinterpret_cast<uint32_t*>(turns + place * 128 + (1 - place % 2) * 64) + t * 4 + w, pack_halves(s[0], s[1]));
+      const uint32_t cosines = pack_halves(c[0], c[1]), sines = pack_halves(s[0], s[1]);
+      uint32_t* to = reinterpret_cast<uint32_t*>(turns + place * 128) + t * 4 + w;
+      store_shared(to, cosines);
+      store_shared(to + 16, sines);
     }
-    for (int i = thread_index(); i < K::kHeadDim / 2; i += K::kWarps * 32) {
-      float* way = reinterpret_cast<float*>(turns + kPlaceBytes);
+    // To the next tile: of even tiles, of odd ones, and of slow pairs.
+    const int around = K::kWarps * 32;
+    for (int i = thread_index(); i < 2 * kFastPairs + kSlowPairs; i += K::kWarps * 32) {
+      const int table = min_int(i / kFastPairs, 2), pair = i - (table < 2 ? table : 1) * kFastPairs;
+      const int way = !paired ? around : table == 0 ? 32 : table == 1 ? 2 * around - 32 : 2 * around;
       float c, s;
-      rope_angle(K::kWarps * 32, load_global(p.inv_freq + i), s, c);
-      store_shared(way + skewed(i), c);
-      store_shared(way + K::kHeadDim / 2 + skewed(i), s);
+      rope_angle(way, load_global(p.inv_freq + pair), s, c);
+      float* to = ways + table * 2 * kFastPairs + pair % kFastPairs;
+      store_shared(to, c);
+      store_shared(to + (table < 2 ? kFastPairs : kSlowPairs), s);
     }
   }
 
-  /// This CTA's query columns and the rotations within a unit, which `turns` holds; `columns(c)` is column c's row of q, null if it is idle.
+  /// This CTA's query columns and the rotations within a tile, which `turns` holds; `columns(c)` is column c's row of q, null if it is idle.
   template <class P, class F>
-  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const F& columns, const float*, const float*, unsigned char* turns) {
+  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const F& columns, const float*, const float*, unsigned char* turns, bool in_pairs) {
     const int g = lane_index() / 4, t = lane_index() % 4;
     row = columns(kColumns == 4 ? g / 2 : g);
     general = is_general(p);
     scale = p.scale * (general ? 1.0f : p.attention_factor) * kLog2e;
+    paired = in_pairs;
+    ways = reinterpret_cast<const float*>(turns + kPlaceBytes);
     if (general) return;
+    const uint32_t zero = uint32_t(p.batch) >> 31;  // what follows is not to be made again before each use
+    sign = float_of_bits(opaque(float_bits(g % 2 ? -1.0f : 1.0f), zero));
+    step = float_of_bits(opaque(float_bits(paired ? 0.03125f : 0.0625f), zero));
+    first_place = float_of_bits(opaque(float_bits(paired ? g * 0.03125f - 1.0f : g * 0.0625f - 1.0f), zero));
     places = turns + g * 128 + t * 16;
 #pragma unroll
-    for (int i = 0; i < kFast; ++i) {
-      const float* inv_freq = p.inv_freq + first_channel(i, t, 0);
-      whole[i] = (load_global(inv_freq) <= kSplit ? 0xffffu : 0) | (load_global(inv_freq + 1) <= kSplit ? 0xffff0000u : 0);
-    }
+    for (int v = 0; v < (kHold ? 4 : 0); ++v) held[v] = load_factors(v);
+    const float span = paired ? 32.0f : 16.0f;
 #pragma unroll
     for (int i = 0; i < kSlow; ++i) {
       const int channel = first_channel(kFast + i, t, 0);
-      const float x = 16.0f * load_global(p.inv_freq + channel), y = 16.0f * load_global(p.inv_freq + channel + 1);
+      const float x = span * load_global(p.inv_freq + channel), y = span * load_global(p.inv_freq + channel + 1);
       // sin a = a - a^3 / 6 is (1 - x^2 / 8) a to within x^3 / 24 for |a| <= x.
       const uint32_t sines = pack_halves(x - x * x * x * 0.125f, y - y * y * y * 0.125f), cosines = pack_halves(-0.5f * x * x, -0.5f * y * y);
       first_power[i] = kColumns == 4 && g % 2 ? cosines : sines;
       if constexpr (kColumns == 8) second_power[i] = cosines;
     }
-    steps = reinterpret_cast<const float*>(turns + kPlaceBytes);
 #pragma unroll
     for (int neighbour = 0; neighbour < (kSwaps ? 2 : 1); ++neighbour)
 #pragma unroll
@@ -1388,37 +1519,128 @@ struct turn_keys : token_rows<K> {
             opaque(shared_address(table) + (t + 4 * (partner ^ (g % 2)) + 8 * (kSwaps ? neighbour ^ (g / 2 % 2) : 0)) * kEntryBytes, uint32_t(p.batch) >> 31);
   }
 
-  /// Pair `e` of this lane's word `i` in the order of pairs; words 2 j and 2 j + 1 are neighbours.
-  static __device__ __forceinline__ int own_pair(int i, int e) {
-    return first_channel(kShares ? i + lane_index() / 4 % 2 * kOwn : i, lane_index() % 4, e);
+  /// Of place g + 8 v. Rows of odd places look up second halves first.
+  __device__ __forceinline__ place_factors load_factors(int v) const {
+    const int parity = lane_index() / 4 % 2 * 64;
+    const bytes16 x = load_shared(reinterpret_cast<const bytes16*>(places + v * 8 * 128 + parity)), y = load_shared(reinterpret_cast<const bytes16*>(places + v * 8 * 128 + (64 - parity)));
+    place_factors factors;
+#pragma unroll
+    for (int i = 0; i < kFast; ++i) factors.near[i] = x.w[i], factors.far[i] = y.w[i];
+    return factors;
   }
-  /// The queries turned to `position` from scratch, so that the ways' errors do not add up over more than 32 tiles. No part of the loop either.
+
+  /// The first of this lane's words among those of fast (or slow) pairs: words 2 j and 2 j + 1 are neighbours.
+  static __device__ __forceinline__ int own_word() { return kShares ? lane_index() / 4 % 2 * kOwn : 0; }
+  /// Pairs of this lane's words as they stand turned to `position`, and what they are made from.
+  struct placing {
+    uint32_t x[kOwn], y[kOwn];
+    float inv_freq[kOwn][2];
+  };
   template <class P>
-  static __device__ __noinline__ void place(const P& p, float (*q)[2 * kOwn], const unsigned char* row, int position) {
+  static __device__ __forceinline__ void load_pairs(placing& raw, const P& p, const unsigned char* row, int first_word) {
 #pragma unroll
     for (int i = 0; i < kOwn; ++i) {
-      const uint32_t* from = reinterpret_cast<const uint32_t*>(row + own_pair(i, 0) * 2);
-      const uint32_t x = row ? load_global(from) : 0, y = row ? load_global(from + K::kHeadDim / 4) : 0;
+      const int channel = first_channel(first_word + own_word() + i, lane_index() % 4, 0);
+      const uint32_t* from = reinterpret_cast<const uint32_t*>(row + channel * 2);
+      raw.x[i] = row ? load_global(from) : 0, raw.y[i] = row ? load_global(from + K::kHeadDim / 4) : 0;
+#pragma unroll
+      for (int e = 0; e < 2; ++e) raw.inv_freq[i][e] = load_global(p.inv_freq + channel + e);
+    }
+  }
+  static __device__ __forceinline__ void turn_pairs(turned& q, const placing& raw, int position) {
+#pragma unroll
+    for (int i = 0; i < kOwn; ++i)
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
         float sine, cosine;
-        rope_angle(position, load_global(p.inv_freq + own_pair(i, e)), sine, cosine);
-        turn(q, i, e, to_float(f16{uint16_t(x >> (16 * e))}), to_float(f16{uint16_t(y >> (16 * e))}), sine, cosine);
+        rope_angle(position, raw.inv_freq[i][e], sine, cosine);
+        turn(q, i, e, to_float(f16{uint16_t(raw.x[i] >> (16 * e))}), to_float(f16{uint16_t(raw.y[i] >> (16 * e))}), sine, cosine);
       }
-    }
   }
-  static __device__ __forceinline__ void turn(float (*q)[2 * kOwn], int i, int e, float x, float y, float sine, float cosine) {
+  /// The queries' fast and slow pairs turned to two positions from scratch, so that the ways' errors do not add up over more than 32 tiles. No part of the loop either.
+  template <class P>
+  static __device__ __noinline__ void place(const P& p, turned* q, const unsigned char* row, int fast_position, int slow_position) {
+    placing raw[2];
+    load_pairs(raw[0], p, row, 0);
+    if constexpr (kSlow > 0) load_pairs(raw[1], p, row, kFast);
+    turn_pairs(q[0], raw[0], fast_position);
+    if constexpr (kSlow > 0) turn_pairs(q[1], raw[1], slow_position);
+  }
+  static __device__ __forceinline__ void turn(turned& q, int i, int e, float x, float y, float sine, float cosine) {
     q[0][2 * i + e] = x * cosine + y * sine;
     q[1][2 * i + e] = y * cosine - x * sine;
   }
-  /// Turns them on by a warp's way to its next tile.
-  __device__ __forceinline__ void advance() {
+  /// Turns them on by the way whose cosines lie at `way`; its sines lie kFastPairs further.
+  static __device__ __forceinline__ void advance(turned& q, const float* way) {
 #pragma unroll
     for (int i = 0; i < kOwn; i += 2) {
-      const bytes16* from = reinterpret_cast<const bytes16*>(steps + skewed(own_pair(i, 0)));
-      const bytes16 c = load_shared(from), s = load_shared(from + K::kHeadDim / 8);
+      const bytes16* from = reinterpret_cast<const bytes16*>(way + first_channel(own_word() + i, lane_index() % 4, 0));
+      const bytes16 c = load_shared(from), s = load_shared(from + kFastPairs / 4);
 #pragma unroll
       for (int e = 0; e < 4; ++e) turn(q, i, e, q[0][2 * i + e], q[1][2 * i + e], float_of_bits(s.w[e]), float_of_bits(c.w[e]));
+    }
+  }
+
+  /// Of this lane's words: the nearest halves, and what they leave.
+  struct halves {
+    uint32_t high[2][kOwn], low[2][kOwn];
+  };
+  static __device__ __forceinline__ halves split(const turned& q) {
+    halves h;
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+#pragma unroll
+      for (int i = 0; i < kOwn; ++i) {
+        const float x = q[half][2 * i], y = q[half][2 * i + 1];
+        h.high[half][i] = pack_halves(x, y);
+        h.low[half][i] = pack_halves(x - to_float(f16{uint16_t(h.high[half][i])}), y - to_float(f16{uint16_t(h.high[half][i] >> 16)}));
+      }
+    return h;
+  }
+  /// Operands of the columns, both halves and rests. 4 columns fill 8: even ones hold the halves of words 0 and 1 and the rests of words 2 and 3, odd ones the others.
+  static __device__ __forceinline__ void columns_of(uint32_t (&b)[kFine][2][kFast], const halves& h) {
+    const bool odd = lane_index() / 4 % 2;
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+#pragma unroll
+      for (int i = 0; i < kOwn; ++i) {
+        if constexpr (kShares) {
+          const uint32_t other = shuffle_xor(h.low[half][i], 4);
+          b[0][half][i] = odd ? other : h.high[half][i];
+          b[0][half][kOwn + i] = odd ? h.high[half][i] : other;
+        } else {
+          b[0][half][i] = h.high[half][i];
+          b[kFine - 1][half][i] = h.low[half][i];
+        }
+      }
+  }
+  /// Operands of the slow pairs, for as long as they stay. Of 4 columns even ones hold w q, (x, y) times (b, -a), odd ones w^2 q.
+  __device__ __forceinline__ void make_slow_columns() {
+    const halves h = split(slow);
+    columns_of(slow_columns, h);
+    const bool odd = lane_index() / 4 % 2;
+    if constexpr (kShares) {
+      const uint32_t minus = odd ? 0 : 0x80008000u;
+#pragma unroll
+      for (int i = 0; i < kOwn; ++i) {
+        const uint32_t other[2] = {shuffle_xor(h.high[0][i], 4), shuffle_xor(h.high[1][i], 4)};
+#pragma unroll
+        for (int part = 0; part < 2; ++part) {  // words 0 and 1, which even lanes have turned, and 2 and 3
+          const int word = part * kOwn + i;
+          const bool mine = part == (odd ? 1 : 0);
+          const uint32_t x = mine ? h.high[0][i] : other[0], y = mine ? h.high[1][i] : other[1];
+          power_columns[0][0][word] = multiply_halves(odd ? x : y, first_power[word]);
+          power_columns[0][1][word] = multiply_halves(odd ? y : x, first_power[word] ^ minus);
+        }
+      }
+    } else {
+#pragma unroll
+      for (int half = 0; half < 2; ++half)
+#pragma unroll
+        for (int i = 0; i < kSlow; ++i) {
+          power_columns[0][1 - half][i] = multiply_halves(half ? h.high[half][i] : negate_halves(h.high[half][i]), first_power[i]);
+          power_columns[kFine - 1][half][i] = multiply_halves(h.high[half][i], second_power[i]);
+        }
     }
   }
 
@@ -1434,180 +1656,149 @@ struct turn_keys : token_rows<K> {
     }
   }
 
-  /// Products of the tile's keys and this lane's columns, neither scaled nor with gains.
+  /// Products of the tile's keys and this lane's columns, neither scaled nor with gains. `second_tile`: of a pair of neighbours, where tiles come in pairs.
   // The queries stand turned back by the position of the tile's middle, in f16 twice: the nearest halves and what they leave.
-  // Fast pairs of keys are turned in registers from place m = -16 ... 15 to 0, in f16. Slow pairs turn so little, by |m w| < 0.17, that
-  // cos(m w) = 1 - (m w)^2 / 2 and sin(m w) = m w (1 - ...) do, and powers of m leave the sum over the channels: centroids as they
-  // are, exact, times q, w q and w^2 q, three products whose sum each token weighs by 1, m, m^2.
-  // Fast pairs that do not turn far are split, for the error of one rounding is of what it rounds: centroids as they are, and (cos - 1, sin) of them in f16.
-  // 4 columns fill 8: even ones q and w q, odd ones what q leaves and w^2 q.
-  __device__ __forceinline__ void multiply(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords]) const {
-    constexpr int kFine = kColumns / 4;                       // operands that hold the halves and their rests
-    constexpr int kPowers = kSlow ? kColumns / 4 : 0;         // ... and the other powers
-    uint32_t b[kFine][2][kAll], power[kPowers ? kPowers : 1][2][kSlow ? kSlow : 1];
+  // Fast pairs of keys are turned in registers from place m = -16 ... 15 to 0, in f16. Odd rows look up (y, x), a reflection, which no rotation
+  // undoes: their second halves come out negated, and so do the sums of these, which are kept apart.
+  // Slow pairs turn so little, by |m w| < 0.17, that cos(m w) = 1 - (m w)^2 / 2 and sin(m w) = m w (1 - ...) do, and powers of m leave the
+  // sum over the channels: centroids as they are, exact, times q, w q and w^2 q, three products whose sum each token weighs by 1, m, m^2.
+  __device__ __forceinline__ void multiply(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], bool second_tile) const {
     const bool odd = lane_index() / 4 % 2;
-    {
-      uint32_t high[2][kOwn], low[2][kOwn], wholes[2][kOwn];
+    const float first = second_tile && paired ? first_place + 1.0f : first_place;
+    float products[2][4] = {}, second[2][4] = {}, powers[2][kFine][4] = {};
+    place_factors factors[4];
 #pragma unroll
-      for (int half = 0; half < 2; ++half)
+    for (int v = 0; v < 4; ++v) factors[v] = kHold ? held[v % (kHold ? 4 : 1)] : load_factors(v);
+    constexpr int kNeighbours = kSwaps ? 2 : 1;
 #pragma unroll
-        for (int i = 0; i < kOwn; ++i) {
-          const float x = q[half][2 * i], y = q[half][2 * i + 1];
-          high[half][i] = pack_halves(x, y);
-          low[half][i] = pack_halves(x - to_float(f16{uint16_t(high[half][i])}), y - to_float(f16{uint16_t(high[half][i] >> 16)}));
-        }
+    for (int pair = 0; pair < kPairs; pair += kNeighbours) {
+      uint32_t found[4][kNeighbours][2][kWords];  // [token][neighbour][partner]
 #pragma unroll
-      for (int half = 0; half < 2; ++half)
-#pragma unroll
-        for (int i = 0; i < kOwn; ++i) {
-          if constexpr (kShares) {
-            // Even lanes have turned the fast pairs and want the slow ones' halves, odd lanes the other way round their rests.
-            const uint32_t other = shuffle_xor(odd ? high[half][i] : low[half][i], 4);
-            b[0][half][i] = odd ? other : high[half][i];
-            b[0][half][kOwn + i] = odd ? low[half][i] : other;
-            wholes[half][i] = odd ? high[half][i] : other;
-          } else {
-            b[0][half][i] = kColumns == 4 && odd ? low[half][i] : high[half][i];
-            if constexpr (kColumns == 8) b[kFine - 1][half][i] = low[half][i];
-            if constexpr (kPowers > 0) {
-              if (i >= kFast) {
-                power[0][1 - half][i - kFast] = multiply_halves(half ? high[half][i] : negate_halves(high[half][i]), first_power[i - kFast]);
-                power[kPowers - 1][half][i - kFast] = multiply_halves(high[half][i], second_power[i - kFast]);
-              }
-            }
-          }
-        }
-      if constexpr (kShares) {
-        // w q: (x, y) times (b, -a); w^2 q: times (a, b).
-        const uint32_t minus = odd ? 0 : 0x80008000u;
-#pragma unroll
-        for (int i = 0; i < kOwn; ++i) {
-          power[0][0][i] = multiply_halves(odd ? wholes[0][i] : wholes[1][i], first_power[i]);
-          power[0][1][i] = multiply_halves(odd ? wholes[1][i] : wholes[0][i], first_power[i] ^ minus);
-        }
-      }
-    }
-#pragma unroll
-    for (int unit = 0; unit < 2; ++unit) {
-      float products[4] = {}, powers[kFine][4] = {};
-      uint32_t near[2][4], far[2][4];  // what the look-up of the even place and its partner's are multiplied by
-#pragma unroll
-      for (int v = 0; v < 2; ++v) {
-        const int at = (2 * unit + v) * 8 * 128, parity = lane_index() / 4 % 2 * 64;
-        const bytes16 x = load_shared(reinterpret_cast<const bytes16*>(places + at + parity)), y = load_shared(reinterpret_cast<const bytes16*>(places + at + (64 - parity)));
-#pragma unroll
-        for (int i = 0; i < 4; ++i) near[v][i] = x.w[i], far[v][i] = y.w[i];
-      }
-      constexpr int kNeighbours = kSwaps ? 2 : 1;
-#pragma unroll
-      for (int pair = 0; pair < kPairs; pair += kNeighbours) {
-        uint32_t found[2][kNeighbours][2][kWords];  // [token][neighbour][partner]
-#pragma unroll
-        for (int v = 0; v < 2; ++v)
-#pragma unroll
-          for (int n = 0; n < kNeighbours; ++n)
-#pragma unroll
-            for (int partner = 0; partner < 2; ++partner) {
-              const int byte = v * 2 * kPairs + partner * kPairs + pair + n;
-              look_up(found[v][n][partner], rows.at(codes[unit][byte / 4], byte % 4, address[2 * n + partner]) + pair / kNeighbours * kSlice);
-            }
-        if constexpr (kSwaps) {
-          const bool swapped = lane_index() / 8 % 2;
-#pragma unroll
-          for (int v = 0; v < 2; ++v)
-#pragma unroll
-            for (int partner = 0; partner < 2; ++partner)
-#pragma unroll
-              for (int w = 0; w < kWords; ++w) {
-                const uint32_t x = found[v][0][partner][w], y = found[v][kNeighbours - 1][partner][w];
-                found[v][0][partner][w] = swapped ? y : x;
-                found[v][kNeighbours - 1][partner][w] = swapped ? x : y;
-              }
-        }
+      for (int v = 0; v < 4; ++v)
 #pragma unroll
         for (int n = 0; n < kNeighbours; ++n)
 #pragma unroll
-          for (int w = 0; w < kWords; w += 2) {
-            uint32_t x[4], y[4], raw_x[4], raw_y[4];  // A fragments: [token + 2 * word]
-            const int i = (pair + n) * kWords + w;
-#pragma unroll
-            for (int k = 0; k < 4; ++k) {
-              const int v = k % 2;
-              const uint32_t even_place = found[v][n][0][w + k / 2], odd_place = found[v][n][1][w + k / 2];
-              const uint32_t close = near[v][(i + k / 2) % kFast], distant = far[v][(i + k / 2) % kFast];
-              raw_x[k] = odd ? odd_place : even_place;  // odd rows look up (y, x)
-              raw_y[k] = odd ? even_place : odd_place;
-              x[k] = raw_x[k], y[k] = raw_y[k];
-              if (i < kFast) {
-                x[k] = fused_multiply_add_halves(close, raw_x[k], multiply_halves(distant, raw_y[k]));
-                y[k] = fused_multiply_add_halves(close, raw_y[k], multiply_halves(negate_halves(distant), raw_x[k]));
-              }
-            }
-#pragma unroll
-            for (int f = 0; f < kFine; ++f) {
-              mma_16x8x16(products, x, {b[f][0][i], b[f][0][i + 1]});
-              mma_16x8x16(products, y, {b[f][1][i], b[f][1][i + 1]});
-              if (i < kFast) {
-                mma_16x8x16(products, raw_x, {b[f][0][i] & whole[i % kFast], b[f][0][i + 1] & whole[(i + 1) % kFast]});
-                mma_16x8x16(products, raw_y, {b[f][1][i] & whole[i % kFast], b[f][1][i + 1] & whole[(i + 1) % kFast]});
-              }
-            }
-            if constexpr (kPowers > 0) {
-              if (i >= kFast) {
-#pragma unroll
-                for (int f = 0; f < kPowers; ++f) {
-                  mma_16x8x16(powers[f], x, {power[f][0][i - kFast], power[f][0][i - kFast + 1]});
-                  mma_16x8x16(powers[f], y, {power[f][1][i - kFast], power[f][1][i - kFast + 1]});
-                }
-              }
-            }
+          for (int partner = 0; partner < 2; ++partner) {
+            const int byte = v % 2 * 2 * kPairs + partner * kPairs + pair + n;
+            look_up(found[v][n][partner], rows.at(codes[v / 2][byte / 4], byte % 4, address[2 * n + partner]) + pair / kNeighbours * kSlice);
           }
+      if constexpr (kSwaps) {
+        const bool swapped = lane_index() / 8 % 2;
+#pragma unroll
+        for (int v = 0; v < 4; ++v)
+#pragma unroll
+          for (int partner = 0; partner < 2; ++partner)
+#pragma unroll
+            for (int w = 0; w < kWords; ++w) {
+              const uint32_t x = found[v][0][partner][w], y = found[v][kNeighbours - 1][partner][w];
+              found[v][0][partner][w] = swapped ? y : x;
+              found[v][kNeighbours - 1][partner][w] = swapped ? x : y;
+            }
       }
 #pragma unroll
-      for (int v = 0; v < 2; ++v)
+      for (int n = 0; n < kNeighbours; ++n)
 #pragma unroll
-        for (int c = 0; c < kLaneColumns; ++c) {
-          const int d = 2 * v + c;
-          float sum = kColumns == 4 ? products[d] + products[(d + 1) % 4] : products[d];
-          if constexpr (kPowers > 0) {
-            const float m = float(lane_index() / 4 + 8 * (2 * unit + v) - 16) * 0.0625f;
-            const float two = kColumns == 4 ? powers[0][(d + 1) % 4] : powers[kFine - 1][d];
-            sum = fused_multiply_add(m, fused_multiply_add(m, two, powers[0][d]), sum);
+        for (int w = 0; w < kWords; w += 2) {
+          uint32_t x[2][4], y[2][4];  // A fragments of the units: [token + 2 * word]
+          const int i = (pair + n) * kWords + w, j = i % kFast;
+#pragma unroll
+          for (int k = 0; k < 8; ++k) {
+            const int unit = k / 4, v = k / 4 * 2 + k % 2, word = k / 2 % 2;
+            const uint32_t own = found[v][n][0][w + word], partner = found[v][n][1][w + word];
+            if (i < kFast) {
+              const uint32_t a = factors[v].near[j + word], b = factors[v].far[j + word];
+              x[unit][k % 4] = fused_multiply_add_halves(a, own, multiply_halves(b, partner));
+              y[unit][k % 4] = fused_multiply_add_halves(a, partner, multiply_halves(negate_halves(b), own));
+            } else {
+              x[unit][k % 4] = odd ? partner : own;
+              y[unit][k % 4] = odd ? own : partner;
+            }
           }
-          s[(2 * unit + v) * kLaneColumns + c] = sum;
+          // The units take turns, for a product waits for the one before into the same sums.
+#pragma unroll
+          for (int f = 0; f < kFine; ++f)
+#pragma unroll
+            for (int half = 0; half < 2; ++half)
+#pragma unroll
+              for (int unit = 0; unit < 2; ++unit) {
+                const uint32_t(&a)[4] = half ? y[unit] : x[unit];
+                if (i < kFast) {
+                  mma_16x8x16(half ? second[unit] : products[unit], a, {fast_columns[f][half][j], fast_columns[f][half][j + 1]});
+                } else {
+                  mma_16x8x16(products[unit], a, {slow_columns[f][half][j], slow_columns[f][half][j + 1]});
+                  mma_16x8x16(powers[unit][f], a, {power_columns[f][half][j], power_columns[f][half][j + 1]});
+                }
+              }
         }
+    }
+#pragma unroll
+    for (int v = 0; v < 4; ++v)
+#pragma unroll
+      for (int c = 0; c < kLaneColumns; ++c) {
+        const int unit = v / 2, d = 2 * (v % 2) + c;
+        float sum = kColumns == 4 ? fused_multiply_add(second[unit][d] + second[unit][d + 1], sign, products[unit][d] + products[unit][d + 1])
+                                  : fused_multiply_add(second[unit][d], sign, products[unit][d]);
+        if constexpr (kSlow > 0) {
+          const float m = fused_multiply_add(step, float(8 * v), first);
+          const float two = kColumns == 4 ? powers[unit][0][d + 1] : powers[unit][kFine - 1][d];
+          sum = fused_multiply_add(m, fused_multiply_add(m, two, powers[unit][0][d]), sum);
+        }
+        s[v * kLaneColumns + c] = sum;
+      }
+  }
+
+  /// The same for a general RoPE.
+  template <class P>
+  __device__ __forceinline__ void multiply_generally(const P& p, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], int position) const {
+#pragma unroll 1
+    for (int unit = 0; unit < 2; ++unit) {
+      uint32_t words[kCodeWords];
+#pragma unroll
+      for (int i = 0; i < kCodeWords; ++i) words[i] = unit ? codes[1][i] : codes[0][i];
+      float d[4];
+      multiply_as_rows<K>(p, d, words, row, position + 16 * unit);
+#pragma unroll
+      for (int i = 0; i < kScores; ++i)
+        if (i / (2 * kLaneColumns) == unit) s[i] = d[i / kLaneColumns % 2 * 2 + i % kLaneColumns];
     }
   }
 
-  /// Scores of a tile, in log2 units, `bias` added. Its first token stands at `position`; `anew`: the tile before is not kWarps * 32 tokens before it.
+  /// Turns the queries to one way before the even tile whose first token stands at `position`.
   template <class P>
-  __device__ __forceinline__ void scores(const P& p, const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], const uint32_t (&gains)[2][kGainWords],
-                                         const float (&bias)[kLaneColumns], int position, bool anew) {
-    if (__builtin_expect(general, 0)) {
-#pragma unroll 1
-      for (int unit = 0; unit < 2; ++unit) {
-        uint32_t words[kCodeWords];
-#pragma unroll
-        for (int i = 0; i < kCodeWords; ++i) words[i] = unit ? codes[1][i] : codes[0][i];
-        float d[4];
-        multiply_as_rows<K>(p, d, words, row, position + 16 * unit);
-#pragma unroll
-        for (int i = 0; i < kScores; ++i)
-          if (i / (2 * kLaneColumns) == unit) s[i] = d[i / kLaneColumns % 2 * 2 + i % kLaneColumns];
-      }
-    } else {
-      if (anew) {
-        float placed[2][2 * kOwn];
-        place(p, placed, row, position + 16);
-#pragma unroll
-        for (int i = 0; i < 4 * kOwn; ++i) q[i / (2 * kOwn)][i % (2 * kOwn)] = placed[i / (2 * kOwn)][i % (2 * kOwn)];
-      } else {
-        advance();
-      }
-      multiply(rows, s, codes);
+  __device__ __forceinline__ void start(const P& p, int position) {
+    constexpr int kAround = K::kWarps * 32;
+    turned placed[2];
+    place(p, placed, row, position + 16 - (paired ? 2 * kAround - 32 : kAround), position + (paired ? 32 - 2 * kAround : 16 - kAround));
+    copy(fast, placed[0]);
+    if constexpr (kSlow > 0) copy(slow, placed[1]);
+    prepare_fast(false);
+    prepare_slow();
+  }
+  /// Turns the queries on to the next tile, which is an odd one or not: of fast pairs, and of slow ones.
+  __device__ __forceinline__ void prepare_fast(bool odd) {
+    advance(fast, ways + (odd ? 0 : 2 * kFastPairs));
+    columns_of(fast_columns, split(fast));
+  }
+  __device__ __forceinline__ void prepare_slow() {
+    if constexpr (kSlow > 0) {
+      advance(slow, ways + 4 * kFastPairs);
+      make_slow_columns();
     }
+  }
+
+  /// Scores of a tile, in log2 units, `bias` added. Its first token stands at `position`, the queries at the tile before.
+  /// `odd`: of tiles in pairs, whether it is the second one.
+  template <class Way, class P>
+  __device__ __forceinline__ void scores(Way, const P& p, const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], const uint32_t (&gains)[2][kGainWords],
+                                         const float (&bias)[kLaneColumns], int position, bool odd) {
+    if constexpr (Way::kTurns) multiply(rows, s, codes, odd);
+    else multiply_generally(p, s, codes, position);
 #pragma unroll
     for (int i = 0; i < kScores; ++i) s[i] = fused_multiply_add(s[i], Rows::factor(scale, gains, i), bias[i % kLaneColumns]);
+  }
+  static __device__ __forceinline__ void copy(turned& to, const turned& from) {
+#pragma unroll
+    for (int i = 0; i < 4 * kOwn; ++i) to[i / (2 * kOwn)][i % (2 * kOwn)] = from[i / (2 * kOwn)][i % (2 * kOwn)];
   }
 };
 
@@ -1806,7 +1997,19 @@ struct tile_stream {
   int page;                 // ... of the batch after that
   const unsigned char *key_codes_at, *value_codes_at, *gains;  // of this lane, in the first unit of the pool
 
-  __device__ __forceinline__ int token_of(int i) const { return (first + min_int(i, count - 1) * K::kWarps) * 32; }
+  bool paired;  // tiles 2 n and 2 n + 1 are neighbours; only of keys that are turned. At first: whether this lane's share of the pairs lets them
+
+  /// How many of a warp's tiles lie less than `tiles` behind its first; none unless `some`, which says whether `tiles` is positive.
+  __device__ __forceinline__ int tiles_before(bool some, int tiles) const {
+    if constexpr (!K::kKeyTurn) return some ? (tiles + K::kWarps - 1) / K::kWarps : 0;
+    const int together = paired ? 2 : 1, round = K::kWarps * together;
+    return some ? tiles / round * together + min_int(tiles % round, together) : 0;
+  }
+  __device__ __forceinline__ int token_of(int i) const {
+    const int tile = min_int(i, count - 1);
+    if constexpr (!K::kKeyTurn) return (first + tile * K::kWarps) * 32;
+    return (first + (paired ? tile / 2 * (2 * K::kWarps) + tile % 2 : tile * K::kWarps)) * 32;
+  }
   __device__ __forceinline__ int unit_token(int i) const { return token_of(i + lane_index() / 2) + lane_index() % 2 * 16; }
 
   /// The first loads, at whose end page numbers will be.
@@ -1815,6 +2018,7 @@ struct tile_stream {
     coded_len = load_global(p.coded_len + w.b);
     pages = p.block_table ? p.block_table + int64_t(w.b) * p.max_pages : p.page_indices + load_global(p.page_indptr + w.b);
     head = kv_head * p.page_head_stride;
+    if constexpr (K::kKeyTurn) paired = Keys::may_pair(p);
   }
   template <class P>
   __device__ __forceinline__ int page_at(const P& p, int i) const {
@@ -1825,8 +2029,11 @@ struct tile_stream {
   __device__ __forceinline__ void find_pages(const P& p, const piece& w, int& page_now) {
     int from, to;
     cut(w, p.segments & 1 ? (coded_len + 31) / 32 : 0, from, to);
-    first = from + warp_index();
-    count = to > first ? (to - first + K::kWarps - 1) / K::kWarps : 0;
+    // Neighbours save work (lookup_turn.cuh), but a short piece would leave warps idle.
+    if constexpr (K::kKeyTurn) paired = !vote_any(!paired || to - from < 8 * K::kWarps);
+    else paired = false;
+    first = from + (paired ? 2 : 1) * warp_index();
+    count = tiles_before(to > first, to - first);
     page_now = 0, page = 0;
     if (count == 0) return;
     page_now = page_at(p, 0);
@@ -1921,40 +2128,14 @@ struct tile_stream {
 // shared memory, in tables without bank conflicts, are the matrix unit's operands; weights are 16-bit fixed-point numbers and values
 // int8, so that the second product is exact. Exact rows are attended to last (exact.cuh).
 
-/// What the phases of a piece share, in shared memory: in registers it would take room from the loop, made anew it would take time.
-template <class K>
-struct piece_context {
-  decode_view s;
-  piece w;
-  int kv_head;
-  int open;  // tokens below it are seen by every column
-  column columns[K::kColumns];
+/// How a loop over tiles scores keys: with queries turned on from tile to tile, or not.
+template <bool kTurn>
+struct loop_way {
+  static constexpr bool kTurns = kTurn;
 };
 
-/// Fills it, one warp.
-template <class K, class P>
-__device__ __forceinline__ void store_context(const P& p, const piece& w, int group, int kv_head, piece_context<K>* context) {
-  const query_rows rows = query_rows_of(p, w.b);
-  const decode_view s = view_of(p, w.b, rows.count);
-  int open = 0x7fffffff;
-  if (lane_index() < K::kColumns) {
-    const column c = column_of(p, s, w.b, rows.first, rows.count, kv_head, group * K::kColumns + lane_index());
-    store_words(context->columns + lane_index(), c);
-    if (c.valid) open = c.position - s.first_pos + 1;
-    if (p.tree_mask) open = min_int(open, s.first_new);
-  }
-#pragma unroll
-  for (int mask = 1; mask < K::kColumns; mask *= 2) open = min_int(open, shuffle_xor(open, mask));
-  if (lane_index() == 0) {
-    store_words(&context->s, s);
-    store_words(&context->w, w);
-    store_shared(&context->kv_head, kv_head);
-    store_shared(&context->open, open);
-  }
-}
-
 /// Attends to the warp's tiles and leaves the result in its memory. `first`: codes of the first tiles. Returns the warp's exact units, whose pages are on their way.
-template <class K, class P, class Keys>
+template <class K, class Way, class P, class Keys>
 __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_context<K>* context, Keys& keys, tile_stream<K, Keys>& tiles, first_codes<K, Keys>& first,
                                              const unsigned char* values, warp_memory<K>& memory, const float* scales) {
   using Values = value_table<K>;
@@ -1968,19 +2149,21 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
   const uint32_t value_address = opaque(shared_address(values) + value_sums<K>::lane_offset(), zero);
 
   // The first of the tiles that not every column sees whole.
-  const int whole = (load_shared(&context->open) >> 5) - tiles.first, masked = whole > 0 ? (whole + K::kWarps - 1) / K::kWarps : 0;
+  const int whole = (load_shared(&context->open) >> 5) - tiles.first, masked = tiles.tiles_before(whole > 0, whole);
   const int first_position = K::kKeyTurn ? load_shared(&context->s.first_pos) : 0;
 
   coded_state<K> state(keys);
   using value_words = uint32_t[2][Values::kCodeWords];
-  const auto score_tile = [&](float (&score)[Keys::kScores], const key_codes<Keys>& codes, uint32_t hidden, int i, const auto& meanwhile) {
+  const auto score_tile = [&](float (&score)[Keys::kScores], const key_codes<Keys>& codes, uint32_t hidden, int i, int set, const auto& meanwhile) {
+    bool part = false;
     if constexpr (K::kKeyTurn) {
       meanwhile();
-      keys.scores(p, rows, score, codes.words, codes.gains, state.bias, first_position + tiles.token_of(i), i % 32 == 0);
+      part = vote_any(hidden != 0 || i >= masked);  // so that the compiler knows all lanes to agree
+      keys.scores(Way(), p, rows, score, codes.words, codes.gains, state.bias, first_position + tiles.token_of(i), set == 1);
     } else {
       keys.scores(rows, score, codes.words, codes.gains, state.bias, meanwhile);
     }
-    if (__builtin_expect(hidden != 0 || i >= masked, 0)) {
+    if (__builtin_expect(K::kKeyTurn ? part : hidden != 0 || i >= masked, 0)) {
       const int first = Keys::token(0);
 #pragma unroll
       for (int j = 0; j < Keys::kScores; ++j)
@@ -2000,11 +2183,18 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
       }
     }
   };
-  const auto add_tile = [&](float (&score)[Keys::kScores], const value_words& codes) {
+  const auto add_tile = [&](float (&score)[Keys::kScores], const value_words& codes, int set) {
     uint32_t x[Keys::kScores], weights[value_sums<K>::kWeightSets][value_sums<K>::kWeightWords];
     state.weigh(x, score);
+    // What the next tile's keys are multiplied by, in the shade of this one's values.
+    if constexpr (Way::kTurns) {
+      keys.prepare_fast(set == 0);
+      if (set == 1) keys.prepare_slow();
+    }
     Keys::weights(weights, x);
     state.sums.add(rows, value_address, codes, weights, value_places);
+    if constexpr (Way::kTurns)
+      if (set == 0 && vote_any(!keys.paired)) keys.prepare_slow();
   };
   const auto find = [&](int i) {
     tiles.find(p, places, i);
@@ -2018,6 +2208,7 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
 #pragma unroll 1
   for (int end = 8; i < tiles.count; end += 16) {
     const int stop = min_int(end, tiles.count);
+    if constexpr (Way::kTurns) keys.start(p, first_position + tiles.token_of(i));
     if constexpr (K::kStages == 2) {
       // Two sets of registers in turn: a tile's codes are loaded as soon as those of the tile two before it have been used.
 #pragma unroll 1
@@ -2027,9 +2218,9 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
           if (set == 1 && i == stop) break;
           float score[Keys::kScores];
           typename Tiles::tile_units units;
-          score_tile(score, first.keys[set], Tiles::hidden_of(places, i), i, [&] { units = Tiles::units_of(places, i + 2); });
+          score_tile(score, first.keys[set], Tiles::hidden_of(places, i), i, set, [&] { units = Tiles::units_of(places, i + 2); });
           tiles.load_keys(first.keys[set], units);
-          add_tile(score, first.values[set]);
+          add_tile(score, first.values[set], set);
           tiles.load_values(first.values[set], units);
           ++i;
         }
@@ -2044,8 +2235,8 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
         key_codes<Keys> coming = {};
         tiles.load_keys(coming, Tiles::units_of(places, i + 1));
         float score[Keys::kScores];
-        score_tile(score, first.keys[0], hidden, i, [&] { Tiles::prefetch(p, places, i + 2); });
-        add_tile(score, value_codes);
+        score_tile(score, first.keys[0], hidden, i, i % 2, [&] { Tiles::prefetch(p, places, i + 2); });
+        add_tile(score, value_codes, i % 2);
         first.keys[0] = coming;
         ++i;
       } while (i < stop);
@@ -2059,7 +2250,7 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
 
 /// Asks for the lines at which a static launch's chains of loads begin, one per lane: whatever this launch is the first to see of a buffer takes long, its
 /// translation above all, and one wait is enough for all.
-template <class P>
+template <bool kTurn, class P>
 __device__ __forceinline__ void touch_first(const P& p) {
   const int b = block_index().z, slot = p.state_slot ? 0 : b, lane = lane_index();
   const auto row = [&](const auto* from, int64_t i) { return from ? reinterpret_cast<const unsigned char*>(from + i) : nullptr; };
@@ -2078,12 +2269,14 @@ __device__ __forceinline__ void touch_first(const P& p) {
   if (lane == 11) at = byte_pointer(p.out);
   if (lane == 12) at = byte_pointer(p.partial_o);
   if (lane == 13) at = byte_pointer(p.counters);
+  if constexpr (kTurn)
+    if (lane == 14) at = byte_pointer(p.inv_freq);
   if (at) prefetch_global(at);
 }
 
 template <class K, class P>
 __device__ __forceinline__ void decode_lookup(const P& p) {
-  if (thread_index() < 32 && !p.spread) touch_first(p);
+  if (thread_index() < 32 && !p.spread) touch_first<K::kKeyTurn>(p);
   using Keys = key_method<K>;
   using Values = value_table<K>;
   static_assert(sizeof(warp_memory<K>) == K::kWarpBytes, "generator/shared.ts is wrong");
@@ -2135,7 +2328,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     first_codes<K, Keys> codes = {};
     tiles.start_first(p, warps[warp_index()].places, page, codes);
     if (!filled || Keys::kTablePerPiece) Keys::fill(key_table, raw_keys, maxima);
-    if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns);
+    if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns, tiles.paired);
     if constexpr (!K::kKeySum) block_barrier();  // the context is there; look-up sums have had a barrier
     prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, exact_units_of<K>(&cta->context), 0);
     tiles.first_hidden(p, warps[warp_index()].places);
@@ -2144,8 +2337,14 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     exact_units units;
     {
       Keys keys;
-      keys.begin(p, key_table, columns, reinterpret_cast<const float*>(k_codebook + K::Key::kScaleOffset), maxima, turns);
-      units = attend_coded<K>(p, &cta->context, keys, tiles, codes, values, warps[warp_index()], cta->scales);
+      const float* const key_scales = reinterpret_cast<const float*>(k_codebook + K::Key::kScaleOffset);
+      if constexpr (K::kKeyTurn) keys.begin(p, key_table, columns, key_scales, maxima, turns, tiles.paired);
+      else keys.begin(p, key_table, columns, key_scales, maxima, turns);
+      const auto attend = [&](auto way) { units = attend_coded<K, decltype(way)>(p, &cta->context, keys, tiles, codes, values, warps[warp_index()], cta->scales); };
+      // A RoPE that the kernel is not made for has a loop of its own, for its calls cost the other's registers and schedule.
+      if constexpr (!K::kKeyTurn) attend(loop_way<false>());
+      else if (__builtin_expect(vote_any(keys.general), 0)) attend(loop_way<false>());
+      else attend(loop_way<true>());
     }
     attend_exact<K>(p, &cta->context, units, warps[warp_index()].result);
     block_barrier();

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/encode.cu.hbs
 //   kernel    antkv_encode_d128_k16c8b_v16c8bq8_f16_gain__sm90_w4_t64
-//   inputs    617605b0e57c0bdb
+//   inputs    23bbea8b012fdbbd
 //   remake    npx gen --only antkv_encode_d128_k16c8b_v16c8bq8_f16_gain__sm90_w4_t64
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -10,6 +10,7 @@ namespace antkv_encode_d128_k16c8b_v16c8bq8_f16_gain__sm90_w4_t64_ {  // its own
 using namespace antkv;
 
 struct K {
+  using Element = f16;  // of queries, exact rows and output
   static constexpr int kHeadDim = 128;
   struct Key {
     static constexpr bool kExact = false;
@@ -35,6 +36,39 @@ struct K {
   static constexpr int kCodeBytes = 8;  // of a token's codes in shared memory, on the side that has more
   static constexpr int kWarps = 4, kTokens = 64, kSharedBytes = 36352;
 };
+
+// The 16-bit type of a contract's queries, exact rows and output, f16 or bf16: what the two do differently, by one set of names.
+
+template <class T>
+constexpr bool kIsBf16 = false;
+template <>
+constexpr bool kIsBf16<bf16> = true;
+
+/// The nearest T, ties to even.
+template <class T>
+__device__ __forceinline__ T round_to(float x) {
+  if constexpr (kIsBf16<T>) return to_bf16(x);
+  else return to_f16(x);
+}
+/// Two of them in a register, `lo` in the low 16 bits.
+template <class T>
+__device__ __forceinline__ uint32_t round_pair(float lo, float hi) {
+  if constexpr (kIsBf16<T>) return pack_bf16(lo, hi);
+  else return pack_halves(lo, hi);
+}
+/// d += A * B of 16 x 16 and 16 x 8 elements of T.
+template <class T>
+__device__ __forceinline__ void multiply_add(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  if constexpr (kIsBf16<T>) mma_16x8x16_bf16(d, a, b);
+  else mma_16x8x16(d, a, b);
+}
+/// A pair of a query's channels as halves, for keys that were codes: those have more digits than bf16, but not room for all of its sizes.
+template <class T>
+__device__ __forceinline__ uint32_t halves_of_query(uint32_t pair) {
+  if constexpr (!kIsBf16<T>) return pair;
+  const auto half = [](uint32_t bits) { return fminf(fmaxf(to_float(bf16{uint16_t(bits)}), -65504.0f), 65504.0f); };
+  return pack_halves(half(pair), half(pair >> 16));
+}
 
 // Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
 
@@ -157,12 +191,11 @@ __device__ __forceinline__ constexpr uint32_t key_turn(uint32_t row) {
   return (row & 1) * C::kTurnHigh | (row >> C::kTurnShift & C::kTurnMask);
 }
 
-/// The byte of the code of `chunk` of token `token` (0 ... 15), from the start of the side.
+/// The byte in which the code of `chunk` of token `token` (0 ... 15) begins, from the start of the side.
 template <class C>
 __device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
-  static_assert(C::kBits == 8, "codes of whole bytes");
   if constexpr (!C::kByLane) {
-    return int(token * C::kRowBytes + chunk);
+    return int(token * C::kRowBytes + chunk * C::kBits / 8);
   } else {
     constexpr uint32_t kChunks = C::kChunks, kPiece = C::kPiece;
     uint32_t lane, position;  // position: among the lane's bytes
@@ -187,7 +220,14 @@ __device__ __forceinline__ int gain_index(int token) { return token % 8 * 2 + to
 /// The code of `chunk` of token `token` (0 ... 15); `codes` is one side of a unit in shared memory.
 template <class C>
 __device__ __forceinline__ int code_at(const unsigned char* codes, int token, int chunk) {
-  return load_shared(codes + code_offset<C>(token, chunk));
+  const unsigned char* from = codes + code_offset<C>(token, chunk);
+  if constexpr (C::kBits == 8) {
+    return load_shared(from);
+  } else {
+    // A code begins at a multiple of its lowest power of two: 10 bits at the latest at bit 6 of a byte, 12 bits at bit 4.
+    static_assert(C::kBits > 8 && 8 - (C::kBits & -C::kBits) + C::kBits <= 16, "codes that two bytes hold");
+    return (load_shared(from) | load_shared(from + 1) << 8) >> chunk * C::kBits % 8 & (C::kEntries - 1);
+  }
 }
 
 /// Bytes of one codebook entry, how many of them move at once, and the 32-bit words that hold them.
@@ -225,6 +265,13 @@ template <class C>
 __device__ __forceinline__ float entry_channel(const uint32_t (&words)[entry_bytes<C>::kWords], int i) {
   if constexpr (C::kQ8) return float(int8_t(words[i / 4] >> (8 * (i % 4)) & 0xff));
   return to_float(f16{uint16_t(words[i / 2] >> (16 * (i % 2)))});
+}
+
+/// Bytes `kFirst` and kFirst + 1 of `steps`, int8, as two halves: whole numbers, exact in f16.
+template <int kFirst>
+__device__ __forceinline__ uint32_t halves_of_steps(uint32_t steps) {
+  // A byte u behind 0x64 is the half 1024 + u; with its sign bit turned, u is the step + 128.
+  return fused_multiply_add_halves(permute_bytes(steps ^ 0x80808080u, 0x64646464u, kFirst ? 0x4342u : 0x4140u), 0x3c003c00u, 0xe480e480u);
 }
 
 /// Stores `kWords` pairs of channels in shared memory, in as few stores as their alignment allows.
@@ -285,8 +332,8 @@ __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const uns
 }
 
 /// Copies 16 exact rows inside shared memory, zeros from row `valid` on (they were never written: 0 * NaN is NaN), one warp.
-template <int kHeadDim>
-__device__ __forceinline__ void copy_rows(f16* rows, int row_stride, const unsigned char* from, int valid) {
+template <int kHeadDim, class T>
+__device__ __forceinline__ void copy_rows(T* rows, int row_stride, const unsigned char* from, int valid) {
   constexpr int kPieces = kHeadDim / 8;
   for (int task = lane_index(); task < 16 * kPieces; task += 32) {
     const int row = task / kPieces, piece = task % kPieces;
@@ -319,13 +366,6 @@ struct run_of {
   /// The entry, counted from its step's first, that this lane brings for the first tile: column 2t + i of tile j is entry t * kLength + 2j + i.
   static __device__ __forceinline__ int column() { return lane_index() / 8 * kLength + lane_index() / 4 % 2; }
 };
-
-/// Bytes `kFirst` and kFirst + 1 of `steps`, int8, as two halves: whole numbers, exact in f16.
-template <int kFirst>
-__device__ __forceinline__ uint32_t halves_of_steps(uint32_t steps) {
-  // A byte u behind 0x64 is the half 1024 + u; with its sign bit turned, u is the step + 128.
-  return fused_multiply_add_halves(permute_bytes(steps ^ 0x80808080u, 0x64646464u, kFirst ? 0x4342u : 0x4140u), 0x3c003c00u, 0xe480e480u);
-}
 
 /// What a lane loads for a step: pairs of channels as stored, and the half norms of its run.
 template <class C>
@@ -682,7 +722,7 @@ __device__ __forceinline__ void load_tile(float* rows, int count, const F& row_a
       if (row < count) four = load_global(reinterpret_cast<const bytes8*>(row_at(row) + channel * 2));
       bytes16 wide;
 #pragma unroll
-      for (int i = 0; i < 4; ++i) wide.w[i] = float_bits(to_float(f16{uint16_t(four.w[i / 2] >> (16 * (i % 2)))}));
+      for (int i = 0; i < 4; ++i) wide.w[i] = float_bits(to_float(typename K::Element{uint16_t(four.w[i / 2] >> (16 * (i % 2)))}));
       store_shared(reinterpret_cast<bytes16*>(rows + row * encode_memory<K>::kStride + channel), wide);
     }
 }
@@ -759,6 +799,7 @@ __device__ __forceinline__ bytes16 code_piece(const encode_memory<K>& mem, int u
 template <class K, class C, class P>
 __device__ __forceinline__ void store_side(const P& p, encode_memory<K>& mem, const unsigned char* codebook, int b, int head, int first, int count,
                                            int side_offset) {
+  using T = typename K::Element;
   if constexpr (!C::kExact) find_codes<K, C>(mem, codebook, count);
   block_barrier();
   constexpr int kPieces = C::kRowBytes;  // of 16 bytes in a unit
@@ -768,7 +809,7 @@ __device__ __forceinline__ void store_side(const P& p, encode_memory<K>& mem, co
     if constexpr (C::kExact) {
       const float* from = mem.rows + (unit * 16 + at / C::kRowBytes) * encode_memory<K>::kStride + at % C::kRowBytes / 2;
 #pragma unroll
-      for (int i = 0; i < 4; ++i) bytes.w[i] = pack(to_f16(load_shared(from + 2 * i)), to_f16(load_shared(from + 2 * i + 1)));
+      for (int i = 0; i < 4; ++i) bytes.w[i] = pack(round_to<T>(load_shared(from + 2 * i)), round_to<T>(load_shared(from + 2 * i + 1)));
     } else {
       bytes = code_piece<K, C>(mem, unit, at);
     }
@@ -806,6 +847,7 @@ __device__ __forceinline__ void freeze_score(const P& p, int b, int head, int at
 /// Anchor page number `entry` of the sequence: the rows of its 16 kept tokens, exact.
 template <class K, class P>
 __device__ __forceinline__ void store_anchors(const P& p, int b, int head, int entry, int first_row, int first, int count) {
+  using T = typename K::Element;
   if (!p.keep_indices || !p.anchor_table) return;
   const int32_t* list = anchor_pages(p, b);
   if (entry >= count_anchor_pages(list, p.max_anchor_pages)) return;  // what follows the list's -1 is no one's
@@ -824,14 +866,14 @@ __device__ __forceinline__ void store_anchors(const P& p, int b, int head, int e
     const unsigned char* v = byte_pointer(p.v) + from * p.v_row_stride + head * p.v_head_stride;
     float* memory = row_memory + row * encode_memory<K>::kStride;
     for (int channel = lane_index(); channel < K::kHeadDim; channel += 32) {
-      store_shared(memory + channel, to_float(load_global(reinterpret_cast<const f16*>(k) + channel)));
-      store_global(reinterpret_cast<f16*>(page) + (16 + row) * K::kHeadDim + channel, load_global(reinterpret_cast<const f16*>(v) + channel));
+      store_shared(memory + channel, to_float(load_global(reinterpret_cast<const T*>(k) + channel)));
+      store_global(reinterpret_cast<T*>(page) + (16 + row) * K::kHeadDim + channel, load_global(reinterpret_cast<const T*>(v) + channel));
     }
     warp_barrier();
     if (p.keys_unrotated) rotate_row(p, memory, element_or(p.first_pos, b, 0) + token, 1);
     warp_barrier();
     for (int channel = lane_index(); channel < K::kHeadDim; channel += 32)
-      store_global(reinterpret_cast<f16*>(page) + row * K::kHeadDim + channel, to_f16(load_shared(memory + channel)));
+      store_global(reinterpret_cast<T*>(page) + row * K::kHeadDim + channel, round_to<T>(load_shared(memory + channel)));
     warp_barrier();
   }
 }

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/unpack.cu.hbs
 //   kernel    antkv_unpack_d128_k4c8b_v4c8bq8_f16_pre_gain__sm90_w4_t32
-//   inputs    1b57dcc7e75d5c00
+//   inputs    191ff3ae236af015
 //   remake    npx gen --only antkv_unpack_d128_k4c8b_v4c8bq8_f16_pre_gain__sm90_w4_t32
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -10,6 +10,7 @@ namespace antkv_unpack_d128_k4c8b_v4c8bq8_f16_pre_gain__sm90_w4_t32_ {  // its o
 using namespace antkv;
 
 struct K {
+  using Element = f16;  // of queries, exact rows and output
   static constexpr int kHeadDim = 128;
   struct Key {
     static constexpr bool kExact = false;
@@ -34,6 +35,39 @@ struct K {
   static constexpr bool kPre = true, kKeyGain = true;
   static constexpr int kWarps = 4, kTokens = 32, kSharedBytes = 39040;
 };
+
+// The 16-bit type of a contract's queries, exact rows and output, f16 or bf16: what the two do differently, by one set of names.
+
+template <class T>
+constexpr bool kIsBf16 = false;
+template <>
+constexpr bool kIsBf16<bf16> = true;
+
+/// The nearest T, ties to even.
+template <class T>
+__device__ __forceinline__ T round_to(float x) {
+  if constexpr (kIsBf16<T>) return to_bf16(x);
+  else return to_f16(x);
+}
+/// Two of them in a register, `lo` in the low 16 bits.
+template <class T>
+__device__ __forceinline__ uint32_t round_pair(float lo, float hi) {
+  if constexpr (kIsBf16<T>) return pack_bf16(lo, hi);
+  else return pack_halves(lo, hi);
+}
+/// d += A * B of 16 x 16 and 16 x 8 elements of T.
+template <class T>
+__device__ __forceinline__ void multiply_add(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  if constexpr (kIsBf16<T>) mma_16x8x16_bf16(d, a, b);
+  else mma_16x8x16(d, a, b);
+}
+/// A pair of a query's channels as halves, for keys that were codes: those have more digits than bf16, but not room for all of its sizes.
+template <class T>
+__device__ __forceinline__ uint32_t halves_of_query(uint32_t pair) {
+  if constexpr (!kIsBf16<T>) return pair;
+  const auto half = [](uint32_t bits) { return fminf(fmaxf(to_float(bf16{uint16_t(bits)}), -65504.0f), 65504.0f); };
+  return pack_halves(half(pair), half(pair >> 16));
+}
 
 // Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
 
@@ -156,12 +190,11 @@ __device__ __forceinline__ constexpr uint32_t key_turn(uint32_t row) {
   return (row & 1) * C::kTurnHigh | (row >> C::kTurnShift & C::kTurnMask);
 }
 
-/// The byte of the code of `chunk` of token `token` (0 ... 15), from the start of the side.
+/// The byte in which the code of `chunk` of token `token` (0 ... 15) begins, from the start of the side.
 template <class C>
 __device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
-  static_assert(C::kBits == 8, "codes of whole bytes");
   if constexpr (!C::kByLane) {
-    return int(token * C::kRowBytes + chunk);
+    return int(token * C::kRowBytes + chunk * C::kBits / 8);
   } else {
     constexpr uint32_t kChunks = C::kChunks, kPiece = C::kPiece;
     uint32_t lane, position;  // position: among the lane's bytes
@@ -186,7 +219,14 @@ __device__ __forceinline__ int gain_index(int token) { return token % 8 * 2 + to
 /// The code of `chunk` of token `token` (0 ... 15); `codes` is one side of a unit in shared memory.
 template <class C>
 __device__ __forceinline__ int code_at(const unsigned char* codes, int token, int chunk) {
-  return load_shared(codes + code_offset<C>(token, chunk));
+  const unsigned char* from = codes + code_offset<C>(token, chunk);
+  if constexpr (C::kBits == 8) {
+    return load_shared(from);
+  } else {
+    // A code begins at a multiple of its lowest power of two: 10 bits at the latest at bit 6 of a byte, 12 bits at bit 4.
+    static_assert(C::kBits > 8 && 8 - (C::kBits & -C::kBits) + C::kBits <= 16, "codes that two bytes hold");
+    return (load_shared(from) | load_shared(from + 1) << 8) >> chunk * C::kBits % 8 & (C::kEntries - 1);
+  }
 }
 
 /// Bytes of one codebook entry, how many of them move at once, and the 32-bit words that hold them.
@@ -224,6 +264,13 @@ template <class C>
 __device__ __forceinline__ float entry_channel(const uint32_t (&words)[entry_bytes<C>::kWords], int i) {
   if constexpr (C::kQ8) return float(int8_t(words[i / 4] >> (8 * (i % 4)) & 0xff));
   return to_float(f16{uint16_t(words[i / 2] >> (16 * (i % 2)))});
+}
+
+/// Bytes `kFirst` and kFirst + 1 of `steps`, int8, as two halves: whole numbers, exact in f16.
+template <int kFirst>
+__device__ __forceinline__ uint32_t halves_of_steps(uint32_t steps) {
+  // A byte u behind 0x64 is the half 1024 + u; with its sign bit turned, u is the step + 128.
+  return fused_multiply_add_halves(permute_bytes(steps ^ 0x80808080u, 0x64646464u, kFirst ? 0x4342u : 0x4140u), 0x3c003c00u, 0xe480e480u);
 }
 
 /// Stores `kWords` pairs of channels in shared memory, in as few stores as their alignment allows.
@@ -284,8 +331,8 @@ __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const uns
 }
 
 /// Copies 16 exact rows inside shared memory, zeros from row `valid` on (they were never written: 0 * NaN is NaN), one warp.
-template <int kHeadDim>
-__device__ __forceinline__ void copy_rows(f16* rows, int row_stride, const unsigned char* from, int valid) {
+template <int kHeadDim, class T>
+__device__ __forceinline__ void copy_rows(T* rows, int row_stride, const unsigned char* from, int valid) {
   constexpr int kPieces = kHeadDim / 8;
   for (int task = lane_index(); task < 16 * kPieces; task += 32) {
     const int row = task / kPieces, piece = task % kPieces;
@@ -295,23 +342,23 @@ __device__ __forceinline__ void copy_rows(f16* rows, int row_stride, const unsig
   }
 }
 
-// 16 tokens as the matrix unit reads them: f16 rows of keys and values in shared memory.
+// 16 tokens as the matrix unit reads them: rows of keys and values in shared memory.
 
 /// Rows are padded by 16 bytes, so that the eight rows that one ldmatrix phase reads lie in different banks.
-template <int kHeadDim>
+template <class T, int kHeadDim>
 struct unit_rows {
   static constexpr int kStride = kHeadDim + 8;
-  f16 k[16 * kStride];
-  f16 v[16 * kStride];
+  T k[16 * kStride];
+  T v[16 * kStride];
 };
 
 /// Starts copying 16 exact rows, zeros from row `valid` on, one warp. Row r lies at from + r * row_bytes.
-template <int kHeadDim>
-__device__ __forceinline__ void stage_rows(f16* rows, const unsigned char* from, int64_t row_bytes, int valid) {
+template <int kHeadDim, class T>
+__device__ __forceinline__ void stage_rows(T* rows, const unsigned char* from, int64_t row_bytes, int valid) {
   constexpr int kPieces = kHeadDim / 8;
   for (int task = lane_index(); task < 16 * kPieces; task += 32) {
     const int row = task / kPieces, piece = task % kPieces;
-    copy_async(rows + row * unit_rows<kHeadDim>::kStride + piece * 8, row < valid ? from + row * row_bytes + piece * 16 : from, row < valid);
+    copy_async(rows + row * unit_rows<T, kHeadDim>::kStride + piece * 8, row < valid ? from + row * row_bytes + piece * 16 : from, row < valid);
   }
 }
 
@@ -323,21 +370,32 @@ __device__ __forceinline__ void stage_unit(unsigned char* stage, const unsigned 
   for (int at = lane_index() * 16; at < kUnitBytes; at += 32 * 16) copy_async(stage + at, unit + at, true);
 }
 
+/// Rows of one side of a coded unit: what codes become is f16, as their codebooks are, whatever the dtype; exact rows are elements.
+template <class K, class C>
+struct unit_row {
+  static constexpr bool kElements = C::kExact || !kIsBf16<typename K::Element>;
+};
+/// The rows of a side of codes.
+template <class T>
+__device__ __forceinline__ f16* decoded_rows(T* rows) {
+  return reinterpret_cast<f16*>(rows);
+}
+
 /// Turns a staged coded unit into rows, one warp. `valid` tokens of it were ever written. Keys coded before RoPE still want
 /// rotate_rows, which also scales them.
 template <class K>
-__device__ __forceinline__ void expand_unit(unit_rows<K::kHeadDim>& rows, const unsigned char* stage, const unsigned char* k_codebook,
+__device__ __forceinline__ void expand_unit(unit_rows<typename K::Element, K::kHeadDim>& rows, const unsigned char* stage, const unsigned char* k_codebook,
                                             const unsigned char* v_codebook, int valid) {
-  constexpr int kStride = unit_rows<K::kHeadDim>::kStride;
+  constexpr int kStride = unit_rows<typename K::Element, K::kHeadDim>::kStride;
   if constexpr (K::Key::kExact) {
     copy_rows<K::kHeadDim>(rows.k, kStride, stage, valid);
   } else {
-    expand_rows<typename K::Key, K::kHeadDim, !K::kPre>(rows.k, kStride, stage, k_codebook);
+    expand_rows<typename K::Key, K::kHeadDim, !K::kPre>(decoded_rows(rows.k), kStride, stage, k_codebook);
   }
   if constexpr (K::Value::kExact) {
     copy_rows<K::kHeadDim>(rows.v, kStride, stage + K::kValueOffset, valid);
   } else {
-    expand_rows<typename K::Value, K::kHeadDim, true>(rows.v, kStride, stage + K::kValueOffset, v_codebook);
+    expand_rows<typename K::Value, K::kHeadDim, true>(decoded_rows(rows.v), kStride, stage + K::kValueOffset, v_codebook);
   }
 }
 
@@ -347,19 +405,24 @@ __device__ __forceinline__ void expand_unit(unit_rows<K::kHeadDim>& rows, const 
 template <class K>
 struct unpack_memory {
   alignas(16) unsigned char stage[K::kUnitBytes];
-  unit_rows<K::kHeadDim> rows;
+  unit_rows<typename K::Element, K::kHeadDim> rows;
 };
 
-/// Copies one row of `kHeadDim` halves to the output, by the lanes given.
-template <int kHeadDim>
-__device__ __forceinline__ void store_row(unsigned char* to, const f16* from_shared, int piece) {
-  store_global(reinterpret_cast<bytes16*>(to) + piece, load_shared(reinterpret_cast<const bytes16*>(from_shared) + piece));
+/// Copies 8 channels of one row to the output; what codes became is rounded to the dtype.
+template <class K, class C, class T>
+__device__ __forceinline__ void store_row(unsigned char* to, const T* from_shared, int piece) {
+  bytes16 channels = load_shared(reinterpret_cast<const bytes16*>(from_shared) + piece);
+  if constexpr (!unit_row<K, C>::kElements) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) channels.w[i] = round_pair<T>(to_float(f16{uint16_t(channels.w[i])}), to_float(f16{uint16_t(channels.w[i] >> 16)}));
+  }
+  store_global(reinterpret_cast<bytes16*>(to) + piece, channels);
 }
 
 template <class K, class P>
 __device__ __forceinline__ void unpack(const P& p) {
   static_assert(K::kWarps * sizeof(unpack_memory<K>) <= K::kSharedBytes, "generator/shared.ts is wrong");
-  constexpr int kStride = unit_rows<K::kHeadDim>::kStride;
+  constexpr int kStride = unit_rows<typename K::Element, K::kHeadDim>::kStride;
   constexpr int kPieces = K::kHeadDim / 8;
   const index3 block = block_index();
   const int head = block.y, b = block.z, lane = lane_index();
@@ -403,12 +466,12 @@ __device__ __forceinline__ void unpack(const P& p) {
     warp_barrier();
     expand_unit<K>(mem.rows, mem.stage, k_codebook, v_codebook, count - offset);
     warp_barrier();
-    if constexpr (K::kPre) rotate_rows<16, K::kHeadDim>(p, mem.rows.k, kStride, first_pos + token, channel_scales<typename K::Key>(k_codebook));
+    if constexpr (K::kPre) rotate_rows<16, K::kHeadDim>(p, decoded_rows(mem.rows.k), kStride, first_pos + token, channel_scales<typename K::Key>(k_codebook));
     if constexpr (K::kPre) warp_barrier();
     if constexpr (K::kKeyGain) {
       for (int i = lane; i < 16 * K::kHeadDim; i += 32) {
         const float gain = to_float(load_shared(reinterpret_cast<const f16*>(mem.stage + K::kKeyGainOffset) + gain_index(i / K::kHeadDim)));
-        f16* at = mem.rows.k + i / K::kHeadDim * kStride + i % K::kHeadDim;
+        f16* at = decoded_rows(mem.rows.k) + i / K::kHeadDim * kStride + i % K::kHeadDim;
         store_shared(at, to_f16(gain * to_float(load_shared(at))));
       }
       warp_barrier();
@@ -418,8 +481,8 @@ __device__ __forceinline__ void unpack(const P& p) {
     for (int task = lane; task < 16 * kPieces; task += 32) {
       const int row = task / kPieces, piece = task % kPieces;
       if (offset + row >= count || anchored >> row & 1) continue;
-      store_row<K::kHeadDim>(k + (offset + row) * p.k_row_stride, mem.rows.k + row * kStride, piece);
-      store_row<K::kHeadDim>(v + (offset + row) * p.v_row_stride, mem.rows.v + row * kStride, piece);
+      store_row<K, typename K::Key>(k + (offset + row) * p.k_row_stride, mem.rows.k + row * kStride, piece);
+      store_row<K, typename K::Value>(v + (offset + row) * p.v_row_stride, mem.rows.v + row * kStride, piece);
     }
     warp_barrier();  // the stage is written again
   }
