@@ -19,7 +19,7 @@ const SHEETS = ['goals', 'codes', 'ragged', 'pages', 'heads', 'd64', 'rows'] as 
 export const benchOptions = <T>(y: Argv<T>) =>
   recipeOptions(y)
     .option('sheet', { type: 'string', requiresArg: true, describe: `of decode: ${SHEETS.join(', ')}, a list with commas, or all (default: goals, unless kernels or shapes are chosen otherwise)` })
-    .option('tiles', { type: 'string', default: 'default', requiresArg: true, describe: 'of sheets: shipped (what tables choose, and the default), default, all that are worth a race, or a list as in names: lookup_w16_s2_c4,w4_t64_s2' })
+    .option('tiles', { type: 'string', default: 'default', requiresArg: true, describe: 'of sheets: shipped (what tables choose, and the default), default, all that are worth a race, as in names (lookup_w16_s2_c4), or several with commas' })
     .option('only', { type: 'string', requiresArg: true, describe: 'kernels whose name, or contract, matches one of these globs; without --sheet whole names also of tiles that are not committed' })
     .option('op', { choices: OPS, requiresArg: true, describe: 'operation (default: decode)' })
     .option('batch', { type: 'string', requiresArg: true, describe: 'sequences, a list with commas (default: 1,16; of sheets: all)' })
@@ -93,22 +93,29 @@ function sheetsOf({ preset, recipe, set, headDim, dtype, op, batch, tokens, code
   return names as SheetName[];
 }
 
-/** The tiles that `--tiles` names, of a contract: words that do not fit it are left out. Throws UsageError for words that no decode kernel has. */
-async function tilesOf(words: string): Promise<(contract: Contract, arch: Arch) => readonly Tile[]> {
-  if (words === 'default') return (contract, arch) => [defaultTile(contract, arch)];
-  if (words === 'shipped') {
+/** The tiles that a word of `--tiles` names, of a contract. Throws UsageError for words that no decode kernel has. */
+async function tilesOfWord(word: string): Promise<(contract: Contract, arch: Arch) => readonly Tile[]> {
+  if (word === 'default') return (contract, arch) => [defaultTile(contract, arch)];
+  if (word === 'shipped') {
     const tables = committedTables();
     return (contract, arch) => withChosen(kernelsOf([contract], [arch]), tables).map(({ tile }) => tile);
   }
-  if (words === 'all') return (await import('../../tuner/bench-sheets.ts')).raceTiles;
-  const tiles = words.split(',').map((word): Tile => {
-    try {
-      return parseKernelName(`antkv_decode_d128_kf16_vf16_f16__sm80_${word.trim()}`).tile;
-    } catch (error) {
-      throw new UsageError(`--tiles takes shipped, default, all, or tiles as in names of decode kernels, not "${word}"`, 'for example --tiles lookup_w16_s2_c4,w4_t64_s2');
-    }
-  });
-  return (contract, arch) => tiles.filter((tile) => misfit(contract, tile, arch).length === 0);
+  if (word === 'all') return (await import('../../tuner/bench-sheets.ts')).raceTiles;
+  try {
+    const { tile } = parseKernelName(`antkv_decode_d128_kf16_vf16_f16__sm80_${word}`);
+    return () => [tile];
+  } catch (error) {
+    throw new UsageError(`--tiles takes shipped, default, all, or tiles as in names of decode kernels, not "${word}"`, 'for example --tiles shipped,lookup_w16_s2_c4,w4_t64_s2');
+  }
+}
+
+/** The tiles that `--tiles` names, of a contract, each once: those that do not fit it are left out. */
+async function tilesOf(words: string): Promise<(contract: Contract, arch: Arch) => readonly Tile[]> {
+  const lists = await Promise.all(words.split(',').map((word) => tilesOfWord(word.trim())));
+  return (contract, arch) => {
+    const named = new Map(lists.flatMap((list) => list(contract, arch)).map((tile) => [kernelName({ contract, arch, tile }), tile]));
+    return [...named.values()].filter((tile) => misfit(contract, tile, arch).length === 0);
+  };
 }
 
 export interface Plan {

@@ -133,9 +133,11 @@ export class TaskState {
 /** Whether an event speaks of this task. */
 function concerns({ contract, arch }: Task, event: TuneEvent): boolean {
   if ('problem' in event && event.problem && event.problem.contract !== contract) return false;
-  if ('kernel' in event) return event.kernel.startsWith(`${contract}__${arch}_`) || event.kernel.endsWith(`__${arch}`);
-  if (event.event === 'raced') return event.arms[0]!.kernel.startsWith(`${contract}__${arch}_`);
-  return event.event === 'incumbent' || event.event === 'settled';
+  const ours = (kernel: string): boolean => kernel.startsWith(`${contract}__${arch}_`) || kernel.endsWith(`__${arch}`);
+  if ('kernel' in event) return ours(event.kernel);
+  if (event.event === 'raced') return ours(event.arms[0]!.kernel);
+  // Other architectures have the same problems.
+  return (event.event === 'incumbent' || event.event === 'settled') && ours(event.arm.kernel);
 }
 
 /** The state of a task after `events`, which may be of many tasks and in any order. `retry`: what was lost is tried again. `booted` as in {@link TaskState}. */
