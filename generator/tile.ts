@@ -41,7 +41,7 @@ const FIELDS: Readonly<Record<Op, readonly TileField[]>> = {
   combine: ['warps'],
   score: ['warps', 'tokens', 'stages'],
   select: ['warps'],
-  kmeans: ['warps', 'tokens'],
+  kmeans: ['warps'],
 };
 
 /** The algorithms that each op's tiles can name besides the first. */
@@ -61,7 +61,7 @@ const DEFAULTS: Readonly<Record<Op, Tile>> = {
   combine: { warps: 4 },
   score: { warps: 8, tokens: 512, stages: 3 },
   select: { warps: 32 },
-  kmeans: { warps: 4, tokens: 32 },
+  kmeans: { warps: 8 },
 };
 
 /** The best `lookup` tile that fits, or undefined. As many warps as registers allow hide latency; copies of the table of values come next. */

@@ -37,6 +37,7 @@ Json check(Launcher& launcher, const Json& request) {
   if (op == "score") return check_score(launcher, request);
   if (op == "select") return check_select(launcher, request);
   if (op == "unpack") return check_unpack(launcher, request);
+  if (op == "kmeans") return check_kmeans(launcher, request);
   throw RequestError("unknown op \"" + op + "\"");
 }
 
