@@ -20,6 +20,8 @@ const REJECTED: [what: string, change: Partial<Contract>, want: RegExp][] = [
   ['a codec to come', { k: '16c12b' }, /k codec 16c12b: not built yet/],
   ['columns to come', { columns: 16 }, /columns 16: not built yet/],
   ['a gain to come', { gain: 'kv' }, /gain kv: not built yet/],
+  ['clustering to int8', { op: 'kmeans', k: '8c8bq8' }, /rounded from 8c8b's/],
+  ['clustering exact rows', { op: 'kmeans', k: 'f16' }, /f16 has no codebook/],
   ['softcap to come', { softcap: true }, /softcap true: not built yet/],
 ];
 for (const [what, change, want] of REJECTED) test(`rejects ${what}`, () => assert.match(reject({ ...good, ...change }).join('\n'), want));

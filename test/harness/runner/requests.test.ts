@@ -49,7 +49,7 @@ const BAD: readonly (readonly [request: () => object, message: RegExp])[] = [
   [() => ({ cmd: 'fly' }), /unknown cmd "fly"; known: info, check, attend/],
   [() => ({ cmd: 5 }), /cmd must be a string, not a number/],
   [() => ({ cmd: 'info', verbose: true }), /unknown field "verbose"/],
-  [() => ({ cmd: 'check', op: 'kmeans' }), /unknown op "kmeans"/],
+  [() => ({ cmd: 'check', op: 'fly' }), /unknown op "fly"/],
   [() => ({ ...check({ coded_len: [4] }), kernel: undefined }), /"kernel" is missing/],
   [() => check({}), /"coded_len" is needed/],
   [() => check({ coded_len: 4 }), /an array is expected where a number stands/],
