@@ -9,6 +9,7 @@ import { UsageError } from '../../generator/errors.ts';
 import { kernelName } from '../../generator/name.ts';
 import { writeSafetensors } from '../../generator/safetensors.ts';
 import { kernelsOf } from '../../generator/ship.ts';
+import { defaultTile, misfit } from '../../generator/tile.ts';
 import { loadKernels, type Device } from '../images.ts';
 import { measure } from '../problem.ts';
 import { removeTemporary, temporaryFolder } from '../temporary.ts';
@@ -55,9 +56,12 @@ const TIMEOUT_MS = 900_000;
 /** k-means works on halves; int8 codebooks are rounded from those. */
 const clustered = (codec: string): string => codec.replace(/q8$/, '');
 
+const ARCH = findArch('sm80')!;
+
 function contractFor(codec: string): Contract {
   const contract = contractOf('kmeans', { k: clustered(codec) as NonNullable<Contract['k']>, dtype: 'f16' });
-  const why = reject(contract);
+  const refused = reject(contract);
+  const why = refused.length > 0 ? refused : misfit(contract, defaultTile(contract, ARCH), ARCH);
   if (why.length > 0) throw new UsageError(`no device clusters for ${codec}: ${why.join('; ')}`, 'leave --device out: the CPU takes every codec');
   return contract;
 }
@@ -65,7 +69,7 @@ function contractFor(codec: string): Contract {
 /** Kernels for `codecs` (names of VQ codecs), loaded on a device; `auto` is a GPU or an error. Throws what loadKernels throws, and UsageError for a codec without kernel. */
 export async function openClusterer(codecs: readonly string[], device: Device): Promise<Clusterer> {
   const names = [...new Set(codecs.map(clustered))];
-  const kernels = kernelsOf(names.map(contractFor), [findArch('sm80')!]);
+  const kernels = kernelsOf(names.map(contractFor), [ARCH]);
   const loaded = await loadKernels(kernels, device, () => {}, false);
   const refs = new Map(kernels.map((kernel) => [kernel.contract.k as string, loaded.kernels.get(kernelName(kernel))!]));
   const folder = temporaryFolder('antkv-clusters-');
