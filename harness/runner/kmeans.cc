@@ -47,9 +47,11 @@ std::vector<T> read_values(const std::string& path, size_t count) {
   return values;
 }
 
-/// Asks for the pages of a tensor that is wanted next, and does not wait.
-void prefetch(const Safetensors& file, const Json& data) {
-  const TensorView t = file.view(data.at("tensor").string("tensor"), 3);
+/// Asks for the pages of a tensor that is wanted next, if it is of the same file, and does not wait.
+void prefetch(const Safetensors& file, const std::string& path, const Json& next) {
+  const std::string tensor = next.at("tensor").string("tensor");
+  if (next.at("file").string("file") != path) return;
+  const TensorView t = file.view(tensor, 3);
   const uintptr_t page = 4096, from = uintptr_t(t.bytes) / page * page;
   madvise(reinterpret_cast<void*>(from), uintptr_t(t.bytes) + size_t(t.count) * 2 - from, MADV_WILLNEED);
 }
@@ -177,8 +179,7 @@ Json Clusters::cluster(const Json& request) {
   }
   set_scales(p, codec.channels, largest, rows.heaviest);
   const std::string out = request.string("out", "");
-  const Json* next = request.has("next") ? &request.at("next") : nullptr;
-  if (next && next->at("file").string("file") == file_path_) prefetch(*file_, *next);
+  if (request.has("next")) prefetch(*file_, file_path_, request.at("next"));
   request.refuse_unread();
 
   // A few CTAs for each multiprocessor, of at least a step's rows each.

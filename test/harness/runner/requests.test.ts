@@ -50,6 +50,8 @@ const BAD: readonly (readonly [request: () => object, message: RegExp])[] = [
   [() => ({ cmd: 5 }), /cmd must be a string, not a number/],
   [() => ({ cmd: 'info', verbose: true }), /unknown field "verbose"/],
   [() => ({ cmd: 'check', op: 'fly' }), /unknown op "fly"/],
+  [() => ({ cmd: 'kmeans', kernel }), /a kernel of op "kmeans" is needed/],
+  [() => ({ cmd: 'kmeans', kernel: { ...kernel, op: 'kmeans' }, data: { file: '/nowhere.safetensors', tensor: 'v' } }), /cannot read \/nowhere/],
   [() => ({ ...check({ coded_len: [4] }), kernel: undefined }), /"kernel" is missing/],
   [() => check({}), /"coded_len" is needed/],
   [() => check({ coded_len: 4 }), /an array is expected where a number stands/],
