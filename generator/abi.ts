@@ -291,6 +291,32 @@ const UNPACK: readonly Field[] = [
   attentionFactor,
 ];
 
+const KMEANS: readonly Field[] = [
+  ...HEAD,
+  ptr('x', 'const void', '[heads, tokens, chunks * channels] rows, dtype of the contract, all finite'),
+  ptr('weights', 'const float', '[heads, tokens] how much each row counts, finite and at least 0; null: 1'),
+  ptr('draws', 'const double', '[heads, chunks, entries] numbers from 0 to below 1: step 0 starts by k-means++ with these; null: it takes the centroids as they are'),
+  ptr('centroids', 'float', '[heads, chunks, entries, channels] what is clustered around; halves, but for given ones before the first step 1'),
+  ptr('codebook', 'void', '[heads, chunks] workspace of (2 * channels + 4) * entries bytes: the centroids as halves, and their |c|^2 / 2, as they are searched'),
+  ptr('row_loss', 'uint64_t', '[heads, chunks, tokens] workspace: w |x - c|^2 of each row, in units of 1 / loss_scale'),
+  ptr('sums', 'int64_t', '[heads, chunks, entries, channels + 1] workspace: sum of w x in units of 1 / value_scale, then of w in units of 1 / weight_scale; step 0 clears it'),
+  ptr('loss', 'uint64_t', '[heads, chunks, max_steps + 1] sum of row_loss by step 1, with the centroids that it began with; the last one is what step 2 measures'),
+  ptr('energy', 'uint64_t', '[heads, chunks] sum of w |x|^2, in units of 1 / loss_scale; written by step 0'),
+  ptr('status', 'int32_t', '[heads, chunks, 4] steps 1 that were done; clusters that were empty and got the worst row; 1: settled, later steps 1 change nothing; 0'),
+  i64('x_row_stride', 'bytes'),
+  i64('x_head_stride', 'bytes'),
+  i32('heads', 'grid.z'),
+  i32('chunks', 'codes of a row; grid.y'),
+  i32('tokens', 'rows of a head, at least 1'),
+  i32('splits', 'CTAs that share the rows of a (head, chunk); grid.x. Results do not depend on it'),
+  i32('step', '0: clears, and starts the centroids; 1: a Lloyd iteration; 2: only measures, once after a step 0'),
+  i32('max_steps', 'bound on steps 1; fixes the row stride of loss'),
+  f32('tolerance', 'a (head, chunk) is settled when a step 1 lowers its loss by no more than this part of it, and re-seeds nothing'),
+  f32('value_scale', 'power of two; tokens * max(w |x|) * value_scale <= 2^62'),
+  f32('weight_scale', 'power of two; tokens * max(w) * weight_scale <= 2^62'),
+  f32('loss_scale', 'power of two; tokens * channels * max(w) * max(|x|, |c|)^2 * loss_scale <= 2^60'),
+];
+
 const struct = (op: string, doc: string, fields: readonly Field[]): ParamStruct => ({ op, name: `antkv_${op}_params`, doc, fields });
 
 /** The parameter struct of each op. Fields are only ever appended within an ABI version. */
@@ -302,6 +328,7 @@ export const PARAM_STRUCTS: readonly ParamStruct[] = [
   struct('score', 'Anchor score of every key, after any attention that returned the LSE.', SCORE),
   struct('select', 'The top budget of the scores, as bitmap and ascending indices.', SELECT),
   struct('unpack', 'A range of coded tokens as rotated exact rows. A token whose bit is set but which has no anchor row is left unwritten.', UNPACK),
+  struct('kmeans', 'A step of weighted k-means, of every (head, chunk) at once. All sums are whole numbers: equal inputs give equal bits.', KMEANS),
 ];
 
 /** Offset of each field and the size of the struct in bytes, by the C rules for natural alignment. */

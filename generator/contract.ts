@@ -46,7 +46,8 @@ export const AXES_OF: Readonly<Record<Op, readonly Axis[]>> = {
   combine: ['headDim', 'dtype'],
   score: ['headDim', 'dtype', 'form'],
   select: [],
-  kmeans: ['headDim', 'k', 'dtype'],
+  // Of a head only its chunks count, and those are a field: each is clustered alone.
+  kmeans: ['k', 'dtype'],
 };
 
 /** Values that a name omits. */
@@ -72,7 +73,7 @@ export const isCoded = (c: Pick<CacheContract, 'k' | 'v'>): boolean =>
 
 /** What has a body today: every codec, and of the other axes these. Everything else that {@link AXES} names is refused as "not built yet" and added here, with its body. */
 const BUILT = {
-  op: ['encode', 'append', 'decode', 'combine', 'score', 'select', 'unpack'],
+  op: OPS,
   headDim: [64, 96, 128, 256],
   dtype: ['f16', 'bf16'],
   gain: ['none', 'k'],
@@ -117,6 +118,11 @@ export function reject(c: Contract): string[] {
       if (c.gain.includes(side) && c.gain !== 'none' && codecOf(c[side]).kind === 'exact') why.push(`a gain on ${side} needs a coded ${side}`);
     }
     if (c.numerics === 'adc8' && c.key === 'pre') why.push('look-up sums need keys coded after RoPE');
+  }
+  if (c.op === 'kmeans' && c.k) {
+    const codec = codecOf(c.k);
+    if (codec.kind === 'exact') why.push(`${c.k} has no codebook: there is nothing to cluster`);
+    else if (codec.codebook === 'q8') why.push(`k-means finds centroids in halves; those of ${c.k} are rounded from ${c.k.replace('q8', '')}'s`);
   }
   if (why.length > 0) return why;
 

@@ -60,6 +60,10 @@ export const tensorRecord = z.object({
   undertrained: z.boolean(),
   /** Largest number of Lloyd iterations of a chunk. */
   iterations: z.number().int(),
+  /** Clusters that were empty at the end of an iteration and got another start. Files from before it was counted lack it. */
+  reseeded: z.number().int().optional(),
+  /** The distortion at each iteration, before centroids are rounded as stored; chunks that have settled keep their last one. */
+  convergence: z.array(z.number()).optional(),
   /** Σ w‖x - c‖² / Σ w‖x‖² over all chunks, on the training tokens, with the centroids as stored. */
   distortion: z.number(),
 });
@@ -70,6 +74,8 @@ export const calibrationRecord = z.object({
   iterations: z.number().int(),
   weights: z.enum(['none', 'column', 'exact']),
   power: z.number(),
+  /** Starts tried for each chunk, if more than one. */
+  restarts: z.number().int().optional(),
   /** By tensor name: `layers.3.k`. */
   tensors: z.record(z.string(), tensorRecord),
 });

@@ -10,6 +10,7 @@ export const GRID: Readonly<Partial<Record<Op, readonly [x: string, y: string, z
   score: ['ceil(max_tokens / tokens)', 'kv_heads', 'batch'],
   select: ['kv_heads', 'batch', '1'],
   unpack: ['ceil(max_tokens / tokens) + max_anchor_pages', 'kv_heads', 'batch'],
+  kmeans: ['splits', 'chunks', 'heads'],
 };
 
 /** The grid of `op`. Throws for ops that are not built. */

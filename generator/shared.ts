@@ -107,6 +107,18 @@ export function encodeCodeBytes({ k, v, headDim }: Pick<Contract, 'k' | 'v' | 'h
   return Math.max(1, ...[codecOf(k), codecOf(v)].map((codec) => chunksOf(codec, headDim) * (codec.kind === 'vq' && codec.bits === 8 ? 1 : 2)));
 }
 
+/** Rows that a CTA of `kmeans` assigns at a time: four tiles of the matrix unit for each warp. */
+export const kmeansTokens = (t: Tile): number => 64 * t.warps;
+
+/** `kmeans_memory` (kmeans.cuh), or where that is less `start_memory`. */
+function kmeansBytes(c: Contract, t: Tile): number {
+  const codec = codecOf(c.k ?? '');
+  if (codec.kind !== 'vq') throw new Error(`kmeans of ${c.k}, which has no codebook`);
+  const stride = (Math.ceil(codec.channels / 4) | 1) * 4;
+  const step = (kmeansTokens(t) * stride + 2 * entriesOf(codec) * (codec.channels + 1) + 4) * 4;
+  return Math.max(step, 512 * 8 + 16);
+}
+
 /** `select_memory` (select.cuh): 32 columns of 257 digits, their sums, 8192 candidates, 4 words, 2 x 32 counts of warps. */
 const SELECT_BYTES = (257 * 32 + 256 + 8192 + 4 + 2 * 32) * 4;
 
@@ -126,6 +138,8 @@ export function sharedBytes(c: Contract, t: Tile): number {
       return (t.stages ?? 0) * columnTile(c, t);
     case 'select':
       return SELECT_BYTES;
+    case 'kmeans':
+      return kmeansBytes(c, t);
     default:
       return 0;
   }

@@ -26,6 +26,7 @@ const SHIPPED: readonly (readonly [why: string, contracts: readonly Contract[]])
   ['half a bit, for contexts that fit no other way', preset('antkv-0.5', 128)],
   ['the baseline, and the recipe of layers that stay exact', preset('f16', 128)],
   ['1 bit at the head dim of small models (Llama 3.2 1B, Qwen 2.5 0.5B)', preset('antkv-1', 64)],
+  ['codebooks of all of these on a GPU', (['2c8b', '4c8b', '8c8b', '16c8b'] as const).map((k) => contractOf('kmeans', { k, dtype: 'f16' }))],
   ['the closest score, to check the default policy against', [contractOf('score', { headDim: 128, dtype: 'f16', form: 'exact' }), contractOf('score', { headDim: 64, dtype: 'f16', form: 'exact' })]],
 ];
 

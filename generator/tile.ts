@@ -44,7 +44,7 @@ const FIELDS: Readonly<Record<Op, readonly TileField[]>> = {
   combine: ['warps'],
   score: ['warps', 'tokens', 'stages'],
   select: ['warps'],
-  kmeans: ['warps', 'tokens'],
+  kmeans: ['warps'],
 };
 
 const ALGORITHM_FIELDS: Readonly<Record<NonNullable<Tile['algorithm']>, readonly TileField[]>> = { lookup: ['warps', 'stages', 'copies'], tally: ['warps', 'tokens', 'pass'], group: ['warps', 'tokens', 'stages'] };
@@ -61,8 +61,8 @@ export const algorithmOf = (tile: Tile): Algorithm => tile.algorithm ?? 'rows';
 /**
  * The tiles that an op begins with, without look-ups: of these the first that fits. What stands behind the first is for rows of many channels in little shared memory.
  * append: a flush block at once, and no warp without a chunk.
- * score: groups where wgmma is (1.2 times as fast on an H200, harness/bench/NOTES.md); else many keys per warp, as each column that comes from shared memory is multiplied by all of them, and eight warps that share its columns, so that L2 is asked for
- * less: 6 to 8 % faster than four (harness/bench/NOTES.md). Where values lie in registers too there is room for half as many keys.
+ * score: before these, groups where wgmma is (GROUP_TILES). Many keys per warp, as each column that comes from shared memory is multiplied by all of them, and eight warps
+ * that share its columns, so that L2 is asked for less: 6 to 8 % faster than four (harness/bench/NOTES.md). Where values lie in registers too there is room for half as many keys.
  */
 const DEFAULTS: Readonly<Record<Op, readonly [Tile, ...Tile[]]>> = {
   encode: [{ warps: 4, tokens: 64 }, { warps: 4, tokens: 32 }],
@@ -72,7 +72,7 @@ const DEFAULTS: Readonly<Record<Op, readonly [Tile, ...Tile[]]>> = {
   combine: [{ warps: 4 }],
   score: [{ warps: 8, tokens: 512, stages: 3 }, { warps: 8, tokens: 256, stages: 3 }, { warps: 8, tokens: 256, stages: 2 }, { warps: 8, tokens: 128, stages: 3 }, { warps: 8, tokens: 128, stages: 2 }],
   select: [{ warps: 32 }],
-  kmeans: [{ warps: 4, tokens: 32 }],
+  kmeans: [{ warps: 8 }],
 };
 
 /** The best `lookup` tile that fits, or undefined. As many warps as registers allow hide latency; copies of the table of values come next. */

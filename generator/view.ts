@@ -4,7 +4,7 @@ import { isCacheContract, isCoded, type CacheContract } from './contract.ts';
 import { codebookLayout, codeOrder, UNIT_TOKENS, unitLayout } from './layout.ts';
 import { keyMethod, type KeyMethod } from './lookup.ts';
 import { kernelName, type Kernel } from './name.ts';
-import { encodeCodeBytes, lookupTables, lookupWarpBytes, sharedBytes } from './shared.ts';
+import { encodeCodeBytes, kmeansTokens, lookupTables, lookupWarpBytes, sharedBytes } from './shared.ts';
 import { threadsOf } from './tile.ts';
 
 export type Hole = string | number | boolean;
@@ -19,8 +19,13 @@ const present = <T>(value: T | undefined, what: string): T => {
   return value;
 };
 const unit = (kernel: Kernel) => unitLayout(cache(kernel));
-const side = (kernel: Kernel, which: 'k' | 'v'): Codec => codecOf(cache(kernel)[which]);
+const side = ({ contract }: Kernel, which: 'k' | 'v'): Codec => codecOf(present(contract[which], `codec ${which}`));
 const book = (kernel: Kernel, which: 'k' | 'v') => codebookLayout(side(kernel, which), cache(kernel).headDim);
+
+const chunkBook = (kernel: Kernel) => {
+  const codec = side(kernel, 'k');
+  return codebookLayout(codec, codec.kind === 'vq' ? codec.channels : 0);
+};
 
 /** The holes of one side of the cache: its codec and its packed codebook. Exact sides have one channel per code and no bits. */
 const sideHoles = (which: 'k' | 'v'): Record<string, (kernel: Kernel) => Hole> => ({
@@ -95,6 +100,10 @@ export const HOLES: Readonly<Record<string, (kernel: Kernel) => Hole>> = {
   codeBytes: ({ contract }) => encodeCodeBytes(contract),
   timesRest: ({ contract }) => ['mass', 'massq'].includes(present(contract.form, 'form')),
   timesQuery: ({ contract }) => ['massq', 'exact'].includes(present(contract.form, 'form')),
+  // One chunk as a head of its own: its entries, then their half norms.
+  chunkBookBytes: (kernel) => chunkBook(kernel).bytes,
+  chunkHalfNormOffset: (kernel) => chunkBook(kernel).halfNorm,
+  stepTokens: ({ tile }) => kmeansTokens(tile),
   timesDistance: ({ contract }) => present(contract.form, 'form') === 'exact',
   mean: ({ contract }) => present(contract.form, 'form') === 'saliency',
   norm: ({ contract }) => present(contract.form, 'form') === 'norm',
@@ -123,6 +132,7 @@ export const HOLES_OF: Readonly<Record<string, readonly string[] | undefined>> =
   score: ['name', 'threads', 'warps', 'warpUnits', 'stages', 'sharedBytes', 'headDim', 'timesRest', 'timesQuery', 'timesDistance', 'mean', 'norm'],
   score_group: ['name', 'threads', 'warps', 'warpUnits', 'stages', 'sharedBytes', 'headDim', 'timesRest', 'timesQuery', 'timesDistance', 'mean', 'norm'],
   select: ['name', 'threads', 'warps', 'sharedBytes'],
+  kmeans: ['name', 'threads', 'warps', 'sharedBytes', 'kChannels', 'kBits', 'kEntries', 'chunkBookBytes', 'chunkHalfNormOffset', 'stepTokens'],
 };
 
 /** The view of a kernel: the holes of its shell, and those of `also` that the table has (what a shell reads beyond its list). */

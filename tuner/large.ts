@@ -111,6 +111,7 @@ export function largeShapes(contract: Contract): Large[] {
     return rows([['long', { keys: [LONG], rows: [32], q_heads: 8, kv_heads: 2 }], ['long prompt', { keys: [3000], q_heads: 2, kv_heads: 1 }], ['batch 16', batch]]);
   }
   if (contract.op === 'combine') return rows([['batch 16 of 16 rows, 64 splits', { rows: 256, q_heads: 32, splits: 64, ring_rows: RING, empty_permille: 30 }]]);
+  if (contract.op === 'kmeans') return rows([['long', { tokens: 3000, heads: 2, chunks: 1, splits: 4, max_steps: 1 }], ['long, weights', { tokens: 3000, chunks: 1, splits: 3, max_steps: 1, weights: true }]]);
   if (contract.op !== 'select') return [];
   const patterns = ['random', 'ties', 'special'] as const;
   return rows(patterns.map((pattern) => [`long, ${pattern}`, { token_count: BATCH, kv_heads: 4, pattern, first_tokens: 4, pad: 2 }] as const));

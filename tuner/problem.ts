@@ -153,6 +153,14 @@ export const SHAPES = {
     count: z.boolean().optional(),
     pad: count.optional(),
   }),
+  kmeans: z
+    .strictObject({
+      heads: count, chunks: count, tokens: count, splits: count, max_steps: count, tolerance: z.number(), pad: count, weights: z.boolean(),
+      /** Centroids are given, most of them equal; else k-means++ draws them. */
+      given: z.boolean(),
+      pattern: z.enum(['gauss', 'alike', 'zeros', 'large']),
+    })
+    .partial(),
   unpack: z.strictObject({ ...cacheFields, coded_len: perSequence, shared_prefix: count.optional(), first_token: perSequence.optional() }),
 } as const;
 export type CheckOp = keyof typeof SHAPES;

@@ -178,7 +178,20 @@ export const SELECT = {
   ),
 } as const satisfies Lists<'select'>;
 
-export const SMALL: { readonly [Op in CheckOp]: Lists<Op> } = { decode: DECODE, encode: ENCODE, append: APPEND, unpack: UNPACK, score: SCORE, combine: COMBINE, select: SELECT };
+export const KMEANS = {
+  /** Around 64 rows of a warp and 512 of a CTA; one row; fewer rows than entries. */
+  rows: [1, 63, 65, 513].map((tokens) => ({ tokens, max_steps: 2 })),
+  /** The same whoever has the rows, more CTAs than rows too. */
+  splits: [2, 7].map((splits) => ({ tokens: 1100, heads: 2, chunks: 1, splits, max_steps: 2, pad: 16 })),
+  weights: [{ tokens: 600, weights: true, chunks: 1, heads: 2, splits: 2, max_steps: 3 }, { tokens: 300, chunks: 1, weights: true, given: true }],
+  /** Clusters without rows are put on the worst rows, until none has a loss. */
+  empty: [{ tokens: 700, chunks: 1, given: true, splits: 2, max_steps: 3 }, { tokens: 300, chunks: 1, pattern: 'alike', max_steps: 3 }, { tokens: 300, pattern: 'alike', given: true, splits: 2, max_steps: 2 }],
+  extremes: [{ tokens: 100, pattern: 'zeros', max_steps: 2 }, { tokens: 300, pattern: 'large', weights: true, max_steps: 2 }],
+  /** Until they settle, and no further. */
+  settled: [{ tokens: 400, chunks: 1, max_steps: 9, tolerance: 0.05 }],
+} as const satisfies Lists<'kmeans'>;
+
+export const SMALL: { readonly [Op in CheckOp]: Lists<Op> } = { decode: DECODE, encode: ENCODE, append: APPEND, unpack: UNPACK, score: SCORE, combine: COMBINE, select: SELECT, kmeans: KMEANS };
 
 /** Whether a check of decode launches combine too: to merge the splits, or, where the last CTA merged, to turn ring scores into mass. */
 export const combines = ({ splits = 1, merge, ring_scores }: Shape<'decode'>): boolean => splits > 1 && (merge !== 'last' || ring_scores === true);

@@ -32,6 +32,7 @@ const REQUIRED: Readonly<Partial<Record<Op, Readonly<Record<string, Need>>>>> = 
   score: { scores: 'always', q: 'rows', k: 'always', v: 'exact', o: 'exact', lse: 'rows', cu_q: 'rows', cu_k: 'always' },
   select: { scores: 'always', keep_bitmap: 'always', keep_indices: 'always', token_count: 'always' },
   unpack: { k: 'always', v: 'always', pages: 'always', cu_tokens: 'always' },
+  kmeans: { x: 'always', centroids: 'always', codebook: 'always', row_loss: 'always', sums: 'always', loss: 'always', energy: 'always', status: 'always' },
 };
 
 /** When pointer `field` of `op` must not be null; undefined where that depends on other fields, or null is allowed. */

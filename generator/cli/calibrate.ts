@@ -6,6 +6,7 @@ import { UsageError } from '../errors.ts';
 import type { Recipe } from '../recipe.ts';
 import { writeWhole } from '../write.ts';
 import type { Global } from './commands.ts';
+import { deviceOf } from './device.ts';
 import { note, out, outJson, progress, table } from './print.ts';
 import { recipeOptions, recipesOf } from './select.ts';
 import { whole } from './whole.ts';
@@ -20,6 +21,8 @@ const options = <T>(y: Argv<T>) =>
     .option('power', { type: 'number', default: 1, requiresArg: true, describe: 'exponent of the weights' })
     .option('seed', { type: 'number', default: 0, requiresArg: true, describe: 'equal seeds give equal bytes, on any number of threads' })
     .option('iterations', { type: 'number', default: 25, requiresArg: true, describe: 'most Lloyd iterations per chunk' })
+    .option('restarts', { type: 'number', default: 1, requiresArg: true, describe: 'starts to try for each chunk; the best is kept' })
+    .option('device', { type: 'string', default: 'cpu', requiresArg: true, describe: 'who clusters: cpu, auto or the number of a GPU, emulated; the codebooks are the same to rounding' })
     .option('threads', { type: 'number', requiresArg: true, describe: 'threads (default: processor cores)' })
     .option('tokens', { type: 'number', requiresArg: true, describe: 'use the first tokens of the dump only' });
 
@@ -28,6 +31,7 @@ export type CalibrateArguments = Global & Awaited<ReturnType<typeof options>['ar
 function checkNumbers(argv: CalibrateArguments): void {
   whole('seed', argv.seed, 0);
   whole('iterations', argv.iterations, 1);
+  whole('restarts', argv.restarts, 1);
   whole('threads', argv.threads, 1);
   whole('tokens', argv.tokens, 1);
   argv.layer?.forEach((layer) => whole('layer', layer, 0));
@@ -69,9 +73,9 @@ async function run(argv: ArgumentsCamelCase<CalibrateArguments>): Promise<void> 
   try {
     const { name, recipe } = recipeOf(argv, file.dump.headDim);
     checkWritable(argv.out);
-    const { seed, iterations, weights, power, threads, tokens } = argv;
+    const { seed, iterations, weights, power, threads, tokens, restarts } = argv;
     const result = await calibrate(file, {
-      ...{ recipe, layers: argv.layer, seed, iterations, weights, power, threads, tokens },
+      ...{ recipe, layers: argv.layer, seed, iterations, weights, power, threads, tokens, restarts, device: argv.device === 'cpu' ? 'cpu' : deviceOf(argv.device, ['cpu']) },
       onProgress: ({ layer, what, done, total }) => line.step(done, total, `layer ${layer} ${what}`),
     }).finally(() => line.end());
     writeWhole(argv.out, result.bytes);
@@ -79,10 +83,10 @@ async function run(argv: ArgumentsCamelCase<CalibrateArguments>): Promise<void> 
     const tensors = Object.entries(result.record.tensors);
     if (argv.json) {
       for (const chunk of result.chunks) outJson({ event: 'chunk', ...chunk });
-      outJson({ event: 'codebook', file: argv.out, bytes: result.bytes.length, recipe: name, seconds: (performance.now() - start) / 1000, ...result.record });
+      outJson({ event: 'codebook', file: argv.out, bytes: result.bytes.length, recipe: name, device: result.device, seconds: (performance.now() - start) / 1000, ...result.record });
     } else out(lines(result));
     const packed = [recipe.k, recipe.v].reduce((sum, codec) => sum + codebookLayout(codecOf(codec), file.dump.headDim).bytes, 0);
-    note(argv, `${argv.out}: ${tensors.length} tensors for ${name}, weights ${result.record.weights}, ${packed} bytes per layer and KV head when packed; ${((performance.now() - start) / 1000).toFixed(1)} s`);
+    note(argv, `${argv.out}: ${tensors.length} tensors for ${name}, clustered by ${result.device}, weights ${result.record.weights}, ${packed} bytes per layer and KV head when packed; ${((performance.now() - start) / 1000).toFixed(1)} s`);
     for (const [tensor, { undertrained, vectors_per_entry: per }] of tensors) {
       if (undertrained) note(argv, `undertrained: ${tensor} has ${per.toFixed(1)} vectors per entry, under 16; use more tokens before you compare it with others`);
     }

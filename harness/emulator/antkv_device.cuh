@@ -177,6 +177,13 @@ __device__ __forceinline__ uint32_t atomic_add_global(uint32_t* p, uint32_t valu
   memcpy(p, &value, 4);
   return old;
 }
+__device__ __forceinline__ void atomic_add_global(uint64_t* p, uint64_t value, ANTKV_HERE) {
+  antkv_emu::check_global(p, 8, antkv_emu::Access::atomic, file, line);
+  uint64_t old;
+  memcpy(&old, p, 8);
+  value += old;
+  memcpy(p, &value, 8);
+}
 __device__ __forceinline__ uint32_t atomic_and_global(uint32_t* p, uint32_t value, ANTKV_HERE) {
   antkv_emu::check_global(p, 4, antkv_emu::Access::atomic, file, line);
   uint32_t old;

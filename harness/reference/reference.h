@@ -92,4 +92,17 @@ struct Unpacked {
 };
 Unpacked reference_unpack(const Contract& contract, const antkv_unpack_params& p);
 
+/// What one (head, chunk) is after step 0, some steps 1 and a step 2.
+struct Clusters {
+  std::vector<double> centroids;  ///< [entries, channels], halves unless given ones never moved
+  std::vector<double> losses;     ///< of each step 1, then what step 2 measures
+  double energy;                  ///< sum of w |x|^2
+  int reseeded;
+  bool settled;
+  /// The least by which one centroid was nearer than another, relative to what the distances are made of: below some 1e-6 kernels may choose otherwise.
+  double margin;
+};
+/// [heads, chunks]; at most p.max_steps steps 1. Codes are k's.
+std::vector<Clusters> reference_kmeans(const Contract& contract, const antkv_kmeans_params& p, int steps);
+
 }  // namespace reference

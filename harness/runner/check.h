@@ -93,6 +93,7 @@ Json check_append(Launcher& launcher, const Json& request);
 Json check_score(Launcher& launcher, const Json& request);
 Json check_select(Launcher& launcher, const Json& request);
 Json check_unpack(Launcher& launcher, const Json& request);
+Json check_kmeans(Launcher& launcher, const Json& request);
 /// The second half of a check of unpack that has a score kernel: scores of the rows that unpack wrote, `decoded` the reference's. Writes what it finds to `report`.
 void check_rescore(Launcher& launcher, const Kernel& score, Random& random, const antkv_unpack_params& unpack, const Buffer& rows, const std::vector<double>& decoded, Report& report);
 /// The demo's request (attend.cc).

@@ -5,6 +5,7 @@
 
 #include "bench.h"
 #include "check.h"
+#include "kmeans.h"
 
 namespace runner {
 namespace {
@@ -37,10 +38,11 @@ Json check(Launcher& launcher, const Json& request) {
   if (op == "score") return check_score(launcher, request);
   if (op == "select") return check_select(launcher, request);
   if (op == "unpack") return check_unpack(launcher, request);
+  if (op == "kmeans") return check_kmeans(launcher, request);
   throw RequestError("unknown op \"" + op + "\"");
 }
 
-Json answer(Launcher& launcher, Races& races, const Json& request) {
+Json answer(Launcher& launcher, Races& races, std::unique_ptr<Clusters>& clusters, const Json& request) {
   const std::string command = request.at("cmd").string("cmd");
   // Settings of the emulated driver; they stay until set again, and mean nothing on a real one.
   if (request.has("emulator")) {
@@ -57,17 +59,23 @@ Json answer(Launcher& launcher, Races& races, const Json& request) {
   if (command == "race") return races.race(request);
   if (command == "probe") return probe(races.gpu(), request);
   races.forget();  // what follows may need all of the memory
+  if (command == "kmeans") {
+    if (!clusters) clusters = std::make_unique<Clusters>(races.gpu());
+    return clusters->cluster(request);
+  }
+  clusters.reset();
   if (command == "attend") return attend(launcher, request);
   if (command == "life") return life(races.gpu(), request);
   if (command == "ceilings") return ceilings(races.gpu(), request);
   if (command == "bench") return bench(races.gpu(), request);
-  throw RequestError("unknown cmd \"" + command + "\"; known: info, check, attend, life, ceilings, bench, race, probe");
+  throw RequestError("unknown cmd \"" + command + "\"; known: info, check, attend, life, ceilings, bench, race, probe, kmeans");
 }
 
 int serve(const std::string& path) {
   const Driver driver(path);
   Launcher launcher(driver, path);
   Races races(launcher, path);
+  std::unique_ptr<Clusters> clusters;
   for (std::string line; std::getline(std::cin, line);) {
     if (line.empty()) continue;
     Json record = Json::object(), id;
@@ -79,7 +87,7 @@ int serve(const std::string& path) {
       const Json request = Json::parse(line);
       if (request.has("id")) id = request.at("id");
       record.set("id", id);
-      const Json result = answer(launcher, races, request);
+      const Json result = answer(launcher, races, clusters, request);
       for (const auto& [key, value] : result.members()) record.set(key, value);
     } catch (const DriverError& error) {
       failed(error, "driver", error.fatal);

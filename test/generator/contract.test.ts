@@ -20,7 +20,8 @@ const REJECTED: [what: string, change: Partial<Contract>, want: RegExp][] = [
   ['a dtype that score lags behind with', { op: 'score', dtype: 'bf16', form: 'column' }, /dtype bf16 of score: not built yet/],
   ['columns to come', { columns: 16 }, /columns 16: not built yet/],
   ['a gain to come', { gain: 'kv' }, /gain kv: not built yet/],
-  ['an op to come', { op: 'kmeans' }, /op kmeans: not built yet/],
+  ['clustering to int8', { op: 'kmeans', k: '8c8bq8' }, /rounded from 8c8b's/],
+  ['clustering exact rows', { op: 'kmeans', k: 'f16' }, /f16 has no codebook/],
 ];
 for (const [what, change, want] of REJECTED) test(`rejects ${what}`, () => assert.match(reject({ ...good, ...change }).join('\n'), want));
 

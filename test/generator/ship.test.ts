@@ -64,7 +64,7 @@ test('each has a reason', () => {
 });
 
 test('every built op is there', () => {
-  assert.equal([...new Set(shippedKernels().map(({ contract }) => contract.op))].sort(), ['append', 'combine', 'decode', 'encode', 'score', 'select', 'unpack']);
+  assert.equal([...new Set(shippedKernels().map(({ contract }) => contract.op))].sort(), ['append', 'combine', 'decode', 'encode', 'kmeans', 'score', 'select', 'unpack']);
 });
 
 test.run();

@@ -22,7 +22,7 @@ function coded(x: Float32Array, d: number, head: number, codec: VqCodec, tensor:
   for (let chunk = 0; chunk < d / channels; chunk++) {
     const from = ((head * d) / channels + chunk) * perChunk;
     const book = all.subarray(from, from + perChunk);
-    const rows = gather({ data: x, stride: tokens, tokens, headDim: d }, 0, chunk * channels, channels);
+    const rows = Float32Array.from({ length: tokens * channels }, (_, i) => x[Math.floor(i / channels) * d + chunk * channels + (i % channels)]!);
     nearest(rows, centroids(book, channels), code, new Float64Array(tokens));
     for (let i = 0; i < tokens; i++) out.set(book.subarray(code[i]! * channels, (code[i]! + 1) * channels), i * d + chunk * channels);
   }

@@ -1,4 +1,5 @@
 // From a dump and a recipe to codebooks: weighted k-means per layer, side, KV head and chunk.
+import { resolve } from 'node:path';
 import { chunksOf, codecOf, entriesOf, type VqCodec } from '../../generator/codec.ts';
 import { writeCodebook, type CodebookLayer } from '../../generator/codebook.ts';
 import { isUndertrained } from '../../generator/contract.ts';
@@ -6,6 +7,8 @@ import { InputError, UsageError } from '../../generator/errors.ts';
 import type { CalibrationRecord, DumpLayer } from '../../generator/format.ts';
 import { recipeHash, type Recipe } from '../../generator/recipe.ts';
 import type { DumpFile } from './file.ts';
+import { openClusterer, type Clusterer, type Source } from './device.ts';
+import type { Device } from '../images.ts';
 import { createPool, type Pool } from './pool.ts';
 import { rotated } from './rows.ts';
 import type { ChunkResult, ChunkTask, Rows, WeightTask } from './task.ts';
@@ -25,6 +28,10 @@ export interface CalibrateOptions {
   readonly threads?: number | undefined;
   /** Threads that are there already, for callers who calibrate several times; the caller closes it. */
   readonly pool?: Pool | undefined;
+  /** Where chunks are clustered; default: on this machine's cores. `auto`: a GPU or an error. Weights are always the cores' work. */
+  readonly device?: 'cpu' | Device | undefined;
+  /** Starts to try for each chunk; the best is kept. */
+  readonly restarts?: number | undefined;
   /** Use the first tokens only. */
   readonly tokens?: number | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
@@ -45,17 +52,21 @@ export interface ChunkLine {
   readonly chunk: number;
   readonly distortion: number;
   readonly iterations: number;
+  /** Empty clusters that got another start. */
+  readonly reseeded: number;
 }
 
 export interface Calibrated {
   readonly layers: ReadonlyMap<number, CodebookLayer>;
   readonly record: CalibrationRecord;
   readonly chunks: readonly ChunkLine[];
+  /** What clustered: a device, or the cores. */
+  readonly device: string;
   /** The codebook file. */
   readonly bytes: Uint8Array;
 }
 
-export const DEFAULTS = { seed: 0, iterations: 25, power: 1 } as const;
+export const DEFAULTS = { seed: 0, iterations: 25, power: 1, restarts: 1 } as const;
 
 /** Calibrates codebooks for the coded sides of a recipe. Throws InputError if the dump lacks what is asked for, UsageError if nothing is coded. */
 export async function calibrate(file: DumpFile, options: CalibrateOptions): Promise<Calibrated> {
@@ -66,44 +77,76 @@ export async function calibrate(file: DumpFile, options: CalibrateOptions): Prom
   if (missing !== undefined) throw new UsageError(`${file.path} has no layer ${missing}`, `it has ${dump.layers.map((l) => l.layer).join(', ')}`);
   if (codecOf(recipe.k).kind === 'exact' && codecOf(recipe.v).kind === 'exact') throw new UsageError('both sides of the recipe are exact: there is nothing to calibrate', 'choose a preset with codes, as antkv-1');
   const weights = options.weights ?? (chosen.every(({ q }) => q) ? 'exact' : 'none');
-  const { seed, iterations, power } = { seed: options.seed ?? DEFAULTS.seed, iterations: options.iterations ?? DEFAULTS.iterations, power: options.power ?? DEFAULTS.power };
-  const record: CalibrationRecord = { seed, iterations, weights, power, tensors: {} };
+  const { seed = DEFAULTS.seed, iterations = DEFAULTS.iterations, power = DEFAULTS.power, restarts = DEFAULTS.restarts, device = 'cpu' } = options;
+  const record: CalibrationRecord = { seed, iterations, weights, power, ...(restarts > 1 && { restarts }), tensors: {} };
   const layers = new Map<number, CodebookLayer>();
   const chunks: ChunkLine[] = [];
-  const pool = options.pool ?? createPool(threads);
+  const coded = [recipe.k, recipe.v].filter((name) => codecOf(name).kind === 'vq');
+  const clusterer = device === 'cpu' ? undefined : await openClusterer(coded, device);
+  const pool = options.pool ?? createPool(clusterer && weights === 'none' ? 1 : threads);
   try {
-    for (const layer of chosen) layers.set(layer.layer, await calibrateLayer(file, layer, { ...options, seed, iterations, weights, power }, pool, record, chunks));
+    for (const [i, layer] of chosen.entries()) {
+      const settled = { ...options, seed, iterations, weights, power, restarts, next: chosen[i + 1] };
+      layers.set(layer.layer, await calibrateLayer(file, layer, settled, { pool, clusterer }, record, chunks));
+    }
   } finally {
+    await clusterer?.close();
     if (!options.pool) await pool.close();
   }
   const { doc: _, ...members } = recipe;
   const about = { model: dump.metadata.model, headDim: dump.headDim, recipe: members, recipeHash: recipeHash(recipe), calibration: record, dump: dump.header.metadata };
-  return { layers, record, chunks, bytes: writeCodebook(layers, about) };
+  return { layers, record, chunks, device: clusterer?.device ?? 'cpu', bytes: writeCodebook(layers, about) };
 }
 
-type Settled = CalibrateOptions & { seed: number; iterations: number; weights: Weights; power: number };
+type Settled = CalibrateOptions & { seed: number; iterations: number; weights: Weights; power: number; restarts: number; next: DumpLayer | undefined };
+interface Workers {
+  readonly pool: Pool;
+  readonly clusterer: Clusterer | undefined;
+}
 
-async function calibrateLayer(file: DumpFile, layer: DumpLayer, options: Settled, pool: Pool, record: CalibrationRecord, lines: ChunkLine[]): Promise<CodebookLayer> {
-  const { recipe, seed, iterations, onProgress } = options;
-  const { headDim } = file.dump;
+async function calibrateLayer(file: DumpFile, layer: DumpLayer, options: Settled, workers: Workers, record: CalibrationRecord, lines: ChunkLine[]): Promise<CodebookLayer> {
+  const { recipe } = options;
   const tokens = Math.min(layer.tokens, options.tokens ?? Infinity);
-  const weights = await weightsOfLayer(file, layer, tokens, options, pool);
+  const weights = await weightsOfLayer(file, layer, tokens, options, workers.pool);
   const out: { -readonly [S in 'k' | 'v']?: NonNullable<CodebookLayer['k']> } = {};
-  for (const [index, side] of (['k', 'v'] as const).entries()) {
+  for (const side of ['k', 'v'] as const) {
     const codec = codecOf(recipe[side]);
     if (codec.kind === 'exact') continue;
-    const rows = side === 'k' ? keysOf(file, layer, tokens, recipe.key) : file.rows(layer.v, tokens);
-    const tasks = Array.from({ length: layer.kvHeads * chunksOf(codec, headDim) }, (_, i): ChunkTask => {
-      const [head, chunk] = [Math.floor(i / chunksOf(codec, headDim)), i % chunksOf(codec, headDim)];
-      return { kind: 'chunk', rows, codec: codec.name, stream: [seed, layer.layer, index], head, chunk, iterations, ...(weights && { weights: weights[side] }) };
-    });
-    let done = 0;
-    const results = await pool.run(tasks, () => onProgress?.({ layer: layer.layer, what: `${side} ${codec.name}`, done: ++done, total: tasks.length }));
-    out[side] = { codec, tensor: assemble(codec, headDim, layer.kvHeads, results) };
-    for (const { head, chunk, loss, energy, iterations } of results) lines.push({ layer: layer.layer, side, head, chunk, distortion: energy > 0 ? loss / energy : 0, iterations });
+    const results = await (workers.clusterer ? clusterOnDevice : clusterOnCores)(file, layer, side, codec, tokens, weights?.[side], options, workers);
+    out[side] = { codec, tensor: assemble(codec, file.dump.headDim, layer.kvHeads, results) };
+    for (const { head, chunk, loss, energy, iterations, reseeded } of results) lines.push({ layer: layer.layer, side, head, chunk, distortion: energy > 0 ? loss / energy : 0, iterations, reseeded });
     record.tensors[`layers.${layer.layer}.${side}`] = describe(codec, side === 'k' ? recipe.key : null, tokens, results);
   }
   return out;
+}
+
+type Cluster = (file: DumpFile, layer: DumpLayer, side: 'k' | 'v', codec: VqCodec, tokens: number, weights: Float32Array | undefined, options: Settled, workers: Workers) => Promise<ChunkResult[]>;
+const streamOf = (seed: number, { layer }: DumpLayer, side: 'k' | 'v') => [seed, layer, side === 'k' ? 0 : 1] as const;
+
+const clusterOnCores: Cluster = async (file, layer, side, codec, tokens, weights, { recipe, seed, iterations, restarts, onProgress }, { pool }) => {
+  const rows = side === 'k' ? keysOf(file, layer, tokens, recipe.key) : file.rows(layer.v, tokens);
+  const chunks = chunksOf(codec, file.dump.headDim);
+  const tasks = Array.from({ length: layer.kvHeads * chunks }, (_, i): ChunkTask => ({ kind: 'chunk', rows, codec: codec.name, stream: streamOf(seed, layer, side), head: Math.floor(i / chunks), chunk: i % chunks, iterations, restarts, ...(weights && { weights }) }));
+  let done = 0;
+  return pool.run(tasks, () => onProgress?.({ layer: layer.layer, what: `${side} ${codec.name}`, done: ++done, total: tasks.length }));
+};
+
+const clusterOnDevice: Cluster = async (file, layer, side, codec, tokens, weights, { recipe, seed, iterations, restarts, next, onProgress }, { clusterer }) => {
+  const of = (from: DumpLayer, which: 'k' | 'v'): Source => sourceOf(file, from, which, tokens, recipe.key);
+  const onDisk = (from: DumpLayer | undefined): Source | undefined => (from && hasKeys(from, recipe.key) ? of(from, 'k') : undefined);
+  const [heads, headDim] = [layer.kvHeads, file.dump.headDim];
+  const following = side === 'k' && codecOf(recipe.v).kind === 'vq' ? of(layer, 'v') : onDisk(next);
+  const results = await clusterer!.cluster({ source: of(layer, side), codec: codec.name, heads, headDim, tokens, stream: streamOf(seed, layer, side), iterations, restarts, weights, next: following });
+  onProgress?.({ layer: layer.layer, what: `${side} ${codec.name}`, done: results.length, total: results.length });
+  return results;
+};
+
+const hasKeys = (layer: DumpLayer, position: 'pre' | 'post'): boolean => (position === 'pre' ? layer.k_pre_rope : layer.k) !== undefined;
+
+/** Where the runner finds a side of a layer: in the dump, unless its keys must be rotated first. */
+function sourceOf(file: DumpFile, layer: DumpLayer, side: 'k' | 'v', tokens: number, position: 'pre' | 'post'): Source {
+  const tensor = side === 'v' ? layer.v : position === 'pre' ? layer.k_pre_rope : layer.k;
+  return tensor ? { file: resolve(file.path), tensor: tensor.name } : keysOf(file, layer, tokens, position);
 }
 
 /** Keys before or after RoPE, rotated if the dump has the other kind only. Throws InputError if it does not say how. */
@@ -154,6 +197,8 @@ function describe(codec: VqCodec, position: 'pre' | 'post' | null, vectors: numb
     vectors_per_entry: vectors / entriesOf(codec),
     undertrained: isUndertrained(codec.name, vectors),
     iterations: Math.max(...results.map((r) => r.iterations)),
+    reseeded: sum((r) => r.reseeded),
+    convergence: Array.from({ length: Math.max(...results.map((r) => r.iterations)) }, (_, i) => (energy > 0 ? sum((r) => r.losses[Math.min(i, r.losses.length - 1)] ?? 0) / energy : 0)),
     distortion: energy > 0 ? sum((r) => r.loss) / energy : 0,
   };
 }

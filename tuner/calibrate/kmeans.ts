@@ -1,6 +1,8 @@
-// Weighted k-means: k-means++ start, Lloyd iterations, empty clusters re-seeded. A pure function of its arguments.
+// Weighted k-means: k-means++ start, Lloyd iterations, empty clusters re-seeded. A pure function of its arguments. Centroids are halves throughout: what is searched is
+// what will be stored, and what the generated kernel `kmeans` searches, so that both find the same codebooks.
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
+import { fromF16, toF16 } from '../../generator/f16.ts';
 import { centroids, nearest } from './nearest.ts';
 
 export interface KmeansOptions {
@@ -24,6 +26,20 @@ export interface KmeansResult {
   readonly iterations: number;
   /** Clusters that were empty and got a new centroid. */
   readonly reseeded: number;
+  /** Σ w‖x - c‖² of each iteration, with the centroids that it began with. */
+  readonly losses: readonly number[];
+}
+
+/** Part of the loss that an iteration must gain, or it is the last one. */
+export const TOLERANCE = 5e-4;
+
+/** The half nearest to a mean, rounded to a float first as on a device. */
+const half = (mean: number): number => fromF16(toF16(Math.fround(mean)));
+
+/** The numbers from 0 to below 1 that k-means++ draws `entries` starts with. */
+export function drawsOf(seed: number, entries: number): Float64Array {
+  const random = xoroshiro128plus(seed);
+  return Float64Array.from({ length: entries }, () => uniformFloat64(random));
 }
 
 /** A 32-bit seed from several whole numbers (FNV-1a over their bytes): each (seed, layer, side, head, chunk) has its own stream, whoever computes it. */
@@ -37,22 +53,24 @@ export function seedOf(...numbers: readonly number[]): number {
 
 /** Clusters the vectors `x` `[vectors, channels]`. With fewer distinct vectors than entries some centroids are equal. */
 export function kmeans(x: Float32Array, options: KmeansOptions): KmeansResult {
-  const { channels, entries, iterations, tolerance = 5e-4, weights } = options;
+  const { channels, entries, iterations, tolerance = TOLERANCE, weights } = options;
   const vectors = x.length / channels;
   const code = new Uint16Array(vectors);
   const loss = new Float64Array(vectors);
   const energy = squares(x, channels);
   const values = options.start?.slice() ?? plusPlus(x, energy, options);
+  const losses: number[] = [];
   let before = Infinity;
   let reseeded = 0;
   let done = 0;
   while (done < iterations) {
-    nearest(x, centroids(values, channels), code, loss);
+    nearest(x, centroids(values.map(half), channels), code, loss);
     let total = 0;
     for (let i = 0; i < vectors; i++) {
       loss[i] = (weights?.[i] ?? 1) * Math.max(0, energy[i]! + 2 * loss[i]!);
       total += loss[i]!;
     }
+    losses.push(total);
     const empty = move(x, code, values, entries, channels, weights);
     const filled = fill(x, empty, loss, values, channels);
     reseeded += filled;
@@ -61,7 +79,7 @@ export function kmeans(x: Float32Array, options: KmeansOptions): KmeansResult {
     if (filled === 0 && before - total <= tolerance * total) break;
     before = total;
   }
-  return { values, iterations: done, reseeded };
+  return { values: values.map(half), iterations: done, reseeded, losses };
 }
 
 /** ‖x‖² of each vector. */
@@ -73,14 +91,14 @@ export function squares(x: Float32Array, channels: number): Float64Array {
 
 /** k-means++ (Arthur and Vassilvitskii 2007): each start is drawn with probability weight * squared distance to the starts so far. */
 function plusPlus(x: Float32Array, energy: Float64Array, { channels, entries, seed, weights }: KmeansOptions): Float64Array {
-  const random = xoroshiro128plus(seed);
+  const draws = drawsOf(seed, entries);
   const vectors = energy.length;
   const values = new Float64Array(entries * channels);
   const distance = Float64Array.from({ length: vectors }, (_, i) => weights?.[i] ?? 1); // the first is drawn by weight alone
   const code = new Uint16Array(vectors);
   const loss = new Float64Array(vectors);
   for (let e = 0; e < entries; e++) {
-    const pick = draw(distance, uniformFloat64(random));
+    const pick = draw(distance, draws[e]!);
     const row = x.subarray(pick * channels, (pick + 1) * channels);
     values.set(row, e * channels);
     nearest(x, centroids(row, channels), code, loss);
@@ -119,7 +137,7 @@ function move(x: Float32Array, code: Uint16Array, values: Float64Array, entries:
   }
   const empty: number[] = [];
   for (let e = 0; e < entries; e++) {
-    if (mass[e]! > 0) for (let b = e * channels; b < (e + 1) * channels; b++) values[b] = sums[b]! / mass[e]!;
+    if (mass[e]! > 0) for (let b = e * channels; b < (e + 1) * channels; b++) values[b] = half(sums[b]! / mass[e]!);
     else empty.push(e);
   }
   return empty;

@@ -1,4 +1,5 @@
 // Centroids as they are stored: halves, or int8 with one scale per channel. What comes out is what kernels, references and evaluation use.
+import type { VqCodec } from '../../generator/codec.ts';
 import { fromF16, toF16Array } from '../../generator/f16.ts';
 
 /** The codebook of one chunk as stored, and its centroids as everyone reads them. */
@@ -9,6 +10,9 @@ export interface Rounded {
   /** `[entries, channels]` */
   readonly values: Float32Array;
 }
+
+/** Rounds centroids `[entries, channels]` as the codebooks of `codec` are stored. */
+export const round = ({ codebook, channels }: VqCodec, centroids: ArrayLike<number>): Rounded => (codebook === 'q8' ? roundInt8(centroids, channels) : roundF16(centroids));
 
 /** Rounds centroids `[entries, channels]` to halves. */
 export function roundF16(centroids: ArrayLike<number>): Rounded {

@@ -2,14 +2,14 @@
 import { findCodec } from '../../generator/codec.ts';
 import { kmeans, seedOf, squares } from './kmeans.ts';
 import { centroids, nearest } from './nearest.ts';
-import { roundF16, roundInt8 } from './round.ts';
+import { round } from './round.ts';
 import { gather } from './rows.ts';
 import { sensitivity, weightsOf } from './weights.ts';
 
-/** Rows of one tensor, shared by all threads: halves as they lie in the dump, or floats where they were rotated. */
+/** Rows of one tensor, shared by all threads: halves as they lie in the dump, or as rotated. */
 export interface Rows {
   /** `[heads, stride, head_dim]` */
-  readonly data: Uint16Array | Float32Array;
+  readonly data: Uint16Array;
   /** Tokens of a head in memory; the first `tokens` of them are used. */
   readonly stride: number;
   readonly tokens: number;
@@ -25,6 +25,8 @@ export interface ChunkTask {
   readonly head: number;
   readonly chunk: number;
   readonly iterations: number;
+  /** Starts to try, at least 1; the best is kept. */
+  readonly restarts?: number;
   /** `[heads, tokens]`; default: all equal. */
   readonly weights?: Float32Array;
 }
@@ -36,6 +38,9 @@ export interface ChunkResult {
   readonly stored: Uint16Array | Int8Array;
   readonly scale?: Float32Array;
   readonly iterations: number;
+  readonly reseeded: number;
+  /** Σ w‖x - c‖² of each iteration. */
+  readonly losses: readonly number[];
   /** Σ w‖x - c‖² and Σ w‖x‖² with the centroids as stored. */
   readonly loss: number;
   readonly energy: number;
@@ -70,14 +75,22 @@ export function perform<T extends Task>(task: T): Result<T> {
   return (task.kind === 'chunk' ? cluster(task) : weigh(task)) as Result<T>;
 }
 
-function cluster({ rows, codec: name, stream, head, chunk, iterations, weights: all }: ChunkTask): ChunkResult {
+/** What a restart adds to the stream of random numbers; the first start has the plain one. */
+export const restartStream = (restart: number): number[] => (restart === 0 ? [] : [restart]);
+
+function cluster(task: ChunkTask): ChunkResult {
+  const tries = Array.from({ length: task.restarts ?? 1 }, (_, restart) => clusterOnce(task, restart));
+  return tries.reduce((best, other) => (other.loss < best.loss ? other : best));
+}
+
+function clusterOnce({ rows, codec: name, stream, head, chunk, iterations, weights: all }: ChunkTask, restart: number): ChunkResult {
   const codec = findCodec(name);
   if (codec?.kind !== 'vq') throw new Error(`${name} has no codebook`);
   const { channels } = codec;
   const x = gather(rows, head, chunk * channels, channels);
   const weights = all?.subarray(head * rows.tokens, (head + 1) * rows.tokens);
-  const found = kmeans(x, { channels, entries: 2 ** codec.bits, seed: seedOf(...stream, head, chunk), iterations, weights });
-  const rounded = codec.codebook === 'q8' ? roundInt8(found.values, channels) : roundF16(found.values);
+  const found = kmeans(x, { channels, entries: 2 ** codec.bits, seed: seedOf(...stream, head, chunk, ...restartStream(restart)), iterations, weights });
+  const rounded = round(codec, found.values);
   const code = new Uint16Array(rows.tokens);
   const half = new Float64Array(rows.tokens);
   nearest(x, centroids(rounded.values, channels), code, half);
@@ -87,7 +100,7 @@ function cluster({ rows, codec: name, stream, head, chunk, iterations, weights: 
     loss += (weights?.[i] ?? 1) * Math.max(0, square + 2 * half[i]!);
     energy += (weights?.[i] ?? 1) * square;
   });
-  return { head, chunk, stored: rounded.stored, ...(rounded.scale && { scale: rounded.scale }), iterations: found.iterations, loss, energy };
+  return { head, chunk, stored: rounded.stored, ...(rounded.scale && { scale: rounded.scale }), iterations: found.iterations, reseeded: found.reseeded, losses: found.losses, loss, energy };
 }
 
 function weigh({ q, k, v, head, ratio, window, exact, power }: WeightTask): WeightResult {

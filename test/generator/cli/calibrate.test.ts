@@ -81,6 +81,23 @@ for (const [what, words, exitCode, message] of REFUSED) {
   });
 }
 
+it('clusters on the emulated driver, and says who did; a restart is in the record', async () => {
+  const args = ['calibrate', at('dump.safetensors'), '--preset', 'antkv-1', '--iterations', '1', '--tokens', '60', '--restarts', '2'];
+  const [device, cores] = await Promise.all([gen([...args, '--out', at('e.safetensors'), '--device', 'emulated']), gen([...args, '--out', at('f.safetensors')])]);
+  assert.is(device.exitCode, 0, device.stderr);
+  assert.match(device.stderr, /clustered by antkv emulator/);
+  assert.match(cores.stderr, /clustered by cpu/);
+  const [mine, theirs] = ['e', 'f'].map((name) => readCodebook(readFileSync(at(`${name}.safetensors`)), name));
+  assert.is(mine!.metadata.calibration.restarts, 2);
+  assert.equal(mine!.layers, theirs!.layers, 'with as many entries as tokens nothing ties');
+});
+
+it('refuses a device that is none', async () => {
+  const { exitCode, stderr } = await gen(['calibrate', at('dump.safetensors'), '--preset', 'antkv-1', '--out', at('g.safetensors'), '--device', 'fast']);
+  assert.is(exitCode, 2);
+  assert.match(stderr, /--device takes cpu, auto, emulated or a number, not "fast"/);
+});
+
 test('nothing half-written stays behind', () => {
   assert.not(existsSync(at('x')));
   assert.equal(readdirSync(folder).filter((name) => name.includes('.tmp')), []);

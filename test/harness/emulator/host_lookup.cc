@@ -126,14 +126,19 @@ Case packed() {
 
 Case merge() {
   std::vector<uint32_t> in = random_words(4 + 4 * 128 * 4);
-  in[0] = 0;  // the counter
-  return {"merge", 9, {4, 1, 1}, 4, in, 5 * 128 + 1, [](size_t i, uint32_t word, const std::vector<uint32_t>& from) {
+  in[0] = in[2] = in[3] = 0;  // the counter, and the wide sum
+  return {"merge", 9, {4, 1, 1}, 4, in, 5 * 128 + 3, [](size_t i, uint32_t word, const std::vector<uint32_t>& from) {
             auto part = [&](size_t block, size_t thread) {
               const uint32_t* mine = &from[4 + (block * 128 + thread) * 4];
               return mine[0] + 3 * mine[1] + 5 * mine[2] + 7 * mine[3];
             };
             if (i < 512) return word == part(i / 128, i % 128);
             if (i == 640) return word == 0;  // the counter, set back
+            if (i > 640) {
+              uint64_t wide = 0;
+              for (size_t k = 0; k < 512; k++) wide += uint64_t(from[4 + k * 4]) << 8;
+              return word == uint32_t(wide >> 32 * (i - 641));
+            }
             uint32_t sum = 0;
             for (size_t block = 0; block < 4; block++) sum += part(block, i % 128);
             return word == sum;

@@ -52,7 +52,7 @@ test('known clusters are found: every centre has its centroid', () => {
 test('more iterations never lose', () => {
   const x = Float32Array.from({ length: 4000 * 4 }, uniform);
   const losses = [1, 2, 4, 8, 16].map((iterations) => lossOf(x, kmeans(x, { channels: 4, entries: 32, seed: 1, iterations, tolerance: 0 }).values, 4));
-  for (let i = 1; i < losses.length; i++) assert.ok(losses[i]! <= losses[i - 1]! * (1 + 1e-12), losses.join());
+  for (let i = 1; i < losses.length; i++) assert.ok(losses[i]! <= losses[i - 1]! * (1 + 1e-6), losses.join());
 });
 
 test('stops when little is gained, and at the bound', () => {

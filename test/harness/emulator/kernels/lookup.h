@@ -57,7 +57,7 @@ __device__ inline void packed(const emu_test_params& p) {
   store_global(out + 7, same);
 }
 
-/// Each block writes one word per thread; the last one to arrive adds them up. `in`: the counter, 3 unused words, 4 words per thread.
+/// Each block writes one word per thread, and adds to a sum of 64 bits; the last one to arrive adds the words up. `in`: the counter, an unused word, the wide sum, 4 words per thread.
 __device__ inline void merge(const emu_test_params& p) {
   const int thread = thread_index(), block = block_index().x, blocks = grid_size().x;
   uint32_t* counter = const_cast<uint32_t*>(p.in);
@@ -66,6 +66,8 @@ __device__ inline void merge(const emu_test_params& p) {
   const bytes16 four = load_global_once(reinterpret_cast<const bytes16*>(mine));
   const bytes8 two = load_global_once(reinterpret_cast<const bytes8*>(mine + 2));
   store_global(p.out + block * 128 + thread, four.w[0] + 3 * load_global_once(mine + 1) + 5 * two.w[0] + 7 * four.w[3]);
+  uint64_t* wide = reinterpret_cast<uint64_t*>(counter + 2);
+  atomic_add_global(wide, uint64_t(four.w[0]) << 8);
   grid_fence();
   block_barrier();
   if (thread == 0) {
@@ -80,6 +82,9 @@ __device__ inline void merge(const emu_test_params& p) {
   if (thread) return;
   store_global(counter, 0u);
   store_global(p.out + (blocks + 1) * 128, load_global(counter));
+  const uint64_t all = load_global_coherent(wide);
+  store_global(p.out + (blocks + 1) * 128 + 1, uint32_t(all));
+  store_global(p.out + (blocks + 1) * 128 + 2, uint32_t(all >> 32));
 }
 
 constexpr int kTableRows = 256;  // of 128 bytes, one word per lane

@@ -1,0 +1,33 @@
+// kmeans: codebooks of one tensor of a dump.
+#pragma once
+#include <memory>
+
+#include "bench_gpu.h"
+#include "safetensors.h"
+
+namespace runner {
+
+/// Answers requests `kmeans`. Keeps what the last one read on the device: the next may cluster the same rows from another start, or only measure.
+class Clusters {
+ public:
+  explicit Clusters(const Gpu& gpu) : gpu_(gpu) {}
+  /// Throws RequestError and DriverError.
+  Json cluster(const Json& request);
+
+ private:
+  /// The rows of a tensor on the device.
+  struct Rows {
+    std::string key;  // file, tensor, tokens, weights
+    int heads, tokens, head_dim;
+    double largest, heaviest;
+    std::unique_ptr<DeviceMemory> x, weights;
+    double read_ms, upload_ms;
+  };
+  void load(const Json& data, const std::string& weights);
+  const Gpu& gpu_;
+  std::unique_ptr<Rows> rows_;
+  std::unique_ptr<Safetensors> file_;
+  std::string file_path_;
+};
+
+}  // namespace runner
