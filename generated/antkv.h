@@ -335,6 +335,37 @@ typedef struct antkv_unpack_params {
 ANTKV_STATIC_ASSERT(sizeof(antkv_unpack_params) == 248, "antkv_unpack_params: size");
 ANTKV_STATIC_ASSERT(offsetof(antkv_unpack_params, attention_factor) == 240, "antkv_unpack_params: offset of attention_factor");
 
+/* A step of weighted k-means, of every (head, chunk) at once. All sums are whole numbers: equal inputs give equal bits.
+   grid (splits, chunks, heads), block (32 * warps, 1, 1) */
+typedef struct antkv_kmeans_params {
+  uint32_t struct_size;   /* sizeof this struct */
+  uint32_t abi_version;   /* ANTKV_ABI_VERSION */
+  const void* x;          /* [heads, tokens, chunks * channels] rows, dtype of the contract, all finite */
+  const float* weights;   /* [heads, tokens] how much each row counts, finite and at least 0; null: 1 */
+  const double* draws;    /* [heads, chunks, entries] numbers from 0 to below 1: step 0 starts by k-means++ with these; null: it takes the centroids as they are */
+  float* centroids;       /* [heads, chunks, entries, channels] what is clustered around; halves, but for given ones before the first step 1 */
+  void* codebook;         /* [heads, chunks] workspace of (2 * channels + 4) * entries bytes: the centroids as halves, and their |c|^2 / 2, as they are searched */
+  uint64_t* row_loss;     /* [heads, chunks, tokens] workspace: w |x - c|^2 of each row, in units of 1 / loss_scale */
+  int64_t* sums;          /* [heads, chunks, entries, channels + 1] workspace: sum of w x in units of 1 / value_scale, then of w in units of 1 / weight_scale; step 0 clears it */
+  uint64_t* loss;         /* [heads, chunks, max_steps + 1] sum of row_loss by step 1, with the centroids that it began with; the last one is what step 2 measures */
+  uint64_t* energy;       /* [heads, chunks] sum of w |x|^2, in units of 1 / loss_scale; written by step 0 */
+  int32_t* status;        /* [heads, chunks, 4] steps 1 that were done; clusters that were empty and got the worst row; 1: settled, later steps 1 change nothing; 0 */
+  int64_t x_row_stride;   /* bytes */
+  int64_t x_head_stride;  /* bytes */
+  int32_t heads;          /* grid.z */
+  int32_t chunks;         /* codes of a row; grid.y */
+  int32_t tokens;         /* rows of a head, at least 1 */
+  int32_t splits;         /* CTAs that share the rows of a (head, chunk); grid.x. Results do not depend on it */
+  int32_t step;           /* 0: clears, and starts the centroids; 1: a Lloyd iteration; 2: only measures, once after a step 0 */
+  int32_t max_steps;      /* bound on steps 1; fixes the row stride of loss */
+  float tolerance;        /* a (head, chunk) is settled when a step 1 lowers its loss by no more than this part of it, and re-seeds nothing */
+  float value_scale;      /* power of two; tokens * max(w |x|) * value_scale <= 2^62 */
+  float weight_scale;     /* power of two; tokens * max(w) * weight_scale <= 2^62 */
+  float loss_scale;       /* power of two; tokens * channels * max(w) * max(|x|, |c|)^2 * loss_scale <= 2^60 */
+} antkv_kmeans_params;
+ANTKV_STATIC_ASSERT(sizeof(antkv_kmeans_params) == 144, "antkv_kmeans_params: size");
+ANTKV_STATIC_ASSERT(offsetof(antkv_kmeans_params, loss_scale) == 140, "antkv_kmeans_params: offset of loss_scale");
+
 /* Bytes of a contract's cache, each of one KV head. A ring has ring_rows rows per state slot. */
 typedef struct antkv_contract {
   const char* name;

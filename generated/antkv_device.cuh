@@ -111,6 +111,8 @@ __device__ __forceinline__ void prefetch_global(const void* p) { asm volatile("p
 __device__ __forceinline__ uint32_t atomic_add_shared(uint32_t* p, uint32_t value) { return atomicAdd(p, value); }
 /// Adds to a 32-bit word of global memory; returns the old value.
 __device__ __forceinline__ uint32_t atomic_add_global(uint32_t* p, uint32_t value) { return atomicAdd(p, value); }
+/// The same for 64 bits, whose old value no one wants.
+__device__ __forceinline__ void atomic_add_global(uint64_t* p, uint64_t value) { atomicAdd(reinterpret_cast<unsigned long long*>(p), value); }
 /// Clears the bits of a 32-bit word of global memory that `value` lacks; returns the old value.
 __device__ __forceinline__ uint32_t atomic_and_global(uint32_t* p, uint32_t value) { return atomicAnd(p, value); }
 /// Stores of this thread before it are seen by every thread of the grid that sees its stores after it.

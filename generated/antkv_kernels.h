@@ -14,7 +14,7 @@
 /* The versions that the kernels were generated with. */
 #define ANTKV_KERNELS_ABI_VERSION 3
 #define ANTKV_KERNELS_LAYOUT_VERSION 3
-#define ANTKV_KERNEL_COUNT 134
+#define ANTKV_KERNEL_COUNT 135
 
 #define ANTKV_OP_ENCODE 0
 #define ANTKV_OP_APPEND 1
@@ -23,6 +23,7 @@
 #define ANTKV_OP_SCORE 4
 #define ANTKV_OP_SELECT 5
 #define ANTKV_OP_UNPACK 6
+#define ANTKV_OP_KMEANS 7
 
 /* Bits of antkv_kernel_row.needs and antkv_field_row.need. */
 #define ANTKV_NEEDS_ALWAYS 1 /* every contract */
@@ -124,9 +125,9 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "sm80/antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_lookup_w12_s2_c2.fatbin",
    ANTKV_OP_DECODE, 80, 0, 384, 0, 151008, 392, 128, 8, 288, 1, 7},
   {"antkv_decode_d128_k16c8b_v16c8bq8_f16_gain",
-   "antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_lookup_w4_s2_c2",
-   "sm80/antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_lookup_w4_s2_c2.fatbin",
-   ANTKV_OP_DECODE, 80, 0, 128, 0, 116448, 392, 128, 8, 288, 1, 7},
+   "antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_w4_t64_s2",
+   "sm80/antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_w4_t64_s2.fatbin",
+   ANTKV_OP_DECODE, 80, 0, 128, 64, 37184, 392, 128, 8, 288, 1, 7},
   {"antkv_decode_d128_k16c8b_v16c8bq8_f16_gain",
    "antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm86_lookup_w8_s2_c1",
    "sm86/antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm86_lookup_w8_s2_c1.fatbin",
@@ -222,6 +223,10 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
   {"antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4",
    "antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s2_c4",
    "sm90/antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s2_c4.fatbin",
+   ANTKV_OP_DECODE, 90, 0, 256, 0, 219408, 392, 128, 4, 1056, 1, 15},
+  {"antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4",
+   "antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s1_c4",
+   "sm90/antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s1_c4.fatbin",
    ANTKV_OP_DECODE, 90, 0, 256, 0, 219408, 392, 128, 4, 1056, 1, 15},
   {"antkv_decode_d128_k8c8b_v8c8bq8_f16_gain",
    "antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm80_lookup_w8_s2_c2",
@@ -435,6 +440,22 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "antkv_encode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm90_w4_t64",
    "sm90/antkv_encode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm90_w4_t64.fatbin",
    ANTKV_OP_ENCODE, 90, 0, 128, 64, 19968, 288, 64, 0, 288, 1, 15},
+  {"antkv_kmeans_k16c8b_f16",
+   "antkv_kmeans_k16c8b_f16__sm80_w8",
+   "sm80/antkv_kmeans_k16c8b_f16__sm80_w8.fatbin",
+   ANTKV_OP_KMEANS, 80, 0, 256, 0, 75792, 144, 0, 0, 0, 0, 1},
+  {"antkv_kmeans_k2c8b_f16",
+   "antkv_kmeans_k2c8b_f16__sm80_w8",
+   "sm80/antkv_kmeans_k2c8b_f16__sm80_w8.fatbin",
+   ANTKV_OP_KMEANS, 80, 0, 256, 0, 14352, 144, 0, 0, 0, 0, 1},
+  {"antkv_kmeans_k4c8b_f16",
+   "antkv_kmeans_k4c8b_f16__sm80_w8",
+   "sm80/antkv_kmeans_k4c8b_f16__sm80_w8.fatbin",
+   ANTKV_OP_KMEANS, 80, 0, 256, 0, 18448, 144, 0, 0, 0, 0, 1},
+  {"antkv_kmeans_k8c8b_f16",
+   "antkv_kmeans_k8c8b_f16__sm80_w8",
+   "sm80/antkv_kmeans_k8c8b_f16__sm80_w8.fatbin",
+   ANTKV_OP_KMEANS, 80, 0, 256, 0, 43024, 144, 0, 0, 0, 0, 1},
   {"antkv_score_d128_f16",
    "antkv_score_d128_f16__sm80_w8_t512_s3",
    "sm80/antkv_score_d128_f16__sm80_w8_t512_s3.fatbin",
@@ -447,10 +468,6 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "antkv_score_d128_f16__sm90_w8_t256_s3",
    "sm90/antkv_score_d128_f16__sm90_w8_t256_s3.fatbin",
    ANTKV_OP_SCORE, 90, 0, 256, 256, 55344, 208, 128, 0, 0, 0, 129},
-  {"antkv_score_d128_f16",
-   "antkv_score_d128_f16__sm90_w8_t512_s3",
-   "sm90/antkv_score_d128_f16__sm90_w8_t512_s3.fatbin",
-   ANTKV_OP_SCORE, 90, 0, 256, 512, 55344, 208, 128, 0, 0, 0, 129},
   {"antkv_score_d128_f16_exact",
    "antkv_score_d128_f16_exact__sm80_w8_t256_s3",
    "sm80/antkv_score_d128_f16_exact__sm80_w8_t256_s3.fatbin",
@@ -464,10 +481,6 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "sm90/antkv_score_d128_f16_exact__sm90_group_w12_t192_s4.fatbin",
    ANTKV_OP_SCORE, 90, 1, 384, 192, 204800, 208, 128, 0, 0, 0, 145},
   {"antkv_score_d128_f16_exact",
-   "antkv_score_d128_f16_exact__sm90_w8_t128_s3",
-   "sm90/antkv_score_d128_f16_exact__sm90_w8_t128_s3.fatbin",
-   ANTKV_OP_SCORE, 90, 0, 256, 128, 107520, 208, 128, 0, 0, 0, 145},
-  {"antkv_score_d128_f16_exact",
    "antkv_score_d128_f16_exact__sm90_w8_t256_s3",
    "sm90/antkv_score_d128_f16_exact__sm90_w8_t256_s3.fatbin",
    ANTKV_OP_SCORE, 90, 0, 256, 256, 107520, 208, 128, 0, 0, 0, 145},
@@ -480,13 +493,9 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "sm90/antkv_score_d64_f16__sm90_group_w12_t384_s4.fatbin",
    ANTKV_OP_SCORE, 90, 1, 384, 384, 61440, 208, 64, 0, 0, 0, 129},
   {"antkv_score_d64_f16",
-   "antkv_score_d64_f16__sm90_w4_t512_s3",
-   "sm90/antkv_score_d64_f16__sm90_w4_t512_s3.fatbin",
-   ANTKV_OP_SCORE, 90, 0, 128, 512, 30768, 208, 64, 0, 0, 0, 129},
-  {"antkv_score_d64_f16",
-   "antkv_score_d64_f16__sm90_w8_t512_s3",
-   "sm90/antkv_score_d64_f16__sm90_w8_t512_s3.fatbin",
-   ANTKV_OP_SCORE, 90, 0, 256, 512, 30768, 208, 64, 0, 0, 0, 129},
+   "antkv_score_d64_f16__sm90_group_w12_t192_s4",
+   "sm90/antkv_score_d64_f16__sm90_group_w12_t192_s4.fatbin",
+   ANTKV_OP_SCORE, 90, 1, 384, 192, 61440, 208, 64, 0, 0, 0, 129},
   {"antkv_score_d64_f16_exact",
    "antkv_score_d64_f16_exact__sm80_w8_t512_s3",
    "sm80/antkv_score_d64_f16_exact__sm80_w8_t512_s3.fatbin",
@@ -496,13 +505,9 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "sm90/antkv_score_d64_f16_exact__sm90_group_w12_t192_s4.fatbin",
    ANTKV_OP_SCORE, 90, 1, 384, 192, 106496, 208, 64, 0, 0, 0, 145},
   {"antkv_score_d64_f16_exact",
-   "antkv_score_d64_f16_exact__sm90_w8_t256_s3",
-   "sm90/antkv_score_d64_f16_exact__sm90_w8_t256_s3.fatbin",
-   ANTKV_OP_SCORE, 90, 0, 256, 256, 58368, 208, 64, 0, 0, 0, 145},
-  {"antkv_score_d64_f16_exact",
-   "antkv_score_d64_f16_exact__sm90_w8_t512_s3",
-   "sm90/antkv_score_d64_f16_exact__sm90_w8_t512_s3.fatbin",
-   ANTKV_OP_SCORE, 90, 0, 256, 512, 58368, 208, 64, 0, 0, 0, 145},
+   "antkv_score_d64_f16_exact__sm90_w8_t512_s4",
+   "sm90/antkv_score_d64_f16_exact__sm90_w8_t512_s4.fatbin",
+   ANTKV_OP_SCORE, 90, 0, 256, 512, 77824, 208, 64, 0, 0, 0, 145},
   {"antkv_select",
    "antkv_select__sm80_w32",
    "sm80/antkv_select__sm80_w32.fatbin",
@@ -602,7 +607,7 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
   {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
 };
 
-static const char* const antkv_op_names[] = {"encode", "append", "decode", "combine", "score", "select", "unpack"};
+static const char* const antkv_op_names[] = {"encode", "append", "decode", "combine", "score", "select", "unpack", "kmeans"};
 
 /* By op, in the order of its struct. */
 static const antkv_field_row antkv_field_rows[] = {
@@ -771,6 +776,18 @@ static const antkv_field_row antkv_field_rows[] = {
   {ANTKV_OP_UNPACK, 0, 0, offsetof(antkv_unpack_params, page_head_stride), "page_head_stride"},
   {ANTKV_OP_UNPACK, 0, 0, offsetof(antkv_unpack_params, anchor_page_stride), "anchor_page_stride"},
   {ANTKV_OP_UNPACK, 0, 0, offsetof(antkv_unpack_params, anchor_head_stride), "anchor_head_stride"},
+  {ANTKV_OP_KMEANS, 1, 1, offsetof(antkv_kmeans_params, x), "x"},
+  {ANTKV_OP_KMEANS, 1, 0, offsetof(antkv_kmeans_params, weights), "weights"},
+  {ANTKV_OP_KMEANS, 1, 0, offsetof(antkv_kmeans_params, draws), "draws"},
+  {ANTKV_OP_KMEANS, 1, 1, offsetof(antkv_kmeans_params, centroids), "centroids"},
+  {ANTKV_OP_KMEANS, 1, 1, offsetof(antkv_kmeans_params, codebook), "codebook"},
+  {ANTKV_OP_KMEANS, 1, 1, offsetof(antkv_kmeans_params, row_loss), "row_loss"},
+  {ANTKV_OP_KMEANS, 1, 1, offsetof(antkv_kmeans_params, sums), "sums"},
+  {ANTKV_OP_KMEANS, 1, 1, offsetof(antkv_kmeans_params, loss), "loss"},
+  {ANTKV_OP_KMEANS, 1, 1, offsetof(antkv_kmeans_params, energy), "energy"},
+  {ANTKV_OP_KMEANS, 1, 1, offsetof(antkv_kmeans_params, status), "status"},
+  {ANTKV_OP_KMEANS, 0, 0, offsetof(antkv_kmeans_params, x_row_stride), "x_row_stride"},
+  {ANTKV_OP_KMEANS, 0, 0, offsetof(antkv_kmeans_params, x_head_stride), "x_head_stride"},
 };
 
 #endif

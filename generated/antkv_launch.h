@@ -234,6 +234,16 @@ static inline int antkv_i_check_select(const antkv_i_call* call, const antkv_sel
   return ANTKV_OK;
 }
 
+static inline int antkv_i_check_kmeans(const antkv_i_call* call, const antkv_kmeans_params* p) {
+  ANTKV_I_RANGE(tokens, 1, 1 << 30, "1 to 2^30 rows of a head");
+  ANTKV_I_RANGE(step, 0, 2, "0 starts, 1 iterates, 2 measures");
+  ANTKV_I_RANGE(max_steps, 1, 1 << 20, "it bounds the steps 1, and is one less than the row stride of loss");
+  ANTKV_I_NEED(p->tolerance >= 0, ANTKV_ERROR_VALUE, "tolerance is %g; 0 or more, a part of the loss", (double)p->tolerance);
+  ANTKV_I_NEED(p->value_scale > 0 && p->weight_scale > 0 && p->loss_scale > 0, ANTKV_ERROR_VALUE, "value_scale %g, weight_scale %g, loss_scale %g: each is a power of two (antkv.h)",
+               (double)p->value_scale, (double)p->weight_scale, (double)p->loss_scale);
+  return ANTKV_OK;
+}
+
 /* Every pointer and stride of the struct, by the rows of antkv_kernels.h. */
 static inline int antkv_i_check_fields(const antkv_i_call* call, const void* params) {
   size_t i;
@@ -282,6 +292,7 @@ static inline int antkv_check(const antkv_kernel_row* row, const void* params, u
     ANTKV_I_OP(SCORE, score, antkv_i_ceil(p->max_tokens, row->tokens), p->kv_heads, p->batch)
     ANTKV_I_OP(SELECT, select, p->kv_heads, p->batch, 1)
     ANTKV_I_OP(UNPACK, unpack, antkv_i_ceil(p->max_tokens, row->tokens) + p->max_anchor_pages, p->kv_heads, p->batch)
+    ANTKV_I_OP(KMEANS, kmeans, p->splits, p->chunks, p->heads)
   }
   for (i = 0; i < 3; i++) {
     ANTKV_I_NEED(g[i] >= 1 && g[i] <= (i ? 65535 : INT32_MAX), ANTKV_ERROR_VALUE, "grid.%c would be %lld, not 1 to %d; antkv.h says which fields it comes from", "xyz"[i], (long long)g[i],

@@ -345,6 +345,40 @@ class UnpackParams(_Params):
 assert ctypes.sizeof(UnpackParams) == 248 and UnpackParams.attention_factor.offset == 240
 
 
+class KmeansParams(_Params):
+    """A step of weighted k-means, of every (head, chunk) at once. All sums are whole numbers: equal inputs give equal bits."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_uint32),  # sizeof this struct
+        ("abi_version", ctypes.c_uint32),  # ANTKV_ABI_VERSION
+        ("x", ctypes.c_void_p),  # [heads, tokens, chunks * channels] rows, dtype of the contract, all finite
+        ("weights", ctypes.c_void_p),  # [heads, tokens] how much each row counts, finite and at least 0; null: 1
+        ("draws", ctypes.c_void_p),  # [heads, chunks, entries] numbers from 0 to below 1: step 0 starts by k-means++ with these; null: it takes the centroids as they are
+        ("centroids", ctypes.c_void_p),  # [heads, chunks, entries, channels] what is clustered around; halves, but for given ones before the first step 1
+        ("codebook", ctypes.c_void_p),  # [heads, chunks] workspace of (2 * channels + 4) * entries bytes: the centroids as halves, and their |c|^2 / 2, as they are searched
+        ("row_loss", ctypes.c_void_p),  # [heads, chunks, tokens] workspace: w |x - c|^2 of each row, in units of 1 / loss_scale
+        ("sums", ctypes.c_void_p),  # [heads, chunks, entries, channels + 1] workspace: sum of w x in units of 1 / value_scale, then of w in units of 1 / weight_scale; step 0 clears it
+        ("loss", ctypes.c_void_p),  # [heads, chunks, max_steps + 1] sum of row_loss by step 1, with the centroids that it began with; the last one is what step 2 measures
+        ("energy", ctypes.c_void_p),  # [heads, chunks] sum of w |x|^2, in units of 1 / loss_scale; written by step 0
+        ("status", ctypes.c_void_p),  # [heads, chunks, 4] steps 1 that were done; clusters that were empty and got the worst row; 1: settled, later steps 1 change nothing; 0
+        ("x_row_stride", ctypes.c_int64),  # bytes
+        ("x_head_stride", ctypes.c_int64),  # bytes
+        ("heads", ctypes.c_int32),  # grid.z
+        ("chunks", ctypes.c_int32),  # codes of a row; grid.y
+        ("tokens", ctypes.c_int32),  # rows of a head, at least 1
+        ("splits", ctypes.c_int32),  # CTAs that share the rows of a (head, chunk); grid.x. Results do not depend on it
+        ("step", ctypes.c_int32),  # 0: clears, and starts the centroids; 1: a Lloyd iteration; 2: only measures, once after a step 0
+        ("max_steps", ctypes.c_int32),  # bound on steps 1; fixes the row stride of loss
+        ("tolerance", ctypes.c_float),  # a (head, chunk) is settled when a step 1 lowers its loss by no more than this part of it, and re-seeds nothing
+        ("value_scale", ctypes.c_float),  # power of two; tokens * max(w |x|) * value_scale <= 2^62
+        ("weight_scale", ctypes.c_float),  # power of two; tokens * max(w) * weight_scale <= 2^62
+        ("loss_scale", ctypes.c_float),  # power of two; tokens * channels * max(w) * max(|x|, |c|)^2 * loss_scale <= 2^60
+    ]
+
+
+assert ctypes.sizeof(KmeansParams) == 144 and KmeansParams.loss_scale.offset == 140
+
+
 class Array(NamedTuple):
     """What a pointer of a struct points to."""
 
@@ -486,6 +520,18 @@ ARRAYS = {
         "cu_tokens": Array("int32_t", False, "always", ("batch + 1",)),
         "first_pos": Array("int32_t", False, "", ("batch",)),
     },
+    "kmeans": {
+        "x": Array("void", False, "always", ("heads", "tokens", "chunks * channels")),
+        "weights": Array("float", False, "", ("heads", "tokens")),
+        "draws": Array("double", False, "", ("heads", "chunks", "entries")),
+        "centroids": Array("float", True, "always", ("heads", "chunks", "entries", "channels")),
+        "codebook": Array("void", True, "always", ("heads", "chunks")),
+        "row_loss": Array("uint64_t", True, "always", ("heads", "chunks", "tokens")),
+        "sums": Array("int64_t", True, "always", ("heads", "chunks", "entries", "channels + 1")),
+        "loss": Array("uint64_t", True, "always", ("heads", "chunks", "max_steps + 1")),
+        "energy": Array("uint64_t", True, "always", ("heads", "chunks")),
+        "status": Array("int32_t", True, "always", ("heads", "chunks", "4")),
+    },
 }
 
 # x, y, z of a launch. p: the op's struct; k: columns of the contract, tokens and warps of the tile
@@ -497,6 +543,7 @@ GRIDS = {
     "score": lambda p, k: (-(-(p.max_tokens) // k.tokens), p.kv_heads, p.batch),
     "select": lambda p, k: (p.kv_heads, p.batch, 1),
     "unpack": lambda p, k: (-(-(p.max_tokens) // k.tokens) + p.max_anchor_pages, p.kv_heads, p.batch),
+    "kmeans": lambda p, k: (p.splits, p.chunks, p.heads),
 }
 
-PARAMS = {"encode": EncodeParams, "append": AppendParams, "decode": DecodeParams, "combine": CombineParams, "score": ScoreParams, "select": SelectParams, "unpack": UnpackParams}
+PARAMS = {"encode": EncodeParams, "append": AppendParams, "decode": DecodeParams, "combine": CombineParams, "score": ScoreParams, "select": SelectParams, "unpack": UnpackParams, "kmeans": KmeansParams}

@@ -625,3 +625,67 @@ impl UnpackParams {
 
 const _: () = assert!(core::mem::size_of::<UnpackParams>() == 248);
 const _: () = assert!(core::mem::offset_of!(UnpackParams, attention_factor) == 240);
+
+/// A step of weighted k-means, of every (head, chunk) at once. All sums are whole numbers: equal inputs give equal bits.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct KmeansParams {
+    /// sizeof this struct
+    pub struct_size: u32,
+    /// ANTKV_ABI_VERSION
+    pub abi_version: u32,
+    /// `const void*`: \[heads, tokens, chunks * channels\] rows, dtype of the contract, all finite
+    pub x: u64,
+    /// `const float*`: \[heads, tokens\] how much each row counts, finite and at least 0; null: 1
+    pub weights: u64,
+    /// `const double*`: \[heads, chunks, entries\] numbers from 0 to below 1: step 0 starts by k-means++ with these; null: it takes the centroids as they are
+    pub draws: u64,
+    /// `float*`: \[heads, chunks, entries, channels\] what is clustered around; halves, but for given ones before the first step 1
+    pub centroids: u64,
+    /// `void*`: \[heads, chunks\] workspace of (2 * channels + 4) * entries bytes: the centroids as halves, and their |c|^2 / 2, as they are searched
+    pub codebook: u64,
+    /// `uint64_t*`: \[heads, chunks, tokens\] workspace: w |x - c|^2 of each row, in units of 1 / loss_scale
+    pub row_loss: u64,
+    /// `int64_t*`: \[heads, chunks, entries, channels + 1\] workspace: sum of w x in units of 1 / value_scale, then of w in units of 1 / weight_scale; step 0 clears it
+    pub sums: u64,
+    /// `uint64_t*`: \[heads, chunks, max_steps + 1\] sum of row_loss by step 1, with the centroids that it began with; the last one is what step 2 measures
+    pub loss: u64,
+    /// `uint64_t*`: \[heads, chunks\] sum of w |x|^2, in units of 1 / loss_scale; written by step 0
+    pub energy: u64,
+    /// `int32_t*`: \[heads, chunks, 4\] steps 1 that were done; clusters that were empty and got the worst row; 1: settled, later steps 1 change nothing; 0
+    pub status: u64,
+    /// bytes
+    pub x_row_stride: i64,
+    /// bytes
+    pub x_head_stride: i64,
+    /// grid.z
+    pub heads: i32,
+    /// codes of a row; grid.y
+    pub chunks: i32,
+    /// rows of a head, at least 1
+    pub tokens: i32,
+    /// CTAs that share the rows of a (head, chunk); grid.x. Results do not depend on it
+    pub splits: i32,
+    /// 0: clears, and starts the centroids; 1: a Lloyd iteration; 2: only measures, once after a step 0
+    pub step: i32,
+    /// bound on steps 1; fixes the row stride of loss
+    pub max_steps: i32,
+    /// a (head, chunk) is settled when a step 1 lowers its loss by no more than this part of it, and re-seeds nothing
+    pub tolerance: f32,
+    /// power of two; tokens * max(w |x|) * value_scale <= 2^62
+    pub value_scale: f32,
+    /// power of two; tokens * max(w) * weight_scale <= 2^62
+    pub weight_scale: f32,
+    /// power of two; tokens * channels * max(w) * max(|x|, |c|)^2 * loss_scale <= 2^60
+    pub loss_scale: f32,
+}
+
+impl KmeansParams {
+    /// All zero, all pointers null, with size and version filled in.
+    pub fn new() -> Self {
+        Self { struct_size: core::mem::size_of::<Self>() as u32, abi_version: ABI_VERSION, ..Default::default() }
+    }
+}
+
+const _: () = assert!(core::mem::size_of::<KmeansParams>() == 144);
+const _: () = assert!(core::mem::offset_of!(KmeansParams, loss_scale) == 140);

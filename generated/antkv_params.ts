@@ -566,6 +566,60 @@ export const PARAMS = {
       attention_factor: { offset: 240, type: 'f32' },
     },
   },
+  /** A step of weighted k-means, of every (head, chunk) at once. All sums are whole numbers: equal inputs give equal bits. */
+  kmeans: {
+    bytes: 144,
+    fields: {
+      /** sizeof this struct */
+      struct_size: { offset: 0, type: 'u32' },
+      /** ANTKV_ABI_VERSION */
+      abi_version: { offset: 4, type: 'u32' },
+      /** [heads, tokens, chunks * channels] rows, dtype of the contract, all finite */
+      x: { offset: 8, type: 'ptr' },
+      /** [heads, tokens] how much each row counts, finite and at least 0; null: 1 */
+      weights: { offset: 16, type: 'ptr' },
+      /** [heads, chunks, entries] numbers from 0 to below 1: step 0 starts by k-means++ with these; null: it takes the centroids as they are */
+      draws: { offset: 24, type: 'ptr' },
+      /** [heads, chunks, entries, channels] what is clustered around; halves, but for given ones before the first step 1 */
+      centroids: { offset: 32, type: 'ptr' },
+      /** [heads, chunks] workspace of (2 * channels + 4) * entries bytes: the centroids as halves, and their |c|^2 / 2, as they are searched */
+      codebook: { offset: 40, type: 'ptr' },
+      /** [heads, chunks, tokens] workspace: w |x - c|^2 of each row, in units of 1 / loss_scale */
+      row_loss: { offset: 48, type: 'ptr' },
+      /** [heads, chunks, entries, channels + 1] workspace: sum of w x in units of 1 / value_scale, then of w in units of 1 / weight_scale; step 0 clears it */
+      sums: { offset: 56, type: 'ptr' },
+      /** [heads, chunks, max_steps + 1] sum of row_loss by step 1, with the centroids that it began with; the last one is what step 2 measures */
+      loss: { offset: 64, type: 'ptr' },
+      /** [heads, chunks] sum of w |x|^2, in units of 1 / loss_scale; written by step 0 */
+      energy: { offset: 72, type: 'ptr' },
+      /** [heads, chunks, 4] steps 1 that were done; clusters that were empty and got the worst row; 1: settled, later steps 1 change nothing; 0 */
+      status: { offset: 80, type: 'ptr' },
+      /** bytes */
+      x_row_stride: { offset: 88, type: 'i64' },
+      /** bytes */
+      x_head_stride: { offset: 96, type: 'i64' },
+      /** grid.z */
+      heads: { offset: 104, type: 'i32' },
+      /** codes of a row; grid.y */
+      chunks: { offset: 108, type: 'i32' },
+      /** rows of a head, at least 1 */
+      tokens: { offset: 112, type: 'i32' },
+      /** CTAs that share the rows of a (head, chunk); grid.x. Results do not depend on it */
+      splits: { offset: 116, type: 'i32' },
+      /** 0: clears, and starts the centroids; 1: a Lloyd iteration; 2: only measures, once after a step 0 */
+      step: { offset: 120, type: 'i32' },
+      /** bound on steps 1; fixes the row stride of loss */
+      max_steps: { offset: 124, type: 'i32' },
+      /** a (head, chunk) is settled when a step 1 lowers its loss by no more than this part of it, and re-seeds nothing */
+      tolerance: { offset: 128, type: 'f32' },
+      /** power of two; tokens * max(w |x|) * value_scale <= 2^62 */
+      value_scale: { offset: 132, type: 'f32' },
+      /** power of two; tokens * max(w) * weight_scale <= 2^62 */
+      weight_scale: { offset: 136, type: 'f32' },
+      /** power of two; tokens * channels * max(w) * max(|x|, |c|)^2 * loss_scale <= 2^60 */
+      loss_scale: { offset: 140, type: 'f32' },
+    },
+  },
 } as const satisfies Record<string, { bytes: number; fields: Record<string, Field> }>;
 
 /** An op with a parameter struct. */
@@ -602,6 +656,10 @@ export const CONTRACTS = {
   antkv_encode_d128_k8c8b_v8c8bq8_f16_pre_gain: 'encode',
   antkv_encode_d128_kf16_vf16_f16: 'encode',
   antkv_encode_d64_k8c8b_v8c8bq8_f16_pre_gain: 'encode',
+  antkv_kmeans_k16c8b_f16: 'kmeans',
+  antkv_kmeans_k2c8b_f16: 'kmeans',
+  antkv_kmeans_k4c8b_f16: 'kmeans',
+  antkv_kmeans_k8c8b_f16: 'kmeans',
   antkv_score_d128_f16: 'score',
   antkv_score_d128_f16_exact: 'score',
   antkv_score_d64_f16: 'score',

@@ -47,8 +47,8 @@ export function sampleOf(count: number, seed: number, archs: readonly Arch[]): S
     const own = (Math.imul(seed, 0x9e3779b1) ^ Math.imul(i + 1, 0x85ebca6b)) | 0;
     const dice = new Dice(own);
     const op = dice.pick(OPS);
-    for (let drawn = op; ; drawn = drawn === 'kmeans' ? dice.pick(OPS) : drawn) {
-      const contract = anyContract(dice, drawn);
+    for (;;) {
+      const contract = anyContract(dice, op);
       const [why] = reject(contract);
       if (why !== undefined) {
         note(why);

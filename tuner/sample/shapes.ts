@@ -106,7 +106,12 @@ const select = (dice: Dice): Shape<'select'> => ({
 
 const combine = (dice: Dice): Shape<'combine'> => ({ rows: dice.int(1, 9), q_heads: dice.int(1, 20), splits: dice.int(1, 40), ring_rows: dice.pick([0, 7, 45]), empty_permille: dice.pick([0, 200, 1000]), lse_std: dice.pick([3, 60]) });
 
-const DRAWS: { readonly [Op in CheckOp]: (dice: Dice, contract: Contract) => Shape<Op> } = { decode, encode, append, unpack, score, select, combine };
+const kmeans = (dice: Dice): Shape<'kmeans'> => ({
+  tokens: dice.int(1, 700), heads: dice.int(1, 2), chunks: dice.int(1, 2), splits: dice.int(1, 7), max_steps: dice.int(1, 3), pad: dice.pick([0, 16]),
+  ...sometimes(dice, 3, () => ({ weights: true })), ...sometimes(dice, 4, () => ({ given: true })), ...sometimes(dice, 6, () => ({ pattern: 'alike' as const })),
+});
+
+const DRAWS: { readonly [Op in CheckOp]: (dice: Dice, contract: Contract) => Shape<Op> } = { decode, encode, append, unpack, score, select, combine, kmeans };
 
 /** A shape that `contract` can take. */
 export const drawShape = (dice: Dice, contract: Contract): Shape<CheckOp> => DRAWS[contract.op as CheckOp](dice, contract);

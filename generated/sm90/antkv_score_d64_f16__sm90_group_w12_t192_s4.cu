@@ -1,20 +1,20 @@
 // Generated file. Do not edit.
-//   template  templates/score.cu.hbs
-//   kernel    antkv_score_d64_f16_exact__sm90_w8_t512_s3
-//   inputs    066d9c74a9b4c0aa
-//   remake    npx gen --only antkv_score_d64_f16_exact__sm90_w8_t512_s3
+//   template  templates/score_group.cu.hbs
+//   kernel    antkv_score_d64_f16__sm90_group_w12_t192_s4
+//   inputs    b21fd56e0740d8a5
+//   remake    npx gen --only antkv_score_d64_f16__sm90_group_w12_t192_s4
 #include "antkv.h"
 #include "antkv_device.cuh"
 
-namespace antkv_score_d64_f16_exact__sm90_w8_t512_s3_ {  // its own: device linking would merge equal names
+namespace antkv_score_d64_f16__sm90_group_w12_t192_s4_ {  // its own: device linking would merge equal names
 using namespace antkv;
 
 struct K {
   static constexpr int kHeadDim = 64;
   // What the weight P is multiplied by: 1 - P, |q|, |v - o|.
-  static constexpr bool kTimesRest = false, kTimesQuery = true, kTimesDistance = true;
+  static constexpr bool kTimesRest = false, kTimesQuery = false, kTimesDistance = false;
   static constexpr bool kMean = false, kNorm = false;  // over the rows that see the key; of the key itself, whatever sees it
-  static constexpr int kWarps = 8, kUnits = 4, kStages = 3, kSharedBytes = 58368;
+  static constexpr int kWarps = 12, kUnits = 1, kStages = 4, kSharedBytes = 61440;
 };
 
 // Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
@@ -99,22 +99,22 @@ __device__ __forceinline__ int rows_before(const row_range& rows, int least) {
   return low;
 }
 
-// A tile of query columns in shared memory, as ldmatrix reads it.
+// A tile of query columns in shared memory, as the matrix unit reads it by itself.
 
-/// Rows are padded by 16 bytes, so that the eight that one ldmatrix phase reads lie in different banks.
+/// Rows of 64 elements, 128 bytes, so that q and o have a part for each 64 of the head dim. The pieces of a row take the places that group_operand() says.
 template <class K>
 struct column_tile {
-  static constexpr int kColumns = 64;
-  static constexpr int kStride = K::kHeadDim + 8;
-  f16 q[kColumns * kStride];
-  f16 o[K::kTimesDistance ? kColumns * kStride : 8];
+  static constexpr int kColumns = 8 * K::kWarps;
+  static constexpr int kPart = kColumns * 64;  // elements of a part
+  alignas(1024) f16 q[kColumns * K::kHeadDim];
+  f16 o[K::kTimesDistance ? kColumns * K::kHeadDim : 512];
   float lse[kColumns];
   float offset[kColumns];  // what the exponent of a weight begins with: P (times |q|, form massq; times |q| scale 2^1/2, form exact) = 2^(s log2(e) + offset); -inf for none
   float factor[kColumns];  // form massq: -1 / |q|; form exact: -|o|^2 / 2
   int position[kColumns];  // the last that the column sees, ascending
 
   /// Where piece `piece` of 16 bytes of a column lies in q and o.
-  static __device__ __forceinline__ int place(int column, int piece) { return column * kStride + piece * 8; }
+  static __device__ __forceinline__ int place(int column, int piece) { return piece / 8 * kPart + column * 64 + ((piece ^ column) & 7) * 8; }
 };
 
 // Query columns on their way through shared memory. A column is one query head of one row; heads of a row are neighbours, so that a tile is a run of rows.
@@ -283,113 +283,104 @@ __device__ __forceinline__ void add_share(float& sum, float weight, float factor
   else sum += weight;
 }
 
-// What a tile of query columns adds to the scores of a warp's keys, by mma.sync.
+// What a tile of query columns adds to the scores of a warp's keys, by wgmma: four warps, a group, multiply 64 keys at a time, each with 16 of them in registers, and the matrix
+// unit reads the columns from shared memory by itself while the warps prepare the next ones and weigh those that are done.
 
-/// The warp's first key, counted from the block's first, and how far its next unit is.
+/// The warp's first key, counted from the block's first, and how far its next unit is: a group's warps share each 64 keys.
 template <class K>
 __device__ __forceinline__ int first_key_of_warp() {
-  return warp_index() * K::kUnits * 16;
+  const int warp = warp_index();
+  return warp / 4 * K::kUnits * 64 + warp % 4 * 16;
 }
-constexpr int kNextUnit = 16;
+constexpr int kNextUnit = 64;
 
-/// Products of some columns with all of a warp's keys, not yet weighed.
+/// Sums of half a tile's columns.
 template <class K>
 struct column_products {
-  // Sums that do not wait for each other: four cover the latency of the matrix unit.
-  static constexpr int kSums = K::kUnits * (K::kTimesDistance ? 2 : 1);
-  static constexpr int kGroups = kSums >= 3 ? 1 : kSums == 2 ? 2 : 4;  // of eight columns
-  float score[kGroups][K::kUnits][4];                                   // q . k
-  float distance[kGroups][K::kTimesDistance ? K::kUnits : 1][4];        // -|v - o|^2 / 2
+  static constexpr int kColumns = column_tile<K>::kColumns / 2, kCount = kColumns / 2;
+  static_assert(kColumns == 48 && (!K::kTimesDistance || K::kUnits == 1));
+  float d[kCount];
 };
 
-/// d += keys * columns, of eight columns in shared memory.
+/// Starts d = keys * columns, or d += with `add`; `columns`: the operand of the first of half a tile.
 template <class K>
-__device__ __forceinline__ void multiply(float (&d)[K::kUnits][4], const uint32_t (&keys)[K::kUnits][K::kHeadDim / 16][4], const f16* columns) {
-  const f16* row = columns + lane_index() % 8 * column_tile<K>::kStride + lane_index() / 8 * 8;
+__device__ __forceinline__ void start_product(float (&d)[column_products<K>::kCount], const uint32_t (&keys)[K::kHeadDim / 16][4], uint32_t columns, bool add) {
 #pragma unroll
-  for (int step = 0; step < K::kHeadDim / 16; step += 2) {
-    uint32_t b[4];
-    load_matrix_x4(b, row + step * 16);
+  for (int step = 0; step < K::kHeadDim / 16; ++step) {
+    group_mma_64x48x16(d, keys[step], columns + (step / 4 * column_tile<K>::kPart + step % 4 * 16) / 8, add || step > 0);
+  }
+  group_mma_commit();
+}
+
+/// Starts the product of half a tile's columns, `first` and on, with the keys of unit `u`.
+template <class K>
+__device__ __forceinline__ void start_scores(column_products<K>& to, const key_fragments<K>& keys, int u, const column_tile<K>& tile, int first) {
+  group_mma_fence(to.d);
+  start_product<K>(to.d, keys.k[u], group_operand(tile.q + first * 64), false);
+}
+
+/// The same of outputs with values, as -|v - o|^2 / 2.
+template <class K>
+__device__ __forceinline__ void start_distances(column_products<K>& to, const key_fragments<K>& keys, const column_tile<K>& tile, int first) {
+  // Sums begin with both norms, so that the product itself ends as the distance.
 #pragma unroll
-    for (int half = 0; half < 2; ++half)
+  for (int i = 0; i < column_products<K>::kCount; i += 4) {
+    float o_norm[2];
+    load_pair(o_norm, tile.factor + first + i * 2);
 #pragma unroll
-      for (int u = 0; u < K::kUnits; ++u) mma_16x8x16(d[u], keys[u][step + half], {b[2 * half], b[2 * half + 1]});
+    for (int j = 0; j < 4; ++j) to.d[i + j] = keys.v_norm[0][j / 2] + o_norm[j % 2];
+  }
+  group_mma_fence(to.d);
+  start_product<K>(to.d, keys.v[0], group_operand(tile.o + first * 64), true);
+}
+
+/// Takes the scores of keys that a column of `first` ... does not see from the `unit`'s sums to minus infinity; `key` is the position of the lane's key g of the unit.
+template <class K>
+__device__ __forceinline__ void mask(float (&score)[column_products<K>::kCount], const column_tile<K>& tile, int first, int key) {
+#pragma unroll
+  for (int i = 0; i < column_products<K>::kCount; i += 4) {
+    const bytes8 position = load_shared(reinterpret_cast<const bytes8*>(tile.position + first + i * 2 + lane_index() % 4 * 2));
+#pragma unroll
+    for (int j = 0; j < 4; ++j) score[i + j] = key + j / 2 * 8 <= int(position.w[j % 2]) ? score[i + j] : minus_infinity();
   }
 }
 
-/// The products of columns `first` ... with a warp's keys.
+/// Scores to weights.
 template <class K>
-__device__ __forceinline__ void multiply_columns(column_products<K>& to, const key_fragments<K>& keys, const column_tile<K>& tile, int first) {
+__device__ __forceinline__ void to_weights(float (&weight)[column_products<K>::kCount], const column_products<K>& from, const column_tile<K>& tile, int first, float scale) {
 #pragma unroll
-  for (int group = 0; group < column_products<K>::kGroups; ++group) {
-    const int column = first + group * 8;
+  for (int i = 0; i < column_products<K>::kCount; i += 4) {
+    float offset[2];
+    load_pair(offset, tile.offset + first + i * 2);
 #pragma unroll
-    for (int i = 0; i < K::kUnits * 4; ++i) to.score[group][i / 4][i % 4] = 0;
-    multiply<K>(to.score[group], keys.k, tile.q + column * column_tile<K>::kStride);
-    if constexpr (K::kTimesDistance) {
-      // Sums begin with both norms, so that the product itself ends as the distance.
-      float o_norm[2];
-      load_pair(o_norm, tile.factor + column);
-#pragma unroll
-      for (int i = 0; i < K::kUnits * 4; ++i) to.distance[group][i / 4][i % 4] = keys.v_norm[i / 4][i / 2 % 2] + o_norm[i % 2];
-      multiply<K>(to.distance[group], keys.v, tile.o + column * column_tile<K>::kStride);
-    }
+    for (int j = 0; j < 4; ++j) weight[i + j] = exp2_fast(fused_multiply_add(from.d[i + j], scale, offset[j % 2]));
   }
 }
 
-/// Adds what products `from` of columns `first` ... weigh. `scale` is log2(e) times the scale of scores. Masked: key g of the first unit has position `key`.
-template <class K, bool kMasked>
-__device__ __forceinline__ void add_weights(float (&sum)[K::kUnits][2], const column_products<K>& from, const column_tile<K>& tile, int first, int key, float scale) {
+/// Adds what weights give to the sums of a unit.
+template <class K>
+__device__ __forceinline__ void add_shares(float (&sum)[2], const column_products<K>& from, const column_tile<K>& tile, int first, float scale) {
 #pragma unroll
-  for (int group = 0; group < column_products<K>::kGroups; ++group) {
-    const int column = first + group * 8;
+  for (int i = 0; i < column_products<K>::kCount; i += 4) {
     float offset[2], factor[2] = {-1, -1};
-    load_pair(offset, tile.offset + column);
-    if constexpr (K::kTimesQuery && !K::kTimesDistance) load_pair(factor, tile.factor + column);
-    int position[2];
-    if constexpr (kMasked) {
+    load_pair(offset, tile.offset + first + i * 2);
+    if constexpr (K::kTimesQuery) load_pair(factor, tile.factor + first + i * 2);
 #pragma unroll
-      for (int c = 0; c < 2; ++c) position[c] = load_shared(tile.position + column + lane_index() % 4 * 2 + c);
-    }
-#pragma unroll
-    for (int u = 0; u < K::kUnits; ++u)
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int c = i % 2, half = i / 2;
-        float score = from.score[group][u][i];
-        if constexpr (kMasked) score = key + u * 16 + half * 8 <= position[c] ? score : minus_infinity();
-        const float weight = exp2_fast(fused_multiply_add(score, scale, offset[c]));
-        if constexpr (K::kTimesDistance) add_distance(sum[u][half], weight, from.distance[group][u][i]);
-        else add_share<K>(sum[u][half], weight, factor[c]);
-      }
+    for (int j = 0; j < 4; ++j) add_share<K>(sum[j / 2], exp2_fast(fused_multiply_add(from.d[i + j], scale, offset[j % 2])), factor[j % 2]);
   }
 }
 
-/// Adds what a tile of columns weighs. The next columns are multiplied before the last ones are weighed: the matrix unit and the exponentials work at the same time.
-template <class K, bool kMasked>
-__device__ __forceinline__ void add_tile(float (&sum)[K::kUnits][2], const key_fragments<K>& keys, const column_tile<K>& tile, int key, float scale) {
-  constexpr int kColumns = column_tile<K>::kColumns, kStep = 8 * column_products<K>::kGroups;
-  // A tile's own sum: small weights would vanish one by one beside a large score.
-  float part[K::kUnits][2] = {};
-  column_products<K> last;
-  multiply_columns<K>(last, keys, tile, 0);
-#pragma unroll 1  // of more steps at once ptxas puts all products first, and the weights of the last one wait for them
-  for (int first = 0; first < kColumns - kStep; first += kStep) {
-    column_products<K> next;
-    multiply_columns<K>(next, keys, tile, first + kStep);
-    add_weights<K, kMasked>(part, last, tile, first, key, scale);
-    last = next;
-  }
-  add_weights<K, kMasked>(part, last, tile, kColumns - kStep, key, scale);
+template <class K>
+__device__ __forceinline__ void add_distances(float (&sum)[2], const float (&weight)[column_products<K>::kCount], const column_products<K>& distance) {
 #pragma unroll
-  for (int i = 0; i < K::kUnits * 2; ++i) sum[i / 2][i % 2] += part[i / 2][i % 2];
+  for (int i = 0; i < column_products<K>::kCount; ++i) add_distance(sum[i / 2 % 2], weight[i], distance.d[i]);
 }
 
 /// Walks over the columns of `source` from row `start` of its range on, and adds what they weigh to the warp's sums. `key`: position of the warp's first key.
 template <class K, class P>
 __device__ __forceinline__ void add_rows(float (&sum)[K::kUnits][2], const key_fragments<K>& keys, column_source<K, P>& source, int start, int key, float scale) {
-  constexpr int kColumns = column_tile<K>::kColumns;
-  auto& tiles = *reinterpret_cast<column_tile<K> (*)[K::kStages]>(shared_memory());
+  constexpr int kColumns = column_tile<K>::kColumns, kStep = column_products<K>::kColumns;
+  auto* tiles = reinterpret_cast<column_tile<K>*>(shared_memory_1024());
   const int begin = start * source.ratio, count = (source.rows.count * source.ratio - begin + kColumns - 1) / kColumns;
   source.start(begin);
   const auto copy = [&](int tile) {
@@ -399,27 +390,66 @@ __device__ __forceinline__ void add_rows(float (&sum)[K::kUnits][2], const key_f
   const auto prepare = [&](int tile) {
     copy_async_wait<K::kStages - 2>();
     if (tile < count) source.prepare(tiles[tile % K::kStages]);
+    group_mma_publish();
   };
 #pragma unroll 1
   for (int tile = 0; tile < K::kStages - 1; ++tile) copy(tile);
   prepare(0);
-  // The two warps of a scheduler change turns, so that one multiplies while the other prepares.
-  const int first_turn = K::kWarps > 4 ? warp_index() / 4 % 2 : 0;
 #pragma unroll 1
   for (int at = 0; at < count; ++at) {
     const column_tile<K>& tile = tiles[at % K::kStages];
-    block_barrier();  // the tile is whole, and all warps are done with the one before it: its place takes new columns
-#pragma unroll 1
-    for (int turn = first_turn; turn < first_turn + 2; ++turn) {
-      if (turn % 2 == 0) {
-        copy(at + K::kStages - 1);
+    block_barrier();  // the tile is whole, and all groups are done with the one before it: its place takes new columns
+    const bool masked = load_shared(tile.position) < key + (K::kUnits - 1) * kNextUnit + 15;
+    // A tile's own sum: small weights would vanish one by one beside a large score.
+    float part[K::kUnits][2] = {};
+const int mine = key + lane_index() / 4;
+    // Two products are under way until the last ones: as one is weighed, the next but one of the tile takes its sums.
+    column_products<K> one, other;
+    if constexpr (K::kTimesDistance) {
+      float weight[column_products<K>::kCount];
+      start_scores(one, keys, 0, tile, 0);
+      start_distances(other, keys, tile, 0);
+      copy(at + K::kStages - 1);
+      group_mma_wait<1>(one.d);
+      if (masked) mask<K>(one.d, tile, 0, mine);
+      to_weights(weight, one, tile, 0, scale);
+      start_scores(one, keys, 0, tile, kStep);
+      group_mma_wait<1>(other.d);
+      add_distances<K>(part[0], weight, other);
+      start_distances(other, keys, tile, kStep);
+      prepare(at + 1);
+      group_mma_wait<1>(one.d);
+      if (masked) mask<K>(one.d, tile, kStep, mine);
+      to_weights(weight, one, tile, kStep, scale);
+      group_mma_wait<0>(other.d);
+      add_distances<K>(part[0], weight, other);
+    } else {
+      constexpr int kLast = K::kUnits - 1, kSecond = K::kUnits > 1 ? 0 : kStep;
+      start_scores(one, keys, 0, tile, 0);
+      start_scores(other, keys, kLast, tile, kSecond);
+      copy(at + K::kStages - 1);
+      group_mma_wait<1>(one.d);
+      if (masked) mask<K>(one.d, tile, 0, mine);
+      add_shares(part[0], one, tile, 0, scale);
+      if constexpr (K::kUnits > 1) {
+        start_scores(one, keys, 0, tile, kStep);
+        group_mma_wait<1>(other.d);
+        if (masked) mask<K>(other.d, tile, 0, mine + kNextUnit);
+        add_shares(part[1], other, tile, 0, scale);
+        start_scores(other, keys, 1, tile, kStep);
         prepare(at + 1);
-      } else if (load_shared(tile.position) >= key + K::kUnits * 16 - 1) {
-        add_tile<K, false>(sum, keys, tile, key + lane_index() / 4, scale);
-      } else if (load_shared(tile.position + kColumns - 1) >= key) {
-        add_tile<K, true>(sum, keys, tile, key + lane_index() / 4, scale);
+        group_mma_wait<1>(one.d);
+        if (masked) mask<K>(one.d, tile, kStep, mine);
+        add_shares(part[0], one, tile, kStep, scale);
+      } else {
+        prepare(at + 1);
       }
+      group_mma_wait<0>(other.d);
+      if (masked) mask<K>(other.d, tile, kStep, mine + kLast * kNextUnit);
+      add_shares(part[kLast], other, tile, kStep, scale);
     }
+#pragma unroll
+    for (int i = 0; i < K::kUnits * 2; ++i) sum[i / 2][i % 2] += part[i / 2][i % 2];
   }
   copy_async_wait<0>();
   block_barrier();
@@ -520,10 +550,10 @@ __device__ __forceinline__ void score(const P& p) {
   }
 }
 
-// At least one CTA per SM is all that is asked for: without the 1, ptxas may spill to fit more.
-extern "C" __global__ void __launch_bounds__(256, 1)
-antkv_score_d64_f16_exact__sm90_w8_t512_s3(const __grid_constant__ antkv_score_params p) {
+// One CTA per SM: groups of warps hide each other's waits, and want the registers.
+extern "C" __global__ void __launch_bounds__(384, 1)
+antkv_score_d64_f16__sm90_group_w12_t192_s4(const __grid_constant__ antkv_score_params p) {
   score<K>(p);
 }
 
-}  // namespace antkv_score_d64_f16_exact__sm90_w8_t512_s3_
+}  // namespace antkv_score_d64_f16__sm90_group_w12_t192_s4_

@@ -1,12 +1,12 @@
 // Generated file. Do not edit.
 //   template  templates/score.cu.hbs
-//   kernel    antkv_score_d64_f16_exact__sm90_w8_t256_s3
-//   inputs    fb335eb1c51b02b0
-//   remake    npx gen --only antkv_score_d64_f16_exact__sm90_w8_t256_s3
+//   kernel    antkv_score_d64_f16_exact__sm90_w8_t512_s4
+//   inputs    da3ecf8cc9908f66
+//   remake    npx gen --only antkv_score_d64_f16_exact__sm90_w8_t512_s4
 #include "antkv.h"
 #include "antkv_device.cuh"
 
-namespace antkv_score_d64_f16_exact__sm90_w8_t256_s3_ {  // its own: device linking would merge equal names
+namespace antkv_score_d64_f16_exact__sm90_w8_t512_s4_ {  // its own: device linking would merge equal names
 using namespace antkv;
 
 struct K {
@@ -14,7 +14,7 @@ struct K {
   // What the weight P is multiplied by: 1 - P, |q|, |v - o|.
   static constexpr bool kTimesRest = false, kTimesQuery = true, kTimesDistance = true;
   static constexpr bool kMean = false, kNorm = false;  // over the rows that see the key; of the key itself, whatever sees it
-  static constexpr int kWarps = 8, kUnits = 2, kStages = 3, kSharedBytes = 58368;
+  static constexpr int kWarps = 8, kUnits = 4, kStages = 4, kSharedBytes = 77824;
 };
 
 // Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
@@ -522,8 +522,8 @@ __device__ __forceinline__ void score(const P& p) {
 
 // At least one CTA per SM is all that is asked for: without the 1, ptxas may spill to fit more.
 extern "C" __global__ void __launch_bounds__(256, 1)
-antkv_score_d64_f16_exact__sm90_w8_t256_s3(const __grid_constant__ antkv_score_params p) {
+antkv_score_d64_f16_exact__sm90_w8_t512_s4(const __grid_constant__ antkv_score_params p) {
   score<K>(p);
 }
 
-}  // namespace antkv_score_d64_f16_exact__sm90_w8_t256_s3_
+}  // namespace antkv_score_d64_f16_exact__sm90_w8_t512_s4_
