@@ -164,7 +164,7 @@ test('shared memory of look-up kernels is tables, results, what the key method k
   const rest = 128 * 4 + 192 + 4 * 20; // a column of the context has 20 bytes
   assert.is(bytes('d128_k8c8b_v8c8bq8_f16_n4', tile), 256 * 128 + 4 * 32768 + 8 * (result + 4 * 4) + rest);
   assert.is(bytes('d128_k4c8b_v4c8bq8_f16_n4', { ...tile, copies: 1 }), 256 * 256 + 32768 + 8 * (result + 4 * 4) + rest);
-  assert.is(bytes('d128_k8c8b_v8c8bq8_f16_pre_n4', tile), 256 * 256 + 4 * 32768 + 8 * (result + (32 * 16 * 8 + 128 * 4) / 8) + rest);
+  assert.is(bytes('d128_k8c8b_v8c8bq8_f16_pre_n4', tile), 256 * 256 + 4 * 32768 + 8 * (result + (32 * 16 * 8 + 2 * 256 + (128 / 2 - 32) * 8) / 8) + rest);
   assert.is(bytes('d128_k2c8bq8_v2c8bq8_f16_n4', tile), 2 * 256 * 128 + 4 * 32768 + 8 * result + rest);
   assert.is(bytes('d64_k8c8b_v8c8bq8_f16_n4', tile), 256 * 128 + 4 * 16384 + 8 * ((4 * 68 + 8) * 4 + 4 * 4) + 64 * 4 + 192 + 4 * 20);
   assert.is(bytes('d128_k8c8b_v8c8bq8_f16', tile), 256 * 256 + 4 * 32768 + 8 * ((8 * 132 + 16) * 4 + 8 * 4) + rest + 4 * 20);

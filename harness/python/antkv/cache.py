@@ -74,6 +74,9 @@ class Cache:
         self.contracts["decode"] = decode_contract(folder, axes, max_q_len * (q_heads // kv_heads))
         layout = folder.contract(self.contracts["decode"])["layout"]
         self.exact = layout["ringRowBytes"] == 0
+        for name in ("budget_tokens", "extra_tokens"):
+            if r.get(name):
+                raise ArgumentError(f"Cache: {name} is {r[name]}; it keeps budgets per mille alone, torch.ops.antkv.append takes the others")
         self.lengths = Lengths(r["window"], r["flush_block"], r["budget_permille"], r["first_tokens"], self.exact)
         if not self.exact and r["flush_block"] % page_size:
             raise ArgumentError(f"Cache: page_size {page_size} does not divide the recipe's flush_block {r['flush_block']}")

@@ -48,10 +48,11 @@ def append(
     ring_scores: Optional[Tensor] = None, lse: Optional[Tensor] = None, score_row: Optional[Tensor] = None, accepted: Optional[Tensor] = None, coded_len: Optional[Tensor] = None,
     frozen_len: Optional[Tensor] = None, frozen_anchor_pages: Optional[Tensor] = None, first_pos: Optional[Tensor] = None, cu_q: Optional[Tensor] = None,
     new_score: Optional[Tensor] = None, new_count: Optional[Tensor] = None, window: int = 0, flush_block: int = 1, budget_permille: int = 0, first_tokens: int = 0, policy: int = 0,
-    rope_interleaved: bool = False, attention_factor: float = 1.0,
+    budget_tokens: int = 0, extra_tokens: int = 0, rope_interleaved: bool = False, attention_factor: float = 1.0,
 ) -> None:  # fmt: skip
     """One step of a cache: commits accepted [batch] rows of the step before (seq_len [batch] tokens were committed before), folds their scores, encodes what leaves
-    the window and chooses its anchors, writes new rows k, v [new rows, H, d] into the ring [slots, H, ring_rows, d]. policy: 0 column, 1 smallest key, 2 largest key, 3 none."""
+    the window and chooses its anchors, writes new rows k, v [new rows, H, d] into the ring [slots, H, ring_rows, d]. policy: 0 column, 1 smallest key, 2 largest key, 3 none.
+    budget_tokens: anchors however many tokens are coded, 0: budget_permille; extra_tokens: OTT's second pool, 0: losers are handed back (CACHE.md, "Extra tokens")."""
     run("append", contract, _arguments(locals()))
 
 

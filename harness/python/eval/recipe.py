@@ -61,6 +61,8 @@ class Recipe:
     policy: str = "column"
     selection: str = "online"
     budget_permille: int = 10
+    budget_tokens: int = 0
+    extra_tokens: int = 0
     first_tokens: int = 0
     window: int = 128
     flush_block: int = 128
@@ -105,7 +107,8 @@ class Recipe:
 
     def budget(self, coded):
         """Most anchors of `coded` coded tokens: the budget over all of them, and the tokens that are always kept."""
-        return 0 if self.policy == "none" else min(coded, coded * self.budget_permille // 1000 + self.first_tokens)
+        budget = self.budget_tokens or coded * self.budget_permille // 1000
+        return 0 if self.policy == "none" else min(coded, budget + self.extra_tokens + self.first_tokens)
 
     def _coded_bytes(self, head_dim):
         gains = 0 if self.gain == "none" else len(self.gain)

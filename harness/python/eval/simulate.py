@@ -22,6 +22,8 @@ class Simulated:
         for recipe in plan:
             if recipe.transform != "none" or recipe.scope != "chunk":
                 raise ValueError(f"transform {recipe.transform}, scope {recipe.scope}: only none and chunk are simulated")
+            if recipe.extra_tokens:
+                raise ValueError(f"extra_tokens {recipe.extra_tokens}: anchors that lose and stay are not simulated")
             if recipe.selection == "online" and recipe.policy not in ("none", "first") and (rule != "flush" or recipe.policy != "column" or recipe.window < 16):
                 raise ValueError("online selection goes by column sums at each flush: it needs rule flush and a window of 16 or more")
         self.rope, self.plan, self.books, self.rule, self.gain_bits, self.rows = rope, plan, books, rule, gain_bits, rows

@@ -177,7 +177,7 @@ test('the workspace is that of the splits', async () => {
 
 test('a launch passes threads, shared memory, stream and struct', async () => {
   const lines = await run([open(), `get ${DECODE} 3 32 8 4096`, `launch ${paramsHex('decode', GOOD.decode)} 77`]);
-  assert.is(lines.at(-2), 'launch (1, 8, 3) (256, 1, 1) shared 138080 stream 77 abi 3 in primary');
+  assert.is(lines.at(-2), 'launch (1, 8, 3) (256, 1, 1) shared 138336 stream 77 abi 3 in primary');
   assert.match(await last([open(), `get ${DECODE} 3 32 8 4096`, `launch ${paramsHex('decode', GOOD.decode)}`], { FAKE_FAIL: 'cuLaunchKernel:719' }), /^launch 12 cuLaunchKernel\(.*719.*start a new process/);
   assert.match(await last([open(), 'get antkv_selct', `launch ${paramsHex('decode', GOOD.decode)}`]), /^launch 8 the kernel is empty: antkv_get did not succeed/);
 });
