@@ -87,6 +87,7 @@ const BUILT = {
 /** Of an op whose bodies lag behind the others', what they have instead. */
 const BUILT_OF: Readonly<Partial<Record<Op, Readonly<Partial<Record<Axis, readonly unknown[]>>>>>> = {
   score: { headDim: [64, 128, 256], dtype: ['f16'] },
+  kmeans: { dtype: ['f16'] },
 };
 
 const built = <T>(list: readonly unknown[], value: T | undefined): boolean => value === undefined || list.includes(value);

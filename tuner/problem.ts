@@ -17,8 +17,7 @@ export const kernelRefSchema = z.strictObject({
   threads: count,
   /** Tokens per CTA step; 0 for ops without. */
   tokens: count,
-  /** Bytes of dynamic shared memory. */
-  shared: count,
+  shared: count, // bytes, dynamic
   params_bytes: count,
   head_dim: count.optional(),
   k: z.string().optional(),
@@ -223,8 +222,7 @@ export const verifyRecordSchema = z.strictObject({
   seed: z.int(),
   device: z.string(),
   emulated: z.boolean(),
-  /** Compute capability times 10. */
-  cc: z.int(),
+  cc: z.int(), // compute capability times 10
   driver_version: z.int(),
   ok: z.boolean(),
   faults: z.array(z.string()),
@@ -233,10 +231,8 @@ export const verifyRecordSchema = z.strictObject({
   lse_err: measure,
   bit_equal: z.boolean().nullable(),
   tolerance: z.object({ rel_l2: z.number(), lse: z.number() }).nullable(),
-  /** Wall time of the first launch. */
-  ms: z.number().nullable(),
-  /** What the runner was asked. */
-  request: z.looseObject({}).nullable(),
+  ms: z.number().nullable(), // of the first launch, by the wall's clock
+  request: z.looseObject({}).nullable(), // what the runner was asked
 });
 export type VerifyRecord = z.infer<typeof verifyRecordSchema>;
 
@@ -245,8 +241,7 @@ export const infoRecordSchema = z.looseObject({
   emulated: z.boolean(),
   driver_version: z.int(),
   memory_bytes: z.int(),
-  /** Compute capability times 10. */
-  cc: z.int(),
+  cc: z.int(), // compute capability times 10
   multiprocessors: z.int(),
   shared_per_block: z.int(),
   abi_version: z.int(),

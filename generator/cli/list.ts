@@ -26,7 +26,8 @@ interface Row {
 export function offeredContracts(op: Op): Contract[] {
   let contracts: Contract[] = [{ op }];
   for (const axis of AXES_OF[op]) {
-    contracts = contracts.flatMap((contract) => (AXES[axis] as readonly Contract[Axis][]).filter((value) => !refusedAlone(op, axis, value)).map((value) => ({ ...contract, [axis]: value }) as Contract));
+    const values = (AXES[axis] as readonly Contract[Axis][]).filter((value) => !refusedAlone(op, axis, value));
+    contracts = contracts.flatMap((contract) => values.map((value) => ({ ...contract, [axis]: value }) as Contract));
   }
   return contracts.filter((contract) => reject(contract).length === 0);
 }

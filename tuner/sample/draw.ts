@@ -36,7 +36,10 @@ function anyKernel(dice: Dice, contract: Contract, arch: Arch): { kernel: Kernel
   }
   const { kernels, refused } = spaceOf(contract, arch);
   const at = dice.int(0, kernels.length + refused.length - 1);
-  return at < kernels.length ? { kernel: kernels[at]! } : { why: refused[at - kernels.length]!.why };
+  if (at >= kernels.length) return { why: refused[at - kernels.length]!.why };
+  const kernel = kernels[at]!;
+  const [why] = misfit(contract, kernel.tile, arch); // a default is in its space even where none fits
+  return why === undefined ? { kernel } : { why };
 }
 
 /** `count` draws on any of `archs`; draw i depends on the seed and i alone. */

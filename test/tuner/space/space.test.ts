@@ -34,10 +34,10 @@ test('a space has the default first, everything that the formula takes, each onc
   }
 });
 
-test('a space of decode has hundreds of tiles before the formula, and both algorithms', () => {
+test('a space of decode has hundreds of tiles before the formula, and all algorithms', () => {
   const { kernels, refused, all } = spaceOf(LOOKUP, sm90);
   assert.ok(all > 100 && kernels.length > 60 && refused.some(({ why }) => /shared memory/.test(why)));
-  assert.equal([...new Set(kernels.map(({ tile }) => tile.algorithm ?? 'rows'))].sort(), ['lookup', 'rows']);
+  assert.equal([...new Set(kernels.map(({ tile }) => tile.algorithm ?? 'rows'))].sort(), ['lookup', 'rows', 'tally']);
   const exact = spaceOf(parseContractName('antkv_decode_d128_kf16_vf16_f16'), sm90);
   assert.ok(exact.kernels.every(({ tile }) => tile.algorithm === undefined) && exact.refused.some(({ why }) => /needs codes/.test(why)));
 });
