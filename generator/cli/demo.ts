@@ -4,13 +4,13 @@ import type { Argv, CommandModule } from 'yargs';
 import { USUAL_TOKENS } from '../bits.ts';
 import { UsageError } from '../errors.ts';
 import { PRESETS, presetOf } from '../presets.ts';
-import { rejectRecipe, setAxis } from '../recipe.ts';
+import { dtypeOf, rejectRecipe, setAxis } from '../recipe.ts';
 import type { Global } from './commands.ts';
 import { policyRecipe, runPolicies } from './demo-policies.ts';
 import { deviceOf } from './device.ts';
 import { lifeLines, LIFE_WORDS, mustLiveOn } from './life-print.ts';
 import { note, out, outJson, progress, table } from './print.ts';
-import { recipeOptions, recipesOf, type RecipeOptions } from './select.ts';
+import { recipeOptions, recipesOnDumps, type RecipeOptions } from './select.ts';
 import type { DemoRecord, DemoRow } from '../../tuner/demo.ts';
 import type { Variant } from '../../tuner/dumps.ts';
 
@@ -29,9 +29,9 @@ const options = <T>(y: Argv<T>) =>
 
 export type DemoArguments = Global & Awaited<ReturnType<typeof options>['argv']>;
 
-/** Every preset that is built for this head dim, and the 1-bit one without its gain, so that the effect of the gain shows. */
+/** Every preset that is built for this head dim and rows of f16, and the 1-bit one without its gain, so that the effect of the gain shows. */
 function usual(headDim: number): Variant[] {
-  const built = [...PRESETS].filter(([, recipe]) => rejectRecipe(recipe, headDim).length === 0).map(([name, recipe]) => ({ name, recipe }));
+  const built = [...PRESETS].filter(([, recipe]) => dtypeOf(recipe) === 'f16' && rejectRecipe(recipe, headDim).length === 0).map(([name, recipe]) => ({ name, recipe }));
   const at = built.findIndex(({ name }) => name === 'antkv-1');
   if (at >= 0) built.splice(at + 1, 0, { name: 'antkv-1 gain=none', recipe: setAxis(presetOf('antkv-1'), 'gain=none') });
   return built;
@@ -41,7 +41,7 @@ function variantsOf(argv: DemoArguments, headDim: number): Variant[] {
   if (argv.headDim !== undefined) throw new UsageError('--head-dim has no meaning here: the dump has its own', 'leave it out');
   const { preset, recipe, set, dtype } = argv;
   if (preset === undefined && recipe === undefined && set === undefined) return usual(headDim);
-  return recipesOf({ preset, recipe, set, headDim: [headDim], dtype } satisfies RecipeOptions).map((chosen) => ({ name: [chosen.name, ...(set ?? [])].join(' '), recipe: chosen.recipe }));
+  return recipesOnDumps({ preset, recipe, set, headDim: [headDim], dtype } satisfies RecipeOptions).map((chosen) => ({ name: [chosen.name, ...(set ?? [])].join(' '), recipe: chosen.recipe }));
 }
 
 const percent = (error: number | null | undefined): string => (error === null || error === undefined ? '-' : (100 * error).toFixed(error < 0.001 ? 3 : 2));

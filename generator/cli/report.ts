@@ -74,6 +74,7 @@ async function drawRecords(argv: ReportArguments, files: readonly string[]): Pro
 async function drawAccuracy(argv: ReportArguments, files: readonly string[]): Promise<void> {
   const [{ readAccuracy }, { accuracyHtml, accuracyMarkdown, accuracySvg }] = await Promise.all([import('../../tuner/accuracy/record.ts'), import('../../tuner/accuracy/page.ts')]);
   const records = files.flatMap((file) => readAccuracy(textOf(file), file));
+  if (records.length === 0) throw new UsageError('the files hold no perplexities', 'a last line that is torn does not count: run python3 -m eval --out once more, it goes on');
   if (argv.markdown) return out(accuracyMarkdown(records, argv.front));
   const drawing = argv.out.endsWith('.svg');
   write(argv, (drawing ? accuracySvg : accuracyHtml)(records), { records: records.length }, `${records.length} perplexities`);

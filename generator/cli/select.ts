@@ -78,6 +78,14 @@ export function recipesOf(options: RecipeOptions): { name: string; recipe: Recip
   });
 }
 
+/** As {@link recipesOf}, for runs on dumps, whose rows are f16. */
+export function recipesOnDumps(options: RecipeOptions): ReturnType<typeof recipesOf> {
+  const chosen = recipesOf(options);
+  const other = chosen.find(({ dtype }) => dtype !== 'f16');
+  if (other) throw new UsageError(`recipe ${other.name} is ${other.dtype}: runs on real data have rows of f16`, 'gen verify checks such kernels, on data of its own');
+  return chosen;
+}
+
 /** A glob over names as a regular expression: `*` any run, `?` one character. */
 export const globOf = (glob: string): RegExp => new RegExp(`^${glob.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\*/g, '.*').replace(/\?/g, '.')}$`);
 

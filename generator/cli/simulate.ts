@@ -8,7 +8,7 @@ import { FIXTURE } from './demo.ts';
 import { deviceOf } from './device.ts';
 import { lifeLines, LIFE_WORDS, mustLiveOn } from './life-print.ts';
 import { note, out, outJson, progress } from './print.ts';
-import { recipeOptions, recipesOf } from './select.ts';
+import { recipeOptions, recipesOnDumps } from './select.ts';
 import { whole } from './whole.ts';
 import type { Simulation } from '../../tuner/simulate.ts';
 
@@ -32,7 +32,7 @@ export type SimulateArguments = Global & Awaited<ReturnType<typeof options>['arg
 function recipeOf(argv: SimulateArguments, headDim: number) {
   if (argv.headDim !== undefined) throw new UsageError('--head-dim has no meaning here: the dump has its own', 'leave it out');
   const { preset = [], recipe, set, dtype } = argv;
-  const chosen = recipesOf({ preset: preset.length === 0 && recipe === undefined ? ['antkv-1'] : preset, recipe, set, headDim: [headDim], dtype });
+  const chosen = recipesOnDumps({ preset: preset.length === 0 && recipe === undefined ? ['antkv-1'] : preset, recipe, set, headDim: [headDim], dtype });
   if (chosen.length !== 1) throw new UsageError(`one recipe lives at a time, ${chosen.length} are named`, 'give one --preset or --recipe');
   return { name: [chosen[0]!.name, ...(set ?? [])].join(' '), recipe: chosen[0]!.recipe };
 }

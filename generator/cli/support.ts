@@ -29,6 +29,20 @@ interface Seen {
   readonly contract: string;
 }
 
+/** The objects of JSON lines; the last line may be torn, by a run that was killed. Throws InputError with the line that is none. */
+function linesOf(text: string, path: string): Record<string, unknown>[] {
+  const lines = text.split('\n');
+  return lines.flatMap((line, i) => {
+    if (!line.startsWith('{')) return [];
+    try {
+      return [JSON.parse(line) as Record<string, unknown>];
+    } catch {
+      if (i === lines.length - 1) return [];
+      throw new InputError(`${path}, line ${i + 1}: not JSON`, 'give records of gen verify --json, or answers of a pack');
+    }
+  });
+}
+
 /** What the records of a file say. Throws InputError. */
 function seenIn(path: string): Seen[] {
   let text: string;
@@ -37,11 +51,10 @@ function seenIn(path: string): Seen[] {
   } catch (error) {
     throw new InputError(`cannot read ${path} (${(error as NodeJS.ErrnoException).code})`, 'give records of gen verify --json');
   }
-  const lines = (whole: string) => whole.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Record<string, unknown>);
-  const records = lines(text);
+  const records = linesOf(text, path);
   const about = records.find((record) => 'multiprocessors' in record);
   // Answers of a pack say who asked what by number.
-  const asked = about ? new Map(lines(readRequests(path)).map(({ id, kernel }) => [id, (kernel as { name?: string } | undefined)?.name])) : undefined;
+  const asked = about ? new Map(linesOf(readRequests(path), requestsBeside(path)).map(({ id, kernel }) => [id, (kernel as { name?: string } | undefined)?.name])) : undefined;
   return records.flatMap(({ id, kind, ok, arch, contract, device, emulated }) => {
     if (ok !== true || contract === '*') return [];
     const by = (emulated ?? about?.['emulated']) === true ? 'emulated' : String(device ?? about?.['device']);
@@ -53,9 +66,11 @@ function seenIn(path: string): Seen[] {
   });
 }
 
+const requestsBeside = (answers: string): string => join(dirname(answers), 'requests.jsonl');
+
 /** The requests that lie beside a pack's answers. */
 function readRequests(answers: string): string {
-  const path = join(dirname(answers), 'requests.jsonl');
+  const path = requestsBeside(answers);
   try {
     return readFileSync(path, 'utf8');
   } catch {

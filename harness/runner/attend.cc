@@ -41,6 +41,7 @@ void read_request(Attend& a, const Json& request) {
   a.keeps = policy != "none", a.scored = a.keeps && policy != "first", a.norm_scale = policy == "largest-key" ? 1.0f : -1.0f;
   a.encode = Kernel::read(kernels.at("encode"), "encode");
   a.decode = Kernel::read(kernels.at("decode"), "decode");
+  a.decode.only_halves();
   if (a.scored || kernels.has("score")) a.score = Kernel::read(kernels.at("score"), "score");
   if (a.keeps || kernels.has("select")) a.select = Kernel::read(kernels.at("select"), "select");
   a.budget_permille = bounded(recipe, "budget_permille", 10, 0, 1000);

@@ -47,6 +47,10 @@ Kernel Kernel::read(const Json& json, const std::string& op) {
   return k;
 }
 
+void Kernel::only_halves() const {
+  if (contract.element != reference::Element::f16) throw RequestError(name + " is not of dtype f16: dumps, and the rows of lives, are");
+}
+
 antkv_kernel_row Kernel::row() const {
   antkv_kernel_row row{};
   while (row.op < int(std::size(antkv_op_names)) && op != antkv_op_names[row.op]) row.op++;

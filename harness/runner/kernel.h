@@ -27,6 +27,8 @@ struct Kernel {
   antkv_kernel_row row() const;
   /// The grid for `params`, the op's struct as the device gets it. Throws RequestError if antkv_check refuses the struct.
   Grid grid(const void* params, size_t bytes) const;
+  /// Throws RequestError unless queries and exact rows are f16, as those of dumps and lives are.
+  void only_halves() const;
   /// Reads a kernel reference of `op`. Throws RequestError.
   static Kernel read(const Json& json, const std::string& op);
 };

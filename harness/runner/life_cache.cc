@@ -11,6 +11,7 @@ LifeKernels::LifeKernels(const Json& kernels) {
     if (needed || kernels.has(op)) to = Kernel::read(kernels.at(op), op);
   };
   read("append", append, true), read("decode", decode, true);
+  decode.only_halves();
   if (kernels.has("rank")) rank = Kernel::read(kernels.at("rank"), "score");
   for (const auto& [op, kernel] : {std::pair{"score", &score}, {"select", &select}, {"encode", &encode}, {"combine", &combine}, {"unpack", &unpack}}) read(op, *kernel, false);
 }

@@ -3,7 +3,11 @@
 What an op writes has no default: None says that it is not wanted (torch drops defaults from calls, and then looks for what was written)."""
 
 import torch
-from torch.library import custom_op
+
+try:
+    from torch.library import custom_op
+except ImportError:
+    raise ImportError(f"antkv.ops needs torch 2.4 or newer, this is {torch.__version__}; antkv.Library works without") from None
 
 from . import eager
 from .launch import library, use

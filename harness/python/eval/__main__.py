@@ -48,9 +48,12 @@ def lists(args, records):
 
 
 def recorded(path):
-    """The records of a file; none if there is no file."""
-    lines = Path(path).read_text().splitlines() if path and Path(path).exists() else []
-    return [json.loads(line) for line in lines if line.strip()]
+    """The records of a file; none if there is no file. A last line that a killed run left torn is taken out of the file, so that the next record stands on its own."""
+    text = Path(path).read_text() if path and Path(path).exists() else ""
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        Path(path).write_text(whole)
+    return [json.loads(line) for line in whole.splitlines() if line.strip()]
 
 
 def talk(text):
@@ -74,8 +77,12 @@ def measure(lab, spec, out):
 
 def main():
     args, begin = options(), time.time()
-    lab = Lab(Model.load(args.model, args.config, args.device), read_ids(args.calibration), read_ids(args.validation), talk)
-    records, failed = recorded(args.out), 0
+    try:
+        lab = Lab(Model.load(args.model, args.config, args.device), read_ids(args.calibration), read_ids(args.validation), talk)
+        records, failed = recorded(args.out), 0
+    except (OSError, ValueError) as error:  # a path, a file cut short, a config without what is needed
+        talk(f"eval: {error}")
+        return 2
     for name, runs in lists(args, records):
         for spec in runs:
             if any(record["run"]["name"] == spec["name"] for record in records) or (args.only and args.only not in spec["name"]):

@@ -1,4 +1,4 @@
-// What the suites of decode's algorithms "lookup" and "mass" share: their kernels on the emulated driver.
+// What the suites of decode's algorithms "lookup" and "tally" share: their kernels on the emulated driver.
 import { misfit } from '../../../generator/tile.ts';
 import { kernelName, parseKernelName } from '../../../generator/name.ts';
 import { renderKernel } from '../../../generator/source.ts';
