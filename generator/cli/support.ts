@@ -52,6 +52,7 @@ function seenIn(path: string): Seen[] {
     throw new InputError(`cannot read ${path} (${(error as NodeJS.ErrnoException).code})`, 'give records of gen verify --json');
   }
   const records = linesOf(text, path);
+  if (records.length === 0) throw new InputError(`no records in ${path}`, 'give records of gen verify --json, or answers of a pack');
   const about = records.find((record) => 'multiprocessors' in record);
   // Answers of a pack say who asked what by number.
   const asked = about ? new Map(linesOf(readRequests(path), requestsBeside(path)).map(({ id, kernel }) => [id, (kernel as { name?: string } | undefined)?.name])) : undefined;

@@ -11,6 +11,7 @@ const REFUSED: [what: string, words: string[], exitCode: number, message: RegExp
   ['a device that is no device', ['--device', 'fast'], 2, /--device takes auto, emulated or a number, not "fast"/],
   ['policies of several recipes', ['--policies', '--preset', 'antkv-1', '--preset', 'antkv-2'], 2, /policies are compared on one recipe with codes, 2 are named/],
   ['a prompt longer than the dump', ['--policies', '--prompt', '768', '--device', 'emulated'], 2, /the prompt has 768 tokens, .*kv-eval-small\.safetensors 768/],
+  ['a recipe whose rows are not those of dumps', ['--preset', 'bf16'], 2, /recipe bf16 is bf16: runs on real data have rows of f16/],
   ['no queries', ['--queries', '0'], 2, /--queries takes a whole number from 1, not 0/],
   ['an unknown preset', ['--preset', 'antkv1'], 2, /unknown preset "antkv1"[\s\S]*antkv-1/],
   ['evaluation data without queries', ['--data', fixture('kv-calib-small'), '--calib', fixture('kv-calib-small')], 2, /has no queries/],

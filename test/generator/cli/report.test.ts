@@ -1,5 +1,5 @@
 // Tests gen report on journals and tables: files are told apart, and what is drawn is written whole.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -56,6 +56,11 @@ test('both at once, Markdown of a sweep, an altered journal, no file: usage', as
 
 test('perplexities: a page, the drawing alone, tables; --front and other kinds beside them are refused', async () => {
   const points = file('ppl.jsonl', [accuracy({ bits: 1, perplexity: 6 }), accuracy({ bits: 2, perplexity: 4 }), accuracy({ bits: 1.5, perplexity: 7 })].map((one) => `${JSON.stringify(one)}\n`).join(''));
+  const torn = file('torn-points.jsonl', JSON.stringify(accuracy({ bits: 1, perplexity: 6 })).slice(0, -9));
+  const nothing = await gen(['report', torn, '--out', join(dir, 'nothing.html')]);
+  assert.is(nothing.exitCode, 2);
+  assert.match(nothing.stderr, /hold no perplexities\s+fix: /);
+  assert.not.ok(existsSync(join(dir, 'nothing.html')));
   const [page, drawing] = [join(dir, 'ppl.html'), join(dir, 'ppl.svg')];
   const runs = await Promise.all([['--out', page, '--json'], ['--out', drawing], ['--markdown'], ['--markdown', '--front'], ['--front', '--out', page], [records, '--out', page]].map((words) => gen(['report', points, ...words])));
   assert.equal(runs.map(({ exitCode }) => exitCode), [0, 0, 0, 0, 2, 2], runs.map(({ stderr }) => stderr).join(''));

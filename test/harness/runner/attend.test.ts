@@ -119,6 +119,9 @@ test('broken dumps and codebooks are refused by name, and the runner goes on', a
   await writeFile(join(folder, 'short.codebook'), new Uint8Array(100));
   const short = await runner.attend({ ...request, codebook: { k: join(folder, 'short.codebook') } }).then(() => assert.unreachable('no error'), (e: Error) => e);
   assert.match((short as Error).message, /the packed codebook has 100 B, \d+ are needed/);
+  const wide = { ...request, kernels: { ...request.kernels, decode: { ...request.kernels.decode, dtype: 'bf16' } } };
+  const refused = await runner.attend(wide).then(() => assert.unreachable('no error'), (e: Error) => e);
+  assert.match((refused as Error).message, /is not of dtype f16: dumps, and the rows of lives, are/);
   assert.equal((await runner.attend(request)).faults, []);
 });
 
