@@ -58,6 +58,8 @@ export const COST_SETTING = { queryHeads: 32, kvHeads: 8, anchors: 0.01, window:
 /** A tile from its codes' arrival to its last mma with nothing else in the way, and 16 exact tokens from their page's index: what short sequences wait for. */
 const TILE_LATENCY = 800;
 const EXACT_LATENCY = 2000;
+/** Clocks from a warp's instruction to the next one that needs it, on average: what few warps wait for whatever pipes they use (4 warps of turned keys: 2259 for a tile's 600 slots). */
+const DEPENDENT = 3.8;
 /** Launch of a graph's node, and the end of the grid, in microseconds. */
 const LAUNCH = 4;
 
@@ -137,8 +139,10 @@ export function launchCost(kernel: Kernel, m: Machine, shape: WorkShape, { split
   const work = total([[perSm * share * tiles, tile], [perSm * share * exact, unit]]);
   const { warps } = kernel.tile;
   const waits = Math.ceil((share * tiles) / warps) * TILE_LATENCY + Math.ceil((share * exact) / warps) * EXACT_LATENCY;
-  const { expected } = expect(floorsOf(work, m, Math.min(ctas, m.sms)));
-  const loop = Math.max(expected, share * tiles > 2 * warps ? 0 : waves * waits);
+  const floors = floorsOf(work, m, Math.min(ctas, m.sms));
+  const { expected } = expect(floors);
+  const dependent = (4 * floors.issue * DEPENDENT) / (warps * Math.min(resident, perSm));
+  const loop = Math.max(expected, dependent, share * tiles > 2 * warps ? 0 : waves * waits);
   const parts = spread ? 1 + (batch - 1) / splits : 1; // sequences that a CTA holds a part of
   const { first, again } = startClocks(c, kernel.tile, m);
   const start = waves * (first + (parts - 1) * again);

@@ -19,7 +19,7 @@ const vq = (name: string): VqCodec => {
  * - `turn` (lookup_turn.cuh): see {@link turnedKeys}.
  * - `dot` (lookup_dot.cuh): 2-byte entries, two joined by a PRMT, put in order by two selects; exact int32 sums, two bytes of q.
  */
-function keysOf(c: CacheContract): Work {
+function keysOf(c: CacheContract, { warps }: Tile): Work {
   const { headDim: d, columns = 8 } = c;
   const { channels } = vq(c.k);
   const chunks = d / channels;
@@ -33,7 +33,7 @@ function keysOf(c: CacheContract): Work {
       return total([[1, found], [1, scores]]);
     }
     case 'turn':
-      return turnedKeys(d, channels, columns);
+      return turnedKeys(d, channels, columns, warps);
     case 'dot':
       return total([[1, work({ dot: chunks, memory: chunks, wavefronts: chunks, alu: chunks / 2 + chunks, matrix: (d / 16) * (columns / 4) })], [1, scores]]);
     default:
@@ -43,36 +43,37 @@ function keysOf(c: CacheContract): Work {
 
 /**
  * Keys before RoPE. A lane owns d / 16 words (pairs of channels) of each half of a token's key. 4 of them are fast: turned in registers by 2 multiplies and 2 fmas of
- * halves per word and token, coefficients from shared memory (one row of 128 B per place). The others are slow: centroids as they are, times three operands.
- * - Queries, once per tile: turned on in fp32 (8 operations per pair, cosines and sines from shared memory), made two halves each (2 packs, 2 conversions, 2
- *   subtractions per word), multiplied by the powers of the frequency. With 4 columns lanes in twos turn one half each and trade words by shuffles.
- * - Each word pair of a unit: 2 selects per register put odd rows' halves in order; an mma for either half of the channels, twice over: of fast pairs for the centroid
- *   as it is and for (cos - 1, sin) of it, of slow ones for the query and for the powers. 4 columns hold a query's halves and their rests in one mma, 8 take two.
+ * halves per word and token, coefficients from shared memory (one row of 128 B per place), which up to 8 warps keep in registers. The others are slow: centroids as they
+ * are, times three operands.
+ * - Queries, once per tile (slow ones once per two where a RoPE's frequencies allow; counted is once) and once more where a batch of 16 tiles begins: turned on in fp32
+ *   (8 operations per pair, cosines and sines from shared memory), made two halves each (2 packs, 2 conversions, 2 subtractions per word). With 4 columns lanes in twos
+ *   turn one half each and trade words by shuffles. Slow words are then multiplied by the powers of the frequency.
+ * - Each word pair of a unit: of fast pairs an mma for either half of the channels, of slow ones one more for the powers, whose odd rows 2 selects per register put in
+ *   order. 4 columns hold a query's halves and their rests in one mma, 8 take two.
  * Head dim 64 has fast pairs only.
  */
-function turnedKeys(d: number, channels: number, columns: number): Work {
+function turnedKeys(d: number, channels: number, columns: number, warps: number): Work {
   const chunks = d / channels;
-  const words = d / 16;
-  const fast = words < 8 ? words : words / 2;
-  const slow = words - fast;
-  const shares = columns === 4 && slow > 0;
-  const own = shares ? words / 2 : words;
-  const sets = columns / 4;
+  const [fast, slow] = [4, d / 16 - 4];
+  const [kinds, shares] = [slow > 0 ? 2 : 1, columns === 4];
+  const own = shares ? 2 : 4; // words that a lane turns, of each kind
   const found = work({ dot: chunks, memory: chunks, wavefronts: (chunks * channels) / 2, alu: channels === 4 ? d / 2 : 0 }); // 8-byte entries trade places
   const advanced = work({ memory: own, wavefronts: 4 * own, float: 8 * own });
-  const anew = work({ memory: 4 * own, wavefronts: 4 * own, mufu: 4 * own, float: 16 * own, alu: 6 * own }); // every 32 tiles
   const halved = work({ alu: 2 * own * 4, float: 2 * own * 2 });
-  // Of each word and half: a shuffle and 4 selects; of each slow word: 2 selects, a sign and 2 products. Without sharing: a select, or (8 columns) nothing; 4 products.
-  const traded = shares
-    ? work({ memory: 2 * own, wavefronts: 2 * own, alu: 2 * own * 4 + slow * 3, half: slow * 2 })
-    : work({ alu: columns === 4 ? 2 * own : 0, half: slow * 4 });
-  const places = work({ memory: 8, wavefronts: 32 });
+  const traded = shares ? work({ memory: 2 * own, wavefronts: 2 * own, alu: 2 * own * 2 }) : NONE;
+  // Words come from the lane beside where columns share; 4 selects and a sign, 2 products.
+  const powers = slow === 0 ? NONE : shares ? work({ memory: 2 * own, wavefronts: 2 * own, alu: slow * 5, half: slow * 2 }) : work({ half: slow * 4 });
+  const queries = total([[kinds, advanced], [kinds, halved], [kinds, traded], [1, powers]]);
+  const anew = work({ memory: 4 * own, mufu: 4 * own, float: 16 * own, alu: 6 * own });
+  const places = warps > 8 ? work({ memory: 8, wavefronts: 32 }) : NONE;
   // 8 tokens of a lane are 4 groups of a word pair's 2 x 2 registers in each of 2 units.
-  const turned = work({ half: 2 * (fast / 2) * 16, alu: 2 * (words / 2) * 8 + sets * 2 * fast });
-  const products = work({ matrix: 4 * sets * words });
-  const sums = work({ float: columns * ((columns === 4 ? 2 : 1) + (slow > 0 ? 2 : 0) + 1) + (slow > 0 ? 4 : 0) });
-  return total([...[found, advanced, halved, traded, places, turned, products, sums, work({ alu: 2, control: 2 })].map((part) => [1, part] as const), [1 / 32, anew]]);
+  const turned = work({ half: 4 * (fast / 2) * 8, alu: 2 * (slow / 2) * 8 });
+  const products = work({ matrix: (columns / 4) * 2 * (fast + 2 * slow) });
+  const sums = work({ float: columns * ((shares ? 3 : 1) + (slow > 0 ? 2 : 0) + 1) + (slow > 0 ? 4 : 0) });
+  return total([...[found, places, turned, products, sums, work({ alu: 2, control: 2 })].map((part) => [1, part] as const), [1 + 1 / TILES_AT_ONCE, queries], [kinds / TILES_AT_ONCE, anew]]);
 }
+/** Tiles whose places are found together (lookup.cuh); queries of turned keys start anew between them. */
+const TILES_AT_ONCE = 16;
 
 /** Scores to weights: a comparison, ex2 and fixed point by adding 2^23 each, an addition of three per two; one vote. Anchors are masked in a quarter of the tiles. */
 function weightsOf(c: CacheContract): Work {
@@ -138,4 +139,4 @@ export function sumTable(c: CacheContract, { warps }: Tile): Work {
 
 /** The parts of 32 coded tokens, by name. */
 export const lookupParts = (c: CacheContract, tile: Tile): Readonly<Record<string, Work>> =>
-  ({ [`keys (${keyMethod(c)})`]: keysOf(c), weights: weightsOf(c), values: valuesOf(c, tile.copies ?? 4), 'loads, loop': loadsOf(c, tile) });
+  ({ [`keys (${keyMethod(c)})`]: keysOf(c, tile), weights: weightsOf(c), values: valuesOf(c, tile.copies ?? 4), 'loads, loop': loadsOf(c, tile) });

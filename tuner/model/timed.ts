@@ -19,12 +19,20 @@ export function timedOfRows(rows: readonly Row[]): Timed[] {
   });
 }
 
-/** The median time of every arm at every problem, over all rounds of `events` that were measured on a GPU in one environment. */
+/** The median time of every arm at every problem, over all rounds of `events` that were measured on a GPU in one environment, of each kernel's newest code only. */
 export function timedOfEvents(events: readonly TuneEvent[], environment: string): Timed[] {
+  const newest = new Map<string, { at: string; ptx: string | undefined }>();
+  for (const event of events) {
+    if (event.event !== 'raced' || event.environment !== environment) continue;
+    event.arms.forEach(({ kernel }, i) => {
+      if ((newest.get(kernel)?.at ?? '') < event.at) newest.set(kernel, { at: event.at, ptx: event.ptx[i] });
+    });
+  }
   const times = new Map<string, { timed: Omit<Timed, 'us'>; us: number[] }>();
   for (const event of events) {
     if (event.event !== 'raced' || event.environment !== environment) continue;
     event.arms.forEach((arm, i) => {
+      if (event.ptx[i] !== newest.get(arm.kernel)?.ptx) return;
       const key = `${problemKey(event.problem)} ${armWord(arm)}`;
       const row = times.get(key) ?? { timed: { problem: event.problem, arm }, us: [] };
       row.us.push(...event.rounds.map(({ us }) => us[i]!));

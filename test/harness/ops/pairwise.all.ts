@@ -91,9 +91,10 @@ test.after(() => runner?.close());
 test('the array covers every pair but those that the pruners refuse', () => {
   const decodeOnly = '(ratio=(?!1$)\\d+|splits=3|qLen=(3|16)|softcap=true|sink=true)';
   const exact = 'k=b?f16 (key=pre|gain=k)|[kv]=f16 dtype=bf16|[kv]=bf16 dtype=f16|k=f16 v=bf16|k=bf16 v=f16';
-  const refused = new RegExp(`^(op=(encode|append|unpack) (stages=[1-4]|${decodeOnly})|op=decode stages=0|${exact}|stages=0 ${decodeOnly}|${decodeOnly} stages=0)$`);
+  const uneven = 'headDim=96 [kv]=32c12b(q8)?'; // 3 codes of 12 bits do not fill bytes
+  const refused = new RegExp(`^(op=(encode|append|unpack) (stages=[1-4]|${decodeOnly})|op=decode stages=0|${exact}|${uneven}|stages=0 ${decodeOnly}|${decodeOnly} stages=0)$`);
   assert.equal(impossible.filter((pair) => !refused.test(pair)), []);
-  assert.ok(rows.length < 100, `${rows.length} rows`);
+  assert.ok(rows.length < 125, `${rows.length} rows`);
 });
 
 test('every row agrees with the reference', async () => {

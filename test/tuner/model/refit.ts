@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { findArch } from '../../../generator/arch.ts';
+import { parseContractName } from '../../../generator/name.ts';
 import { readRecords } from '../../../tuner/bench-row.ts';
 import { eventsOf, parseJournal, readJournal, type Journal } from '../../../tuner/journal/read.ts';
 import { fitModel } from '../../../tuner/model/fit.ts';
@@ -14,13 +15,13 @@ const folder = fileURLToPath(new URL('../../../harness/bench/records/', import.m
 export const H200 = findArch('sm90')!.machine!;
 
 /** Records of look-up kernels whose code has changed much since: what the model counts is no longer what they did. */
-const OUTDATED = ['h200-goals-2026-11-22.jsonl'];
+const OUTDATED = ['h200-goals-2026-11-22.jsonl', 'h200-goals-2026-11-22-second.jsonl'];
 
 /** The decode times of a journal that were taken on an H200. */
 const timesOf = (journal: Journal): Timed[] => {
   const events = eventsOf(journal.lines);
   const environments = events.flatMap((event) => (event.event === 'environment' && event.facts.clock === 'gpu' && event.facts.device.cc === 90 ? [event.environment] : []));
-  return [...new Set(environments)].flatMap((environment) => timedOfEvents(events, environment));
+  return [...new Set(environments)].flatMap((environment) => timedOfEvents(events, environment)).filter(({ problem }) => parseContractName(problem.contract).op === 'decode');
 };
 
 /** Every decode time in the records of an H200, of `gen bench` and of `gen tune`. */

@@ -1,12 +1,12 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
-//   kernel    antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_lookup_w4_s2_c2
-//   inputs    413b39bc078e5c78
-//   remake    npx gen --only antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_lookup_w4_s2_c2
+//   kernel    antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_lookup_w8_s2_c1
+//   inputs    110a9e92b6f82b82
+//   remake    npx gen --only antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_lookup_w8_s2_c1
 #include "antkv.h"
 #include "antkv_device.cuh"
 
-namespace antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_lookup_w4_s2_c2_ {  // its own: device linking would merge equal names
+namespace antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_lookup_w8_s2_c1_ {  // its own: device linking would merge equal names
 using namespace antkv;
 
 struct K {
@@ -14,32 +14,32 @@ struct K {
   static constexpr int kHeadDim = 128;
   struct Key {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 16, kCodebookBytes = 81920;
-    static constexpr int kChannels = 8, kBits = 8, kEntries = 256;
+    static constexpr int kRowBytes = 32, kCodebookBytes = 98304;
+    static constexpr int kChannels = 4, kBits = 8, kEntries = 256;
     static constexpr bool kQ8 = false;
     static constexpr int kScaleOffset = 65536, kHalfNormOffset = 65536;
     static constexpr bool kKeys = true, kByLane = true;  // the order of codes in a unit
-    static constexpr int kChunks = 16, kPiece = 8, kTurnHigh = 2, kTurnShift = 1, kTurnMask = 0;
+    static constexpr int kChunks = 32, kPiece = 16, kTurnHigh = 4, kTurnShift = 1, kTurnMask = 1;
   };
   struct Value {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 16, kCodebookBytes = 49664;
-    static constexpr int kChannels = 8, kBits = 8, kEntries = 256;
+    static constexpr int kRowBytes = 32, kCodebookBytes = 66048;
+    static constexpr int kChannels = 4, kBits = 8, kEntries = 256;
     static constexpr bool kQ8 = true;
     static constexpr int kScaleOffset = 32768, kHalfNormOffset = 33280;
     static constexpr bool kKeys = false, kByLane = true;
-    static constexpr int kChunks = 16, kPiece = 8, kRowSpan = 4;
+    static constexpr int kChunks = 32, kPiece = 16, kRowSpan = 8;
   };
   static constexpr bool kCoded = true;  // a side is coded: pages carry a bitmap, and anchors exist
-  static constexpr int kUnitBytes = 544, kValueOffset = 256, kKeyGainOffset = 512;
+  static constexpr int kUnitBytes = 1056, kValueOffset = 512, kKeyGainOffset = 1024;
   static constexpr bool kPre = true, kKeyGain = true;
   static constexpr bool kSink = false;
   static constexpr int kColumns = 8;  // query columns of a CTA
   static constexpr bool kKeySum = false, kKeyTurn = true;  // how scores come about
-  static constexpr int kWarps = 4, kStages = 2;       // tiles whose codes are under way in a warp's registers
-  static constexpr int kCopies = 2;                           // of the table of values
+  static constexpr int kWarps = 8, kStages = 2;       // tiles whose codes are under way in a warp's registers
+  static constexpr int kCopies = 1;                           // of the table of values
   static constexpr int kWarpBytes = 4288;                     // of shared memory: a warp's own
-  static constexpr int kKeyTableBytes = 65536, kValueTableBytes = 65536, kSharedBytes = 153952;
+  static constexpr int kKeyTableBytes = 65536, kValueTableBytes = 32768, kSharedBytes = 138336;
 };
 
 // The 16-bit type of a contract's queries, exact rows and output, f16 or bf16: what the two do differently, by one set of names.
@@ -2354,9 +2354,9 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
 }
 
 // At least one CTA per SM is all that is asked for: without the 1, ptxas may spill to fit more.
-extern "C" __global__ void __launch_bounds__(128, 1)
-antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_lookup_w4_s2_c2(const __grid_constant__ antkv_decode_params p) {
+extern "C" __global__ void __launch_bounds__(256, 1)
+antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_lookup_w8_s2_c1(const __grid_constant__ antkv_decode_params p) {
   decode_lookup<K>(p);
 }
 
-}  // namespace antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_lookup_w4_s2_c2_
+}  // namespace antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_lookup_w8_s2_c1_

@@ -1,12 +1,12 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
-//   kernel    antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_lookup_w4_s2_c2
-//   inputs    a8c95667ba084f94
-//   remake    npx gen --only antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_lookup_w4_s2_c2
+//   kernel    antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm80_lookup_w12_s2_c2
+//   inputs    da00aa82f96f45fd
+//   remake    npx gen --only antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm80_lookup_w12_s2_c2
 #include "antkv.h"
 #include "antkv_device.cuh"
 
-namespace antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_lookup_w4_s2_c2_ {  // its own: device linking would merge equal names
+namespace antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm80_lookup_w12_s2_c2_ {  // its own: device linking would merge equal names
 using namespace antkv;
 
 struct K {
@@ -34,12 +34,12 @@ struct K {
   static constexpr int kUnitBytes = 1056, kValueOffset = 512, kKeyGainOffset = 1024;
   static constexpr bool kPre = true, kKeyGain = true;
   static constexpr bool kSink = false;
-  static constexpr int kColumns = 8;  // query columns of a CTA
+  static constexpr int kColumns = 4;  // query columns of a CTA
   static constexpr bool kKeySum = false, kKeyTurn = true;  // how scores come about
-  static constexpr int kWarps = 4, kStages = 2;       // tiles whose codes are under way in a warp's registers
+  static constexpr int kWarps = 12, kStages = 2;       // tiles whose codes are under way in a warp's registers
   static constexpr int kCopies = 2;                           // of the table of values
-  static constexpr int kWarpBytes = 4288;                     // of shared memory: a warp's own
-  static constexpr int kKeyTableBytes = 65536, kValueTableBytes = 65536, kSharedBytes = 153952;
+  static constexpr int kWarpBytes = 2144;                     // of shared memory: a warp's own
+  static constexpr int kKeyTableBytes = 65536, kValueTableBytes = 65536, kSharedBytes = 162576;
 };
 
 // The 16-bit type of a contract's queries, exact rows and output, f16 or bf16: what the two do differently, by one set of names.
@@ -2354,9 +2354,9 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
 }
 
 // At least one CTA per SM is all that is asked for: without the 1, ptxas may spill to fit more.
-extern "C" __global__ void __launch_bounds__(128, 1)
-antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_lookup_w4_s2_c2(const __grid_constant__ antkv_decode_params p) {
+extern "C" __global__ void __launch_bounds__(384, 1)
+antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm80_lookup_w12_s2_c2(const __grid_constant__ antkv_decode_params p) {
   decode_lookup<K>(p);
 }
 
-}  // namespace antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_lookup_w4_s2_c2_
+}  // namespace antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm80_lookup_w12_s2_c2_
