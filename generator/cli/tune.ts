@@ -26,7 +26,7 @@ const options = <T>(y: Argv<T>) =>
     .option('effort', { choices: EFFORT_NAMES, default: 'full' as const, requiresArg: true, describe: 'quick: the 8 likeliest kernels of each contract; full: a search; exhaustive: all of them' })
     .option('strategy', { choices: STRATEGIES, requiresArg: true, describe: "how kernels are searched (default: the effort's own)" })
     .option('journal', { type: 'string', default: 'tune.jsonl', requiresArg: true, describe: 'what is found is added here, and a sweep goes on from what it holds' })
-    .option('stale', { type: 'boolean', default: false, describe: 'only contracts whose committed tables name kernels that have changed since, and only those kernels' })
+    .option('stale', { type: 'boolean', default: false, describe: 'only what committed tables do not know as it is: contracts that none of them measured, and the kernels that have changed since of others' })
     .option('retry', { type: 'boolean', default: false, describe: 'candidates that were lost before are tried again' })
     .option('baseline', { type: 'boolean', default: true, describe: 'FP16 times of PyTorch for the report, where it is installed (--no-baseline)' })
     .option('out', { type: 'string', requiresArg: true, describe: 'write the tables below this folder (default: generated/)' })
@@ -49,7 +49,9 @@ async function planOf(argv: TuneArguments): Promise<SweepPlan> {
   if (!argv.stale) return plan;
   const [{ staleKernels }, { namedOf }] = await Promise.all([import('../../tuner/table/validate.ts'), import('../../tuner/tune/incumbents.ts')]);
   const stale = new Set(tables.flatMap(staleKernels));
-  const only = (arch: string, contract: string): string[] => {
+  const measured = (arch: string, contract: string): boolean => tables.some((one) => one.arch === arch && (one.contracts[contract]?.origin ?? 'modelled') !== 'modelled');
+  const only = (arch: string, contract: string): readonly string[] | 'all' => {
+    if (!measured(arch, contract)) return 'all';
     const named = namedOf(tables, arch, contract);
     return named.some((kernel) => stale.has(kernel)) ? named : [];
   };

@@ -37,8 +37,8 @@ export interface SweepPlan {
   readonly seed: number;
   /** Tables of today: what wins ties, and where searches begin. */
   readonly tables: readonly Table[];
-  /** Only these kernels, by contract and architecture, beside the default: what is measured again because its code has changed. */
-  readonly only?: (arch: string, contract: string) => readonly string[];
+  /** Only these kernels beside the default, by contract and architecture: what is measured again because its code has changed. `all`: as many as the effort takes. */
+  readonly only?: (arch: string, contract: string) => readonly string[] | 'all';
 }
 
 export interface Sweep extends SweepPlan {
@@ -64,13 +64,14 @@ export function tasksFor({ contracts, archs, tuning, effort, only }: SweepPlan, 
   const model = makeModel({ ...machine, sms: device.sms }, fitFor(machine));
   const planned = tasksOf(contracts, archs, tuning, () => device, () => model);
   const tasks = planned.flatMap(({ task }): Task[] => {
-    if (!only) return [{ ...task, kernels: task.kernels.slice(0, EFFORTS[effort].kernels) }];
-    const again = new Set(only(task.arch, task.contract));
+    const wanted = only?.(task.arch, task.contract) ?? 'all';
+    if (wanted === 'all') return [{ ...task, kernels: task.kernels.slice(0, EFFORTS[effort].kernels) }];
+    const again = new Set(wanted);
     return again.size === 0 ? [] : [{ ...task, kernels: [task.kernels[0]!, ...task.kernels.slice(1).filter((kernel) => again.has(kernel))] }];
   });
   if (tasks.length > 0) return tasks;
   throw only
-    ? new UsageError('nothing is stale: the kernels that tables name have the code that was measured', 'leave --stale out to tune anew')
+    ? new UsageError('nothing is stale: tables hold these contracts, and the kernels that they name have the code that was measured', 'leave --stale out to tune anew')
     : new UsageError(`nothing to tune for ${tuning.tunedFor} among these contracts`, 'combine has one tile and is not tuned; choose other contracts with --only, or other shapes');
 }
 
