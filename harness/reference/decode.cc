@@ -1,10 +1,9 @@
 // Reference of decode: find every key that has a weight, score, softmax, sum.
 #include <algorithm>
-#include <atomic>
 #include <limits>
-#include <thread>
 
 #include "pages.h"
+#include "parallel.h"
 #include "reference.h"
 #include "rope.h"
 
@@ -118,18 +117,10 @@ Attention reference_decode(const Contract& c, const antkv_decode_params& p) {
   result.out.assign(int64_t(p.rows) * p.q_heads * problem.d, 0);
   result.lse.assign(int64_t(p.rows) * p.q_heads, -std::numeric_limits<double>::infinity());
   result.ring_scores.assign(int64_t(p.rows) * p.q_heads * p.ring_rows, -std::numeric_limits<double>::infinity());
-  // Sequences and KV heads write to different rows or columns: any thread may take any of them. Small problems are done before threads are up.
-  int64_t tokens = 0;
+  double tokens = 0;
   for (int b = 0; b < p.batch; b++) tokens += p.kv_len[b];
-  std::atomic<int> next{0};
-  const auto work = [&] {
-    for (int at; (at = next++) < p.batch * p.kv_heads;) problem.attend(at / p.kv_heads, at % p.kv_heads, result);
-  };
-  std::vector<std::thread> others;
-  const unsigned cores = tokens * p.kv_heads > 4096 ? std::min(std::thread::hardware_concurrency(), unsigned(p.batch * p.kv_heads)) : 1;
-  for (unsigned i = 1; i < cores; i++) others.emplace_back(work);
-  work();
-  for (std::thread& other : others) other.join();
+  // Sequences and KV heads write to different rows or columns.
+  for_each_part(p.batch * p.kv_heads, tokens * p.kv_heads * problem.d * 4, [&](int at) { problem.attend(at / p.kv_heads, at % p.kv_heads, result); });
   return result;
 }
 

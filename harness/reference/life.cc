@@ -1,8 +1,10 @@
-// The simulation of a cache's life. Nothing here is fast.
+// The simulation of a cache's life.
 #include "life.h"
 
 #include <algorithm>
 #include <limits>
+
+#include "parallel.h"
 
 namespace reference {
 namespace {
@@ -66,14 +68,14 @@ void Life::decode(LifeToken& t, int head, int position, bool keep_gains) const {
 }
 
 void Life::encode(LifeSequence& s, int begin, int end) const {
-  for (int head = 0; head < rules_.kv_heads; head++) {
-    for (int token = begin; token < end; token++) {
-      LifeToken& t = s.heads[head][token];
-      t.k_code = nearest(keys_, head, coded_key(t, s.first_pos + token));
-      t.v_code = nearest(values_, head, t.v);
-      decode(t, head, s.first_pos + token);
-    }
-  }
+  const int tokens = end - begin;
+  for_each_part(rules_.kv_heads * tokens, double(rules_.kv_heads) * tokens * d_ * 256, [&](int part) {
+    const int head = part / tokens, token = begin + part % tokens;
+    LifeToken& t = s.heads[head][token];
+    t.k_code = nearest(keys_, head, coded_key(t, s.first_pos + token));
+    t.v_code = nearest(values_, head, t.v);
+    decode(t, head, s.first_pos + token);
+  });
   s.coded = end;
 }
 
@@ -174,32 +176,29 @@ Attention Life::attend(const LifeSequence& s, const std::vector<double>& q, int 
   result.out.assign(q.size(), 0);
   result.lse.assign(size_t(rows) * rules_.q_heads, kMinusInfinity);
   result.ring_scores.assign(size_t(rows) * rules_.q_heads * ring, kMinusInfinity);
-  std::vector<double> scores(n);
-  for (int row = 0; row < rows; row++) {
-    for (int q_head = 0; q_head < rules_.q_heads; q_head++) {
-      const auto& tokens = s.heads[q_head / ratio];
-      const size_t at = size_t(row) * rules_.q_heads + q_head;
-      const int seen = std::min(n, (end ? end : n) - rows + row + 1);
-      double largest = kMinusInfinity, sum = 0;
-      for (int token = 0; token < seen; token++) {
-        const LifeToken& t = tokens[token];
-        const bool coded = token < s.coded && !t.anchor && !exact;
-        scores[token] = kMinusInfinity;
-        if (const int drafted = token - (n - rows); !trees.empty() && drafted >= 0 && !(trees[row] >> drafted & 1)) continue;
-        scores[token] = rules_.scale * dot(&q[at * d_], coded ? t.k_hat.data() : t.k.data(), d_);
-        if (token >= s.coded) result.ring_scores[at * ring + token - s.coded] = scores[token];
-        largest = std::max(largest, scores[token]);
-      }
-      for (int token = 0; token < seen; token++) sum += std::exp(scores[token] - largest);
-      if (seen > 0) result.lse[at] = largest + std::log(sum);
-      for (int token = 0; token < seen; token++) {
-        const LifeToken& t = tokens[token];
-        const std::vector<double>& v = token < s.coded && !t.anchor && !exact ? t.v_hat : t.v;
-        const double weight = std::exp(scores[token] - result.lse[at]);
-        for (int x = 0; x < d_; x++) result.out[at * d_ + x] += weight * v[x];
-      }
+  for_each_part(rows * rules_.q_heads, double(rows) * rules_.q_heads * n * d_ * 2, [&](int at) {
+    const int row = at / rules_.q_heads, q_head = at % rules_.q_heads;
+    const auto& tokens = s.heads[q_head / ratio];
+    const int seen = std::min(n, (end ? end : n) - rows + row + 1);
+    std::vector<double> scores(n, kMinusInfinity);
+    double largest = kMinusInfinity, sum = 0;
+    for (int token = 0; token < seen; token++) {
+      const LifeToken& t = tokens[token];
+      const bool coded = token < s.coded && !t.anchor && !exact;
+      if (const int drafted = token - (n - rows); !trees.empty() && drafted >= 0 && !(trees[row] >> drafted & 1)) continue;
+      scores[token] = rules_.scale * dot(&q[size_t(at) * d_], coded ? t.k_hat.data() : t.k.data(), d_);
+      if (token >= s.coded) result.ring_scores[size_t(at) * ring + token - s.coded] = scores[token];
+      largest = std::max(largest, scores[token]);
     }
-  }
+    for (int token = 0; token < seen; token++) sum += std::exp(scores[token] - largest);
+    if (seen > 0) result.lse[at] = largest + std::log(sum);
+    for (int token = 0; token < seen; token++) {
+      const LifeToken& t = tokens[token];
+      const std::vector<double>& v = token < s.coded && !t.anchor && !exact ? t.v_hat : t.v;
+      const double weight = std::exp(scores[token] - result.lse[at]);
+      for (int x = 0; x < d_; x++) result.out[size_t(at) * d_ + x] += weight * v[x];
+    }
+  });
   return result;
 }
 
