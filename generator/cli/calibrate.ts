@@ -1,4 +1,5 @@
 // gen calibrate: codebooks from a K/V dump.
+import { existsSync } from 'node:fs';
 import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
 import { codebookLayout } from '../layout.ts';
 import { codecOf } from '../codec.ts';
@@ -10,14 +11,14 @@ import { deviceOf } from './device.ts';
 import { note, out, outJson, progress, table } from './print.ts';
 import { recipeOptions, recipesOf } from './select.ts';
 import { whole } from './whole.ts';
-import type { Calibrated } from '../../tuner/calibrate/calibrate.ts';
+import type { Calibrated, Weights } from '../../tuner/calibrate/calibrate.ts';
 
 const options = <T>(y: Argv<T>) =>
   recipeOptions(y)
     .positional('dump', { type: 'string', describe: 'safetensors file with keys and values (generator/format.ts)' })
     .option('out', { type: 'string', demandOption: true, requiresArg: true, describe: 'codebook file to write' })
     .option('layer', { type: 'number', array: true, nargs: 1, requiresArg: true, describe: 'layer of the dump (default: all)' })
-    .option('weights', { choices: ['none', 'column', 'exact'] as const, requiresArg: true, describe: 'how much each token counts; column and exact need queries (default: exact with queries, none without)' })
+    .option('weights', { type: 'string', requiresArg: true, describe: 'how much each token counts: none, column or exact, which need queries, or a safetensors file of weights (generator/format.ts) (default: exact with queries, none without)' })
     .option('power', { type: 'number', default: 1, requiresArg: true, describe: 'exponent of the weights' })
     .option('seed', { type: 'number', default: 0, requiresArg: true, describe: 'equal seeds give equal bytes, on any number of threads' })
     .option('iterations', { type: 'number', default: 25, requiresArg: true, describe: 'most Lloyd iterations per chunk' })
@@ -36,6 +37,16 @@ function checkNumbers(argv: CalibrateArguments): void {
   whole('tokens', argv.tokens, 1);
   argv.layer?.forEach((layer) => whole('layer', layer, 0));
   if (!(argv.power >= 0 && argv.power <= 8)) throw new UsageError(`--power takes a number from 0 to 8, not ${argv.power}`, 'leave --power out for the default');
+}
+
+const FORMS = ['none', 'column', 'exact'] as const;
+
+/** What is no form is a file; one that is not there is more likely a form that was misspelt. */
+function weightsOf(word: string | undefined): Weights | undefined {
+  const form = FORMS.find((name) => name === word);
+  if (word === undefined || form) return form;
+  if (!existsSync(word)) throw new UsageError(`--weights takes ${FORMS.join(', ')} or a file that is there, not "${word}"`, 'generator/format.ts specifies files of weights');
+  return { file: word };
 }
 
 /** The one recipe that the options name, checked at the head dim of the dump. */
@@ -73,7 +84,8 @@ async function run(argv: ArgumentsCamelCase<CalibrateArguments>): Promise<void> 
   try {
     const { name, recipe } = recipeOf(argv, file.dump.headDim);
     checkWritable(argv.out);
-    const { seed, iterations, weights, power, threads, tokens, restarts } = argv;
+    const { seed, iterations, power, threads, tokens, restarts } = argv;
+    const weights = weightsOf(argv.weights);
     const result = await calibrate(file, {
       ...{ recipe, layers: argv.layer, seed, iterations, weights, power, threads, tokens, restarts, device: argv.device === 'cpu' ? 'cpu' : deviceOf(argv.device, ['cpu']) },
       onProgress: ({ layer, what, done, total }) => line.step(done, total, `layer ${layer} ${what}`),

@@ -7,13 +7,15 @@ import { InputError, UsageError } from '../../generator/errors.ts';
 import type { CalibrationRecord, DumpLayer } from '../../generator/format.ts';
 import { recipeHash, type Recipe } from '../../generator/recipe.ts';
 import type { DumpFile } from './file.ts';
+import { openWeights, type GivenWeights } from './given.ts';
 import { openClusterer, type Clusterer, type Source } from './device.ts';
 import type { Device } from '../images.ts';
 import { createPool, type Pool } from './pool.ts';
 import { rotated } from './rows.ts';
 import type { ChunkResult, ChunkTask, Rows, WeightTask } from './task.ts';
 
-export type Weights = 'none' | 'column' | 'exact';
+/** A form of the anchor score, or a file of weights (generator/format.ts). */
+export type Weights = 'none' | 'column' | 'exact' | { readonly file: string };
 
 export interface CalibrateOptions {
   readonly recipe: Recipe;
@@ -78,18 +80,21 @@ export async function calibrate(file: DumpFile, options: CalibrateOptions): Prom
   if (codecOf(recipe.k).kind === 'exact' && codecOf(recipe.v).kind === 'exact') throw new UsageError('both sides of the recipe are exact: there is nothing to calibrate', 'choose a preset with codes, as antkv-1');
   const weights = options.weights ?? (chosen.every(({ q }) => q) ? 'exact' : 'none');
   const { seed = DEFAULTS.seed, iterations = DEFAULTS.iterations, power = DEFAULTS.power, restarts = DEFAULTS.restarts, device = 'cpu' } = options;
-  const record: CalibrationRecord = { seed, iterations, weights, power, ...(restarts > 1 && { restarts }), tensors: {} };
+  const given = typeof weights === 'object' ? openWeights(weights.file) : undefined;
+  const record: CalibrationRecord = { seed, iterations, weights: typeof weights === 'object' ? 'file' : weights, power, ...(restarts > 1 && { restarts }), tensors: {} };
   const layers = new Map<number, CodebookLayer>();
   const chunks: ChunkLine[] = [];
   const coded = [recipe.k, recipe.v].filter((name) => codecOf(name).kind === 'vq');
   const clusterer = device === 'cpu' ? undefined : await openClusterer(coded, device);
-  const pool = options.pool ?? createPool(clusterer && weights === 'none' ? 1 : threads);
+  const pool = options.pool ?? createPool(clusterer && (given || weights === 'none') ? 1 : threads);
   try {
     for (const [i, layer] of chosen.entries()) {
       const settled = { ...options, seed, iterations, weights, power, restarts, next: chosen[i + 1] };
-      layers.set(layer.layer, await calibrateLayer(file, layer, settled, { pool, clusterer }, record, chunks));
+      layers.set(layer.layer, await calibrateLayer(file, layer, settled, { pool, clusterer, given }, record, chunks));
     }
+    if (given) record.weights_digest = given.digest();
   } finally {
+    given?.close();
     await clusterer?.close();
     if (!options.pool) await pool.close();
   }
@@ -102,17 +107,18 @@ type Settled = CalibrateOptions & { seed: number; iterations: number; weights: W
 interface Workers {
   readonly pool: Pool;
   readonly clusterer: Clusterer | undefined;
+  readonly given: GivenWeights | undefined;
 }
 
 async function calibrateLayer(file: DumpFile, layer: DumpLayer, options: Settled, workers: Workers, record: CalibrationRecord, lines: ChunkLine[]): Promise<CodebookLayer> {
   const { recipe } = options;
   const tokens = Math.min(layer.tokens, options.tokens ?? Infinity);
-  const weights = await weightsOfLayer(file, layer, tokens, options, workers.pool);
+  const weights = typeof options.weights === 'object' ? undefined : await weightsOfLayer(file, layer, tokens, options, workers.pool);
   const out: { -readonly [S in 'k' | 'v']?: NonNullable<CodebookLayer['k']> } = {};
   for (const side of ['k', 'v'] as const) {
     const codec = codecOf(recipe[side]);
     if (codec.kind === 'exact') continue;
-    const results = await (workers.clusterer ? clusterOnDevice : clusterOnCores)(file, layer, side, codec, tokens, weights?.[side], options, workers);
+    const results = await (workers.clusterer ? clusterOnDevice : clusterOnCores)(file, layer, side, codec, tokens, workers.given?.of(layer, side, tokens, options.power) ?? weights?.[side], options, workers);
     out[side] = { codec, tensor: assemble(codec, file.dump.headDim, layer.kvHeads, results) };
     for (const { head, chunk, loss, energy, iterations, reseeded } of results) lines.push({ layer: layer.layer, side, head, chunk, distortion: energy > 0 ? loss / energy : 0, iterations, reseeded });
     record.tensors[`layers.${layer.layer}.${side}`] = describe(codec, side === 'k' ? recipe.key : null, tokens, results);
@@ -160,7 +166,7 @@ export function keysOf(file: DumpFile, layer: DumpLayer, tokens: number, positio
 
 async function weightsOfLayer(file: DumpFile, layer: DumpLayer, tokens: number, { weights, power, onProgress }: Settled, pool: Pool): Promise<{ k: Float32Array; v: Float32Array } | undefined> {
   if (weights === 'none') return undefined;
-  if (!layer.q) throw new InputError(`${file.path}: layer ${layer.layer} has no queries, which weights "${weights}" need`, 'dump q (after RoPE) too, or give --weights none');
+  if (!layer.q) throw new InputError(`${file.path}: layer ${layer.layer} has no queries, which weights "${String(weights)}" need`, 'dump q (after RoPE) too, or give --weights none');
   const [q, k, v] = [file.rows(layer.q, tokens), keysOf(file, layer, tokens, 'post'), file.rows(layer.v, tokens)];
   const ratio = layer.q.shape[0]! / layer.kvHeads;
   const tasks = Array.from({ length: layer.kvHeads }, (_, head): WeightTask => ({ kind: 'weights', q, k, v, head, ratio, window: file.dump.window, exact: weights === 'exact', power }));
