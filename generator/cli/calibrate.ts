@@ -57,18 +57,18 @@ function recipeOf(argv: CalibrateArguments, headDim: number): { name: string; re
   return chosen[0]!;
 }
 
-/** Distortions in percent, one line per layer, side and head. */
+/** Distortions in percent, one line per layer, side and head: of each chunk, or of the codebook that chunks share. */
 function lines({ chunks }: Calibrated): string {
   const groups = new Map<string, number[]>();
   for (const { layer, side, head, distortion } of chunks) {
-    const key = `${layer} ${side} ${head}`;
+    const key = `${layer} ${side} ${head ?? 'all'}`;
     groups.set(key, [...(groups.get(key) ?? []), 100 * distortion]);
   }
   const rows = [...groups].map(([key, values]) => {
     const mean = values.reduce((a, b) => a + b, 0) / values.length;
     return [...key.split(' '), mean.toFixed(2), values.map((value) => value.toFixed(1).padStart(4)).join(' ')];
   });
-  return table([['layer', 'side', 'head', 'mean %', 'distortion of each chunk, %'], ...rows]);
+  return table([['layer', 'side', 'head', 'mean %', 'distortion of each codebook, %'], ...rows]);
 }
 
 async function run(argv: ArgumentsCamelCase<CalibrateArguments>): Promise<void> {
@@ -98,7 +98,7 @@ async function run(argv: ArgumentsCamelCase<CalibrateArguments>): Promise<void> 
       outJson({ event: 'codebook', file: argv.out, bytes: result.bytes.length, recipe: name, device: result.device, seconds: (performance.now() - start) / 1000, ...result.record });
     } else out(lines(result));
     const packed = [recipe.k, recipe.v].reduce((sum, codec) => sum + codebookLayout(codecOf(codec), file.dump.headDim).bytes, 0);
-    note(argv, `${argv.out}: ${tensors.length} tensors for ${name}, clustered by ${result.device}, weights ${result.record.weights}, ${packed} bytes per layer and KV head when packed; ${((performance.now() - start) / 1000).toFixed(1)} s`);
+    note(argv, `${argv.out}: ${tensors.length} tensors for ${name}, clustered by ${result.device}, weights ${result.record.weights}, ${packed} bytes per layer and KV head when packed${recipe.scope === 'chunk' ? '' : ` (once for each chunk, though a ${recipe.scope} shares one)`}; ${((performance.now() - start) / 1000).toFixed(1)} s`);
     for (const [tensor, { undertrained, vectors_per_entry: per }] of tensors) {
       if (undertrained) note(argv, `undertrained: ${tensor} has ${per.toFixed(1)} vectors per entry, under 16; use more tokens before you compare it with others`);
     }

@@ -1,4 +1,4 @@
-// From a dump and a recipe to codebooks: weighted k-means per layer, side, KV head and chunk.
+// From a dump and a recipe to codebooks: weighted k-means per layer, side, and what shares a codebook.
 import { resolve } from 'node:path';
 import { chunksOf, codecOf, entriesOf, type VqCodec } from '../../generator/codec.ts';
 import { writeCodebook, type CodebookLayer } from '../../generator/codebook.ts';
@@ -10,6 +10,7 @@ import type { DumpFile } from './file.ts';
 import { openWeights, type GivenWeights } from './given.ts';
 import { openClusterer, type Clusterer, type Source } from './device.ts';
 import type { Device } from '../images.ts';
+import { placesOf, sharesOf, vectorsPerToken } from './scope.ts';
 import { createPool, type Pool } from './pool.ts';
 import { rotated } from './rows.ts';
 import type { ChunkResult, ChunkTask, Rows, WeightTask } from './task.ts';
@@ -46,12 +47,13 @@ export interface Progress {
   readonly total: number;
 }
 
-/** How well one chunk is coded: Σ w‖x - c‖² / Σ w‖x‖² on the training tokens. */
+/** How well one codebook codes: Σ w‖x - c‖² / Σ w‖x‖² on the training tokens. */
 export interface ChunkLine {
   readonly layer: number;
   readonly side: 'k' | 'v';
-  readonly head: number;
-  readonly chunk: number;
+  /** Null where all of them share it. */
+  readonly head: number | null;
+  readonly chunk: number | null;
   readonly distortion: number;
   readonly iterations: number;
   /** Empty clusters that got another start. */
@@ -120,8 +122,8 @@ async function calibrateLayer(file: DumpFile, layer: DumpLayer, options: Settled
     if (codec.kind === 'exact') continue;
     const results = await (workers.clusterer ? clusterOnDevice : clusterOnCores)(file, layer, side, codec, tokens, workers.given?.of(layer, side, tokens, options.power) ?? weights?.[side], options, workers);
     out[side] = { codec, tensor: assemble(codec, file.dump.headDim, layer.kvHeads, results) };
-    for (const { head, chunk, loss, energy, iterations, reseeded } of results) lines.push({ layer: layer.layer, side, head, chunk, distortion: energy > 0 ? loss / energy : 0, iterations, reseeded });
-    record.tensors[`layers.${layer.layer}.${side}`] = describe(codec, side === 'k' ? recipe.key : null, tokens, results);
+    for (const { scope, head, chunk, loss, energy, iterations, reseeded } of results) lines.push({ layer: layer.layer, side, head: scope === 'layer' ? null : head, chunk: scope === 'chunk' ? chunk : null, distortion: energy > 0 ? loss / energy : 0, iterations, reseeded });
+    record.tensors[`layers.${layer.layer}.${side}`] = describe(codec, side === 'k' ? recipe.key : null, tokens * vectorsPerToken(recipe.scope, layer.kvHeads, chunksOf(codec, file.dump.headDim)), results);
   }
   return out;
 }
@@ -131,8 +133,8 @@ const streamOf = (seed: number, { layer }: DumpLayer, side: 'k' | 'v') => [seed,
 
 const clusterOnCores: Cluster = async (file, layer, side, codec, tokens, weights, { recipe, seed, iterations, restarts, onProgress }, { pool }) => {
   const rows = side === 'k' ? keysOf(file, layer, tokens, recipe.key) : file.rows(layer.v, tokens);
-  const chunks = chunksOf(codec, file.dump.headDim);
-  const tasks = Array.from({ length: layer.kvHeads * chunks }, (_, i): ChunkTask => ({ kind: 'chunk', rows, codec: codec.name, stream: streamOf(seed, layer, side), head: Math.floor(i / chunks), chunk: i % chunks, iterations, restarts, ...(weights && { weights }) }));
+  const shares = sharesOf(recipe.scope, layer.kvHeads, chunksOf(codec, file.dump.headDim));
+  const tasks = shares.map((share): ChunkTask => ({ kind: 'chunk', ...share, rows, codec: codec.name, stream: streamOf(seed, layer, side), iterations, restarts, ...(weights && { weights }) }));
   let done = 0;
   return pool.run(tasks, () => onProgress?.({ layer: layer.layer, what: `${side} ${codec.name}`, done: ++done, total: tasks.length }));
 };
@@ -142,7 +144,7 @@ const clusterOnDevice: Cluster = async (file, layer, side, codec, tokens, weight
   const onDisk = (from: DumpLayer | undefined): Source | undefined => (from && hasKeys(from, recipe.key) ? of(from, 'k') : undefined);
   const [heads, headDim] = [layer.kvHeads, file.dump.headDim];
   const following = side === 'k' && codecOf(recipe.v).kind === 'vq' ? of(layer, 'v') : onDisk(next);
-  const results = await clusterer!.cluster({ source: of(layer, side), codec: codec.name, heads, headDim, tokens, stream: streamOf(seed, layer, side), iterations, restarts, weights, next: following });
+  const results = await clusterer!.cluster({ source: of(layer, side), codec: codec.name, scope: recipe.scope, heads, headDim, tokens, stream: streamOf(seed, layer, side), iterations, restarts, weights, next: following });
   onProgress?.({ layer: layer.layer, what: `${side} ${codec.name}`, done: results.length, total: results.length });
   return results;
 };
@@ -186,9 +188,11 @@ function assemble(codec: VqCodec, headDim: number, kvHeads: number, results: rea
   const size = kvHeads * headDim * entriesOf(codec);
   const values = codec.codebook === 'q8' ? new Int8Array(size) : new Uint16Array(size);
   const scale = new Float32Array(kvHeads * headDim);
-  for (const { head, chunk, stored, scale: steps } of results) {
-    values.set(stored, (head * chunksOf(codec, headDim) + chunk) * perChunk);
-    if (steps) scale.set(steps, head * headDim + chunk * codec.channels);
+  for (const result of results) {
+    for (const place of placesOf(result, kvHeads, chunksOf(codec, headDim))) {
+      values.set(result.stored, place * perChunk);
+      if (result.scale) scale.set(result.scale, place * codec.channels);
+    }
   }
   return { kvHeads, values, ...(codec.codebook === 'q8' && { scale }) };
 }
