@@ -70,6 +70,8 @@ export const tensorRecord = z.object({
   convergence: z.array(z.number()).optional(),
   /** Σ w‖x - c‖² / Σ w‖x‖² over all chunks, on the training tokens, with the centroids as stored. */
   distortion: z.number(),
+  /** Least squares with gains: most rounds of a head, and Σ w‖x - g x̂‖² / Σ w‖x‖² before and after them. */
+  refined: z.object({ rounds: z.number().int(), before: z.number(), after: z.number() }).optional(),
 });
 
 export const calibrationRecord = z.object({
@@ -83,6 +85,8 @@ export const calibrationRecord = z.object({
   power: z.number(),
   /** Starts tried for each chunk, if more than one. */
   restarts: z.number().int().optional(),
+  /** Bound on rounds of least squares with gains, if any. */
+  refine: z.number().int().optional(),
   /** By tensor name: `layers.3.k`. */
   tensors: z.record(z.string(), tensorRecord),
 });

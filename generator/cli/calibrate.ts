@@ -23,6 +23,7 @@ const options = <T>(y: Argv<T>) =>
     .option('seed', { type: 'number', default: 0, requiresArg: true, describe: 'equal seeds give equal bytes, on any number of threads' })
     .option('iterations', { type: 'number', default: 25, requiresArg: true, describe: 'most Lloyd iterations per chunk' })
     .option('restarts', { type: 'number', default: 1, requiresArg: true, describe: 'starts to try for each chunk; the best is kept' })
+    .option('refine', { type: 'number', default: 0, requiresArg: true, describe: 'most rounds of least squares with the gains that will be stored, after k-means; for sides with a gain' })
     .option('device', { type: 'string', default: 'cpu', requiresArg: true, describe: 'who clusters: cpu, auto or the number of a GPU, emulated; the codebooks are the same to rounding' })
     .option('threads', { type: 'number', requiresArg: true, describe: 'threads (default: processor cores)' })
     .option('tokens', { type: 'number', requiresArg: true, describe: 'use the first tokens of the dump only' });
@@ -33,6 +34,7 @@ function checkNumbers(argv: CalibrateArguments): void {
   whole('seed', argv.seed, 0);
   whole('iterations', argv.iterations, 1);
   whole('restarts', argv.restarts, 1);
+  whole('refine', argv.refine, 0);
   whole('threads', argv.threads, 1);
   whole('tokens', argv.tokens, 1);
   argv.layer?.forEach((layer) => whole('layer', layer, 0));
@@ -84,10 +86,10 @@ async function run(argv: ArgumentsCamelCase<CalibrateArguments>): Promise<void> 
   try {
     const { name, recipe } = recipeOf(argv, file.dump.headDim);
     checkWritable(argv.out);
-    const { seed, iterations, power, threads, tokens, restarts } = argv;
+    const { seed, iterations, power, threads, tokens, restarts, refine } = argv;
     const weights = weightsOf(argv.weights);
     const result = await calibrate(file, {
-      ...{ recipe, layers: argv.layer, seed, iterations, weights, power, threads, tokens, restarts, device: argv.device === 'cpu' ? 'cpu' : deviceOf(argv.device, ['cpu']) },
+      ...{ recipe, layers: argv.layer, seed, iterations, weights, power, threads, tokens, restarts, refine, device: argv.device === 'cpu' ? 'cpu' : deviceOf(argv.device, ['cpu']) },
       onProgress: ({ layer, what, done, total }) => line.step(done, total, `layer ${layer} ${what}`),
     }).finally(() => line.end());
     writeWhole(argv.out, result.bytes);
@@ -99,6 +101,9 @@ async function run(argv: ArgumentsCamelCase<CalibrateArguments>): Promise<void> 
     } else out(lines(result));
     const packed = [recipe.k, recipe.v].reduce((sum, codec) => sum + codebookLayout(codecOf(codec), file.dump.headDim).bytes, 0);
     note(argv, `${argv.out}: ${tensors.length} tensors for ${name}, clustered by ${result.device}, weights ${result.record.weights}, ${packed} bytes per layer and KV head when packed${recipe.scope === 'chunk' ? '' : ` (once for each chunk, though a ${recipe.scope} shares one)`}; ${((performance.now() - start) / 1000).toFixed(1)} s`);
+    for (const [tensor, { refined }] of tensors) {
+      if (refined) note(argv, `${tensor}: ${refined.rounds} rounds of least squares with gains, error ${(100 * refined.before).toFixed(3)} to ${(100 * refined.after).toFixed(3)} %`);
+    }
     for (const [tensor, { undertrained, vectors_per_entry: per }] of tensors) {
       if (undertrained) note(argv, `undertrained: ${tensor} has ${per.toFixed(1)} vectors per entry, under 16; use more tokens before you compare it with others`);
     }

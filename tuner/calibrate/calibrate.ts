@@ -12,6 +12,7 @@ import { openClusterer, type Clusterer, type Source } from './device.ts';
 import type { Device } from '../images.ts';
 import { placesOf, sharesOf, vectorsPerToken } from './scope.ts';
 import { createPool, type Pool } from './pool.ts';
+import type { RefineResult, RefineTask } from './refine.ts';
 import { rotated } from './rows.ts';
 import type { ChunkResult, ChunkTask, Rows, WeightTask } from './task.ts';
 
@@ -35,6 +36,8 @@ export interface CalibrateOptions {
   readonly device?: 'cpu' | Device | undefined;
   /** Starts to try for each chunk; the best is kept. */
   readonly restarts?: number | undefined;
+  /** Most rounds of least squares with gains, for the sides that have one (refine.ts); default 0. UsageError where no side has. */
+  readonly refine?: number | undefined;
   /** Use the first tokens only. */
   readonly tokens?: number | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
@@ -80,15 +83,16 @@ export async function calibrate(file: DumpFile, options: CalibrateOptions): Prom
   const missing = wanted?.find((layer) => !dump.layers.some((l) => l.layer === layer));
   if (missing !== undefined) throw new UsageError(`${file.path} has no layer ${missing}`, `it has ${dump.layers.map((l) => l.layer).join(', ')}`);
   if (codecOf(recipe.k).kind === 'exact' && codecOf(recipe.v).kind === 'exact') throw new UsageError('both sides of the recipe are exact: there is nothing to calibrate', 'choose a preset with codes, as antkv-1');
+  if (options.refine && recipe.gain === 'none') throw new UsageError('the recipe has no gain: its centroids are the least squares already', 'leave --refine out, or choose a recipe with a gain');
   const weights = options.weights ?? (chosen.every(({ q }) => q) ? 'exact' : 'none');
   const { seed = DEFAULTS.seed, iterations = DEFAULTS.iterations, power = DEFAULTS.power, restarts = DEFAULTS.restarts, device = 'cpu' } = options;
   const given = typeof weights === 'object' ? openWeights(weights.file) : undefined;
-  const record: CalibrationRecord = { seed, iterations, weights: typeof weights === 'object' ? 'file' : weights, power, ...(restarts > 1 && { restarts }), tensors: {} };
+  const record: CalibrationRecord = { seed, iterations, weights: typeof weights === 'object' ? 'file' : weights, power, ...(restarts > 1 && { restarts }), ...(options.refine && { refine: options.refine }), tensors: {} };
   const layers = new Map<number, CodebookLayer>();
   const chunks: ChunkLine[] = [];
   const coded = [recipe.k, recipe.v].filter((name) => codecOf(name).kind === 'vq');
   const clusterer = device === 'cpu' ? undefined : await openClusterer(coded, device);
-  const pool = options.pool ?? createPool(clusterer && (given || weights === 'none') ? 1 : threads);
+  const pool = options.pool ?? createPool(clusterer && !options.refine && (given || weights === 'none') ? 1 : threads);
   try {
     for (const [i, layer] of chosen.entries()) {
       const settled = { ...options, seed, iterations, weights, power, restarts, next: chosen[i + 1] };
@@ -120,10 +124,14 @@ async function calibrateLayer(file: DumpFile, layer: DumpLayer, options: Settled
   for (const side of ['k', 'v'] as const) {
     const codec = codecOf(recipe[side]);
     if (codec.kind === 'exact') continue;
-    const results = await (workers.clusterer ? clusterOnDevice : clusterOnCores)(file, layer, side, codec, tokens, workers.given?.of(layer, side, tokens, options.power) ?? weights?.[side], options, workers);
+    const mine = workers.given?.of(layer, side, tokens, options.power) ?? weights?.[side];
+    const found = await (workers.clusterer ? clusterOnDevice : clusterOnCores)(file, layer, side, codec, tokens, mine, options, workers);
+    const refined = options.refine && recipe.gain.includes(side) ? await refineBooks(file, layer, side, codec, tokens, mine, found, options, workers) : undefined;
+    const results = refined?.books ?? found;
     out[side] = { codec, tensor: assemble(codec, file.dump.headDim, layer.kvHeads, results) };
     for (const { scope, head, chunk, loss, energy, iterations, reseeded } of results) lines.push({ layer: layer.layer, side, head: scope === 'layer' ? null : head, chunk: scope === 'chunk' ? chunk : null, distortion: energy > 0 ? loss / energy : 0, iterations, reseeded });
     record.tensors[`layers.${layer.layer}.${side}`] = describe(codec, side === 'k' ? recipe.key : null, tokens * vectorsPerToken(recipe.scope, layer.kvHeads, chunksOf(codec, file.dump.headDim)), results);
+    if (refined) record.tensors[`layers.${layer.layer}.${side}`]!.refined = refined.record;
   }
   return out;
 }
@@ -148,6 +156,20 @@ const clusterOnDevice: Cluster = async (file, layer, side, codec, tokens, weight
   onProgress?.({ layer: layer.layer, what: `${side} ${codec.name}`, done: results.length, total: results.length });
   return results;
 };
+
+/** Least squares with gains, of all codebooks of a side: on cores, whoever clustered. */
+async function refineBooks(file: DumpFile, layer: DumpLayer, side: 'k' | 'v', codec: VqCodec, tokens: number, weights: Float32Array | undefined, books: readonly ChunkResult[], { recipe, refine, onProgress }: Settled, { pool }: Workers) {
+  const rows = side === 'k' ? keysOf(file, layer, tokens, recipe.key) : file.rows(layer.v, tokens);
+  const heads = Array.from({ length: layer.kvHeads }, (_, head) => head);
+  const groups = recipe.scope === 'layer' ? [heads] : heads.map((head) => [head]);
+  const tasks = groups.map((group): RefineTask => ({ kind: 'refine', rows, codec: codec.name, heads: group, books: books.filter(({ head }) => group.includes(head)), rounds: refine!, ...(weights && { weights }) }));
+  let done = 0;
+  const results = await pool.run(tasks, () => onProgress?.({ layer: layer.layer, what: `${side} refined`, done: ++done, total: tasks.length }));
+  const sum = (of: (result: RefineResult) => number): number => results.reduce((total, result) => total + of(result), 0);
+  const energy = sum((r) => r.energy);
+  const part = (error: number): number => (energy > 0 ? error / energy : 0);
+  return { books: results.flatMap((result) => result.books), record: { rounds: Math.max(...results.map(({ rounds }) => rounds)), before: part(sum((r) => r.before)), after: part(sum((r) => r.after)) } };
+}
 
 const hasKeys = (layer: DumpLayer, position: 'pre' | 'post'): boolean => (position === 'pre' ? layer.k_pre_rope : layer.k) !== undefined;
 

@@ -1,7 +1,8 @@
-// One unit of work that a thread can take: one codebook, or the weights of a KV head. A pure function of its task.
+// One unit of work that a thread can take: one codebook, the weights of a KV head, or codebooks refined. A pure function of its task.
 import { findCodec } from '../../generator/codec.ts';
 import { kmeans, seedOf, squares } from './kmeans.ts';
 import { centroids, nearest } from './nearest.ts';
+import { refine, type RefineResult, type RefineTask } from './refine.ts';
 import { round } from './round.ts';
 import { gather } from './rows.ts';
 import { vectorsOf, weightsFor, type Share } from './scope.ts';
@@ -64,12 +65,12 @@ export interface WeightResult {
   readonly v: Float32Array;
 }
 
-export type Task = ChunkTask | WeightTask;
-export type Result<T extends Task> = T extends ChunkTask ? ChunkResult : WeightResult;
+export type Task = ChunkTask | WeightTask | RefineTask;
+export type Result<T extends Task> = T extends ChunkTask ? ChunkResult : T extends RefineTask ? RefineResult : WeightResult;
 
 /** Does one task. */
 export function perform<T extends Task>(task: T): Result<T> {
-  return (task.kind === 'chunk' ? cluster(task) : weigh(task)) as Result<T>;
+  return (task.kind === 'chunk' ? cluster(task) : task.kind === 'refine' ? refine(task) : weigh(task)) as Result<T>;
 }
 
 /** What a restart adds to the stream of random numbers; the first start has the plain one. */
