@@ -80,7 +80,7 @@ Scope scope_of(const std::string& word) {
 P shape_of(Scope scope, int heads, int tokens, int head_dim, int channels) {
   const int chunks = head_dim / channels;
   const int64_t rows = int64_t(tokens) * (scope == Scope::chunk ? 1 : chunks) * (scope == Scope::layer ? heads : 1);
-  if (rows > INT32_MAX) throw RequestError(std::to_string(rows) + " rows share a codebook; at most " + std::to_string(INT32_MAX) + " can");
+  if (rows > 1 << 30) throw RequestError(std::to_string(rows) + " rows share a codebook; at most 2^30 can");
   P p{};
   p.struct_size = sizeof(P), p.abi_version = ANTKV_ABI_VERSION;
   p.heads = scope == Scope::layer ? 1 : heads, p.chunks = scope == Scope::chunk ? chunks : 1, p.tokens = int(rows);
