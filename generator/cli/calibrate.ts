@@ -102,7 +102,7 @@ async function run(argv: ArgumentsCamelCase<CalibrateArguments>): Promise<void> 
     const packed = [recipe.k, recipe.v].reduce((sum, codec) => sum + codebookLayout(codecOf(codec), file.dump.headDim).bytes, 0);
     note(argv, `${argv.out}: ${tensors.length} tensors for ${name}, clustered by ${result.device}, weights ${result.record.weights}, ${packed} bytes per layer and KV head when packed${recipe.scope === 'chunk' ? '' : ` (once for each chunk, though a ${recipe.scope} shares one)`}; ${((performance.now() - start) / 1000).toFixed(1)} s`);
     for (const [tensor, { refined }] of tensors) {
-      if (refined) note(argv, `${tensor}: ${refined.rounds} rounds of least squares with gains, error ${(100 * refined.before).toFixed(3)} to ${(100 * refined.after).toFixed(3)} %`);
+      if (refined) note(argv, `${tensor}: ${refined.rounds} round${refined.rounds === 1 ? '' : 's'} of least squares with gains, error ${(100 * refined.before).toFixed(3)} to ${(100 * refined.after).toFixed(3)} %`);
     }
     for (const [tensor, { undertrained, vectors_per_entry: per }] of tensors) {
       if (undertrained) note(argv, `undertrained: ${tensor} has ${per.toFixed(1)} vectors per entry, under 16; use more tokens before you compare it with others`);

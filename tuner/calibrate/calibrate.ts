@@ -12,7 +12,7 @@ import { openClusterer, type Clusterer, type Source } from './device.ts';
 import type { Device } from '../images.ts';
 import { placesOf, sharesOf, vectorsPerToken } from './scope.ts';
 import { createPool, type Pool } from './pool.ts';
-import type { RefineResult, RefineTask } from './refine.ts';
+import { refineBooks } from './refine.ts';
 import { rotated } from './rows.ts';
 import type { ChunkResult, ChunkTask, Rows, WeightTask } from './task.ts';
 
@@ -126,7 +126,8 @@ async function calibrateLayer(file: DumpFile, layer: DumpLayer, options: Settled
     if (codec.kind === 'exact') continue;
     const mine = workers.given?.of(layer, side, tokens, options.power) ?? weights?.[side];
     const found = await (workers.clusterer ? clusterOnDevice : clusterOnCores)(file, layer, side, codec, tokens, mine, options, workers);
-    const refined = options.refine && recipe.gain.includes(side) ? await refineBooks(file, layer, side, codec, tokens, mine, found, options, workers) : undefined;
+    const refined = options.refine && recipe.gain.includes(side) ? await refineBooks(workers.pool, { rows: rowsOf(file, layer, side, tokens, recipe.key), codec: codec.name, rounds: options.refine, weights: mine }, found, (done, total) =>
+      options.onProgress?.({ layer: layer.layer, what: `${side} refined`, done, total })) : undefined;
     const results = refined?.books ?? found;
     out[side] = { codec, tensor: assemble(codec, file.dump.headDim, layer.kvHeads, results) };
     for (const { scope, head, chunk, loss, energy, iterations, reseeded } of results) lines.push({ layer: layer.layer, side, head: scope === 'layer' ? null : head, chunk: scope === 'chunk' ? chunk : null, distortion: energy > 0 ? loss / energy : 0, iterations, reseeded });
@@ -140,7 +141,7 @@ type Cluster = (file: DumpFile, layer: DumpLayer, side: 'k' | 'v', codec: VqCode
 const streamOf = (seed: number, { layer }: DumpLayer, side: 'k' | 'v') => [seed, layer, side === 'k' ? 0 : 1] as const;
 
 const clusterOnCores: Cluster = async (file, layer, side, codec, tokens, weights, { recipe, seed, iterations, restarts, onProgress }, { pool }) => {
-  const rows = side === 'k' ? keysOf(file, layer, tokens, recipe.key) : file.rows(layer.v, tokens);
+  const rows = rowsOf(file, layer, side, tokens, recipe.key);
   const shares = sharesOf(recipe.scope, layer.kvHeads, chunksOf(codec, file.dump.headDim));
   const tasks = shares.map((share): ChunkTask => ({ kind: 'chunk', ...share, rows, codec: codec.name, stream: streamOf(seed, layer, side), iterations, restarts, ...(weights && { weights }) }));
   let done = 0;
@@ -157,20 +158,6 @@ const clusterOnDevice: Cluster = async (file, layer, side, codec, tokens, weight
   return results;
 };
 
-/** Least squares with gains, of all codebooks of a side: on cores, whoever clustered. */
-async function refineBooks(file: DumpFile, layer: DumpLayer, side: 'k' | 'v', codec: VqCodec, tokens: number, weights: Float32Array | undefined, books: readonly ChunkResult[], { recipe, refine, onProgress }: Settled, { pool }: Workers) {
-  const rows = side === 'k' ? keysOf(file, layer, tokens, recipe.key) : file.rows(layer.v, tokens);
-  const heads = Array.from({ length: layer.kvHeads }, (_, head) => head);
-  const groups = recipe.scope === 'layer' ? [heads] : heads.map((head) => [head]);
-  const tasks = groups.map((group): RefineTask => ({ kind: 'refine', rows, codec: codec.name, heads: group, books: books.filter(({ head }) => group.includes(head)), rounds: refine!, ...(weights && { weights }) }));
-  let done = 0;
-  const results = await pool.run(tasks, () => onProgress?.({ layer: layer.layer, what: `${side} refined`, done: ++done, total: tasks.length }));
-  const sum = (of: (result: RefineResult) => number): number => results.reduce((total, result) => total + of(result), 0);
-  const energy = sum((r) => r.energy);
-  const part = (error: number): number => (energy > 0 ? error / energy : 0);
-  return { books: results.flatMap((result) => result.books), record: { rounds: Math.max(...results.map(({ rounds }) => rounds)), before: part(sum((r) => r.before)), after: part(sum((r) => r.after)) } };
-}
-
 const hasKeys = (layer: DumpLayer, position: 'pre' | 'post'): boolean => (position === 'pre' ? layer.k_pre_rope : layer.k) !== undefined;
 
 /** Where the runner finds a side of a layer: in the dump, unless its keys must be rotated first. */
@@ -178,6 +165,8 @@ function sourceOf(file: DumpFile, layer: DumpLayer, side: 'k' | 'v', tokens: num
   const tensor = side === 'v' ? layer.v : position === 'pre' ? layer.k_pre_rope : layer.k;
   return tensor ? { file: resolve(file.path), tensor: tensor.name } : keysOf(file, layer, tokens, position);
 }
+
+const rowsOf = (file: DumpFile, layer: DumpLayer, side: 'k' | 'v', tokens: number, position: 'pre' | 'post'): Rows => (side === 'k' ? keysOf(file, layer, tokens, position) : file.rows(layer.v, tokens));
 
 /** Keys before or after RoPE, rotated if the dump has the other kind only. Throws InputError if it does not say how. */
 export function keysOf(file: DumpFile, layer: DumpLayer, tokens: number, position: 'pre' | 'post'): Rows {

@@ -6,6 +6,7 @@ import { fromF16, toF16 } from '../../generator/f16.ts';
 import { squares } from './kmeans.ts';
 import { centroids, nearest, type Centroids } from './nearest.ts';
 import { round, type Rounded } from './round.ts';
+import type { Pool } from './pool.ts';
 import { gather } from './rows.ts';
 import type { ChunkResult, Rows } from './task.ts';
 
@@ -20,7 +21,7 @@ export interface RefineTask {
   /** Most rounds. */
   readonly rounds: number;
   /** `[heads of the rows, tokens]`; default: all equal. */
-  readonly weights?: Float32Array;
+  readonly weights?: Float32Array | undefined;
 }
 
 export interface RefineResult {
@@ -42,6 +43,26 @@ interface Sums {
   readonly loss: Float64Array;
   error: number;
   energy: number;
+}
+
+/** What the record of a tensor says of it: the most rounds of a task, and errors over Σ w‖x‖². */
+export interface Refinement {
+  readonly rounds: number;
+  readonly before: number;
+  readonly after: number;
+}
+
+/** Moves the centroids of all codebooks of a side, on a pool; `onDone` is called after each task. */
+export async function refineBooks(pool: Pool, task: Omit<RefineTask, 'kind' | 'heads' | 'books'>, books: readonly ChunkResult[], onDone: (done: number, total: number) => void): Promise<{ books: ChunkResult[]; record: Refinement }> {
+  const heads = Array.from({ length: task.rows.data.length / (task.rows.stride * task.rows.headDim) }, (_, head) => head);
+  const groups = books[0]?.scope === 'layer' ? [heads] : heads.map((head) => [head]);
+  const tasks = groups.map((group): RefineTask => ({ kind: 'refine', ...task, heads: group, books: books.filter(({ head }) => group.includes(head)) }));
+  let done = 0;
+  const results = await pool.run(tasks, () => onDone(++done, tasks.length));
+  const sum = (of: (result: RefineResult) => number): number => results.reduce((total, result) => total + of(result), 0);
+  const part = (error: number): number => (error > 0 ? error / sum((r) => r.energy) : 0);
+  const record = { rounds: Math.max(...results.map(({ rounds }) => rounds)), before: part(sum((r) => r.before)), after: part(sum((r) => r.after)) };
+  return { books: results.flatMap((result) => result.books), record };
 }
 
 /** Moves the centroids of `books`. */

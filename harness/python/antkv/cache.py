@@ -48,11 +48,12 @@ class Layer:
 class Cache:
     """recipe: name of a preset, or its members as manifest.json has them. codebooks: layer -> "k", "v" (read_codebooks); None for exact recipes.
     max_tokens bounds a sequence; pages: coded pages in all (default: enough for max_sequences of max_tokens). page_size in tokens. scale: default 1 / sqrt(head_dim).
-    max_q_len: new rows of a sequence and step, drafts included. max_forks: how often a sequence and those it comes from may be forked, where anchors are kept. inv_freq [rotary_dim / 2], for keys coded before RoPE."""
+    max_q_len: new rows of a sequence and step, drafts included. max_forks: how often a sequence and those it comes from may be forked, where anchors are kept.
+    inv_freq [rotary_dim / 2], for keys coded before RoPE."""
 
     def __init__(self, recipe: Union[str, Mapping[str, Any]], codebooks: Optional[Mapping[int, Mapping[str, PackedCodebook]]], *, layers: int, q_heads: int, kv_heads: int, head_dim: int,
-                 max_sequences: int, max_tokens: int, inv_freq: Optional[Tensor] = None, scale: Optional[float] = None, page_size: int = 64, pages: Optional[int] = None, max_q_len: int = 1, max_forks: int = 0,
-                 rope_interleaved: bool = False, attention_factor: float = 1.0, device: Union[str, torch.device] = "cuda"):  # fmt: skip
+                 max_sequences: int, max_tokens: int, inv_freq: Optional[Tensor] = None, scale: Optional[float] = None, page_size: int = 64, pages: Optional[int] = None, max_q_len: int = 1,
+                 max_forks: int = 0, rope_interleaved: bool = False, attention_factor: float = 1.0, device: Union[str, torch.device] = "cuda"):  # fmt: skip
         self.device = torch.empty(0, device=device).device
         folder = ops.library(self.device).folder
         self.recipe = r = folder.recipe(recipe) if isinstance(recipe, str) else recipe

@@ -94,6 +94,22 @@ it('clusters on the emulated driver, and says who did; a restart is in the recor
   assert.equal(mine!.layers, theirs!.layers, 'with as many entries as tokens nothing ties');
 });
 
+it('a codebook for all chunks of a head, weights from a file and rounds of least squares are in the record, and told', async () => {
+  writeFileSync(at('weights.safetensors'), writeSafetensors([{ name: 'weights', dtype: 'F32', shape: [1, TOKENS], data: new Uint8Array(Float32Array.from({ length: TOKENS }, (_, i) => 1 + (i % 3)).buffer) }]));
+  const args = ['--set', 'scope=head', '--weights', at('weights.safetensors'), '--power', '0.5', '--refine', '2', '--iterations', '2', '--threads', '1'];
+  const { exitCode, stdout, stderr } = await gen(['calibrate', at('dump.safetensors'), ...args, '--out', at('h.safetensors')]);
+  assert.is(exitCode, 0, stderr);
+  const { recipe, calibration } = readCodebook(readFileSync(at('h.safetensors')), 'h').metadata;
+  assert.is(recipe['scope'], 'head');
+  assert.equal([calibration.weights, calibration.power, calibration.refine], ['file', 0.5, 2]);
+  const { vectors, refined } = calibration.tensors['layers.5.k']!;
+  assert.is(vectors, TOKENS * (D / 8));
+  assert.ok(refined!.after <= refined!.before && refined!.rounds <= 2);
+  assert.match(stderr, /layers\.5\.k: \d rounds? of least squares with gains, error [\d.]+ to [\d.]+ %/);
+  assert.match(stderr, /weights file, \d+ bytes per layer and KV head when packed \(once for each chunk, though a head shares one\)/);
+  assert.match(stdout, /^ *5 +k +0 +[\d.]+ +[\d.]+$/m);
+});
+
 it('refuses a device that is none', async () => {
   const { exitCode, stderr } = await gen(['calibrate', at('dump.safetensors'), '--preset', 'antkv-1', '--out', at('g.safetensors'), '--device', 'fast']);
   assert.is(exitCode, 2);
