@@ -12,7 +12,7 @@ export interface Footprint {
   readonly bytes: number;
   /** Bytes that are reserved for it: whole pages, whole anchor pages, the whole ring. */
   readonly allocatedBytes: number;
-  /** Packed codebooks of K and V, shared by all sequences. */
+  /** Packed codebooks of K and V, shared by all sequences. Once for each chunk, whatever the recipe's scope, as kernels hold them. */
   readonly codebookBytes: number;
 }
 

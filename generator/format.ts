@@ -1,10 +1,14 @@
-// Codebook files and K/V dumps: the one specification of their tensor names and metadata. Both are safetensors files.
+// Codebook files, K/V dumps and weights: the one specification of their tensor names and metadata. All are safetensors files.
 //
 // DUMP: K/V (and queries) of one or more layers, what `gen calibrate` and `gen demo` read.
 //   [layers.N.]k_pre_rope  F16 [kv_heads, tokens, head_dim]  keys after any k-norm and bias, before RoPE
 //   [layers.N.]k           F16 [kv_heads, tokens, head_dim]  keys after RoPE; either of the two is enough when RoPE is described
 //   [layers.N.]v           F16 [kv_heads, tokens, head_dim]
 //   [layers.N.]q           F16 [q_heads, tokens, head_dim]   queries after RoPE; optional: weights and evaluation need them
+// WEIGHTS: how much each token of a dump counts, what `gen calibrate --weights FILE` reads. Prefixes, kv_heads and tokens are those of the dump.
+//   [layers.N.]weights                        F32 [kv_heads, tokens]  of keys and values
+//   [layers.N.]weights_k, [layers.N.]weights_v  F32 [kv_heads, tokens]  of one side; stands before `weights`, and a side that is exact needs none
+//   finite, at least 0, above 0 somewhere in each head; only ratios within a head matter.
 // CODEBOOK (generator/codebook.ts): centroids of one or more layers, what kernels, packers and loaders read through packCodebook.
 //   layers.N.k, layers.N.v              F16 or I8 [kv_heads, chunks, entries, channels]; an exact side has no tensor
 //   layers.N.k.scale, layers.N.v.scale  F32 [kv_heads, head_dim]: one int8 step of each channel; with I8 only
@@ -66,16 +70,23 @@ export const tensorRecord = z.object({
   convergence: z.array(z.number()).optional(),
   /** Σ w‖x - c‖² / Σ w‖x‖² over all chunks, on the training tokens, with the centroids as stored. */
   distortion: z.number(),
+  /** Least squares with gains: most rounds of a head, and Σ w‖x - g x̂‖² / Σ w‖x‖² before and after them. */
+  refined: z.object({ rounds: z.number().int(), before: z.number(), after: z.number() }).optional(),
 });
 
 export const calibrationRecord = z.object({
   seed: z.number().int(),
   /** Bound on Lloyd iterations per chunk. */
   iterations: z.number().int(),
-  weights: z.enum(['none', 'column', 'exact']),
+  /** `file`: given by the user. */
+  weights: z.enum(['none', 'column', 'exact', 'file']),
+  /** First 8 bytes of SHA-256 over the weights that were read, in order; with `file` only. */
+  weights_digest: z.string().optional(),
   power: z.number(),
   /** Starts tried for each chunk, if more than one. */
   restarts: z.number().int().optional(),
+  /** Bound on rounds of least squares with gains, if any. */
+  refine: z.number().int().optional(),
   /** By tensor name: `layers.3.k`. */
   tensors: z.record(z.string(), tensorRecord),
 });

@@ -19,7 +19,7 @@ export const Recipe = z.strictObject({
   key: z.enum(AXES.key).default('post').describe('Keys are coded before RoPE (pre) or after it (post)'),
   gain: z.enum(AXES.gain).default('none').describe('One fp16 factor per token and KV head, on keys, values or both'),
   transform: z.enum(['none', 'hadamard', 'smooth-hadamard']).default('none').describe('Folded into queries and output'),
-  scope: z.enum(['chunk', 'head', 'layer']).default('chunk').describe('What shares one codebook'),
+  scope: z.enum(['chunk', 'head', 'layer']).default('chunk').describe('What shares one codebook: a chunk has its own, all chunks of a KV head, or all of a layer; cache and kernels hold it once for each chunk'),
   policy: z
     .enum(POLICY_NAMES)
     .default('column')
@@ -104,11 +104,11 @@ export function rejectRecipe(recipe: Recipe, headDim = 128, dtype: Dtype = dtype
   } else {
     if (window !== 0 || flush !== 1) why.push(`exact recipes have window 0 and flush_block 1, not ${window} and ${flush}`);
     if (policy !== 'none' || budget !== 0 || tokens !== 0 || extra !== 0 || first !== 0) why.push('exact recipes have no anchors: policy "none", budgets and tokens 0');
+    if (recipe.scope !== 'chunk') why.push(`exact recipes have no codebook to share: scope "chunk", not "${recipe.scope}"`);
   }
   if (why.length === 0) {
     // Directions that have a name and no code yet.
     if (recipe.transform !== 'none') why.push(`transform ${recipe.transform}: not built yet`);
-    if (recipe.scope !== 'chunk') why.push(`codebook scope ${recipe.scope}: not built yet`);
   }
   return [...new Set([...why, ...contractsOf(recipe, headDim, dtype).flatMap(reject)])];
 }

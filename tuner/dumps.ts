@@ -51,8 +51,10 @@ export const ropeOf = (dump: Dump): { theta: number; rotary_dim: number; interle
   ({ theta: dump.metadata.rope_theta!, rotary_dim: dump.rope!.dim, interleaved: dump.rope!.interleaved, factor: dump.rope!.attentionFactor });
 
 /** The codebook that a side of a recipe needs, as a key that recipes share; undefined for an exact side. */
-export const sideKey = (recipe: Recipe, side: 'k' | 'v'): string | undefined =>
-  codecOf(recipe[side]).kind === 'exact' ? undefined : side === 'k' ? `k-${recipe.k}-${recipe.key}` : `v-${recipe.v}`;
+export function sideKey(recipe: Recipe, side: 'k' | 'v'): string | undefined {
+  if (codecOf(recipe[side]).kind === 'exact') return undefined;
+  return `${side === 'k' ? `k-${recipe.k}-${recipe.key}` : `v-${recipe.v}`}-${recipe.scope}`;
+}
 
 /** Every codebook that the variants need, once, as a recipe whose other side is exact. */
 export function sidesOf(variants: readonly Variant[]): Map<string, Recipe> {

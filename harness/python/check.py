@@ -19,6 +19,8 @@ import antkv.cache
 import plain
 from antkv import eager, ops
 from antkv.prefill import causal_attention
+from check_codes import check_codes, check_kmeans
+from check_lives import check_forks, check_truncation
 from plain import D, HEADS, LIMIT, PRESETS, RATIO, attention, folder, halves, host_time, live, make_cache, need, relative, rotate, stored_rows
 
 
@@ -36,43 +38,6 @@ def check_cache() -> str:
                     worst = max(worst, relative(out[span], attention(q[span], *stored_rows(cache, number))[0]))
             said.append(need(worst, LIMIT, f"{preset} x{rows}"))
     return ", ".join(said)
-
-
-def check_truncation() -> str:
-    """A sequence that forgets its newest tokens goes on as if they had not been."""
-    cache, said = make_cache("antkv-1-fast"), []
-    list(live(cache, [300], 20))
-    s = cache._sequences[0]
-    for tokens in (319, 305, s.coded):  # of 320: a row that is not committed, rows that are, all in the ring
-        cache.truncate(0, tokens)
-        cache.step([0])
-        q, k, v = (halves(1, heads, D) for heads in (HEADS * RATIO, HEADS, HEADS))
-        out = cache.attend(0, q, k, v)
-        rows = stored_rows(cache, 0)
-        if len(rows[0]) != tokens + 1 or not torch.equal(rows[0][-1], k[0].float()):
-            raise AssertionError(f"{len(rows[0])} rows after {tokens} and a new one, or another last one")
-        said.append(need(relative(out, attention(q, *rows)[0]), LIMIT, f"{tokens}"))
-    return ", ".join(said)
-
-
-def check_codes() -> str:
-    """unpack(encode(x)) is the nearest centroid of each chunk, anchors are exact."""
-    cache = make_cache("antkv-1-fast")
-    k, v, q = halves(512, HEADS, D), halves(512, HEADS, D), halves(512, HEADS * RATIO, D)
-    number = cache.start(512)
-    cache.prefill(0, number, q, k, v)
-    coded = cache._sequences[number].coded
-    got_k, got_v = (x[:coded] for x in stored_rows(cache, number))
-    exact = (got_k == k[:coded].float()).all(-1) & (got_v == v[:coded].float()).all(-1)
-    kept = cache.lengths.anchor_rows(coded)
-    if exact.sum(0).tolist() != [kept] * HEADS:
-        raise AssertionError(f"{exact.sum(0).tolist()} exact rows per head, not {kept}")
-    book = torch.frombuffer(bytearray(cache.layers[0].v_codebook.cpu().numpy().tobytes()), dtype=torch.int8)
-    entries = book.view(HEADS, -1)[:, : 16 * 256 * 8].view(HEADS, 16, 256, 8).to(plain.DEVICE).float() / 40
-    chunks = v[:coded].float().view(coded, HEADS, 16, 8).permute(1, 2, 0, 3)
-    want = entries.gather(2, torch.cdist(chunks, entries).argmin(-1)[..., None].expand(-1, -1, -1, 8)).permute(2, 0, 1, 3).reshape(coded, HEADS, D)
-    off = ((got_v - want).abs().amax(-1) > 1e-3) & ~exact
-    return f"{kept} anchors exact, {need(float(off.float().mean()), 5e-3, 'rows with another centroid (ties)')}"
 
 
 def check_scores() -> str:
@@ -211,7 +176,7 @@ def check_fakes() -> str:
     return f"opcheck of {', '.join(calls)}; decode compiles whole"
 
 
-CHECKS = [check_errors, check_codes, check_scores, check_combine, check_cache, check_truncation, check_graph, check_fakes]
+CHECKS = [check_errors, check_codes, check_scores, check_combine, check_kmeans, check_cache, check_truncation, check_forks, check_graph, check_fakes]
 
 
 def main() -> int:

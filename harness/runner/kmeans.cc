@@ -37,6 +37,16 @@ uint16_t largest_half(const uint8_t* bytes, int64_t count) {
   return *std::max_element(largest.begin(), largest.end());
 }
 
+/// Bytes from a row to the next where rows are chunks: a stride is a multiple of 16 (antkv_launch.h).
+int padded(int channels) { return (channels * 2 + 15) / 16 * 16; }
+
+/// Chunks of `channels` halves, back to back, each padded.
+std::vector<uint8_t> pad_chunks(const uint8_t* bytes, int64_t chunks, int channels) {
+  std::vector<uint8_t> out(size_t(chunks) * padded(channels));
+  for (int64_t i = 0; i < chunks; i++) std::memcpy(out.data() + i * padded(channels), bytes + i * channels * 2, size_t(channels) * 2);
+  return out;
+}
+
 /// `count` values of type T at the start of a file that holds nothing else.
 template <class T>
 std::vector<T> read_values(const std::string& path, size_t count) {
@@ -54,6 +64,28 @@ void prefetch(const Safetensors& file, const std::string& path, const Json& next
   const TensorView t = file.view(tensor, 3);
   const uintptr_t page = 4096, from = uintptr_t(t.bytes) / page * page;
   madvise(reinterpret_cast<void*>(from), uintptr_t(t.bytes) + size_t(t.count) * 2 - from, MADV_WILLNEED);
+}
+
+/// What shares one codebook: the rows of a chunk; every chunk of a head is a row of one codebook; every chunk of all heads.
+enum class Scope { chunk, head, layer };
+
+Scope scope_of(const std::string& word) {
+  if (word == "chunk") return Scope::chunk;
+  if (word == "head") return Scope::head;
+  if (word == "layer") return Scope::layer;
+  throw RequestError("\"scope\" is \"" + word + "\", not chunk, head or layer");
+}
+
+/// Rows [heads, tokens, head_dim], back to back, or chunks each padded, as the kernel clusters them.
+P shape_of(Scope scope, int heads, int tokens, int head_dim, int channels) {
+  const int chunks = head_dim / channels;
+  const int64_t rows = int64_t(tokens) * (scope == Scope::chunk ? 1 : chunks) * (scope == Scope::layer ? heads : 1);
+  if (rows > 1 << 30) throw RequestError(std::to_string(rows) + " rows share a codebook; at most 2^30 can");
+  P p{};
+  p.struct_size = sizeof(P), p.abi_version = ANTKV_ABI_VERSION;
+  p.heads = scope == Scope::layer ? 1 : heads, p.chunks = scope == Scope::chunk ? chunks : 1, p.tokens = int(rows);
+  p.x_row_stride = scope == Scope::chunk ? head_dim * 2 : padded(channels), p.x_head_stride = rows * p.x_row_stride;
+  return p;
 }
 
 /// All arrays of a run, in one block of device memory.
@@ -110,10 +142,10 @@ Json record_of(const Run& run, P p) {
 
 }  // namespace
 
-void Clusters::load(const Json& data, const std::string& weights) {
+void Clusters::load(const Json& data, const std::string& weights, int shared_channels) {
   const std::string path = data.at("file").string("file"), name = data.at("tensor").string("tensor");
   const int64_t wanted = data.integer("tokens", 0);
-  const std::string key = path + "\n" + name + "\n" + std::to_string(wanted) + "\n" + weights;
+  const std::string key = path + "\n" + name + "\n" + std::to_string(wanted) + "\n" + weights + "\n" + std::to_string(shared_channels);
   if (rows_ && rows_->key == key) {
     rows_->read_ms = rows_->upload_ms = 0;
     return;
@@ -126,14 +158,21 @@ void Clusters::load(const Json& data, const std::string& weights) {
   rows->key = key;
   rows->heads = int(t.shape[0]), rows->tokens = int(wanted ? wanted : t.shape[1]), rows->head_dim = int(t.shape[2]);
   const int64_t per_head = int64_t(rows->tokens) * rows->head_dim, stride = t.shape[1] * t.shape[2] * 2;
-  rows->x = std::make_unique<DeviceMemory>(gpu_, size_t(rows->heads * per_head * 2), "rows of " + name);
+  const bool pads = shared_channels && padded(shared_channels) != shared_channels * 2;
+  const int64_t on_device = pads ? per_head / shared_channels * padded(shared_channels) : per_head * 2;  // bytes of a head
+  rows->x = std::make_unique<DeviceMemory>(gpu_, size_t(rows->heads * on_device), "rows of " + name);
   uint16_t largest = 0;
   const double start = now_ms();
   for (int head = 0; head < rows->heads; head++) largest = std::max(largest, largest_half(t.bytes + head * stride, per_head));
   if (largest >= 0x7c00) throw RequestError(path + ", tensor \"" + name + "\": it holds NaN or infinity");
   rows->largest = reference::from_half(largest);
   const double read = now_ms();
-  for (int head = 0; head < rows->heads; head++) gpu_.check(gpu_.driver.cuMemcpyHtoD(rows->x->at() + head * per_head * 2, t.bytes + head * stride, size_t(per_head * 2)), "cuMemcpyHtoD of rows");
+  for (int head = 0; head < rows->heads; head++) {
+    const uint8_t* from = t.bytes + head * stride;
+    std::vector<uint8_t> spread;
+    if (pads) spread = pad_chunks(from, per_head / shared_channels, shared_channels), from = spread.data();
+    gpu_.check(gpu_.driver.cuMemcpyHtoD(rows->x->at() + head * on_device, from, size_t(on_device)), "cuMemcpyHtoD of rows");
+  }
   rows->heaviest = 1;
   if (!weights.empty()) {
     const auto values = read_values<float>(weights, size_t(rows->heads) * rows->tokens);
@@ -142,8 +181,13 @@ void Clusters::load(const Json& data, const std::string& weights) {
       if (!(w >= 0 && std::isfinite(w))) throw RequestError(weights + " holds a weight that is negative or no number");
       rows->heaviest = std::max(rows->heaviest, double(w));
     }
-    rows->weights = std::make_unique<DeviceMemory>(gpu_, values.size() * 4, "weights");
-    gpu_.check(gpu_.driver.cuMemcpyHtoD(rows->weights->at(), values.data(), values.size() * 4), "cuMemcpyHtoD of weights");
+    // A token's weight is that of each of its chunks, where those are rows.
+    const size_t times = shared_channels ? rows->head_dim / shared_channels : 1;
+    std::vector<float> each;
+    each.reserve(values.size() * times);
+    for (float w : values) each.insert(each.end(), times, w);
+    rows->weights = std::make_unique<DeviceMemory>(gpu_, each.size() * 4, "weights");
+    gpu_.check(gpu_.driver.cuMemcpyHtoD(rows->weights->at(), each.data(), each.size() * 4), "cuMemcpyHtoD of weights");
   }
   rows->read_ms = read - start, rows->upload_ms = now_ms() - read;
   rows_ = std::move(rows);
@@ -153,13 +197,11 @@ Json Clusters::cluster(const Json& request) {
   const Kernel kernel = Kernel::read(request.at("kernel"), "kmeans");
   const antkv_codec codec = kernel.contract.format.k;
   const int entries = antkv_entries(codec);
-  load(request.at("data"), request.string("weights", ""));
+  const Scope scope = scope_of(request.string("scope", "chunk"));
+  load(request.at("data"), request.string("weights", ""), scope == Scope::chunk ? 0 : codec.channels);
   const Rows& rows = *rows_;
   if (rows.head_dim % codec.channels || rows.head_dim % 8) throw RequestError("rows of " + std::to_string(rows.head_dim) + " channels do not part into chunks of " + std::to_string(codec.channels));
-  P shape{};
-  shape.struct_size = sizeof(P), shape.abi_version = ANTKV_ABI_VERSION;
-  shape.heads = rows.heads, shape.chunks = rows.head_dim / codec.channels, shape.tokens = rows.tokens;
-  shape.x_row_stride = rows.head_dim * 2, shape.x_head_stride = rows.tokens * shape.x_row_stride;
+  P shape = shape_of(scope, rows.heads, rows.tokens, rows.head_dim, codec.channels);
   const int steps = bounded(request, "steps", 25, 0, 1 << 16);
   shape.max_steps = std::max(1, steps);
   shape.tolerance = float(request.number("tolerance", 5e-4));

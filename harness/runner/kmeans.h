@@ -17,13 +17,14 @@ class Clusters {
  private:
   /// The rows of a tensor on the device.
   struct Rows {
-    std::string key;  // file, tensor, tokens, weights
+    std::string key;  // file, tensor, tokens, weights and how they are spread
     int heads, tokens, head_dim;
     double largest, heaviest;
     std::unique_ptr<DeviceMemory> x, weights;
     double read_ms, upload_ms;
   };
-  void load(const Json& data, const std::string& weights);
+  /// shared_channels: channels of a chunk where chunks are rows of their own, each with the weight of its token; 0: tokens are rows.
+  void load(const Json& data, const std::string& weights, int shared_channels);
   const Gpu& gpu_;
   std::unique_ptr<Rows> rows_;
   std::unique_ptr<Safetensors> file_;

@@ -48,7 +48,7 @@ const REJECTED: [what: string, change: Partial<Recipe>, want: RegExp][] = [
   ['an exact recipe with a window', { k: 'f16', v: 'f16', key: 'post', gain: 'none', policy: 'none', budget_permille: 0 }, /exact recipes have window 0 and flush_block 1, not 128 and 128/],
   ['an exact recipe with anchors', { k: 'f16', v: 'f16', key: 'post', gain: 'none', window: 0, flush_block: 1 }, /exact recipes have no anchors/],
   ['a transform', { transform: 'hadamard' }, /transform hadamard: not built yet/],
-  ['another codebook scope', { scope: 'layer' }, /codebook scope layer: not built yet/],
+  ['an exact recipe that shares a codebook', { k: 'f16', v: 'f16', key: 'post', gain: 'none', window: 0, flush_block: 1, policy: 'none', budget_permille: 0, scope: 'layer' }, /exact recipes have no codebook to share: scope "chunk", not "layer"/],
   ['a gain to come', { gain: 'kv' }, /gain kv: not built yet/],
   ['keys before RoPE that are exact', { k: 'f16', gain: 'none' }, /needs a coded key/],
 ];

@@ -1,4 +1,4 @@
-// From a dump and a recipe to codebooks: weighted k-means per layer, side, KV head and chunk.
+// From a dump and a recipe to codebooks: weighted k-means per layer, side, and what shares a codebook.
 import { resolve } from 'node:path';
 import { chunksOf, codecOf, entriesOf, type VqCodec } from '../../generator/codec.ts';
 import { writeCodebook, type CodebookLayer } from '../../generator/codebook.ts';
@@ -7,13 +7,17 @@ import { InputError, UsageError } from '../../generator/errors.ts';
 import type { CalibrationRecord, DumpLayer } from '../../generator/format.ts';
 import { recipeHash, type Recipe } from '../../generator/recipe.ts';
 import type { DumpFile } from './file.ts';
+import { openWeights, type GivenWeights } from './given.ts';
 import { openClusterer, type Clusterer, type Source } from './device.ts';
 import type { Device } from '../images.ts';
+import { placesOf, sharesOf, vectorsPerToken } from './scope.ts';
 import { createPool, type Pool } from './pool.ts';
+import { refineBooks } from './refine.ts';
 import { rotated } from './rows.ts';
 import type { ChunkResult, ChunkTask, Rows, WeightTask } from './task.ts';
 
-export type Weights = 'none' | 'column' | 'exact';
+/** A form of the anchor score, or a file of weights (generator/format.ts). */
+export type Weights = 'none' | 'column' | 'exact' | { readonly file: string };
 
 export interface CalibrateOptions {
   readonly recipe: Recipe;
@@ -32,6 +36,8 @@ export interface CalibrateOptions {
   readonly device?: 'cpu' | Device | undefined;
   /** Starts to try for each chunk; the best is kept. */
   readonly restarts?: number | undefined;
+  /** Most rounds of least squares with gains, for the sides that have one (refine.ts); default 0. UsageError where no side has. */
+  readonly refine?: number | undefined;
   /** Use the first tokens only. */
   readonly tokens?: number | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
@@ -44,12 +50,13 @@ export interface Progress {
   readonly total: number;
 }
 
-/** How well one chunk is coded: Σ w‖x - c‖² / Σ w‖x‖² on the training tokens. */
+/** How well one codebook codes: Σ w‖x - c‖² / Σ w‖x‖² on the training tokens. */
 export interface ChunkLine {
   readonly layer: number;
   readonly side: 'k' | 'v';
-  readonly head: number;
-  readonly chunk: number;
+  /** Null where all of them share it. */
+  readonly head: number | null;
+  readonly chunk: number | null;
   readonly distortion: number;
   readonly iterations: number;
   /** Empty clusters that got another start. */
@@ -76,20 +83,24 @@ export async function calibrate(file: DumpFile, options: CalibrateOptions): Prom
   const missing = wanted?.find((layer) => !dump.layers.some((l) => l.layer === layer));
   if (missing !== undefined) throw new UsageError(`${file.path} has no layer ${missing}`, `it has ${dump.layers.map((l) => l.layer).join(', ')}`);
   if (codecOf(recipe.k).kind === 'exact' && codecOf(recipe.v).kind === 'exact') throw new UsageError('both sides of the recipe are exact: there is nothing to calibrate', 'choose a preset with codes, as antkv-1');
+  if (options.refine && recipe.gain === 'none') throw new UsageError('the recipe has no gain: its centroids are the least squares already', 'leave --refine out, or choose a recipe with a gain');
   const weights = options.weights ?? (chosen.every(({ q }) => q) ? 'exact' : 'none');
   const { seed = DEFAULTS.seed, iterations = DEFAULTS.iterations, power = DEFAULTS.power, restarts = DEFAULTS.restarts, device = 'cpu' } = options;
-  const record: CalibrationRecord = { seed, iterations, weights, power, ...(restarts > 1 && { restarts }), tensors: {} };
+  const given = typeof weights === 'object' ? openWeights(weights.file) : undefined;
+  const record: CalibrationRecord = { seed, iterations, weights: typeof weights === 'object' ? 'file' : weights, power, ...(restarts > 1 && { restarts }), ...(options.refine && { refine: options.refine }), tensors: {} };
   const layers = new Map<number, CodebookLayer>();
   const chunks: ChunkLine[] = [];
   const coded = [recipe.k, recipe.v].filter((name) => codecOf(name).kind === 'vq');
   const clusterer = device === 'cpu' ? undefined : await openClusterer(coded, device);
-  const pool = options.pool ?? createPool(clusterer && weights === 'none' ? 1 : threads);
+  const pool = options.pool ?? createPool(clusterer && !options.refine && (given || weights === 'none') ? 1 : threads);
   try {
     for (const [i, layer] of chosen.entries()) {
       const settled = { ...options, seed, iterations, weights, power, restarts, next: chosen[i + 1] };
-      layers.set(layer.layer, await calibrateLayer(file, layer, settled, { pool, clusterer }, record, chunks));
+      layers.set(layer.layer, await calibrateLayer(file, layer, settled, { pool, clusterer, given }, record, chunks));
     }
+    if (given) record.weights_digest = given.digest();
   } finally {
+    given?.close();
     await clusterer?.close();
     if (!options.pool) await pool.close();
   }
@@ -102,20 +113,26 @@ type Settled = CalibrateOptions & { seed: number; iterations: number; weights: W
 interface Workers {
   readonly pool: Pool;
   readonly clusterer: Clusterer | undefined;
+  readonly given: GivenWeights | undefined;
 }
 
 async function calibrateLayer(file: DumpFile, layer: DumpLayer, options: Settled, workers: Workers, record: CalibrationRecord, lines: ChunkLine[]): Promise<CodebookLayer> {
   const { recipe } = options;
   const tokens = Math.min(layer.tokens, options.tokens ?? Infinity);
-  const weights = await weightsOfLayer(file, layer, tokens, options, workers.pool);
+  const weights = typeof options.weights === 'object' ? undefined : await weightsOfLayer(file, layer, tokens, options, workers.pool);
   const out: { -readonly [S in 'k' | 'v']?: NonNullable<CodebookLayer['k']> } = {};
   for (const side of ['k', 'v'] as const) {
     const codec = codecOf(recipe[side]);
     if (codec.kind === 'exact') continue;
-    const results = await (workers.clusterer ? clusterOnDevice : clusterOnCores)(file, layer, side, codec, tokens, weights?.[side], options, workers);
+    const mine = workers.given?.of(layer, side, tokens, options.power) ?? weights?.[side];
+    const found = await (workers.clusterer ? clusterOnDevice : clusterOnCores)(file, layer, side, codec, tokens, mine, options, workers);
+    const refined = options.refine && recipe.gain.includes(side) ? await refineBooks(workers.pool, { rows: rowsOf(file, layer, side, tokens, recipe.key), codec: codec.name, rounds: options.refine, weights: mine }, found, (done, total) =>
+      options.onProgress?.({ layer: layer.layer, what: `${side} refined`, done, total })) : undefined;
+    const results = refined?.books ?? found;
     out[side] = { codec, tensor: assemble(codec, file.dump.headDim, layer.kvHeads, results) };
-    for (const { head, chunk, loss, energy, iterations, reseeded } of results) lines.push({ layer: layer.layer, side, head, chunk, distortion: energy > 0 ? loss / energy : 0, iterations, reseeded });
-    record.tensors[`layers.${layer.layer}.${side}`] = describe(codec, side === 'k' ? recipe.key : null, tokens, results);
+    for (const { scope, head, chunk, loss, energy, iterations, reseeded } of results) lines.push({ layer: layer.layer, side, head: scope === 'layer' ? null : head, chunk: scope === 'chunk' ? chunk : null, distortion: energy > 0 ? loss / energy : 0, iterations, reseeded });
+    record.tensors[`layers.${layer.layer}.${side}`] = describe(codec, side === 'k' ? recipe.key : null, tokens * vectorsPerToken(recipe.scope, layer.kvHeads, chunksOf(codec, file.dump.headDim)), results);
+    if (refined) record.tensors[`layers.${layer.layer}.${side}`]!.refined = refined.record;
   }
   return out;
 }
@@ -124,9 +141,9 @@ type Cluster = (file: DumpFile, layer: DumpLayer, side: 'k' | 'v', codec: VqCode
 const streamOf = (seed: number, { layer }: DumpLayer, side: 'k' | 'v') => [seed, layer, side === 'k' ? 0 : 1] as const;
 
 const clusterOnCores: Cluster = async (file, layer, side, codec, tokens, weights, { recipe, seed, iterations, restarts, onProgress }, { pool }) => {
-  const rows = side === 'k' ? keysOf(file, layer, tokens, recipe.key) : file.rows(layer.v, tokens);
-  const chunks = chunksOf(codec, file.dump.headDim);
-  const tasks = Array.from({ length: layer.kvHeads * chunks }, (_, i): ChunkTask => ({ kind: 'chunk', rows, codec: codec.name, stream: streamOf(seed, layer, side), head: Math.floor(i / chunks), chunk: i % chunks, iterations, restarts, ...(weights && { weights }) }));
+  const rows = rowsOf(file, layer, side, tokens, recipe.key);
+  const shares = sharesOf(recipe.scope, layer.kvHeads, chunksOf(codec, file.dump.headDim));
+  const tasks = shares.map((share): ChunkTask => ({ kind: 'chunk', ...share, rows, codec: codec.name, stream: streamOf(seed, layer, side), iterations, restarts, ...(weights && { weights }) }));
   let done = 0;
   return pool.run(tasks, () => onProgress?.({ layer: layer.layer, what: `${side} ${codec.name}`, done: ++done, total: tasks.length }));
 };
@@ -136,7 +153,7 @@ const clusterOnDevice: Cluster = async (file, layer, side, codec, tokens, weight
   const onDisk = (from: DumpLayer | undefined): Source | undefined => (from && hasKeys(from, recipe.key) ? of(from, 'k') : undefined);
   const [heads, headDim] = [layer.kvHeads, file.dump.headDim];
   const following = side === 'k' && codecOf(recipe.v).kind === 'vq' ? of(layer, 'v') : onDisk(next);
-  const results = await clusterer!.cluster({ source: of(layer, side), codec: codec.name, heads, headDim, tokens, stream: streamOf(seed, layer, side), iterations, restarts, weights, next: following });
+  const results = await clusterer!.cluster({ source: of(layer, side), codec: codec.name, scope: recipe.scope, heads, headDim, tokens, stream: streamOf(seed, layer, side), iterations, restarts, weights, next: following });
   onProgress?.({ layer: layer.layer, what: `${side} ${codec.name}`, done: results.length, total: results.length });
   return results;
 };
@@ -149,6 +166,8 @@ function sourceOf(file: DumpFile, layer: DumpLayer, side: 'k' | 'v', tokens: num
   return tensor ? { file: resolve(file.path), tensor: tensor.name } : keysOf(file, layer, tokens, position);
 }
 
+const rowsOf = (file: DumpFile, layer: DumpLayer, side: 'k' | 'v', tokens: number, position: 'pre' | 'post'): Rows => (side === 'k' ? keysOf(file, layer, tokens, position) : file.rows(layer.v, tokens));
+
 /** Keys before or after RoPE, rotated if the dump has the other kind only. Throws InputError if it does not say how. */
 export function keysOf(file: DumpFile, layer: DumpLayer, tokens: number, position: 'pre' | 'post'): Rows {
   const there = position === 'pre' ? layer.k_pre_rope : layer.k;
@@ -160,7 +179,7 @@ export function keysOf(file: DumpFile, layer: DumpLayer, tokens: number, positio
 
 async function weightsOfLayer(file: DumpFile, layer: DumpLayer, tokens: number, { weights, power, onProgress }: Settled, pool: Pool): Promise<{ k: Float32Array; v: Float32Array } | undefined> {
   if (weights === 'none') return undefined;
-  if (!layer.q) throw new InputError(`${file.path}: layer ${layer.layer} has no queries, which weights "${weights}" need`, 'dump q (after RoPE) too, or give --weights none');
+  if (!layer.q) throw new InputError(`${file.path}: layer ${layer.layer} has no queries, which weights "${String(weights)}" need`, 'dump q (after RoPE) too, or give --weights none');
   const [q, k, v] = [file.rows(layer.q, tokens), keysOf(file, layer, tokens, 'post'), file.rows(layer.v, tokens)];
   const ratio = layer.q.shape[0]! / layer.kvHeads;
   const tasks = Array.from({ length: layer.kvHeads }, (_, head): WeightTask => ({ kind: 'weights', q, k, v, head, ratio, window: file.dump.window, exact: weights === 'exact', power }));
@@ -180,9 +199,11 @@ function assemble(codec: VqCodec, headDim: number, kvHeads: number, results: rea
   const size = kvHeads * headDim * entriesOf(codec);
   const values = codec.codebook === 'q8' ? new Int8Array(size) : new Uint16Array(size);
   const scale = new Float32Array(kvHeads * headDim);
-  for (const { head, chunk, stored, scale: steps } of results) {
-    values.set(stored, (head * chunksOf(codec, headDim) + chunk) * perChunk);
-    if (steps) scale.set(steps, head * headDim + chunk * codec.channels);
+  for (const result of results) {
+    for (const place of placesOf(result, kvHeads, chunksOf(codec, headDim))) {
+      values.set(result.stored, place * perChunk);
+      if (result.scale) scale.set(result.scale, place * codec.channels);
+    }
   }
   return { kvHeads, values, ...(codec.codebook === 'q8' && { scale }) };
 }

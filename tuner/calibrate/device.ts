@@ -15,6 +15,7 @@ import { measure } from '../problem.ts';
 import { removeTemporary, temporaryFolder } from '../temporary.ts';
 import { drawsOf, seedOf, TOLERANCE } from './kmeans.ts';
 import { round } from './round.ts';
+import { sharesOf, type Scope, type Share } from './scope.ts';
 import { restartStream, type ChunkResult, type Rows } from './task.ts';
 
 /** Where the rows of a tensor are: in a dump, or (keys that were rotated) in memory. */
@@ -24,6 +25,7 @@ export type Source = { readonly file: string; readonly tensor: string } | Rows;
 export interface SideTask {
   readonly source: Source;
   readonly codec: string;
+  readonly scope: Scope;
   readonly heads: number;
   readonly headDim: number;
   readonly tokens: number;
@@ -41,7 +43,7 @@ export interface SideTask {
 export interface Clusterer {
   readonly device: string;
   readonly emulated: boolean;
-  /** Results of all (head, chunk) in order. Throws InputError for files that do not fit, RunnerError. */
+  /** Results of all codebooks in order. Throws InputError for files that do not fit, RunnerError. */
   cluster(task: SideTask): Promise<ChunkResult[]>;
   close(): Promise<void>;
 }
@@ -75,9 +77,9 @@ export async function openClusterer(codecs: readonly string[], device: Device): 
   const folder = temporaryFolder('antkv-clusters-');
   const at = (name: string): string => join(folder, name);
 
-  /** Runs all (head, chunk) from one start; centroids are left in the file `out`. */
+  /** Runs all codebooks from one start; centroids are left in the file `out`. */
   async function run(task: SideTask, data: object, more: object): Promise<ClusterRecord> {
-    const body = { cmd: 'kmeans', kernel: refs.get(clustered(task.codec)), data, ...(task.weights && { weights: at('weights') }), tolerance: TOLERANCE, ...more };
+    const body = { cmd: 'kmeans', kernel: refs.get(clustered(task.codec)), data, scope: task.scope, ...(task.weights && { weights: at('weights') }), tolerance: TOLERANCE, ...more };
     return recordSchema.parse(await loaded.runner.request(body, TIMEOUT_MS));
   }
 
@@ -109,10 +111,9 @@ export async function openClusterer(codecs: readonly string[], device: Device): 
       writeFileSync(at('stored'), bytesOf(Float32Array.from(rounded.flatMap(({ values }) => [...values]))));
       ({ loss } = await run(task, data, { centroids: at('stored'), steps: 0 }));
     }
-    const chunks = chunksOf(codec, task.headDim);
+    const shares = sharesOfTask(task, codec);
     return rounded.map(({ stored, scale }, i) => ({
-      head: Math.floor(i / chunks),
-      chunk: i % chunks,
+      ...shares[i]!,
       stored,
       ...(scale && { scale }),
       iterations: record.steps[i]!,
@@ -139,12 +140,13 @@ function floatsOf(path: string): Float32Array {
   return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
 }
 
+const sharesOfTask = ({ scope, heads, headDim }: SideTask, codec: VqCodec): Share[] => sharesOf(scope, heads, chunksOf(codec, headDim));
+
 /** Writes what k-means++ draws with, the same numbers as on the CPU. */
-function writeDraws(path: string, codec: VqCodec, { stream, heads, headDim }: SideTask, restart: number): void {
+function writeDraws(path: string, codec: VqCodec, task: SideTask, restart: number): void {
   const file = openSync(path, 'w');
   try {
-    for (let head = 0; head < heads; head++)
-      for (let chunk = 0; chunk < chunksOf(codec, headDim); chunk++) writeSync(file, bytesOf(drawsOf(seedOf(...stream, head, chunk, ...restartStream(restart)), entriesOf(codec))));
+    for (const { head, chunk } of sharesOfTask(task, codec)) writeSync(file, bytesOf(drawsOf(seedOf(...task.stream, head, chunk, ...restartStream(restart)), entriesOf(codec))));
   } finally {
     closeSync(file);
   }

@@ -1,4 +1,4 @@
-// Dumps on disk, read tensor by tensor; and whether a result can be written, asked before the work.
+// Dumps on disk, and safetensors files beside them, read tensor by tensor; and whether a result can be written, asked before the work.
 import { accessSync, closeSync, constants, fstatSync, openSync, readSync, rmSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { EnvironmentError, InputError } from '../../generator/errors.ts';
@@ -16,13 +16,30 @@ export interface DumpFile {
   close(): void;
 }
 
+/** An open safetensors file; close it when done. */
+export interface TensorFile {
+  readonly header: Header;
+  /** Fills `into` from byte `at` of the file on. */
+  read(at: number, into: Uint8Array): Uint8Array;
+  close(): void;
+}
+
 /** Opens a dump and reads its header. Throws InputError if it is not there or broken. */
 export function openDump(path: string): DumpFile {
+  const file = openTensors(path);
+  try {
+    return { path, dump: parseDump(file.header), rows: (info, tokens) => readRows(file, info, tokens), close: file.close };
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+/** Opens a safetensors file and reads its header. Throws InputError if it is not there or broken. */
+export function openTensors(path: string): TensorFile {
   const fd = openFile(path);
   try {
-    const header = readHeader(fd, path);
-    const dump = parseDump(header);
-    return { path, dump, rows: (info, tokens) => readRows(fd, header, info, tokens), close: () => closeSync(fd) };
+    return { header: readHeader(fd, path), read: (at, into) => readBytes(fd, at, into), close: () => closeSync(fd) };
   } catch (error) {
     closeSync(fd);
     throw error;
@@ -56,11 +73,11 @@ function readBytes(fd: number, at: number, into: Uint8Array): Uint8Array {
   return into;
 }
 
-function readRows(fd: number, header: Header, info: TensorInfo, tokens: number): Rows {
+function readRows({ header, read }: TensorFile, info: TensorInfo, tokens: number): Rows {
   const [heads = 0, all = 0, headDim = 0] = info.shape;
   const perHead = tokens * headDim * 2;
   const bytes = new Uint8Array(new SharedArrayBuffer(heads * perHead));
-  for (let head = 0; head < heads; head++) readBytes(fd, info.offset + head * all * headDim * 2, bytes.subarray(head * perHead, (head + 1) * perHead));
+  for (let head = 0; head < heads; head++) read(info.offset + head * all * headDim * 2, bytes.subarray(head * perHead, (head + 1) * perHead));
   assertFinite(header, { ...info, shape: [heads, tokens, headDim] }, bytes);
   return { data: new Uint16Array(bytes.buffer), stride: tokens, tokens, headDim };
 }

@@ -1,9 +1,11 @@
-// One unit of work that a thread can take: the codebook of a chunk, or the weights of a KV head. A pure function of its task.
+// One unit of work that a thread can take: one codebook, the weights of a KV head, or codebooks refined. A pure function of its task.
 import { findCodec } from '../../generator/codec.ts';
 import { kmeans, seedOf, squares } from './kmeans.ts';
 import { centroids, nearest } from './nearest.ts';
+import { refine, type RefineResult, type RefineTask } from './refine.ts';
 import { round } from './round.ts';
 import { gather } from './rows.ts';
+import { vectorsOf, weightsFor, type Share } from './scope.ts';
 import { sensitivity, weightsOf } from './weights.ts';
 
 /** Rows of one tensor, shared by all threads: halves as they lie in the dump, or as rotated. */
@@ -16,14 +18,12 @@ export interface Rows {
   readonly headDim: number;
 }
 
-export interface ChunkTask {
+export interface ChunkTask extends Share {
   readonly kind: 'chunk';
   readonly rows: Rows;
   readonly codec: string;
   /** [seed, layer, side (0 K, 1 V)]: with head and chunk the identity of the random stream. */
   readonly stream: readonly [number, number, number];
-  readonly head: number;
-  readonly chunk: number;
   readonly iterations: number;
   /** Starts to try, at least 1; the best is kept. */
   readonly restarts?: number;
@@ -31,9 +31,7 @@ export interface ChunkTask {
   readonly weights?: Float32Array;
 }
 
-export interface ChunkResult {
-  readonly head: number;
-  readonly chunk: number;
+export interface ChunkResult extends Share {
   /** `[entries, channels]` as stored. */
   readonly stored: Uint16Array | Int8Array;
   readonly scale?: Float32Array;
@@ -67,12 +65,12 @@ export interface WeightResult {
   readonly v: Float32Array;
 }
 
-export type Task = ChunkTask | WeightTask;
-export type Result<T extends Task> = T extends ChunkTask ? ChunkResult : WeightResult;
+export type Task = ChunkTask | WeightTask | RefineTask;
+export type Result<T extends Task> = T extends ChunkTask ? ChunkResult : T extends RefineTask ? RefineResult : WeightResult;
 
 /** Does one task. */
 export function perform<T extends Task>(task: T): Result<T> {
-  return (task.kind === 'chunk' ? cluster(task) : weigh(task)) as Result<T>;
+  return (task.kind === 'chunk' ? cluster(task) : task.kind === 'refine' ? refine(task) : weigh(task)) as Result<T>;
 }
 
 /** What a restart adds to the stream of random numbers; the first start has the plain one. */
@@ -83,16 +81,17 @@ function cluster(task: ChunkTask): ChunkResult {
   return tries.reduce((best, other) => (other.loss < best.loss ? other : best));
 }
 
-function clusterOnce({ rows, codec: name, stream, head, chunk, iterations, weights: all }: ChunkTask, restart: number): ChunkResult {
+function clusterOnce({ rows, codec: name, stream, scope, head, chunk, iterations, weights: all }: ChunkTask, restart: number): ChunkResult {
   const codec = findCodec(name);
   if (codec?.kind !== 'vq') throw new Error(`${name} has no codebook`);
   const { channels } = codec;
-  const x = gather(rows, head, chunk * channels, channels);
-  const weights = all?.subarray(head * rows.tokens, (head + 1) * rows.tokens);
+  const share = { scope, head, chunk };
+  const x = vectorsOf(rows, share, channels);
+  const weights = all && weightsFor(all, rows, share, channels);
   const found = kmeans(x, { channels, entries: 2 ** codec.bits, seed: seedOf(...stream, head, chunk, ...restartStream(restart)), iterations, weights });
   const rounded = round(codec, found.values);
-  const code = new Uint16Array(rows.tokens);
-  const half = new Float64Array(rows.tokens);
+  const code = new Uint16Array(x.length / channels);
+  const half = new Float64Array(code.length);
   nearest(x, centroids(rounded.values, channels), code, half);
   let loss = 0;
   let energy = 0;
@@ -100,7 +99,7 @@ function clusterOnce({ rows, codec: name, stream, head, chunk, iterations, weigh
     loss += (weights?.[i] ?? 1) * Math.max(0, square + 2 * half[i]!);
     energy += (weights?.[i] ?? 1) * square;
   });
-  return { head, chunk, stored: rounded.stored, ...(rounded.scale && { scale: rounded.scale }), iterations: found.iterations, reseeded: found.reseeded, losses: found.losses, loss, energy };
+  return { ...share, stored: rounded.stored, ...(rounded.scale && { scale: rounded.scale }), iterations: found.iterations, reseeded: found.reseeded, losses: found.losses, loss, energy };
 }
 
 function weigh({ q, k, v, head, ratio, window, exact, power }: WeightTask): WeightResult {

@@ -1,7 +1,7 @@
 """Attention over vector-quantised KV caches, from Python: kernels by contract, through the CUDA driver.
 
     from antkv import Library, Shape                  # needs no torch
-    from antkv import ops                             # torch.ops.antkv.*: encode, append, decode, combine, score, select, unpack
+    from antkv import ops                             # torch.ops.antkv.*: encode, append, decode, combine, score, select, unpack, kmeans
     from antkv.cache import Cache                     # a paged cache of all layers: prefill, step, attend
 
 `Library` opens a generated folder (gen wrote it, or a release) and loads, checks and launches its kernels; `ops` does so for torch tensors, on the current

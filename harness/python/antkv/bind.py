@@ -9,10 +9,13 @@ from .errors import ArgumentError
 from .rules import check_rules
 
 # Fields that take the strides of the first axes of an array, where they are not called NAME_row_stride and NAME_head_stride.
-_STRIDED = {"pages": ("page_stride", "page_head_stride"), "anchors": ("anchor_page_stride", "anchor_head_stride"), "ring_k": ("ring_slot_stride", "ring_head_stride", "ring_row_stride")}
+_STRIDED = {"pages": ("page_stride", "page_head_stride"), "anchors": ("anchor_page_stride", "anchor_head_stride"), "ring_k": ("ring_slot_stride", "ring_head_stride", "ring_row_stride"),
+            "x": ("x_head_stride", "x_row_stride")}  # fmt: skip
 _SAME_STRIDES = {"ring_v": "ring_k"}
 _TERM = re.compile(r"^(\w[\w ]*?)(?: ([*+/]) (\d+))?$")
-_SAME_BITS = {"uint32_t": ("uint32_t", "int32_t"), "uint16_t": ("uint16_t", "int16_t")}  # torch has few ops on unsigned types
+_PRODUCT = re.compile(r"(?<=[*+/] )[a-z]\w*")
+_CODEC = re.compile(r"(\d+)c(\d+)b")
+_SAME_BITS = {"uint64_t": ("uint64_t", "int64_t"), "uint32_t": ("uint32_t", "int32_t"), "uint16_t": ("uint16_t", "int16_t")}  # torch has few ops on unsigned types
 
 
 class View(NamedTuple):
@@ -33,15 +36,15 @@ class _Axes:
     """What each name of an axis turned out to be, and which argument said so."""
 
     def __init__(self, op: str, known: Mapping[str, int]):
-        self.op, self.sizes, self.by = op, dict(known), {name: "the contract" if name == "d" else "given" for name in known}
+        self.op, self.sizes, self.by = op, dict(known), {name: "the contract" if name in ("d", "channels", "entries") else "given" for name in known}
 
     def meet(self, argument: str, axis: str, view: View, size: int, axes) -> None:
-        match = _TERM.match(axis)
+        match = _TERM.match(_PRODUCT.sub(lambda name: str(self.sizes.get(name[0], name[0])), axis))
         if not match:  # a length that only device memory knows
             return
         name, sign, number = match[1], match[2], int(match[3] or 1)
         value, rest = {None: (size, 0), "+": (size - number, 0), "*": divmod(size, number), "/": (size * number, 0)}[sign]
-        known = self.sizes.setdefault(name, value)
+        known = self.sizes.setdefault(name, int(name) if name.isdigit() else value)
         if known == value and not rest:
             self.by.setdefault(name, argument)
             return
@@ -66,12 +69,13 @@ def _check_order(op: str, name: str, view: View, strided: int) -> None:
 
 
 def _meet_array(axes: _Axes, name: str, array, view: View, contract: Mapping[str, Any], numbers: Mapping[str, Any]) -> None:
-    op, layout, void = axes.op, contract.get("layout", {}), array.element == "void"
+    op, layout, void = axes.op, contract.get("layout"), array.element == "void"
     if void and not array.axes:
         size = layout["pageBytes"].get(str(numbers.get("page_size"))) if name == "pages" else layout["anchorPageBytes"]
         spec, element, strided = ("pages", "kv_heads", "bytes"), "uint8_t", 2
-    elif void and array.axes[-1] != "d":
-        size, spec, element, strided = layout["codebookBytes"][name[0]], (*array.axes, "bytes"), "uint8_t", 0
+    elif void and array.axes[-1] not in ("d", "chunks * channels"):
+        size = layout["codebookBytes"][name[0]] if layout else axes.sizes["entries"] * (2 * axes.sizes["channels"] + 4)
+        spec, element, strided = (*array.axes, "bytes"), "uint8_t", 0
     else:
         size, spec = None, array.axes
         element, strided = ("half row", len(spec) - 1) if void else (array.element, 0)
@@ -84,6 +88,12 @@ def _meet_array(axes: _Axes, name: str, array, view: View, contract: Mapping[str
     for axis, length in zip(spec, view.shape):
         if axis not in ("pages", "bytes"):
             axes.meet(name, axis, view, length, spec)
+
+
+def _known(contract: Mapping[str, Any]) -> Dict[str, int]:
+    """Axes that the contract fixes."""
+    known, codec = contract["axes"], _CODEC.match(contract["axes"].get("k", "") if contract["op"] == "kmeans" else "")
+    return {**({"d": known["headDim"]} if "headDim" in known else {}), **({"channels": int(codec[1]), "entries": 1 << int(codec[2])} if codec else {})}
 
 
 def _stride_fields(name: str, view: View) -> Dict[str, int]:
@@ -102,8 +112,7 @@ def bind(params_module, op: str, contract: Mapping[str, Any], arrays: Mapping[st
         if name not in (table if name in arrays else fields):
             raise ArgumentError(f"{op}: there is no argument {name}; antkv.h lists them")
     given = {name: view for name, view in arrays.items() if view is not None}
-    dimension = {"d": contract["axes"]["headDim"]} if "headDim" in contract["axes"] else {}
-    axes = _Axes(op, {**dimension, **{name: value for name, value in numbers.items() if isinstance(value, int)}})
+    axes = _Axes(op, {**_known(contract), **{name: value for name, value in numbers.items() if isinstance(value, int)}})
     values: Dict[str, Any] = {}
     for name in given:  # in the order of the caller, whose arguments are blamed before what was made of them
         view = given[name]

@@ -10,22 +10,22 @@
             o = cache.attend(layer, q, k, v)
     cache.end(s)
 
-Forks and shared prefixes are in the ops (frozen_len, frozen_anchor_pages), not in this class."""
+Forks are whole (Cache.fork); prefixes that are found again are in the ops (frozen_len, frozen_anchor_pages), not in this class."""
 
-from dataclasses import dataclass, field
-from typing import Any, List, Mapping, Optional, Sequence, Union
+from dataclasses import dataclass
+from typing import Any, Mapping, Optional, Sequence, Union
 
 import torch
 from torch import Tensor
 
-from . import eager, ops
+from . import eager, fork, ops
 from .errors import ArgumentError, ContractError
 from .pack import PackedCodebook
 from .prefill import PROMPT_POLICIES, Prompt, anchors_of
 from .rules import ANCHOR_ROWS, DRAFT_ROWS
-from .state import Lengths, Pool
+from .state import Held, Lengths, Pool
 
-_STEP = ("slot", "seq_len", "accepted", "coded_before", "coded_len", "kv_len", "score_row")  # rows of Cache._lengths
+_STEP = ("slot", "seq_len", "accepted", "coded_before", "coded_len", "kv_len", "score_row", "frozen_len", "frozen_pages")  # rows of Cache._lengths
 
 
 @dataclass
@@ -45,29 +45,19 @@ class Layer:
     ring_scores: Optional[Tensor] = None  # [rows, q_heads, ring_rows] of the last decode
 
 
-@dataclass
-class _Sequence:
-    slot: int
-    committed: int  # tokens that are in for good
-    pending: int  # rows of the step before, not yet committed
-    coded: int  # tokens in pages
-    score_row: int = -1  # where the step before left its scores
-    pages: List[int] = field(default_factory=list)
-    anchor_pages: List[int] = field(default_factory=list)
-
-
 class Cache:
     """recipe: name of a preset, or its members as manifest.json has them. codebooks: layer -> "k", "v" (read_codebooks); None for exact recipes.
     max_tokens bounds a sequence; pages: coded pages in all (default: enough for max_sequences of max_tokens). page_size in tokens. scale: default 1 / sqrt(head_dim).
-    max_q_len: new rows of a sequence and step, drafts included. inv_freq [rotary_dim / 2], for keys coded before RoPE."""
+    max_q_len: new rows of a sequence and step, drafts included. max_forks: how often a sequence and those it comes from may be forked, where anchors are kept.
+    inv_freq [rotary_dim / 2], for keys coded before RoPE."""
 
     def __init__(self, recipe: Union[str, Mapping[str, Any]], codebooks: Optional[Mapping[int, Mapping[str, PackedCodebook]]], *, layers: int, q_heads: int, kv_heads: int, head_dim: int,
                  max_sequences: int, max_tokens: int, inv_freq: Optional[Tensor] = None, scale: Optional[float] = None, page_size: int = 64, pages: Optional[int] = None, max_q_len: int = 1,
-                 rope_interleaved: bool = False, attention_factor: float = 1.0, device: Union[str, torch.device] = "cuda"):  # fmt: skip
+                 max_forks: int = 0, rope_interleaved: bool = False, attention_factor: float = 1.0, device: Union[str, torch.device] = "cuda"):  # fmt: skip
         self.device = torch.empty(0, device=device).device
         folder = ops.library(self.device).folder
         self.recipe = r = folder.recipe(recipe) if isinstance(recipe, str) else recipe
-        self.q_heads, self.kv_heads, self.head_dim, self.max_tokens, self.max_q_len, self.page_size = q_heads, kv_heads, head_dim, max_tokens, max_q_len, page_size
+        self.q_heads, self.kv_heads, self.head_dim, self.max_tokens, self.max_q_len, self.max_forks, self.page_size = q_heads, kv_heads, head_dim, max_tokens, max_q_len, max_forks, page_size
         self.scale = scale or head_dim**-0.5
         axes = {"headDim": head_dim, "k": r["k"], "v": r["v"], "key": r["key"], "gain": r["gain"]}
         self.contracts = {op: folder.find(op, **axes) for op in ("encode", "append", "unpack")}
@@ -84,7 +74,7 @@ class Cache:
         if self.keeps:
             self.contracts.update(anchors_of(folder, r["policy"], head_dim))
         self.max_pages = -(-max_tokens // page_size) + 3 & ~3  # rows of tables start at multiples of 16 bytes
-        self.max_anchor_pages = -(-self.lengths.anchor_rows(max_tokens) // ANCHOR_ROWS) + 3 & ~3 if self.keeps else 0
+        self.max_anchor_pages = -(-self.lengths.anchor_rows(max_tokens) // ANCHOR_ROWS) + max_forks + 3 & ~3 if self.keeps else 0
         self.rope = {"inv_freq": None if inv_freq is None else inv_freq.to(self.device, torch.float32), "rope_interleaved": rope_interleaved, "attention_factor": attention_factor}
         self._pool = Pool(pages if pages is not None else max_sequences * self.max_pages, "coded pages")
         self._anchor_pool = Pool(max_sequences * self.max_anchor_pages, "anchor pages")
@@ -128,12 +118,17 @@ class Cache:
         if not 0 <= tokens <= self.max_tokens:
             raise ArgumentError(f"Cache: a prompt of {tokens} tokens, max_tokens is {self.max_tokens}")
         coded = self.lengths.coded(tokens)
-        sequence = _Sequence(self._slots.take(), committed=coded, pending=tokens - coded, coded=coded)
+        sequence = Held(self._slots.take(), committed=coded, pending=tokens - coded, coded=coded)
         self._sequences[sequence.slot] = sequence
         if self.keeps:
             self._anchor_table[sequence.slot].fill_(-1)
         self._grow(sequence, coded)
         return sequence.slot
+
+    def fork(self, sequence: int) -> int:
+        """A sequence that goes on from where `sequence` stands, uncommitted rows included; returns its number. They share what is coded so far, anchors too, which neither hands back
+        any more. After prefill, between two steps. Raises ArgumentError where no room is left, or max_forks are used up."""
+        return fork.fork(self, sequence)
 
     def end(self, sequence: int) -> None:
         """Gives back all that a sequence holds."""
@@ -150,7 +145,7 @@ class Cache:
             raise ArgumentError(f"truncate: {tokens} tokens; sequence {sequence} has {s.committed + s.pending}, of which {least} are coded: what is coded cannot be taken back")
         s.committed, s.pending = min(s.committed, tokens), max(0, tokens - s.committed)
 
-    def _grow(self, s: _Sequence, coded: int) -> None:
+    def _grow(self, s: Held, coded: int) -> None:
         """Pages for `coded` tokens, and anchor pages, empty, for what the budget may keep of them."""
         if coded > self.max_tokens:
             raise ArgumentError(f"Cache: sequence {s.slot} would have {coded} coded tokens, max_tokens is {self.max_tokens}")
@@ -158,8 +153,9 @@ class Cache:
         if fresh:
             self._tables[s.slot, len(s.pages) : len(s.pages) + len(fresh)] = torch.tensor(fresh, dtype=torch.int32, device=self.device)
             s.pages += fresh
-        wanted = -(-self.lengths.anchor_rows(coded) // ANCHOR_ROWS) if self.keeps and coded else 0
-        given = self._anchor_pool.take_all(wanted - len(s.anchor_pages))
+        rows = self.lengths.anchor_rows
+        own = rows(coded) - (rows(s.frozen) if s.frozen else 0) if self.keeps and coded else 0
+        given = self._anchor_pool.take_all(s.frozen_pages - -own // ANCHOR_ROWS - len(s.anchor_pages))
         if given:
             self._anchor_table[s.slot, len(s.anchor_pages) : len(s.anchor_pages) + len(given)] = torch.tensor(given, dtype=torch.int32, device=self.device)
             s.anchor_pages += given
@@ -176,9 +172,13 @@ class Cache:
                 raise ArgumentError(f"step: accepted[{i}] is {taken}; sequence {number} has {s.pending} rows that are not committed")
             n = s.committed + taken
             coded = n + rows if self.exact else max(s.coded, self.lengths.coded(n))
+            if self.exact:
+                fork.own(self, s, n, n + rows)
             self._grow(s, coded)
-            table.append((s.slot, s.committed, taken, s.committed if self.exact else s.coded, coded, n + rows, s.score_row))
+            table.append((s.slot, s.committed, taken, s.committed if self.exact else s.coded, coded, n + rows, s.score_row, s.frozen, s.frozen_pages))
             s.committed, s.pending, s.coded, s.score_row = n, rows, coded, i * rows
+        for number in self._sequences.keys() - set(sequences):
+            self._sequences[number].score_row = -1  # this step's scores take the place of theirs
         batch = len(table)
         self._rows = batch * rows
         self._lengths[:, :batch] = torch.tensor(table, dtype=torch.int32).t().to(self.device)
@@ -199,10 +199,11 @@ class Cache:
             raise ArgumentError(f"attend: q has {q.shape[0]} rows, the step has {rows}")
         run, shared, r = launcher(), {"block_table": now["block_table"], "state_slot": now["slot"], "cu_q": now["cu_q"], **self._shared(at)}, self.recipe
         rules = {} if self.exact else {"window": r["window"], "flush_block": r["flush_block"], "budget_permille": r["budget_permille"], "first_tokens": r["first_tokens"]}
+        frozen = {"frozen_len": now["frozen_len"], "frozen_anchor_pages": now["frozen_pages"]} if self.keeps else {}
         run.append(
             self.contracts["append"], k, v, at.pages, now["seq_len"], self.page_size, self.q_heads, **shared, **rules,
             ring_k=at.ring_k, ring_v=at.ring_v, ring_scores=at.ring_scores, lse=at.lse, ring_score=at.ring_score, ring_count=at.ring_count, anchor_score=at.anchor_score,
-            score_row=now["score_row"], accepted=now["accepted"], coded_len=now["coded_before"], policy=PROMPT_POLICIES[r["policy"]],
+            **frozen, score_row=now["score_row"], accepted=now["accepted"], coded_len=now["coded_before"], policy=PROMPT_POLICIES[r["policy"]],
         )  # fmt: skip
         return run.decode(
             self.contracts["decode"], q, at.pages, now["coded_len"], now["kv_len"], self.page_size, self.max_tokens, self.scale, **shared,
@@ -213,13 +214,15 @@ class Cache:
         """A prompt's rows of one layer enter: q [tokens, q_heads, d], k, v [tokens, kv_heads, d] after RoPE. lse [tokens, q_heads], natural, of the prompt's own attention
         ranks its anchors; without it it is computed here, slowly."""
         s = self._sequences[sequence]
+        if s.forks:
+            raise ArgumentError(f"prefill: sequence {sequence} was forked: others hold its pages")
         if k.shape[0] != s.committed + s.pending:
             raise ArgumentError(f"prefill: k has {k.shape[0]} rows, sequence {sequence} was started with {s.committed + s.pending} tokens")
         if k.shape[0]:
             Prompt(self, self.layers[layer], s.slot, s.coded, len(s.anchor_pages), k.shape[0]).enter(q, k, v, lse)
 
     def bytes(self, sequence: int) -> int:
-        """Device bytes that a sequence holds in all layers: pages, anchor pages, ring. Codebooks are shared."""
+        """Device bytes that a sequence holds in all layers: pages, anchor pages, ring. Codebooks are shared; pages of forks count for each that holds them."""
         s = self._sequences[sequence]
         one = lambda array, count: 0 if array is None else array[0].numel() * array.element_size() * count
         return sum(one(at.pages, len(s.pages)) + one(at.anchors, len(s.anchor_pages)) + one(at.ring_k, 1) + one(at.ring_v, 1) for at in self.layers)

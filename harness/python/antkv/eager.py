@@ -2,7 +2,7 @@
 neither compilation nor autograd; else they are the same: on CUDA tensors, on the current stream, without synchronisation, safe to capture in a graph.
 
 `contract` names what a kernel computes (`npx gen list`; manifest.json); kernels and launches come from its tuning tables. Other arguments have the names, shapes and
-meaning of the op's struct in antkv.h: batch, kv_heads, strides and the like are read off the tensors. A wrong one is named by an ArgumentError that says what it should be.
+meaning of the op's struct in antkv.h (kmeans does all of its steps): batch, kv_heads, strides and the like are read off the tensors. A wrong one is named by an ArgumentError that says what it should be.
 
 Call an op once before a capture: the first call of a contract and shape loads its kernel. Tensors of rows (q, k, v, out, ring) need a contiguous last axis only.
 In shapes below, d is the head dim, H are KV heads, Q query heads; lengths, tables and positions are int32; "state" arrays [slots, ...] are addressed by state_slot.
@@ -12,7 +12,8 @@ Cache arguments that ops share:
   k_codebook, v_codebook [H, packed bytes] uint8 (antkv.pack_codebook), None for exact sides; inv_freq [rotary_dim / 2] fp32, for contracts with `pre`
   anchors [anchor pages, H, anchor page bytes] uint8, anchor_table [slots, max_anchor_pages]; state_slot [batch], None: the batch row; first_pos [batch], None: 0"""
 
-from typing import Optional
+import math
+from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from .errors import ArgumentError
 from .launch import counters, library, run
 from .shape import Shape
 
-__all__ = ["append", "combine", "decode", "dtype_of", "encode", "score", "select", "unpack"]
+__all__ = ["append", "combine", "decode", "dtype_of", "encode", "kmeans", "score", "select", "unpack"]
 
 
 def _arguments(scope: dict, *without: str) -> dict:
@@ -118,6 +119,30 @@ def unpack(
 ) -> None:  # fmt: skip
     """Coded tokens as exact rows k, v [rows, H, d], keys rotated and anchors exact: of each sequence those from first_token [batch] on, as many as cu_tokens [batch + 1] leaves room for."""
     run("unpack", contract, _arguments(locals()))
+
+
+def kmeans(
+    contract: str, x: Tensor, centroids: Tensor, largest: float, weights: Optional[Tensor] = None, draws: Optional[Tensor] = None, heaviest: float = 1.0, max_steps: int = 25,
+    tolerance: float = 5e-4, splits: int = 0,
+) -> Tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Weighted k-means of every (head, chunk) of rows x [H, tokens, d] around centroids [H, chunks, entries, channels] fp32, which are started by k-means++ where draws [H, chunks,
+    entries] fp64, from 0 to below 1, are given, and moved at most max_steps times; they end as halves. weights [H, tokens] fp32, at least 0. largest bounds |x| and given |c|,
+    heaviest the weights: sums are whole numbers in units that these set, and equal inputs give equal bits. Returns, of each (head, chunk), sums of w |x - c|^2 before each step and, last,
+    with the final centroids [H, chunks, max_steps + 1] fp64, of w |x|^2 [H, chunks] fp64, and status [H, chunks, 4] int32: steps done, entries started anew, settled, 0."""
+    given, (heads, chunks, entries, channels) = _arguments(locals(), "largest", "heaviest", "splits"), centroids.shape
+    opened, tokens = library(x.device), x.shape[1]
+    kernel = opened.get(contract)
+    given["splits"] = splits or max(1, min(8 * opened.device.multiprocessors // (heads * chunks), -(-tokens // (2 * kernel.threads))))
+    new = lambda dtype, *shape: torch.empty(heads, chunks, *shape, dtype=dtype, device=x.device)
+    given["codebook"], given["row_loss"] = new(torch.uint8, entries * (2 * channels + 4)), new(torch.int64, tokens)
+    given["sums"], given["loss"] = new(torch.int64, entries, channels + 1), new(torch.int64, max_steps + 1)
+    given["energy"], given["status"] = new(torch.int64), new(torch.int32, 4)
+    power = lambda bound, bits: 2.0 ** min(120, bits - math.frexp(bound)[1]) if bound > 0 else 1.0
+    given["value_scale"], given["weight_scale"] = power(tokens * heaviest * largest, 62), power(tokens * heaviest, 62)
+    given["loss_scale"] = power(tokens * channels * heaviest * largest * largest, 60)
+    for step in (0, *[1] * max_steps, 2):  # a (head, chunk) that has settled takes no part in later ones
+        run("kmeans", contract, {**given, "step": step}, kernel)
+    return given["loss"].double() / given["loss_scale"], given["energy"].double() / given["loss_scale"], given["status"]
 
 
 _DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16}

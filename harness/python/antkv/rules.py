@@ -115,7 +115,15 @@ _UNPACK: List[Rule] = [
     (lambda p: p.max_anchor_pages >= 0, "max_anchor_pages", "0 without anchors"),
 ]
 
-_OWN = {"decode": _DECODE, "encode": _ENCODE, "combine": _COMBINE, "score": _SCORE, "select": _SELECT, "unpack": _UNPACK}
+_KMEANS: List[Rule] = [
+    (lambda p: 1 <= p.tokens <= 1 << 30, "tokens", "1 to 2^30 rows of a head"),
+    (lambda p: 0 <= p.step <= 2, "step", "0 starts, 1 iterates, 2 measures"),
+    (lambda p: 1 <= p.max_steps <= 1 << 20, "max_steps", "1 to 2^20: it bounds the steps 1, and is one less than the last axis of loss"),
+    (lambda p: p.tolerance >= 0, "tolerance", "0 or more, a part of the loss"),
+    (lambda p: p.value_scale > 0 and p.weight_scale > 0 and p.loss_scale > 0, "value_scale", "a power of two (antkv.h), as weight_scale and loss_scale are"),
+]
+
+_OWN = {"decode": _DECODE, "encode": _ENCODE, "combine": _COMBINE, "score": _SCORE, "select": _SELECT, "unpack": _UNPACK, "kmeans": _KMEANS}
 
 
 def check_rules(op: str, params, contract: Mapping[str, Any]) -> None:

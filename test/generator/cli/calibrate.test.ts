@@ -69,6 +69,8 @@ const REFUSED: [what: string, words: string[], exitCode: number, message: RegExp
   ['infinity in the keys', [at('nan.safetensors'), '--out', at('x')], 2, /"k_pre_rope" holds NaN or infinity, first at \[0, 1, 3\]/],
   ['an output that cannot be written', [at('dump.safetensors'), '--out', at('no/x')], 3, /cannot write .*ENOENT/],
   ['two presets', [at('dump.safetensors'), '--out', at('x'), '--preset', 'antkv-1', '--preset', 'antkv-2'], 2, /one recipe, not 2/],
+  ['weights of a form that is none', [at('dump.safetensors'), '--out', at('x'), '--weights', 'exakt'], 2, /--weights takes none, column, exact or a file that is there, not "exakt"/],
+  ['weights that are no weights', [at('dump.safetensors'), '--out', at('x'), '--weights', at('dump.safetensors')], 2, /no weights for the keys of layer 5/],
   ['a seed that is no number', [at('dump.safetensors'), '--out', at('x'), '--seed', 'x'], 2, /--seed takes a whole number/],
 ];
 for (const [what, words, exitCode, message] of REFUSED) {
@@ -90,6 +92,22 @@ it('clusters on the emulated driver, and says who did; a restart is in the recor
   const [mine, theirs] = ['e', 'f'].map((name) => readCodebook(readFileSync(at(`${name}.safetensors`)), name));
   assert.is(mine!.metadata.calibration.restarts, 2);
   assert.equal(mine!.layers, theirs!.layers, 'with as many entries as tokens nothing ties');
+});
+
+it('a codebook for all chunks of a head, weights from a file and rounds of least squares are in the record, and told', async () => {
+  writeFileSync(at('weights.safetensors'), writeSafetensors([{ name: 'weights', dtype: 'F32', shape: [1, TOKENS], data: new Uint8Array(Float32Array.from({ length: TOKENS }, (_, i) => 1 + (i % 3)).buffer) }]));
+  const args = ['--set', 'scope=head', '--weights', at('weights.safetensors'), '--power', '0.5', '--refine', '2', '--iterations', '2', '--threads', '1'];
+  const { exitCode, stdout, stderr } = await gen(['calibrate', at('dump.safetensors'), ...args, '--out', at('h.safetensors')]);
+  assert.is(exitCode, 0, stderr);
+  const { recipe, calibration } = readCodebook(readFileSync(at('h.safetensors')), 'h').metadata;
+  assert.is(recipe['scope'], 'head');
+  assert.equal([calibration.weights, calibration.power, calibration.refine], ['file', 0.5, 2]);
+  const { vectors, refined } = calibration.tensors['layers.5.k']!;
+  assert.is(vectors, TOKENS * (D / 8));
+  assert.ok(refined!.after <= refined!.before && refined!.rounds <= 2);
+  assert.match(stderr, /layers\.5\.k: \d rounds? of least squares with gains, error [\d.]+ to [\d.]+ %/);
+  assert.match(stderr, /weights file, \d+ bytes per layer and KV head when packed \(once for each chunk, though a head shares one\)/);
+  assert.match(stdout, /^ *5 +k +0 +[\d.]+ +[\d.]+$/m);
 });
 
 it('refuses a device that is none', async () => {

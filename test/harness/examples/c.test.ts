@@ -1,5 +1,5 @@
 // Runs harness/examples/c/decode.c on the emulated driver, and checks the fixture that it reads.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { test } from 'uvu';
@@ -8,11 +8,10 @@ import { kernelName } from '../../../generator/name.ts';
 import { shippedKernels } from '../../../generator/ship.ts';
 import { buildEmulator } from '../../../tuner/host.ts';
 import { makeDecode } from '../../fixtures/make-decode.ts';
-import { temporaryFolder } from '../../folder.ts';
 import { compile, emulatedFolder, ROOT } from '../load/build.ts';
+import { findsTheAnswer, FIXTURE } from './decode.ts';
 
 const EXAMPLE = join(ROOT, 'harness/examples/c/decode.c');
-const FIXTURE = join(ROOT, 'test/fixtures/decode-antkv-1.bin');
 
 const needed = shippedKernels().filter((kernel) => /^antkv_(decode|combine)_d64_/.test(kernelName(kernel)));
 const folder = await emulatedFolder(needed);
@@ -20,24 +19,7 @@ const ANTKV_LIBCUDA = await buildEmulator();
 const program = await compile([EXAMPLE], ['-g', '-fsanitize=undefined', '-fno-sanitize-recover=all', '-I', folder, '-I', join(ROOT, 'harness')]);
 const run = (args: readonly string[], env: Record<string, string> = {}) => execa(program, args, { env: { ANTKV_LIBCUDA, ...env }, reject: false, timeout: 60_000 });
 
-for (const splits of [0, 1, 3]) {
-  test(`the example finds the stored answer with ${splits || 'its own number of'} splits`, async () => {
-    const { exitCode, stdout, stderr } = await run([folder, FIXTURE, ...(splits ? [String(splits)] : [])]);
-    assert.is(exitCode, 0, stderr);
-    const [, used, error] = /^antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm80_\w+, (\d+) splits: relative error (\S+)$/.exec(stdout)!;
-    assert.is(Number(used), splits || 1, '300 tokens are one step of 12 warps');
-    assert.ok(Number(error) > 0 && Number(error) < 1e-3, error);
-  });
-}
-
-test('a wrong answer is noticed', async () => {
-  const broken = Buffer.from(readFileSync(FIXTURE));
-  broken.writeUInt16LE(broken.readUInt16LE(64) ^ 0x8000, 64); // the sign of one channel of q
-  const path = join(temporaryFolder(), 'broken.bin');
-  writeFileSync(path, broken);
-  const { exitCode, stdout } = await run([folder, path]);
-  assert.is(exitCode, 1, stdout);
-});
+findsTheAnswer(test, folder, run);
 
 test('what is missing is named', async () => {
   assert.match((await run([])).stderr, /^usage: .* GENERATED-FOLDER FIXTURE/);

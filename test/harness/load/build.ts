@@ -73,7 +73,7 @@ const CACHE = { batch: 3, kv_heads: 8, page_size: 64, max_pages: 40, page_stride
 const cache = (...pointers: string[]): Record<string, number> => Object.fromEntries([...pointers, 'pages', 'block_table', 'k_codebook', 'v_codebook', 'inv_freq'].map((name) => [name, POINTER]));
 
 /** Params that each op accepts, for contracts of antkv-1 at head dim 128: three sequences, GQA ratio 4. */
-export const GOOD: Readonly<Record<'encode' | 'append' | 'decode' | 'combine' | 'score' | 'select' | 'unpack', Readonly<Record<string, number>>>> = {
+export const GOOD: Readonly<Record<'encode' | 'append' | 'decode' | 'combine' | 'score' | 'select' | 'unpack' | 'kmeans', Readonly<Record<string, number>>>> = {
   encode: { ...CACHE, ...cache('k', 'v', 'cu_tokens'), max_tokens: 2500, max_anchors: 25 },
   append: {
     ...CACHE, ...cache('k', 'v', 'seq_len', 'ring_k', 'ring_v', 'ring_score', 'ring_count'), q_heads: 32, ring_rows: 272, window: 128, flush_block: 128, budget_permille: 10,
@@ -87,5 +87,9 @@ export const GOOD: Readonly<Record<'encode' | 'append' | 'decode' | 'combine' | 
   score: { scores: POINTER, q: POINTER, k: POINTER, lse: POINTER, cu_q: POINTER, cu_k: POINTER, batch: 3, q_heads: 32, kv_heads: 8, max_tokens: 1000, score_stride: 1024, scale: 0.088 },
   select: { scores: POINTER, keep_bitmap: POINTER, keep_indices: POINTER, token_count: POINTER, batch: 3, kv_heads: 8, score_stride: 1024, keep_words: 32, max_anchors: 16, budget_permille: 10, budget_tokens: -1 },
   unpack: { ...CACHE, ...cache('k', 'v', 'cu_tokens'), max_tokens: 2500 },
+  kmeans: {
+    ...Object.fromEntries(['x', 'centroids', 'codebook', 'row_loss', 'sums', 'loss', 'energy', 'status'].map((name) => [name, POINTER])),
+    heads: 8, chunks: 16, tokens: 5000, splits: 3, step: 1, max_steps: 25, tolerance: 5e-4, value_scale: 1024, weight_scale: 1024, loss_scale: 64, x_row_stride: 256, x_head_stride: 5000 * 256,
+  },
 };
 export { POINTER };

@@ -16,7 +16,7 @@ type Op = keyof typeof GOOD;
 const sm80 = findArch('sm80')!;
 const AXES = '_d128_k8c8b_v8c8bq8_f16_pre_gain';
 const CONTRACT: Readonly<Record<Op, string>> = {
-  encode: `antkv_encode${AXES}`, append: `antkv_append${AXES}`, decode: `antkv_decode${AXES}`, unpack: `antkv_unpack${AXES}`, combine: 'antkv_combine_d128_f16', score: 'antkv_score_d128_f16', select: 'antkv_select',
+  encode: `antkv_encode${AXES}`, append: `antkv_append${AXES}`, decode: `antkv_decode${AXES}`, unpack: `antkv_unpack${AXES}`, combine: 'antkv_combine_d128_f16', score: 'antkv_score_d128_f16', select: 'antkv_select', kmeans: 'antkv_kmeans_k8c8b_f16',
 };
 
 const client = await compile([join(ROOT, 'test/harness/load/client.c')], ['-I', generatedFolder(), '-I', join(ROOT, 'harness'), '-g', '-fsanitize=undefined', '-fno-sanitize-recover=all']);
@@ -39,6 +39,7 @@ const SHAPES: Readonly<Record<Op, readonly Record<string, number>[]>> = {
   score: [{}, { max_tokens: 65, batch: 1 }],
   select: [{}, { batch: 65535, kv_heads: 70000 }],
   unpack: [{}, { max_tokens: 31, max_anchor_pages: 4 }],
+  kmeans: [{}, { splits: 1, heads: 1, step: 0 }],
 };
 
 test('grids are those of generator/launch.ts', async () => {
@@ -133,6 +134,9 @@ const MISTAKES: readonly (readonly [op: Op, change: Record<string, number>, want
   ['select', { keep_words: 0 }, /^grid 11 select: keep_words is 0/],
   ['select', { budget_permille: 1001 }, /^grid 11 select: budget_permille is 1001/],
   ['select', { budget_tokens: -2 }, /^grid 11 select: budget_tokens is -2/],
+  ['kmeans', { tokens: 0 }, /^grid 11 kmeans: tokens is 0; 1 to 2\^30/],
+  ['kmeans', { step: 3 }, /^grid 11 kmeans: step is 3/],
+  ['kmeans', { loss_scale: 0 }, /^grid 11 kmeans: value_scale 1024, weight_scale 1024, loss_scale 0/],
   ['select', { batch: 70000 }, /^grid 11 select: grid.y would be 70000/],
 ];
 

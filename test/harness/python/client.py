@@ -16,7 +16,7 @@ from antkv import AntkvError, Library, Shape, View, bind, pack_codebook
 from antkv.library import Bound
 from antkv.rules import check_rules
 
-SIZES = {"f16": 2, "float": 4, "int32_t": 4, "uint32_t": 4, "uint8_t": 1, "int64_t": 8}
+SIZES = {"double": 8, "uint64_t": 8, "f16": 2, "float": 4, "int32_t": 4, "uint32_t": 4, "uint8_t": 1, "int64_t": 8}
 state = {}
 
 

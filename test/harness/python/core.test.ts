@@ -17,7 +17,7 @@ type Answer = Record<string, unknown> & { error?: string; text?: string };
 const AXES = '_d128_k8c8b_v8c8bq8_f16_pre_gain';
 const DECODE = `antkv_decode${AXES}`;
 const CONTRACT: Readonly<Record<Op, string>> = {
-  encode: `antkv_encode${AXES}`, append: `antkv_append${AXES}`, decode: DECODE, unpack: `antkv_unpack${AXES}`, combine: 'antkv_combine_d128_f16', score: 'antkv_score_d128_f16', select: 'antkv_select',
+  encode: `antkv_encode${AXES}`, append: `antkv_append${AXES}`, decode: DECODE, unpack: `antkv_unpack${AXES}`, combine: 'antkv_combine_d128_f16', score: 'antkv_score_d128_f16', select: 'antkv_select', kmeans: 'antkv_kmeans_k8c8b_f16',
 };
 
 const folder = pythonFolder(shippedKernels());
@@ -118,6 +118,7 @@ const MISTAKES: readonly (readonly [op: Op, change: Record<string, number>])[] =
   ...[{ q_heads: 33 }, { max_tokens: 0 }, { score_stride: 999 }, { accumulate: 2 }, { cu_sampled: POINTER }, { newest_rows: 3 }, { scale: -1 }, { lse: 0 }].map((change) => ['score', change] as const),
   ...[{ keep_words: 0 }, { max_anchors: -1 }, { score_stride: 0 }, { budget_tokens: -2 }, { budget_permille: 1001 }, { first_tokens: -1 }, { token_count: 0 }].map((change) => ['select', change] as const),
   ...[{ max_tokens: 0 }, { max_anchor_pages: -1 }].map((change) => ['unpack', change] as const),
+  ...[{ tokens: 0 }, { step: 3 }, { max_steps: 0 }, { tolerance: -1 }, { weight_scale: 0 }, { splits: 0 }, { x_row_stride: 8 }, { row_loss: 0 }].map((change) => ['kmeans', change] as const),
 ];
 const FINE: readonly (readonly [op: Op, change: Record<string, number>])[] = [
   ...(Object.keys(GOOD) as Op[]).map((op) => [op, {}] as const), ['decode', { q_heads: 128, max_q_len: 16, rows: 20, cu_q: POINTER }], ['decode', { splits: 9, partial_o: POINTER, partial_lse: POINTER, out: 0 }], ['decode', { spread: 1 }], ['encode', { max_tokens: 33 }], ['combine', { q_heads: 5 }],
@@ -181,6 +182,28 @@ test('an argument that does not fit is named, with what it should be', async () 
   ];
   const { answers } = await ask([open, ...cases.map(([arrays, numbers]) => binding(arrays, numbers))]);
   cases.forEach(([arrays, numbers, want], i) => assert.match(answers[i + 1]!.text ?? 'taken', want, JSON.stringify([arrays, numbers])));
+});
+
+const CLUSTERS = {
+  x: HALF(8, 5000, 128), weights: ['float', [8, 5000]], centroids: ['float', [8, 16, 256, 8]], codebook: BYTES(8, 16, 256 * 20), row_loss: ['int64_t', [8, 16, 5000]],
+  sums: ['int64_t', [8, 16, 256, 9]], loss: ['int64_t', [8, 16, 26]], energy: ['int64_t', [8, 16]], status: INTS(8, 16, 4),
+};
+const clustering = (arrays: Record<string, unknown> = {}) => ({ bind: CONTRACT.kmeans, arrays: { ...CLUSTERS, ...arrays }, numbers: { splits: 3, step: 1, tolerance: 5e-4, value_scale: 1024, weight_scale: 1024, loss_scale: 64 } });
+
+test('rows to cluster: chunks by the codec of the contract, workspaces by both', async () => {
+  const got = await last([clustering({ x: ['f16', [8, 5000, 128], [5000 * 512, 512, 2]] })]);
+  const want = { heads: 8, chunks: 16, tokens: 5000, max_steps: 25, x_row_stride: 512, x_head_stride: 5000 * 512 };
+  for (const [name, value] of Object.entries(want)) assert.is(got[name], value, `${name}: ${words(got)}`);
+  const cases: [Record<string, unknown>, RegExp][] = [
+    [{ centroids: ['float', [8, 16, 128, 8]] }, /^kmeans: centroids is .*entries is 256 \(the contract\)/],
+    [{ x: HALF(8, 5000, 120) }, /^kmeans: .*chunks is 15 \(x\)/],
+    [{ x: HALF(8, 5000, 124) }, /^kmeans: x is .*124 is not chunks \* channels/],
+    [{ codebook: BYTES(8, 16, 256 * 16) }, /^kmeans: codebook is .*its last axis has 5120 bytes/],
+    [{ status: INTS(8, 16, 3) }, /^kmeans: status is \[8, 16, 3\]/],
+    [{ sums: ['int64_t', [8, 16, 256, 8]] }, /^kmeans: sums is .*channels is 8 \(the contract\)/],
+  ];
+  const { answers } = await ask([open, ...cases.map(([arrays]) => clustering(arrays))]);
+  cases.forEach(([, want], i) => assert.match(answers[i + 1]!.text ?? 'taken', want));
 });
 
 test('a bound launch takes the same arrays elsewhere, and says which of them is misaligned', async () => {

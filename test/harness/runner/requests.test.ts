@@ -52,6 +52,7 @@ const BAD: readonly (readonly [request: () => object, message: RegExp])[] = [
   [() => ({ cmd: 'check', op: 'fly' }), /unknown op "fly"/],
   [() => ({ cmd: 'kmeans', kernel }), /a kernel of op "kmeans" is needed/],
   [() => ({ cmd: 'kmeans', kernel: { ...kernel, op: 'kmeans' }, data: { file: '/nowhere.safetensors', tensor: 'v' } }), /cannot read \/nowhere/],
+  [() => ({ cmd: 'kmeans', kernel: { ...kernel, op: 'kmeans' }, scope: 'row' }), /"scope" is "row", not chunk, head or layer/],
   [() => ({ ...check({ coded_len: [4] }), kernel: undefined }), /"kernel" is missing/],
   [() => check({}), /"coded_len" is needed/],
   [() => check({ coded_len: 4 }), /an array is expected where a number stands/],

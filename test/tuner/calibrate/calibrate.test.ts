@@ -142,7 +142,7 @@ test('progress counts every chunk', async () => {
 
 test('an error in a thread reaches the caller, and the pool still closes', async () => {
   const pool = createPool(2);
-  const broken = { kind: 'chunk', codec: 'f16', rows: { data: new Uint16Array(0), stride: 0, tokens: 0, headDim: 0 }, stream: [0, 0, 0], head: 0, chunk: 0, iterations: 1 } satisfies ChunkTask;
+  const broken = { kind: 'chunk', scope: 'chunk', codec: 'f16', rows: { data: new Uint16Array(0), stride: 0, tokens: 0, headDim: 0 }, stream: [0, 0, 0], head: 0, chunk: 0, iterations: 1 } satisfies ChunkTask;
   let message = '';
   await pool.run([broken]).catch((error: Error) => (message = error.message));
   await pool.close();

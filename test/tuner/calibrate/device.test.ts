@@ -50,6 +50,11 @@ test('keys before RoPE, values stored in 8 bits', async () => same(await both({ 
 test('weights of the queries, keys that are rotated first, the best of two starts', async () =>
   same(await both({ recipe: setAxis(setAxis(presetOf('antkv-0.5'), 'key=post'), 'v=f16'), weights: 'column', power: 0.5, tokens: 300, iterations: 2, restarts: 2, seed: 5 }, 'kv-eval-small')));
 
+test('one codebook for all chunks of a head, and for all of a layer with weights', async () => {
+  same(await both({ recipe: setAxis(presetOf('antkv-1'), 'scope=head'), weights: 'none', tokens: 40, iterations: 3 }));
+  same(await both({ recipe: setAxis(setAxis(presetOf('antkv-2'), 'scope=layer'), 'v=f16'), weights: 'column', tokens: 20, iterations: 2 }, 'kv-eval-small'));
+});
+
 test('a codec that no kernel clusters is refused by name', async () => {
   try {
     await both({ recipe: { ...presetOf('antkv-1'), k: '16c12b' }, weights: 'none', tokens: 20, iterations: 1 });

@@ -1,0 +1,28 @@
+// Runs test_cache.py: harness/python/antkv's cache, forks and kmeans, unchanged, on emulated kernels, where torch is not (standin/ has what it takes of torch, by numpy).
+import { execa } from 'execa';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { findArch } from '../../../generator/arch.ts';
+import { contractOf } from '../../../generator/contract.ts';
+import { presetOf } from '../../../generator/presets.ts';
+import { contractsOf } from '../../../generator/recipe.ts';
+import { kernelsOf } from '../../../generator/ship.ts';
+import { buildEmulator } from '../../../tuner/host.ts';
+import { ROOT } from '../load/build.ts';
+import { emulatedPythonFolder } from './folder.ts';
+
+const here = join(ROOT, 'test/harness/python');
+const numpy = (await execa('python3', ['-c', 'import numpy'], { reject: false })).exitCode === 0;
+if (!numpy) console.log('# skipped: python3 has no numpy');
+
+(numpy ? test : test.skip)('forks share what is coded and copy what they write; k-means in one call', async () => {
+  const contracts = [...contractsOf(presetOf('antkv-1'), 64), ...contractsOf(presetOf('f16'), 64), contractOf('kmeans', { k: '4c8b', dtype: 'f16' })];
+  const folder = await emulatedPythonFolder(kernelsOf(contracts, [findArch('sm80')!]));
+  const env = { ANTKV_LIBCUDA: await buildEmulator(), PYTHONPATH: [join(here, 'standin'), join(ROOT, 'harness/python')].join(':') };
+  const { exitCode, stderr } = await execa('python3', ['-B', join(here, 'test_cache.py'), folder], { env, reject: false, timeout: 300_000 });
+  assert.is(exitCode, 0, stderr);
+  assert.match(stderr, /Ran 6 tests/);
+});
+
+test.run();

@@ -1,0 +1,204 @@
+"""Tests harness/python/antkv/cache.py with forks, and eager.kmeans, by emulated kernels: with the stand-in for torch (standin/). Run by cache.test.ts, which names the folder."""
+
+import math
+import sys
+import unittest
+
+import numpy
+import torch
+
+from antkv import ArgumentError, pack_codebook
+from antkv.cache import Cache
+from antkv.launch import use
+from antkv.pack import PackedCodebook
+from antkv import eager
+
+D, Q_HEADS, WINDOW, FLUSH = 64, 2, 16, 32
+INV_FREQ = 10000.0 ** (-numpy.arange(0, D, 2) / D)
+CODED = {"k": "8c8b", "v": "8c8bq8", "key": "pre", "gain": "k", "policy": "none", "window": WINDOW, "flush_block": FLUSH, "budget_permille": 0, "first_tokens": 0}
+EXACT = {**CODED, "k": "f16", "v": "f16", "key": "post", "gain": "none", "window": 0, "flush_block": 1}
+ANCHORS = {**CODED, "policy": "column", "budget_permille": 120}
+
+
+def codebook(codec, random):
+    entries = random.standard_normal((1, D // 8, 256, 8))
+    if not codec.endswith("q8"):
+        return PackedCodebook(codec, 1, D, pack_codebook(entries.astype(numpy.float16).tobytes(), entries.shape))
+    steps = numpy.clip(numpy.rint(entries * 40), -127, 127).astype(numpy.int8)
+    return PackedCodebook(codec, 1, D, pack_codebook(steps.tobytes(), entries.shape, numpy.full((1, D), 1 / 40, numpy.float32).tobytes()))
+
+
+def make(recipe, **more):
+    random = numpy.random.default_rng(1)
+    books = {side: codebook(recipe[side], random) for side in ("k", "v") if recipe[side] != "f16"}
+    shape = {"layers": 2, "q_heads": Q_HEADS, "kv_heads": 1, "head_dim": D, "max_sequences": 4, "max_tokens": 512, "page_size": 16, **more}
+    return Cache(recipe, {0: books, 1: books}, inv_freq=torch.tensor(INV_FREQ, dtype=torch.float32), **shape)
+
+
+def rows(seed, count):
+    """q, k, v of `count` tokens, the same for a seed."""
+    random = numpy.random.default_rng(seed)
+    return [torch.tensor(random.standard_normal((count, heads, D)), dtype=torch.float16) for heads in (Q_HEADS, 1, 1)]
+
+
+def begin(cache, tokens, seed):
+    number = cache.start(tokens)
+    q, k, v = rows(seed, tokens)
+    scores = q.astype(float).transpose(1, 0, 2) @ k.astype(float).transpose(1, 2, 0) / math.sqrt(D)
+    scores[:, numpy.triu(numpy.ones((tokens, tokens), dtype=bool), 1)] = -numpy.inf
+    lse = torch.tensor(numpy.log(numpy.exp(scores).sum(-1)).T, dtype=torch.float32)
+    for layer in range(2):
+        cache.prefill(layer, number, q, k, v, lse=lse)
+    return number
+
+
+def step(cache, numbers, seeds, accepted=None):
+    """One step of sequences with rows of their own seeds; returns what both layers attend to."""
+    cache.step(numbers, accepted)
+    q, k, v = (torch.tensor(numpy.concatenate(x), dtype=torch.float16) for x in zip(*(rows(seed, cache.max_q_len) for seed in seeds)))
+    return [cache.attend(layer, q, k, v) for layer in range(2)], q
+
+
+def seeds_of(base, at):
+    return [1000 * (base + i) + at for i in range(2)]
+
+
+class Forks(unittest.TestCase):
+    def twins(self, recipe, before, after, cut=0, **more):
+        """A fork and its donor do, bit for bit, what two sequences do that were apart from the start."""
+        one, two = make(recipe, **more), make(recipe, **more)
+        donor, pair = begin(one, 70, 5), [begin(two, 70, 5) for _ in range(2)]
+        for at in range(before):
+            step(one, [donor], [at]), step(two, pair, [at, at])
+        for cache, numbers in ((one, [donor]), (two, pair)):
+            for number in numbers:
+                s = cache._sequences[number]
+                cache.truncate(number, s.committed + s.pending - cut)
+        both = [donor, one.fork(donor)]
+        held = [one._sequences[number] for number in both]
+        self.assertEqual(held[0].pages, held[1].pages)
+        used = one._pool.size - len(one._pool._free)
+        self.assertEqual(used, len(held[0].pages))
+        for at in range(after):
+            (mine, _), (theirs, _) = step(one, both, seeds_of(1, at)), step(two, pair, seeds_of(1, at))
+            for layer, (a, b) in enumerate(zip(mine, theirs)):
+                self.assertTrue(numpy.array_equal(a, b), f"step {at}, layer {layer}")
+        self.assertNotEqual(held[0].pages, held[1].pages)
+        pages = [set(s.pages) for s in held]
+        self.assertEqual(one._pool.size - len(one._pool._free), len(pages[0] | pages[1]))
+        one.end(donor), two.end(pair[0])
+        for at in range(20):
+            self.assertTrue(numpy.array_equal(step(one, both[1:], [at])[0], step(two, pair[1:], [at])[0]), "after its donor ended")
+        one.end(both[1])
+        self.assertEqual(sorted(one._pool._free), list(range(one._pool.size)))
+        self.assertFalse(one._pool._more)
+        return pages
+
+    def test_coded(self):
+        mine, theirs = self.twins(CODED, 12, 70)
+        self.assertEqual(len(mine & theirs), 64 // 16, "what was coded stays shared")
+
+    def test_exact_pages_are_copied_when_written(self):
+        mine, theirs = self.twins(EXACT, 12, 30)
+        self.assertEqual(len(mine & theirs), 82 // 16, "whole pages stay shared")
+
+    def test_drafts_and_truncation(self):
+        self.twins(EXACT, 5, 8, cut=7, max_q_len=4)
+        self.twins(CODED, 5, 15, cut=3, max_q_len=4)
+
+    def anchors(self, cache, number, layer):
+        """Tokens of a sequence's anchors: shared, own."""
+        s, size = cache._sequences[number], 4 * 16
+        tokens = [cache.layers[layer].anchors[page, 0, -size:].view(torch.int32) for page in s.anchor_pages]
+        of = lambda parts: sorted(int(token) for part in parts for token in part if token >= 0)
+        return of(tokens[: s.frozen_pages]), of(tokens[s.frozen_pages :])
+
+    def test_anchors(self):
+        cache = make(ANCHORS, max_forks=2)
+        numbers = [begin(cache, 100, 3)]
+        for at in range(30):
+            step(cache, numbers, [at])
+        for generation in range(2):
+            donor = cache._sequences[numbers[-1]]
+            numbers.append(cache.fork(numbers[-1]))
+            frozen = [(cache.layers[layer].pages[list(donor.pages)].copy(), cache.layers[layer].anchors[list(donor.anchor_pages)].copy()) for layer in range(2)]
+            kept = [self.anchors(cache, numbers[-1], layer)[0] for layer in range(2)]
+            self.assertEqual(len(kept[0]), cache.lengths.anchor_rows(donor.coded))
+            pages, anchor_pages = list(donor.pages), list(donor.anchor_pages)
+            for at in range(70):
+                (_, last), q = step(cache, numbers, [1000 * i + 100 * generation + at for i in range(1, len(numbers) + 1)])
+            for layer in range(2):
+                self.assertTrue(numpy.array_equal(cache.layers[layer].pages[pages], frozen[layer][0]), "shared pages are not written")
+                self.assertTrue(numpy.array_equal(cache.layers[layer].anchors[anchor_pages], frozen[layer][1]), "nor shared anchors")
+                for number in numbers[-2:]:
+                    s = cache._sequences[number]
+                    shared, own = self.anchors(cache, number, layer)
+                    self.assertEqual(shared, kept[layer])
+                    self.assertTrue(own and min(own) >= s.frozen and max(own) < s.coded, own)
+                    self.assertEqual(len(shared) + len(own), cache.lengths.anchor_rows(s.coded))
+            for i, number in enumerate(numbers):
+                want = attention(q[i], *stored(cache, number, 1))
+                self.assertLess(numpy.linalg.norm(last[i] - want) / numpy.linalg.norm(want), 4e-3)
+        with self.assertRaisesRegex(ArgumentError, "was forked 2 times, max_forks is 2"):
+            cache.fork(numbers[-1])
+        with self.assertRaisesRegex(ArgumentError, "was forked: others hold its pages"):
+            cache.prefill(0, numbers[-1], *rows(1, 1))
+        for number in numbers:
+            cache.end(number)
+        self.assertEqual(len(cache._anchor_pool._free), cache._anchor_pool.size)
+
+    def test_scores_of_a_sequence_that_pauses_are_not_those_of_another(self):
+        """A step overwrites where the one before left its scores."""
+        cache = make(ANCHORS)
+        numbers = [begin(cache, 100, 3), begin(cache, 100, 4)]
+        step(cache, numbers, [1, 2])
+        step(cache, numbers[:1], [3])
+        self.assertEqual([cache._sequences[number].score_row for number in numbers], [0, -1])
+
+
+def stored(cache, number, layer):
+    """k, v [tokens, d] of all that a sequence holds: coded tokens by unpack, the others out of the ring."""
+    s, at = cache._sequences[number], cache.layers[layer]
+    ints = lambda *values: torch.tensor(values, dtype=torch.int32)
+    k, v = (torch.zeros([s.coded, 1, D], dtype=torch.float16) for _ in range(2))
+    eager.unpack(cache.contracts["unpack"], k, v, at.pages, ints(0, s.coded), 16, s.coded, block_table=cache._tables[s.slot : s.slot + 1].clone(), state_slot=ints(s.slot), **cache._shared(at))
+    ring = numpy.arange(s.coded, s.committed + s.pending) % at.ring_k.shape[2]
+    return tuple(numpy.concatenate([x[:, 0], of[s.slot, 0, ring]]).astype(float) for x, of in ((k, at.ring_k), (v, at.ring_v)))
+
+
+def attention(q, k, v):
+    p = numpy.exp(q.astype(float) @ k.T / math.sqrt(D))
+    return (p / p.sum(-1, keepdims=True)) @ v
+
+
+class Kmeans(unittest.TestCase):
+    def test_two_steps_from_given_centroids(self):
+        random = numpy.random.default_rng(7)
+        x = random.standard_normal((2, 700, 16)).astype(numpy.float16)
+        weights = random.random((2, 700)).astype(numpy.float32)
+        start = random.standard_normal((2, 4, 256, 4)).astype(numpy.float16).astype(numpy.float32)
+        centroids = torch.tensor(start, dtype=torch.float32)
+        loss, energy, status = eager.kmeans("antkv_kmeans_k4c8b_f16", torch.tensor(x, dtype=torch.float16), centroids, 8.0, weights=torch.tensor(weights, dtype=torch.float32), max_steps=2, tolerance=0.0)
+        self.assertEqual([loss.shape, energy.shape, status.shape], [(2, 4, 3), (2, 4), (2, 4, 4)])
+        for head in range(2):
+            for chunk in range(4):
+                rows_, w = x[head, :, 4 * chunk : 4 * chunk + 4].astype(float), weights[head].astype(float)
+                at, want = start[head, chunk].astype(float), []
+                for round_ in range(3):
+                    distances = numpy.square(rows_[:, None] - at).sum(-1)
+                    code, losses = distances.argmin(1), distances.min(1) * w
+                    want.append(losses.sum())
+                    if round_ < 2:
+                        mass = numpy.bincount(code, w, 256)
+                        sums = numpy.stack([numpy.bincount(code, w * rows_[:, i], 256) for i in range(4)], 1)
+                        worst = iter(numpy.argsort(-losses, kind="stable"))
+                        at = numpy.stack([sums[e] / mass[e] if mass[e] > 0 else rows_[next(worst)] for e in range(256)]).astype(numpy.float16).astype(float)
+                self.assertTrue(numpy.allclose(loss[head, chunk], want, rtol=1e-3), f"{loss[head, chunk]}, not {want}")
+                self.assertGreater(numpy.isclose(centroids[head, chunk], at, atol=1e-3).mean(), 0.98)
+                self.assertAlmostEqual(float(energy[head, chunk]), float((w * numpy.square(rows_).sum(1)).sum()), places=2)
+        self.assertTrue((status[..., 0] == 2).all() and (status[..., 1] > 0).any())
+
+
+if __name__ == "__main__":
+    use(sys.argv.pop(1))
+    unittest.main()
