@@ -16,16 +16,17 @@ const pool = createPool();
 const sides = new Map<string, Promise<Calibrated>>();
 /** The codebook of one side; recipes share it. Six iterations are within 2 % of convergence. */
 function side(file: DumpFile, recipe: Recipe): Promise<Calibrated> {
-  const key = [file.path, recipe.k, recipe.v, recipe.key].join();
+  const key = [file.path, recipe.k, recipe.v, recipe.key, recipe.transform].join();
   if (!sides.has(key)) sides.set(key, calibrate(file, { recipe, iterations: 6, weights: 'none', pool }));
   return sides.get(key)!;
 }
 
 /** Errors of a recipe on the evaluation text, with codebooks of `file`. */
 async function errors(recipe: Recipe, file: DumpFile = training): Promise<Errors> {
-  const [k, v] = [await side(file, { ...recipe, v: 'f16' }), await side(file, { ...recipe, k: 'f16', key: 'post' })];
+  const [k, v] = [await side(file, { ...recipe, v: 'f16', transform: 'none' }), await side(file, { ...recipe, k: 'f16', key: 'post' })];
   if (file === training) assert.ok([k, v].every(({ record }) => Object.values(record.tensors).every(({ undertrained }) => !undertrained)));
-  return errorsOf(evaluation, recipe, { k: k.layers.get(3)!.k!, v: v.layers.get(3)!.v! });
+  const [keys, values] = [k.layers.get(3)!, v.layers.get(3)!];
+  return errorsOf(evaluation, recipe, { k: keys.k!, v: values.v!, ...(values.basis && { basis: values.basis }) });
 }
 
 test('1 bit, keys before RoPE: the gain lowers the error, anchors lower it further', async () => {
@@ -64,6 +65,14 @@ test('half a bit is between 1 bit and nothing, and closer with the gain', async 
   const shown = JSON.stringify({ gain, none, fast });
   assert.ok(fast.plain < 0.9 * gain.plain && gain.plain < 0.98 * none.plain && none.plain < 0.95, shown);
   assert.ok(gain.anchors < 0.9 * gain.plain, shown);
+});
+
+test('values in a basis of their own are nearer, at 1 bit by a tenth of the error and more', async () => {
+  for (const name of ['antkv-1', 'antkv-1-fast', 'antkv-0.5'] as const) {
+    const [basis, none] = [await errors(setAxis(presetOf(name), 'transform=basis')), await errors(setAxis(presetOf(name), 'transform=none'))];
+    const shown = JSON.stringify({ name, basis, none });
+    assert.ok(basis.plain < 0.97 * none.plain && basis.anchors < 0.97 * none.anchors, shown);
+  }
 });
 
 test('training on the evaluation text would flatter: the texts are disjoint', async () => {

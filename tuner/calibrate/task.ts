@@ -1,5 +1,6 @@
-// One unit of work that a thread can take: the codebook of a chunk, or the weights of a KV head. A pure function of its task.
+// One unit of work that a thread can take: the codebook of a chunk, the weights of a KV head, or the basis of its values. A pure function of its task.
 import { findCodec } from '../../generator/codec.ts';
+import { turnHead } from './basis.ts';
 import { kmeans, seedOf, squares } from './kmeans.ts';
 import { centroids, nearest } from './nearest.ts';
 import { round } from './round.ts';
@@ -67,12 +68,28 @@ export interface WeightResult {
   readonly v: Float32Array;
 }
 
-export type Task = ChunkTask | WeightTask;
-export type Result<T extends Task> = T extends ChunkTask ? ChunkResult : WeightResult;
+export interface BasisTask {
+  readonly kind: 'basis';
+  readonly rows: Rows;
+  readonly head: number;
+  /** Codes of a row. */
+  readonly chunks: number;
+  /** Takes the rows in their basis, as halves; memory that threads share. `[heads, tokens, head_dim]` */
+  readonly out: Uint16Array;
+}
+
+export interface BasisResult {
+  readonly head: number;
+  /** T, orthogonal. `[head_dim, head_dim]` */
+  readonly to: Float32Array;
+}
+
+export type Task = ChunkTask | WeightTask | BasisTask;
+export type Result<T extends Task> = T extends ChunkTask ? ChunkResult : T extends WeightTask ? WeightResult : BasisResult;
 
 /** Does one task. */
 export function perform<T extends Task>(task: T): Result<T> {
-  return (task.kind === 'chunk' ? cluster(task) : weigh(task)) as Result<T>;
+  return (task.kind === 'chunk' ? cluster(task) : task.kind === 'weights' ? weigh(task) : turn(task)) as Result<T>;
 }
 
 /** What a restart adds to the stream of random numbers; the first start has the plain one. */
@@ -102,6 +119,8 @@ function clusterOnce({ rows, codec: name, stream, head, chunk, iterations, weigh
   });
   return { head, chunk, stored: rounded.stored, ...(rounded.scale && { scale: rounded.scale }), iterations: found.iterations, reseeded: found.reseeded, losses: found.losses, loss, energy };
 }
+
+const turn = ({ rows, head, chunks, out }: BasisTask): BasisResult => ({ head, to: turnHead(rows, head, chunks, out) });
 
 function weigh({ q, k, v, head, ratio, window, exact, power }: WeightTask): WeightResult {
   const { tokens, headDim } = k;
