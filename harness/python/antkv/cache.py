@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from . import eager, ops
-from .basis import Basis
+from .basis import Basis, basis_of
 from .errors import ArgumentError, ContractError
 from .pack import PackedCodebook
 from .prefill import PROMPT_POLICIES, Prompt, anchors_of
@@ -36,7 +36,7 @@ class Layer:
     pages: Tensor  # [pages, kv_heads, bytes] uint8
     k_codebook: Optional[Tensor]  # [kv_heads, bytes] uint8
     v_codebook: Optional[Tensor]
-    basis: Optional[Basis] = None  # None: the recipe has none, or the model's weights have it
+    basis: Basis
     anchors: Optional[Tensor] = None  # [anchor pages, kv_heads, bytes] uint8
     anchor_score: Optional[Tensor] = None  # [slots, kv_heads, max_anchor_pages * 16] fp32
     ring_k: Optional[Tensor] = None  # [slots, kv_heads, ring_rows, d]
@@ -61,8 +61,7 @@ class _Sequence:
 class Cache:
     """recipe: name of a preset, or its members as manifest.json has them. codebooks: layer -> "k", "v" (read_codebooks); None for exact recipes.
     max_tokens bounds a sequence; pages: coded pages in all (default: enough for max_sequences of max_tokens). page_size in tokens. scale: default 1 / sqrt(head_dim).
-    max_q_len: new rows of a sequence and step, drafts included. inv_freq [rotary_dim / 2], for keys coded before RoPE.
-    folded: the model's W_v and W_o have the recipe's basis of values in them (eval.fold); else it is applied here, to v and to what attend returns."""
+    max_q_len: new rows of a sequence and step, drafts included. inv_freq [rotary_dim / 2], for keys coded before RoPE. folded: the model's weights have the recipe's basis of values in them (eval.fold); else it is applied here."""
 
     def __init__(self, recipe: Union[str, Mapping[str, Any]], codebooks: Optional[Mapping[int, Mapping[str, PackedCodebook]]], *, layers: int, q_heads: int, kv_heads: int, head_dim: int,
                  max_sequences: int, max_tokens: int, inv_freq: Optional[Tensor] = None, scale: Optional[float] = None, page_size: int = 64, pages: Optional[int] = None, max_q_len: int = 1,
@@ -113,9 +112,8 @@ class Cache:
                 has = f"{codebooks[side].codec} for {codebooks[side].kv_heads} heads" if side in codebooks else "none"
                 raise ArgumentError(f"Cache: layer {number} needs a codebook of {self.recipe[side]} for {self.kv_heads} heads on its {side}, codebooks has {has}; gen calibrate makes them")
             books[f"{side}_codebook"] = _on_device(codebooks[side].data, self.kv_heads, self.device) if size else None
-        basis = None if self.folded else self._basis(codebooks.get("v"), number)
         heads, rows = self.kv_heads, self.recipe["window"] + self.recipe["flush_block"] + DRAFT_ROWS
-        layer = Layer(self._zeros([self._pool.size, heads, layout["pageBytes"][str(self.page_size)]], torch.uint8), **books, basis=basis)
+        layer = Layer(self._zeros([self._pool.size, heads, layout["pageBytes"][str(self.page_size)]], torch.uint8), **books, basis=basis_of(self.recipe, codebooks.get("v"), number, self.folded, self.device))
         if self.exact:
             return layer
         layer.ring_k, layer.ring_v = (self._zeros([slots, heads, rows, self.head_dim], torch.float16) for _ in range(2))
@@ -126,14 +124,6 @@ class Cache:
             layer.lse = self._zeros([slots * self.max_q_len, self.q_heads], torch.float32)
             layer.ring_scores = self._zeros([slots * self.max_q_len, self.q_heads, rows], torch.float32)
         return layer
-
-    def _basis(self, book: Optional[PackedCodebook], number: int) -> Optional[Basis]:
-        """What the recipe and a layer's codebook say alike. Raises ArgumentError where they do not: outputs would be wrong without a word."""
-        want, has = self.recipe.get("transform", "none") == "basis", book is not None and book.basis is not None
-        if want != has:
-            said = f"the codebook of layer {number} has {'a' if has else 'no'} basis of values, the recipe's transform is {self.recipe.get('transform', 'none')}"
-            raise ArgumentError(f"Cache: {said}; calibrate for this recipe, or say folded=True where the model's weights have the basis")
-        return Basis(book.basis, self.kv_heads, self.head_dim, self.device) if has else None
 
     def start(self, tokens: int) -> int:
         """Room for a new sequence whose prompt has `tokens` tokens; returns its number. prefill is due for every layer. Raises ArgumentError where no room is left."""
@@ -209,19 +199,17 @@ class Cache:
         at, rows, now = self.layers[layer], self._rows, self._now
         if q.shape[0] != rows:
             raise ArgumentError(f"attend: q has {q.shape[0]} rows, the step has {rows}")
-        v = v if at.basis is None else at.basis.enter(v)
         run, shared, r = launcher(), {"block_table": now["block_table"], "state_slot": now["slot"], "cu_q": now["cu_q"], **self._shared(at)}, self.recipe
         rules = {} if self.exact else {"window": r["window"], "flush_block": r["flush_block"], "budget_permille": r["budget_permille"], "first_tokens": r["first_tokens"]}
         run.append(
-            self.contracts["append"], k, v, at.pages, now["seq_len"], self.page_size, self.q_heads, **shared, **rules,
+            self.contracts["append"], k, at.basis.enter(v), at.pages, now["seq_len"], self.page_size, self.q_heads, **shared, **rules,
             ring_k=at.ring_k, ring_v=at.ring_v, ring_scores=at.ring_scores, lse=at.lse, ring_score=at.ring_score, ring_count=at.ring_count, anchor_score=at.anchor_score,
             score_row=now["score_row"], accepted=now["accepted"], coded_len=now["coded_before"], policy=PROMPT_POLICIES[r["policy"]],
         )  # fmt: skip
-        o = run.decode(
+        return at.basis.leave(run.decode(
             self.contracts["decode"], q, at.pages, now["coded_len"], now["kv_len"], self.page_size, self.max_tokens, self.scale, **shared,
             ring_k=at.ring_k, ring_v=at.ring_v, max_q_len=self.max_q_len, lse=None if at.lse is None else at.lse[:rows], ring_scores=None if at.lse is None else at.ring_scores[:rows],
-        )  # fmt: skip
-        return o if at.basis is None else at.basis.leave(o)
+        ))  # fmt: skip
 
     def prefill(self, layer: int, sequence: int, q: Tensor, k: Tensor, v: Tensor, lse: Optional[Tensor] = None) -> None:
         """A prompt's rows of one layer enter: q [tokens, q_heads, d], k, v [tokens, kv_heads, d] after RoPE. lse [tokens, q_heads], natural, of the prompt's own attention
@@ -231,8 +219,7 @@ class Cache:
             raise ArgumentError(f"prefill: k has {k.shape[0]} rows, sequence {sequence} was started with {s.committed + s.pending} tokens")
         at = self.layers[layer]
         if k.shape[0]:
-            v = v if at.basis is None else at.basis.enter(v)
-            Prompt(self, at, s.slot, s.coded, len(s.anchor_pages), k.shape[0]).enter(q, k, v, lse)
+            Prompt(self, at, s.slot, s.coded, len(s.anchor_pages), k.shape[0]).enter(q, k, at.basis.enter(v), lse)
 
     def bytes(self, sequence: int) -> int:
         """Device bytes that a sequence holds in all layers: pages, anchor pages, ring. Codebooks are shared."""
