@@ -38,7 +38,8 @@ test('1 bit, keys before RoPE: the gain lowers the error, anchors lower it furth
 });
 
 test('2 bits are closer than 1, and 1 bit before RoPE is closer than after it', async () => {
-  const [two, pre, post] = [await errors(presetOf('antkv-2')), await errors(one), await errors(presetOf('antkv-1-fast'))];
+  const plain = (name: string): Promise<Errors> => errors(setAxis(presetOf(name), 'transform=none'));
+  const [two, pre, post] = [await plain('antkv-2'), await plain('antkv-1'), await plain('antkv-1-fast')];
   const shown = JSON.stringify({ two, pre, post });
   assert.ok(two.plain < 0.7 * pre.plain, shown);
   assert.ok(pre.plain < post.plain, shown);
@@ -67,11 +68,11 @@ test('half a bit is between 1 bit and nothing, and closer with the gain', async 
   assert.ok(gain.anchors < 0.9 * gain.plain, shown);
 });
 
-test('values in a basis of their own are nearer, at 1 bit by a tenth of the error and more', async () => {
-  for (const name of ['antkv-1', 'antkv-1-fast', 'antkv-0.5'] as const) {
+test('values in a basis of their own are nearer: by a tenth of the error and more at 1 bit, by a twentieth at half a bit', async () => {
+  for (const [name, most] of [['antkv-1', 0.9], ['antkv-1-fast', 0.9], ['antkv-0.5', 0.95]] as const) {
     const [basis, none] = [await errors(setAxis(presetOf(name), 'transform=basis')), await errors(setAxis(presetOf(name), 'transform=none'))];
     const shown = JSON.stringify({ name, basis, none });
-    assert.ok(basis.plain < 0.97 * none.plain && basis.anchors < 0.97 * none.anchors, shown);
+    assert.ok(basis.plain < most * none.plain && basis.anchors < most * none.anchors, shown);
   }
 });
 
