@@ -5,7 +5,7 @@ import { toF16Array } from '../../generator/f16.ts';
 import { gather } from './rows.ts';
 import type { Rows } from './task.ts';
 
-/** Rows that directions are found from, at most, spread evenly: 128 a direction, where those of 16384 and of all rows give codebooks of equal distortion to 1 %. */
+/** Rows that directions are found from, at most, spread evenly: 128 for each direction of 128 channels. What a longer dump would add is time. */
 const SAMPLE = 16384;
 /** Variance, relative to the largest, below which directions count alike: a channel that never changes has none, and its logarithm would outweigh all others. */
 const FLOOR = 1e-6;
