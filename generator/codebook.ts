@@ -1,4 +1,5 @@
 // Reads and writes codebook files; their tensor names and metadata are specified in format.ts.
+import { checkBasis, type Basis } from './basis.ts';
 import { chunksOf, entriesOf, findCodec, type VqCodec } from './codec.ts';
 import { InputError } from './errors.ts';
 import { codebookMetadata, parseMetadata, ropeOf, type CalibrationRecord, type CodebookMetadata, type Rope } from './format.ts';
@@ -10,6 +11,8 @@ import { VERSIONS } from './versions.ts';
 export interface CodebookLayer {
   readonly k?: { readonly codec: VqCodec; readonly tensor: CodebookTensor };
   readonly v?: { readonly codec: VqCodec; readonly tensor: CodebookTensor };
+  /** Of the values: the centroids of `v` are of T v. Absent: of v itself. */
+  readonly basis?: Basis;
 }
 
 export interface Codebook {
@@ -28,6 +31,10 @@ export function readCodebook(bytes: Uint8Array, source: string): Codebook {
   for (const name of header.tensors.keys()) {
     const match = /^layers\.(\d+)\.([kv])$/.exec(name);
     if (match) layers.set(Number(match[1]), { ...layers.get(Number(match[1])), [match[2]!]: readSide(bytes, header, name, headDim) });
+  }
+  for (const [layer, { v }] of layers) {
+    const basis = v && readBasis(bytes, header, `layers.${layer}.v`, [v.tensor.kvHeads, headDim, headDim], metadata.recipe.transform);
+    if (basis) layers.set(layer, { ...layers.get(layer), basis });
   }
   if (layers.size === 0) throw new InputError(`${source}: no tensor is called layers.N.k or layers.N.v`, 'calibrate again: gen calibrate DUMP --out FILE');
   return { metadata, headDim, layers, rope: ropeOf(metadata, headDim, source) };
@@ -54,24 +61,44 @@ function readSide(bytes: Uint8Array, header: Header, name: string, headDim: numb
   return { codec, tensor };
 }
 
+/** The basis of one layer's values, if the recipe says that they have one. A file whose tensors and recipe disagree is refused: outputs would be wrong without a word. */
+function readBasis(bytes: Uint8Array, header: Header, name: string, shape: [number, number, number], transform: CodebookMetadata['recipe']['transform']): Basis | undefined {
+  if (transform === 'none') {
+    if (header.tensors.has(`${name}.basis`)) throw new InputError(`${header.source}: tensor "${name}.basis" beside a recipe of transform "none"`, 'calibrate again: gen calibrate DUMP --out FILE');
+    return undefined;
+  }
+  const [to, back] = ['basis', 'basis_inverse'].map((which) => new Float32Array(readTensor(bytes, header, `${name}.${which}`, { dtype: 'F32', shape, axes: '[kv_heads, head_dim, head_dim]' }).data.buffer as ArrayBuffer));
+  const basis = { kvHeads: shape[0], headDim: shape[1], to: to!, back: back! };
+  checkBasis(basis, `${header.source}: tensor "${name}.basis"`);
+  return basis;
+}
+
 /** What {@link writeCodebook} needs beside the tensors; RoPE keys are copied from the dump's metadata. */
 export interface CodebookDescription {
   readonly model: string;
   readonly headDim: number;
-  readonly recipe: { readonly k: string; readonly v: string; readonly key: string };
+  readonly recipe: { readonly k: string; readonly v: string; readonly key: string; readonly transform?: string };
   readonly recipeHash: string;
   readonly calibration: CalibrationRecord;
   /** Metadata of the dump as they stand in its file. */
   readonly dump: Readonly<Record<string, string>>;
 }
 
+const bytesOf = (array: Uint16Array | Int8Array | Float32Array): Uint8Array => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+
+function basisTensors(name: string, basis: Basis): Tensor[] {
+  checkBasis(basis, `${name}.basis`);
+  const shape = [basis.kvHeads, basis.headDim, basis.headDim];
+  return [{ name: `${name}.basis`, dtype: 'F32', shape, data: bytesOf(basis.to) }, { name: `${name}.basis_inverse`, dtype: 'F32', shape, data: bytesOf(basis.back) }];
+}
+
 const INHERITED = ['kv_heads', 'rope_theta', 'rope_inv_freq', 'rope_dim', 'rope_pairing', 'attention_factor'] as const;
 
-/** The bytes of a codebook file. Throws InputError if a tensor does not fit its codec. */
+/** The bytes of a codebook file. Throws InputError if a tensor does not fit its codec, or a basis its inverse or the recipe. */
 export function writeCodebook(layers: ReadonlyMap<number, CodebookLayer>, about: CodebookDescription): Uint8Array {
   const tensors: Tensor[] = [];
-  const bytesOf = (array: Uint16Array | Int8Array | Float32Array): Uint8Array => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
   for (const [layer, sides] of layers) {
+    if (sides.v && (sides.basis !== undefined) !== (about.recipe.transform === 'basis')) throw new InputError(`layer ${layer} has ${sides.basis ? 'a' : 'no'} basis, the recipe's transform is "${about.recipe.transform ?? 'none'}"`, 'give bases with transform "basis", and only then');
     for (const side of ['k', 'v'] as const) {
       const { codec, tensor } = sides[side] ?? {};
       if (!codec || !tensor) continue;
@@ -81,6 +108,7 @@ export function writeCodebook(layers: ReadonlyMap<number, CodebookLayer>, about:
       tensors.push({ name, dtype: tensor.scale ? 'I8' : 'F16', shape, data: bytesOf(tensor.values) });
       if (tensor.scale) tensors.push({ name: `${name}.scale`, dtype: 'F32', shape: [tensor.kvHeads, about.headDim], data: bytesOf(tensor.scale) });
     }
+    if (sides.basis) tensors.push(...basisTensors(`layers.${layer}.v`, sides.basis));
   }
   const inherited = Object.fromEntries(INHERITED.flatMap((key) => (about.dump[key] === undefined ? [] : [[key, about.dump[key]]])));
   return writeSafetensors(tensors, {

@@ -13,8 +13,11 @@
 //   layers.N.k, layers.N.v              F16 or I8 [kv_heads, chunks, entries, channels]; an exact side has no tensor
 //   layers.N.k.scale, layers.N.v.scale  F32 [kv_heads, head_dim]: one int8 step of each channel; with I8 only
 //   dtype, entries and channels name the codec (`8c8bq8`: I8, 256 entries, 8 channels).
+//   layers.N.v.basis          F32 [kv_heads, head_dim, head_dim]: T, row-major; with the recipe's transform `basis` only, and then for every layer with coded values:
+//   layers.N.v.basis_inverse  F32 [kv_heads, head_dim, head_dim]: T⁻¹   the centroids are of T v, and outputs come back by T⁻¹ (CACHE.md, "Basis of values")
 // Metadata are strings, as safetensors demands; the schemas below say which. Unknown keys are kept and ignored.
 import { z } from 'zod';
+import { TRANSFORMS } from './basis.ts';
 import { InputError } from './errors.ts';
 import { expectTensor, type Header, type TensorInfo } from './safetensors.ts';
 import { VERSIONS } from './versions.ts';
@@ -95,14 +98,14 @@ export type CalibrationRecord = z.infer<typeof calibrationRecord>;
 export const codebookMetadata = z.looseObject({
   format: z.literal('antkv-codebook'),
   /** VERSIONS.codebook: this schema. */
-  version: whole('schema version').refine((v) => v === VERSIONS.codebook, `is not ${VERSIONS.codebook}, the version that this program reads`),
+  version: whole('schema version').refine((v) => v >= 1 && v <= VERSIONS.codebook, `is not 1 to ${VERSIONS.codebook}, the versions that this program reads`),
   /** VERSIONS.layout of the program that wrote the file; the tensors are logical, so a packer of another layout reads them too. */
   layout: whole('layout version'),
   model: z.string(),
   head_dim: whole('channels per head'),
   kv_heads: json(z.array(z.number().int())).optional(),
-  /** The recipe as JSON, and its hash. Codebooks depend on its codecs and key position only. */
-  recipe: json(z.looseObject({ name: z.string().optional(), k: z.string(), v: z.string(), key: z.enum(['pre', 'post']) })),
+  /** The recipe as JSON, and its hash. Codebooks depend on its codecs, key position and transform only. */
+  recipe: json(z.looseObject({ name: z.string().optional(), k: z.string(), v: z.string(), key: z.enum(['pre', 'post']), transform: z.enum(TRANSFORMS).default('none') })),
   recipe_hash: z.string(),
   calibration: json(calibrationRecord),
   ...ROPE,

@@ -1,5 +1,6 @@
 // Recipes: what a user wants for a cache, as data; the one pruner of recipes; the contracts that a recipe needs.
 import { z } from 'zod';
+import { TRANSFORMS } from './basis.ts';
 import { codecOf, type ExactCodec } from './codec.ts';
 import { AXES, contractOf, isCoded, reject, type Contract } from './contract.ts';
 import { InputError, nearest, UsageError } from './errors.ts';
@@ -18,7 +19,7 @@ export const Recipe = z.strictObject({
   v: z.enum(AXES.v).describe('Codec of the values'),
   key: z.enum(AXES.key).default('post').describe('Keys are coded before RoPE (pre) or after it (post)'),
   gain: z.enum(AXES.gain).default('none').describe('One fp16 factor per token and KV head, on keys, values or both'),
-  transform: z.enum(['none', 'hadamard', 'smooth-hadamard']).default('none').describe('Folded into queries and output'),
+  transform: z.enum(TRANSFORMS).default('none').describe('basis: values are coded along balanced principal directions, which calibration finds; undone on the output, or folded into W_v and W_o'),
   scope: z.enum(['chunk', 'head', 'layer']).default('chunk').describe('What shares one codebook: a chunk has its own, all chunks of a KV head, or all of a layer; cache and kernels hold it once for each chunk'),
   policy: z
     .enum(POLICY_NAMES)
@@ -106,9 +107,6 @@ export function rejectRecipe(recipe: Recipe, headDim = 128, dtype: Dtype = dtype
     if (policy !== 'none' || budget !== 0 || tokens !== 0 || extra !== 0 || first !== 0) why.push('exact recipes have no anchors: policy "none", budgets and tokens 0');
     if (recipe.scope !== 'chunk') why.push(`exact recipes have no codebook to share: scope "chunk", not "${recipe.scope}"`);
   }
-  if (why.length === 0) {
-    // Directions that have a name and no code yet.
-    if (recipe.transform !== 'none') why.push(`transform ${recipe.transform}: not built yet`);
-  }
+  if (recipe.transform === 'basis' && codecOf(recipe.v).kind === 'exact') why.push(`transform "basis" is for codes of values, and v is ${recipe.v}: transform must be "none"`);
   return [...new Set([...why, ...contractsOf(recipe, headDim, dtype).flatMap(reject)])];
 }

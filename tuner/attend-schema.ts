@@ -11,8 +11,8 @@ export const attendRequestSchema = z.strictObject({
   /** score and select may be absent with policy "none", score with "first", combine with one split. */
   kernels: z.strictObject({ score: kernelRefSchema.optional(), select: kernelRefSchema.optional(), encode: kernelRefSchema, decode: kernelRefSchema, combine: kernelRefSchema.nullish() }),
   data: z.strictObject({ file: z.string(), prefix: z.string().optional(), first_pos: count.optional() }),
-  /** Paths of packed codebooks; absent for an exact side. */
-  codebook: z.strictObject({ k: z.string().optional(), v: z.string().optional() }),
+  /** Paths of packed codebooks, absent for an exact side; and of the basis that values are coded in (`packBasis`), if any. */
+  codebook: z.strictObject({ k: z.string().optional(), v: z.string().optional(), basis: z.string().optional() }),
   recipe: z.strictObject({
     policy: z.enum(POLICY_NAMES).optional(),
     budget_permille: count.optional(),

@@ -1,6 +1,7 @@
 // Real keys and values for whole runs: dumps that fit each other, and codebooks trained on one for the other.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { packBasis } from '../generator/basis.ts';
 import { findArch } from '../generator/arch.ts';
 import { codecOf } from '../generator/codec.ts';
 import type { Op } from '../generator/contract.ts';
@@ -20,9 +21,10 @@ export interface Variant {
   readonly recipe: Recipe;
 }
 
-/** Codebooks of one side: where they lie packed, and whether they had too few vectors. */
+/** Codebooks of one side: where they lie packed, the basis that they are in, and whether they had too few vectors. */
 export interface Side {
   readonly path: string;
+  readonly basis?: string;
   readonly undertrained: boolean;
 }
 
@@ -53,7 +55,7 @@ export const ropeOf = (dump: Dump): { theta: number; rotary_dim: number; interle
 /** The codebook that a side of a recipe needs, as a key that recipes share; undefined for an exact side. */
 export function sideKey(recipe: Recipe, side: 'k' | 'v'): string | undefined {
   if (codecOf(recipe[side]).kind === 'exact') return undefined;
-  return `${side === 'k' ? `k-${recipe.k}-${recipe.key}` : `v-${recipe.v}`}-${recipe.scope}`;
+  return `${side === 'k' ? `k-${recipe.k}-${recipe.key}` : `v-${recipe.v}-${recipe.transform}`}-${recipe.scope}`;
 }
 
 /** Every codebook that the variants need, once, as a recipe whose other side is exact. */
@@ -61,7 +63,7 @@ export function sidesOf(variants: readonly Variant[]): Map<string, Recipe> {
   const sides = new Map<string, Recipe>();
   for (const { recipe } of variants) {
     const [k, v] = [sideKey(recipe, 'k'), sideKey(recipe, 'v')];
-    if (k) sides.set(k, { ...recipe, v: 'f16' });
+    if (k) sides.set(k, { ...recipe, v: 'f16', transform: 'none' });
     if (v) sides.set(v, { ...recipe, k: 'f16', key: 'post' });
   }
   return sides;
@@ -69,10 +71,11 @@ export function sidesOf(variants: readonly Variant[]): Map<string, Recipe> {
 
 async function calibrateSide(file: DumpFile, layer: number, recipe: Recipe, path: string, pool: Pool): Promise<Side> {
   const { layers, record } = await calibrate(file, { recipe, layers: [layer], pool });
-  const { k, v } = layers.get(layer)!;
+  const { k, v, basis } = layers.get(layer)!;
   const { codec, tensor } = (k ?? v)!;
   writeFileSync(path, packCodebook(codec, file.dump.headDim, tensor));
-  return { path, undertrained: Object.values(record.tensors).some(({ undertrained }) => undertrained) };
+  if (basis) writeFileSync(`${path}.basis`, packBasis(basis));
+  return { path, ...(basis && { basis: `${path}.basis` }), undertrained: Object.values(record.tensors).some(({ undertrained }) => undertrained) };
 }
 
 /** Codebooks of all `sides` for the layer that `evaluation` holds, packed into files of `folder`, by their keys. */

@@ -84,4 +84,5 @@ export async function onGround<T>(options: GroundOptions, uses: readonly Use[], 
 }
 
 /** The codebook files that the runner is told. */
-export const codebookOf = ({ k, v }: Pick<ReturnType<Ground['books']>, 'k' | 'v'>): { k?: string; v?: string } => ({ ...(k && { k: k.path }), ...(v && { v: v.path }) });
+export const codebookOf = ({ k, v }: Pick<ReturnType<Ground['books']>, 'k' | 'v'>): { k?: string; v?: string; basis?: string } =>
+  ({ ...(k && { k: k.path }), ...(v && { v: v.path }), ...(v?.basis !== undefined && { basis: v.basis }) });

@@ -78,7 +78,7 @@ export const lifeRequestSchema = z.strictObject({
   still: z.array(z.int()).optional(),
   drawn_masses: z.boolean().optional(),
   data: z.strictObject({ file: z.string(), prefix: z.string().optional() }).optional(),
-  codebook: z.strictObject({ k: z.string().optional(), v: z.string().optional() }).optional(),
+  codebook: z.strictObject({ k: z.string().optional(), v: z.string().optional(), basis: z.string().optional() }).optional(),
   emulator: emulatorSchema.optional(),
 });
 export type LifeRequest = z.infer<typeof lifeRequestSchema>;

@@ -29,11 +29,14 @@ const options = <T>(y: Argv<T>) =>
 
 export type DemoArguments = Global & Awaited<ReturnType<typeof options>['argv']>;
 
-/** Every preset that is built for this head dim and rows of f16, and the 1-bit one without its gain, so that the effect of the gain shows. */
+/** What the 1-bit preset is shown without, so that the effect shows. */
+const WITHOUT = ['gain=none', 'transform=none'] as const;
+
+/** Every preset that is built for this head dim and rows of f16, and the 1-bit one without its gain, and without its basis of values. */
 function usual(headDim: number): Variant[] {
   const built = [...PRESETS].filter(([, recipe]) => dtypeOf(recipe) === 'f16' && rejectRecipe(recipe, headDim).length === 0).map(([name, recipe]) => ({ name, recipe }));
   const at = built.findIndex(({ name }) => name === 'antkv-1');
-  if (at >= 0) built.splice(at + 1, 0, { name: 'antkv-1 gain=none', recipe: setAxis(presetOf('antkv-1'), 'gain=none') });
+  if (at >= 0) built.splice(at + 1, 0, ...WITHOUT.map((set) => ({ name: `antkv-1 ${set}`, recipe: setAxis(presetOf('antkv-1'), set) })));
   return built;
 }
 
@@ -65,12 +68,15 @@ function lines({ rows }: DemoRecord): string {
   return table([['recipe', 'bits', 'codebook B', 'error %', '+ anchors', 'window: error %', '+ anchors', 'kernel vs reference', ''], ...cells]);
 }
 
-/** What the rows show of gain and anchors; rows with undertrained codebooks stay out. */
+/** What the rows show of gain, basis and anchors; rows with undertrained codebooks stay out. */
 function findings(rows: readonly DemoRow[]): string[] {
   const row = (name: string): DemoRow | undefined => rows.find(({ recipe, window, undertrained }) => recipe === name && window === 0 && !undertrained);
-  const [gain, plain] = [row('antkv-1'), row('antkv-1 gain=none')];
+  const gain = row('antkv-1');
   const said: string[] = [];
-  if (gain && plain) said.push(`gain on keys: ${percent(plain.error)} -> ${percent(gain.error)} % without anchors, ${percent(plain.errorWithAnchors)} -> ${percent(gain.errorWithAnchors)} % with them`);
+  for (const [what, set] of [['gain on keys', WITHOUT[0]], ['values in a basis of their own', WITHOUT[1]]] as const) {
+    const plain = row(`antkv-1 ${set}`);
+    if (gain && plain) said.push(`${what}: ${percent(plain.error)} -> ${percent(gain.error)} % without anchors, ${percent(plain.errorWithAnchors)} -> ${percent(gain.errorWithAnchors)} % with them`);
+  }
   if (gain && gain.errorWithAnchors !== null) said.push(`anchors (${gain.anchors} tokens, picked over all tokens): ${percent(gain.error)} -> ${percent(gain.errorWithAnchors)} %`);
   const left = [...new Set(rows.filter(({ undertrained }) => undertrained).map(({ recipe }) => recipe))];
   if (left.length > 0) said.push(`not compared, codebook undertrained (under 16 vectors per entry): ${left.join(', ')}`);

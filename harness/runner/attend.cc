@@ -3,6 +3,7 @@
 
 #include "../reference/pages.h"
 #include "../reference/rope.h"
+#include "basis.h"
 
 namespace runner {
 namespace {
@@ -18,7 +19,8 @@ struct Attend {
   std::vector<float> inv_freq;
   reference::Rope rope;
   std::string k_codebook, v_codebook;
-  Dump dump;
+  Basis basis;
+  Dump dump;    // its values in the basis, once exact attention over the recorded ones is known
   Exact exact;
 
   int most_anchors() const { return int(std::min<int64_t>(dump.tokens, first_tokens + (budget_tokens > 0 ? budget_tokens : int64_t(dump.tokens) * budget_permille / 1000))); }
@@ -65,6 +67,7 @@ void read_request(Attend& a, const Json& request) {
   a.dump = read_dump(data, a.rope, a.first_pos, f.head_dim);
   a.queries = bounded(request.at("queries"), "count", 64, 1, a.dump.tokens);
   const Json& codebook = request.at("codebook");
+  a.basis = Basis::read(codebook, a.dump.kv_heads, f.head_dim);
   for (const bool key : {true, false}) {
     const antkv_codec codec = key ? f.k : f.v;
     std::string& bytes = key ? a.k_codebook : a.v_codebook;
@@ -118,7 +121,12 @@ std::vector<float> run_score(Launcher& launcher, const Attend& a, State& s) {
   Params<P> p(ANTKV_ABI_VERSION);
   std::vector<float> lse(size_t(n) * dump.q_heads);
   std::vector<uint16_t> o(a.exact.out.size());
-  for (size_t i = 0; i < o.size(); i++) o[i] = to_half(a.exact.out[i]);
+  std::vector<double> row(d);
+  for (size_t at = 0; at < o.size(); at += d) {  // beside values in their basis: outputs in it too
+    std::copy_n(&a.exact.out[at], d, row.begin());
+    a.basis.enter(int(at / (size_t(n) * d)) / (dump.q_heads / dump.kv_heads), row.data());
+    for (int x = 0; x < d; x++) o[at + x] = to_half(row[x]);
+  }
   for (int head = 0; head < dump.q_heads; head++) {
     for (int i = 0; i < n; i++) lse[size_t(i) * dump.q_heads + head] = float(a.exact.lse[size_t(head) * n + i]);
   }
@@ -310,6 +318,7 @@ Json run_decode(Launcher& launcher, const Attend& a, State& s, bool anchors, con
       reference::read_halves(out.result.data() + at * 2 * d, d, got.data());
       agreement.row(got.data(), &want.out[at * d], d);
       agreement.logarithm(lse.result_as<float>()[at], want.lse[at]);
+      a.basis.leave(head / (dump.q_heads / dump.kv_heads), got.data());
       distance.row(got.data(), lse.result_as<float>()[at], &a.exact.out[exact * d], a.exact.lse[exact], d);
     }
   }
@@ -324,6 +333,7 @@ Json attend(Launcher& launcher, const Json& request) {
   Attend a;
   read_request(a, request);
   a.exact = exact_attention(a.dump);
+  a.basis.enter(a.dump);
   a.keeps = a.keeps && a.most_anchors() > 0;
   State s;
   // Where only first tokens are kept no score is wanted: the budget is 0.

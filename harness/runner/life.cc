@@ -44,12 +44,15 @@ LifeShape LifeShape::read(const Json& shape, const antkv_format& format, int kv_
 Json life(const Gpu& gpu, const Json& request) {
   const antkv_format format = Kernel::read(request.at("kernels").at("decode"), "decode").contract.format;
   Dump dump{};
+  Basis basis;
   const Json& shape_json = request.at("shape");
   if (request.has("data")) {
     const LifeShape rope = LifeShape::read(shape_json, format, 1, 1);
     std::vector<float> frequencies;
     for (int i = 0; i < rope.rotary_dim / 2; i++) frequencies.push_back(float(std::pow(rope.theta, -2.0 * i / rope.rotary_dim)));
     dump = read_dump(request.at("data"), {frequencies.data(), rope.rotary_dim, rope.interleaved, rope.factor}, 0, format.head_dim);
+    if (request.has("codebook")) basis = Basis::read(request.at("codebook"), dump.kv_heads, format.head_dim);
+    basis.enter(dump);
   }
   const LifeShape shape = LifeShape::read(shape_json, format, dump.tokens ? dump.kv_heads : 2, dump.tokens ? dump.q_heads : 4);
   const int steps = bounded(request, "steps", 100, 1, 1 << 20), every = bounded(request, "sample_every", 100, 1, 1 << 20);
@@ -57,7 +60,7 @@ Json life(const Gpu& gpu, const Json& request) {
     throw RequestError("prompt is needed with data, 1 to its " + std::to_string(dump.tokens) + " tokens less one");
   if (shape.graph && !gpu.graphs()) throw RequestError("this driver has no CUDA graphs: leave \"graph\" out");
   LifeScript script(gpu, request, shape, std::move(dump));
-  script.cache().compare_exact = request.has("data");
+  script.cache().compare_exact = request.has("data"), script.cache().basis = std::move(basis);
   request.refuse_unread();
   Json samples = Json::array();
   int step = 0;

@@ -5,6 +5,7 @@
 
 #include "../reference/life.h"
 #include "attend.h"
+#include "basis.h"
 #include "bench_gpu.h"
 #include "cache.h"
 #include "check.h"
@@ -119,6 +120,7 @@ class LifeCache {
   double worst_out = 0, worst_lse = 0;
   Distance distance;  ///< decode's outputs from exact attention, where that is asked for
   bool compare_exact = false;
+  Basis basis;  ///< of the staged values: distances are those of outputs brought back from it
   bool trees = false;  ///< steps may have tree masks
   double out_tolerance = 4e-3, lse_tolerance = 2e-3;
 

@@ -204,8 +204,12 @@ void LifeCache::compare_rows(LiveSequence& s, int first_row, const uint8_t* out,
     reference::read_halves(out + at * 2 * d, d, got.data());
     agreement.row(got.data(), &want.out[size_t(i) * d], d);
     agreement.logarithm(lse[at], want.lse[i]);
-    if (compare_exact) distance.row(got.data(), lse[at], &exact.out[size_t(i) * d], exact.lse[i], d);
     const int head = i % q_heads / (q_heads / shape_.kv_heads);
+    if (compare_exact) {
+      std::vector<double> exact_row(&exact.out[size_t(i) * d], &exact.out[size_t(i) * d] + d);
+      basis.leave(head, got.data()), basis.leave(head, exact_row.data());
+      distance.row(got.data(), lse[at], exact_row.data(), exact.lse[i], d);
+    }
     digest(s.outputs[head], out + at * 2 * d, size_t(2 * d));
     digest(s.outputs[head], lse + at, 4);
     for (int token = 0; token < ring && ring_scores; token++) {

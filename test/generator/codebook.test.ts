@@ -47,10 +47,38 @@ test('an exact side has no tensor', () => {
   assert.is(book.layers.get(0)?.v?.codec.name, '8c8bq8');
 });
 
+/** A rotation of pairs by 45 degrees, and back; the same for both heads. */
+const rotation = (sign: number): Float32Array => Float32Array.from({ length: HEADS * D * D }, (_, n) => {
+  const [i, j] = [Math.floor(n / D) % D, n % D];
+  return Math.floor(i / 2) !== Math.floor(j / 2) ? 0 : i === j ? Math.SQRT1_2 : sign * (i < j ? Math.SQRT1_2 : -Math.SQRT1_2);
+});
+const basis = { kvHeads: HEADS, headDim: D, to: rotation(1), back: rotation(-1) };
+const inBasis = { ...about, recipe: { ...about.recipe, transform: 'basis' } };
+const withBasis = writeCodebook(new Map([[7, { ...layer, basis }]]), inBasis);
+
+test('a basis of values survives a round trip, beside exact keys too', () => {
+  assert.equal(readCodebook(withBasis, 'f').layers.get(7), { ...layer, basis });
+  assert.is(readCodebook(withBasis, 'f').metadata.recipe.transform, 'basis');
+  const alone = writeCodebook(new Map([[7, { v: layer.v!, basis }]]), { ...inBasis, recipe: { ...inBasis.recipe, k: 'f16' } });
+  assert.equal(readCodebook(alone, 'f').layers.get(7)!.basis, basis);
+  assert.is(readCodebook(bytes, 'f').layers.get(7)!.basis, undefined);
+});
+
+test('files of version 1, which knew no transform, are read', () => {
+  const old = altered((_, m) => ((m['version'] = '1'), (m['recipe'] = JSON.stringify({ k: '8c8b', v: '8c8bq8', key: 'pre' }))));
+  assert.equal(readCodebook(old, 'f').layers.get(7), layer);
+});
+
+test('the writer refuses a basis that the recipe does not have, a recipe whose basis is missing, and matrices that are no inverses', () => {
+  assert.throws(() => writeCodebook(new Map([[7, { ...layer, basis }]]), about), /layer 7 has a basis, the recipe's transform is "none"/);
+  assert.throws(() => writeCodebook(new Map([[7, layer]]), inBasis), /layer 7 has no basis, the recipe's transform is "basis"/);
+  assert.throws(() => writeCodebook(new Map([[7, { ...layer, basis: { ...basis, back: basis.to } }]]), inBasis), /layers\.7\.v\.basis: the inverse of KV head 0 does not undo/);
+});
+
 /** The file with tensors and metadata changed. */
-function altered(change: (tensors: Tensor[], metadata: Record<string, string>) => void): Uint8Array {
-  const header = parseHeader(bytes, 'f');
-  const tensors = [...header.tensors.values()].map(({ name, dtype, shape }) => readTensor(bytes, header, name, { dtype, shape, axes: '' }));
+function altered(change: (tensors: Tensor[], metadata: Record<string, string>) => void, file = bytes): Uint8Array {
+  const header = parseHeader(file, 'f');
+  const tensors = [...header.tensors.values()].map(({ name, dtype, shape }) => readTensor(file, header, name, { dtype, shape, axes: '' }));
   const metadata = { ...header.metadata };
   change(tensors, metadata);
   return writeSafetensors(tensors, metadata);
@@ -63,7 +91,7 @@ const replace = (name: string, change: Partial<Tensor>) => (tensors: Tensor[]): 
 
 const REFUSED: [what: string, change: Parameters<typeof altered>[0], message: RegExp][] = [
   ['a dump', (_, m) => delete m['format'], /not a codebook file: metadata "format"/],
-  ['a later schema', (_, m) => (m['version'] = '99'), /metadata "version": is not 1/],
+  ['a later schema', (_, m) => (m['version'] = '99'), /metadata "version": is not 1 to 2/],
   ['no calibration record', (_, m) => delete m['calibration'], /metadata "calibration"/],
   ['a broken recipe', (_, m) => (m['recipe'] = '{"k":1}'), /metadata "recipe\.k"/],
   ['no tensors', (t) => t.splice(0), /no tensor is called layers\.N\.k/],
@@ -76,6 +104,20 @@ const REFUSED: [what: string, change: Parameters<typeof altered>[0], message: Re
   ['a codebook of another head dim', (_, m) => (m['head_dim'] = '128'), /wrong shape/],
   ['a NaN centroid', replace('layers.7.k', { data: new Uint8Array(HEADS * D * 256 * 2).fill(0xff) }), /NaN or infinity/],
 ];
+const REFUSED_BASES: typeof REFUSED = [
+  ['a basis that the recipe does not have', (_, m) => (m['recipe'] = JSON.stringify(about.recipe)), /tensor "layers\.7\.v\.basis" beside a recipe of transform "none"/],
+  ['a transform of another name', (_, m) => (m['recipe'] = JSON.stringify({ ...about.recipe, transform: 'hadamard' })), /metadata "recipe\.transform"/],
+  ['a missing basis', drop('layers.7.v.basis'), /no tensor "layers\.7\.v\.basis"/],
+  ['a missing inverse', drop('layers.7.v.basis_inverse'), /no tensor "layers\.7\.v\.basis_inverse"/],
+  ['a basis of all heads in one', replace('layers.7.v.basis', { shape: [1, HEADS * D, D] }), /wrong shape: tensor "layers\.7\.v\.basis"/],
+  ['a basis of another type', replace('layers.7.v.basis_inverse', { dtype: 'I32' }), /wrong dtype: tensor "layers\.7\.v\.basis_inverse" is I32/],
+  ['an inverse that is none', replace('layers.7.v.basis_inverse', { data: new Uint8Array(basis.to.buffer) }), /inverse of KV head 0 does not undo its basis/],
+  ['a basis with NaN', replace('layers.7.v.basis', { data: new Uint8Array(HEADS * D * D * 4).fill(0xff) }), /NaN or infinity/],
+];
+for (const [what, change, message] of REFUSED_BASES) {
+  test(`refuses ${what}`, () => assert.throws(() => readCodebook(altered(change, withBasis), 'f'), (error: unknown) => error instanceof InputError && message.test(error.message) && !!error.fix));
+}
+
 for (const [what, change, message] of REFUSED) {
   test(`refuses ${what}`, () => assert.throws(() => readCodebook(altered(change), 'f'), (error: unknown) => error instanceof InputError && message.test(error.message) && !!error.fix));
 }

@@ -47,8 +47,8 @@ const REJECTED: [what: string, change: Partial<Recipe>, want: RegExp][] = [
   ['the first tokens, none of them', { policy: 'first', budget_permille: 0 }, /first_tokens is 0/],
   ['an exact recipe with a window', { k: 'f16', v: 'f16', key: 'post', gain: 'none', policy: 'none', budget_permille: 0 }, /exact recipes have window 0 and flush_block 1, not 128 and 128/],
   ['an exact recipe with anchors', { k: 'f16', v: 'f16', key: 'post', gain: 'none', window: 0, flush_block: 1 }, /exact recipes have no anchors/],
-  ['a transform', { transform: 'hadamard' }, /transform hadamard: not built yet/],
   ['an exact recipe that shares a codebook', { k: 'f16', v: 'f16', key: 'post', gain: 'none', window: 0, flush_block: 1, policy: 'none', budget_permille: 0, scope: 'layer' }, /exact recipes have no codebook to share: scope "chunk", not "layer"/],
+  ['a basis for values that are exact', { v: 'f16', transform: 'basis' }, /transform "basis" is for codes of values, and v is f16/],
   ['a gain to come', { gain: 'kv' }, /gain kv: not built yet/],
   ['keys before RoPE that are exact', { k: 'f16', gain: 'none' }, /needs a coded key/],
 ];

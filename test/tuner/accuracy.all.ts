@@ -42,8 +42,8 @@ if (data === undefined) console.log('# skipped: no kv-eval.safetensors and kv-ca
   const { layer } = evaluation.dump.layers[0]!;
   const errors = async (recipe: Recipe): Promise<Errors> => {
     const side = async (alone: Recipe) => (await calibrate(training, { recipe: alone, iterations: 6, weights: 'none', layers: [layer], pool })).layers.get(layer)!;
-    const [k, v] = [await side({ ...recipe, v: 'f16' }), await side({ ...recipe, k: 'f16', key: 'post' })];
-    return errorsOf(evaluation, recipe, { k: k.k!, v: v.v! });
+    const [k, v] = [await side({ ...recipe, v: 'f16', transform: 'none' }), await side({ ...recipe, k: 'f16', key: 'post' })];
+    return errorsOf(evaluation, recipe, { k: k.k!, v: v.v!, ...(v.basis && { basis: v.basis }) });
   };
   try {
     for (const name of ['antkv-4', 'antkv-2'] as const) {

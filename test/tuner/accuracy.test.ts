@@ -16,16 +16,17 @@ const pool = createPool();
 const sides = new Map<string, Promise<Calibrated>>();
 /** The codebook of one side; recipes share it. Six iterations are within 2 % of convergence. */
 function side(file: DumpFile, recipe: Recipe): Promise<Calibrated> {
-  const key = [file.path, recipe.k, recipe.v, recipe.key].join();
+  const key = [file.path, recipe.k, recipe.v, recipe.key, recipe.transform].join();
   if (!sides.has(key)) sides.set(key, calibrate(file, { recipe, iterations: 6, weights: 'none', pool }));
   return sides.get(key)!;
 }
 
 /** Errors of a recipe on the evaluation text, with codebooks of `file`. */
 async function errors(recipe: Recipe, file: DumpFile = training): Promise<Errors> {
-  const [k, v] = [await side(file, { ...recipe, v: 'f16' }), await side(file, { ...recipe, k: 'f16', key: 'post' })];
+  const [k, v] = [await side(file, { ...recipe, v: 'f16', transform: 'none' }), await side(file, { ...recipe, k: 'f16', key: 'post' })];
   if (file === training) assert.ok([k, v].every(({ record }) => Object.values(record.tensors).every(({ undertrained }) => !undertrained)));
-  return errorsOf(evaluation, recipe, { k: k.layers.get(3)!.k!, v: v.layers.get(3)!.v! });
+  const [keys, values] = [k.layers.get(3)!, v.layers.get(3)!];
+  return errorsOf(evaluation, recipe, { k: keys.k!, v: values.v!, ...(values.basis && { basis: values.basis }) });
 }
 
 test('1 bit, keys before RoPE: the gain lowers the error, anchors lower it further', async () => {
@@ -37,7 +38,8 @@ test('1 bit, keys before RoPE: the gain lowers the error, anchors lower it furth
 });
 
 test('2 bits are closer than 1, and 1 bit before RoPE is closer than after it', async () => {
-  const [two, pre, post] = [await errors(presetOf('antkv-2')), await errors(one), await errors(presetOf('antkv-1-fast'))];
+  const plain = (name: string): Promise<Errors> => errors(setAxis(presetOf(name), 'transform=none'));
+  const [two, pre, post] = [await plain('antkv-2'), await plain('antkv-1'), await plain('antkv-1-fast')];
   const shown = JSON.stringify({ two, pre, post });
   assert.ok(two.plain < 0.7 * pre.plain, shown);
   assert.ok(pre.plain < post.plain, shown);
@@ -64,6 +66,14 @@ test('half a bit is between 1 bit and nothing, and closer with the gain', async 
   const shown = JSON.stringify({ gain, none, fast });
   assert.ok(fast.plain < 0.9 * gain.plain && gain.plain < 0.98 * none.plain && none.plain < 0.95, shown);
   assert.ok(gain.anchors < 0.9 * gain.plain, shown);
+});
+
+test('values in a basis of their own are nearer: by a tenth of the error and more at 1 bit, by a twentieth at half a bit', async () => {
+  for (const [name, most] of [['antkv-1', 0.9], ['antkv-1-fast', 0.9], ['antkv-0.5', 0.95]] as const) {
+    const [basis, none] = [await errors(setAxis(presetOf(name), 'transform=basis')), await errors(setAxis(presetOf(name), 'transform=none'))];
+    const shown = JSON.stringify({ name, basis, none });
+    assert.ok(basis.plain < most * none.plain && basis.anchors < most * none.anchors, shown);
+  }
 });
 
 test('training on the evaluation text would flatter: the texts are disjoint', async () => {

@@ -1,4 +1,5 @@
 // Attention over quantised keys and values in plain TypeScript: what a recipe costs in accuracy, computed without kernels and without their references.
+import { product, type Basis } from '../../generator/basis.ts';
 import type { VqCodec } from '../../generator/codec.ts';
 import { centroidsOf, type CodebookTensor } from '../../generator/pack.ts';
 import { fromF16, toF16 } from '../../generator/f16.ts';
@@ -29,6 +30,19 @@ function coded(x: Float32Array, d: number, head: number, codec: VqCodec, tensor:
   return out;
 }
 
+/** Each row of `x` `[tokens, d]` by the matrix of its head. */
+function turned(x: Float32Array, d: number, head: number, matrices: Float32Array): Float32Array {
+  const out = new Float32Array(x.length);
+  for (let at = 0; at < x.length; at += d) out.set(product(matrices, head, x.subarray(at, at + d)), at);
+  return out;
+}
+
+/** Values as they come back from their codes, and from their basis where they have one. */
+function codedValues(v: Float32Array, d: number, head: number, { codec, tensor }: NonNullable<CodebookLayer['v']>, basis: Basis | undefined): Float32Array {
+  if (!basis) return coded(v, d, head, codec, tensor);
+  return turned(coded(turned(v, d, head, basis.to), d, head, codec, tensor), d, head, basis.back);
+}
+
 /** |k| / |k̂| of each row, as a half. */
 function gains(k: Float32Array, hat: Float32Array, d: number): Float64Array {
   const size = (x: Float32Array, i: number): number => Math.hypot(...x.subarray(i * d, (i + 1) * d));
@@ -46,7 +60,7 @@ export interface Errors {
 }
 
 /** The error of attention over every token of layer 0 of `file`, with no window: all keys and values are coded. */
-export function errorsOf(file: DumpFile, recipe: Recipe, { k: kBook, v: vBook }: Required<CodebookLayer>): Errors {
+export function errorsOf(file: DumpFile, recipe: Recipe, { k: kBook, v: vBook, basis }: Required<Pick<CodebookLayer, 'k' | 'v'>> & CodebookLayer): Errors {
   const { dump } = file;
   const [layer] = dump.layers;
   const { tokens, kvHeads } = layer!;
@@ -61,7 +75,7 @@ export function errorsOf(file: DumpFile, recipe: Recipe, { k: kBook, v: vBook }:
     const gain = recipe.gain === 'k' ? gains(input, kHat, d) : undefined;
     if (recipe.key === 'pre') rotate(kHat, d, dump.rope!, dump.window, 1);
     if (gain) kHat.forEach((x, i) => (kHat[i] = x * gain[Math.floor(i / d)]!));
-    const vHat = coded(v, d, head, vBook.codec, vBook.tensor);
+    const vHat = codedValues(v, d, head, vBook, basis);
     const q = new Float32Array(ratio * tokens * d);
     for (let r = 0; r < ratio; r++) q.set(gather(queries, head * ratio + r, 0, d), r * tokens * d);
 

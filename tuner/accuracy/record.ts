@@ -8,6 +8,7 @@ const recipeSchema = z.looseObject({
   v: z.string(),
   key: z.enum(['pre', 'post']),
   gain: z.string(),
+  transform: z.string().default('none'),
   policy: z.string(),
   selection: z.string(),
   budget_permille: z.int(),
@@ -20,7 +21,8 @@ export const accuracySchema = z.looseObject({
   record: z.literal('perplexity'),
   schema: z.literal(1),
   model: z.string(),
-  run: z.looseObject({ name: z.string(), rule: z.string(), on: z.string(), plan: z.array(recipeSchema).min(1) }),
+  /** value_basis: how the basis of values was found; records from before recipes had a transform say there that they had one. */
+  run: z.looseObject({ name: z.string(), rule: z.string(), on: z.string(), value_basis: z.string().default('none'), plan: z.array(recipeSchema).min(1) }),
   perplexity: z.number().positive(),
   /** Of the same model on the same tokens with an exact cache. */
   exact: z.number().positive(),
@@ -59,6 +61,9 @@ export function readAccuracy(text: string, source: string): Accuracy[] {
 
 /** No token of the newest stays exact: every protocol with a window is another, easier question. */
 export const isStrict = ({ run: { rule, plan } }: Accuracy): boolean => rule === 'newest' && plan.every(({ window }) => window === 0);
+
+/** Whether values were coded in a basis of their own. */
+export const hasBasis = ({ run: { value_basis, plan } }: Accuracy): boolean => value_basis !== 'none' || plan.some(({ transform }) => transform === 'basis');
 
 /** True for an exact cache: the baseline, no point of a front. */
 export const isBaseline = ({ run: { plan } }: Accuracy): boolean => plan.every(({ k, v }) => /^b?f16$/.test(k) && /^b?f16$/.test(v));

@@ -1,7 +1,7 @@
 // What records of perplexity say of a recipe. Pure.
 import { bitsPerChannel, findCodec } from '../../generator/codec.ts';
 import type { Recipe } from '../../generator/recipe.ts';
-import { isStrict, type Accuracy, type MeasuredRecipe } from '../accuracy/record.ts';
+import { hasBasis, isStrict, type Accuracy, type MeasuredRecipe } from '../accuracy/record.ts';
 
 /** Perplexity over that of an exact cache, less 1, and where it stands. */
 export interface Loss {
@@ -20,12 +20,17 @@ export interface KnownLoss {
 const SAME = ['k', 'v', 'key', 'gain', 'policy', 'budget_permille', 'first_tokens'] as const;
 const isOf = (recipe: Recipe, measured: MeasuredRecipe): boolean => SAME.every((axis) => measured[axis] === recipe[axis]);
 
-/** The least loss among records of `recipe` in every layer, on validation text; codebooks differ by how they were made, and the record says how. */
+/**
+ * The least loss among records of `recipe` in every layer, on validation text; codebooks differ by how they were made, and the record says how. A recipe whose values have a basis takes the records
+ * without one where there are none with it, and the run's name says so: no rate was measured at which the basis loses.
+ */
 export function lossOf(recipe: Recipe, records: readonly Accuracy[]): KnownLoss {
-  const own = records.filter(({ run: { on, plan } }) => on === 'validation' && plan.every((measured) => isOf(recipe, measured)));
-  const least = (some: readonly Accuracy[]): Loss | undefined => {
-    const [best] = some.toSorted((a, b) => a.perplexity / a.exact - b.perplexity / b.exact);
-    return best && { increase: best.perplexity / best.exact - 1, model: best.model, run: best.run.name };
+  const basis = recipe.transform === 'basis';
+  const own = records.filter((record) => record.run.on === 'validation' && (basis || !hasBasis(record)) && record.run.plan.every((measured) => isOf(recipe, measured)));
+  const least = (all: readonly Accuracy[]): Loss | undefined => {
+    const alike = all.filter((record) => hasBasis(record) === basis);
+    const [best] = (alike.length > 0 ? alike : all).toSorted((a, b) => a.perplexity / a.exact - b.perplexity / b.exact);
+    return best && { increase: best.perplexity / best.exact - 1, model: best.model, run: hasBasis(best) === basis ? best.run.name : `${best.run.name}; without the basis of values` };
   };
   const used = own.filter(({ run: { rule, plan } }) => rule === 'flush' && plan.every(({ window, selection }) => window === recipe.window && selection === recipe.selection));
   return { used: least(used), strict: least(own.filter(isStrict)) };

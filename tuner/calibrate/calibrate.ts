@@ -1,12 +1,14 @@
 // From a dump and a recipe to codebooks: weighted k-means per layer, side, and what shares a codebook.
 import { resolve } from 'node:path';
 import { chunksOf, codecOf, entriesOf, type VqCodec } from '../../generator/codec.ts';
+import type { Basis } from '../../generator/basis.ts';
 import { writeCodebook, type CodebookLayer } from '../../generator/codebook.ts';
 import { isUndertrained } from '../../generator/contract.ts';
 import { InputError, UsageError } from '../../generator/errors.ts';
 import type { CalibrationRecord, DumpLayer } from '../../generator/format.ts';
 import { recipeHash, type Recipe } from '../../generator/recipe.ts';
 import type { DumpFile } from './file.ts';
+import { transposed } from './basis.ts';
 import { openWeights, type GivenWeights } from './given.ts';
 import { openClusterer, type Clusterer, type Source } from './device.ts';
 import type { Device } from '../images.ts';
@@ -14,7 +16,7 @@ import { placesOf, sharesOf, vectorsPerToken } from './scope.ts';
 import { createPool, type Pool } from './pool.ts';
 import { refineBooks } from './refine.ts';
 import { rotated } from './rows.ts';
-import type { ChunkResult, ChunkTask, Rows, WeightTask } from './task.ts';
+import type { BasisTask, ChunkResult, ChunkTask, Rows, WeightTask } from './task.ts';
 
 /** A form of the anchor score, or a file of weights (generator/format.ts). */
 export type Weights = 'none' | 'column' | 'exact' | { readonly file: string };
@@ -32,7 +34,7 @@ export interface CalibrateOptions {
   readonly threads?: number | undefined;
   /** Threads that are there already, for callers who calibrate several times; the caller closes it. */
   readonly pool?: Pool | undefined;
-  /** Where chunks are clustered; default: on this machine's cores. `auto`: a GPU or an error. Weights are always the cores' work. */
+  /** Where chunks are clustered; default: on this machine's cores. `auto`: a GPU or an error. Weights and bases are always the cores' work. */
   readonly device?: 'cpu' | Device | undefined;
   /** Starts to try for each chunk; the best is kept. */
   readonly restarts?: number | undefined;
@@ -92,7 +94,8 @@ export async function calibrate(file: DumpFile, options: CalibrateOptions): Prom
   const chunks: ChunkLine[] = [];
   const coded = [recipe.k, recipe.v].filter((name) => codecOf(name).kind === 'vq');
   const clusterer = device === 'cpu' ? undefined : await openClusterer(coded, device);
-  const pool = options.pool ?? createPool(clusterer && !options.refine && (given || weights === 'none') ? 1 : threads);
+  const idle = clusterer && !options.refine && (given || weights === 'none') && recipe.transform === 'none';
+  const pool = options.pool ?? createPool(idle ? 1 : threads);
   try {
     for (const [i, layer] of chosen.entries()) {
       const settled = { ...options, seed, iterations, weights, power, restarts, next: chosen[i + 1] };
@@ -120,13 +123,15 @@ async function calibrateLayer(file: DumpFile, layer: DumpLayer, options: Settled
   const { recipe } = options;
   const tokens = Math.min(layer.tokens, options.tokens ?? Infinity);
   const weights = typeof options.weights === 'object' ? undefined : await weightsOfLayer(file, layer, tokens, options, workers.pool);
+  const turned = recipe.transform === 'basis' ? await turnedValues(file, layer, tokens, options, workers.pool) : undefined;
+  const values = turned?.rows;
   const out: { -readonly [S in 'k' | 'v']?: NonNullable<CodebookLayer['k']> } = {};
   for (const side of ['k', 'v'] as const) {
     const codec = codecOf(recipe[side]);
     if (codec.kind === 'exact') continue;
     const mine = workers.given?.of(layer, side, tokens, options.power) ?? weights?.[side];
-    const found = await (workers.clusterer ? clusterOnDevice : clusterOnCores)(file, layer, side, codec, tokens, mine, options, workers);
-    const refined = options.refine && recipe.gain.includes(side) ? await refineBooks(workers.pool, { rows: rowsOf(file, layer, side, tokens, recipe.key), codec: codec.name, rounds: options.refine, weights: mine }, found, (done, total) =>
+    const found = await (workers.clusterer ? clusterOnDevice : clusterOnCores)(file, layer, side, codec, tokens, mine, { ...options, values }, workers);
+    const refined = options.refine && recipe.gain.includes(side) ? await refineBooks(workers.pool, { rows: (side === 'v' && values) || rowsOf(file, layer, side, tokens, recipe.key), codec: codec.name, rounds: options.refine, weights: mine }, found, (done, total) =>
       options.onProgress?.({ layer: layer.layer, what: `${side} refined`, done, total })) : undefined;
     const results = refined?.books ?? found;
     out[side] = { codec, tensor: assemble(codec, file.dump.headDim, layer.kvHeads, results) };
@@ -134,22 +139,22 @@ async function calibrateLayer(file: DumpFile, layer: DumpLayer, options: Settled
     record.tensors[`layers.${layer.layer}.${side}`] = describe(codec, side === 'k' ? recipe.key : null, tokens * vectorsPerToken(recipe.scope, layer.kvHeads, chunksOf(codec, file.dump.headDim)), results);
     if (refined) record.tensors[`layers.${layer.layer}.${side}`]!.refined = refined.record;
   }
-  return out;
+  return { ...out, ...(turned && { basis: turned.basis }) };
 }
 
-type Cluster = (file: DumpFile, layer: DumpLayer, side: 'k' | 'v', codec: VqCodec, tokens: number, weights: Float32Array | undefined, options: Settled, workers: Workers) => Promise<ChunkResult[]>;
+type Cluster = (file: DumpFile, layer: DumpLayer, side: 'k' | 'v', codec: VqCodec, tokens: number, weights: Float32Array | undefined, options: Settled & { values: Rows | undefined }, workers: Workers) => Promise<ChunkResult[]>;
 const streamOf = (seed: number, { layer }: DumpLayer, side: 'k' | 'v') => [seed, layer, side === 'k' ? 0 : 1] as const;
 
-const clusterOnCores: Cluster = async (file, layer, side, codec, tokens, weights, { recipe, seed, iterations, restarts, onProgress }, { pool }) => {
-  const rows = rowsOf(file, layer, side, tokens, recipe.key);
+const clusterOnCores: Cluster = async (file, layer, side, codec, tokens, weights, { recipe, seed, iterations, restarts, values, onProgress }, { pool }) => {
+  const rows = (side === 'v' && values) || rowsOf(file, layer, side, tokens, recipe.key);
   const shares = sharesOf(recipe.scope, layer.kvHeads, chunksOf(codec, file.dump.headDim));
   const tasks = shares.map((share): ChunkTask => ({ kind: 'chunk', ...share, rows, codec: codec.name, stream: streamOf(seed, layer, side), iterations, restarts, ...(weights && { weights }) }));
   let done = 0;
   return pool.run(tasks, () => onProgress?.({ layer: layer.layer, what: `${side} ${codec.name}`, done: ++done, total: tasks.length }));
 };
 
-const clusterOnDevice: Cluster = async (file, layer, side, codec, tokens, weights, { recipe, seed, iterations, restarts, next, onProgress }, { clusterer }) => {
-  const of = (from: DumpLayer, which: 'k' | 'v'): Source => sourceOf(file, from, which, tokens, recipe.key);
+const clusterOnDevice: Cluster = async (file, layer, side, codec, tokens, weights, { recipe, seed, iterations, restarts, values, next, onProgress }, { clusterer }) => {
+  const of = (from: DumpLayer, which: 'k' | 'v'): Source => (which === 'v' && values) || sourceOf(file, from, which, tokens, recipe.key);
   const onDisk = (from: DumpLayer | undefined): Source | undefined => (from && hasKeys(from, recipe.key) ? of(from, 'k') : undefined);
   const [heads, headDim] = [layer.kvHeads, file.dump.headDim];
   const following = side === 'k' && codecOf(recipe.v).kind === 'vq' ? of(layer, 'v') : onDisk(next);
@@ -167,6 +172,21 @@ function sourceOf(file: DumpFile, layer: DumpLayer, side: 'k' | 'v', tokens: num
 }
 
 const rowsOf = (file: DumpFile, layer: DumpLayer, side: 'k' | 'v', tokens: number, position: 'pre' | 'post'): Rows => (side === 'k' ? keysOf(file, layer, tokens, position) : file.rows(layer.v, tokens));
+
+/** The values of a layer in a basis of their own, head by head. */
+async function turnedValues(file: DumpFile, layer: DumpLayer, tokens: number, { recipe, onProgress }: Settled, pool: Pool): Promise<{ basis: Basis; rows: Rows } | undefined> {
+  const codec = codecOf(recipe.v);
+  if (codec.kind === 'exact') return undefined;
+  const { headDim } = file.dump;
+  const out = new Uint16Array(new SharedArrayBuffer(layer.kvHeads * tokens * headDim * 2));
+  const rows = file.rows(layer.v, tokens);
+  const tasks = Array.from({ length: layer.kvHeads }, (_, head): BasisTask => ({ kind: 'basis', rows, head, chunks: chunksOf(codec, headDim), out }));
+  let done = 0;
+  const found = await pool.run(tasks, () => onProgress?.({ layer: layer.layer, what: 'basis', done: ++done, total: tasks.length }));
+  const to = new Float32Array(layer.kvHeads * headDim * headDim);
+  for (const { head, to: mine } of found) to.set(mine, head * headDim * headDim);
+  return { basis: { kvHeads: layer.kvHeads, headDim, to, back: transposed(to, headDim) }, rows: { data: out, stride: tokens, tokens, headDim } };
+}
 
 /** Keys before or after RoPE, rotated if the dump has the other kind only. Throws InputError if it does not say how. */
 export function keysOf(file: DumpFile, layer: DumpLayer, tokens: number, position: 'pre' | 'post'): Rows {

@@ -1,5 +1,6 @@
-// One unit of work that a thread can take: one codebook, the weights of a KV head, or codebooks refined. A pure function of its task.
+// One unit of work that a thread can take: one codebook, the weights of a KV head, the basis of its values, or codebooks refined. A pure function of its task.
 import { findCodec } from '../../generator/codec.ts';
+import { turnHead } from './basis.ts';
 import { kmeans, seedOf, squares } from './kmeans.ts';
 import { centroids, nearest } from './nearest.ts';
 import { refine, type RefineResult, type RefineTask } from './refine.ts';
@@ -65,12 +66,37 @@ export interface WeightResult {
   readonly v: Float32Array;
 }
 
-export type Task = ChunkTask | WeightTask | RefineTask;
-export type Result<T extends Task> = T extends ChunkTask ? ChunkResult : T extends RefineTask ? RefineResult : WeightResult;
+export interface BasisTask {
+  readonly kind: 'basis';
+  readonly rows: Rows;
+  readonly head: number;
+  /** Codes of a row. */
+  readonly chunks: number;
+  /** Takes the rows in their basis, as halves; memory that threads share. `[heads, tokens, head_dim]` */
+  readonly out: Uint16Array;
+}
+
+export interface BasisResult {
+  readonly head: number;
+  /** T, orthogonal. `[head_dim, head_dim]` */
+  readonly to: Float32Array;
+}
+
+export type Task = ChunkTask | WeightTask | BasisTask | RefineTask;
+export type Result<T extends Task> = T extends ChunkTask ? ChunkResult : T extends WeightTask ? WeightResult : T extends BasisTask ? BasisResult : RefineResult;
 
 /** Does one task. */
 export function perform<T extends Task>(task: T): Result<T> {
-  return (task.kind === 'chunk' ? cluster(task) : task.kind === 'refine' ? refine(task) : weigh(task)) as Result<T>;
+  switch (task.kind) {
+    case 'chunk':
+      return cluster(task) as Result<T>;
+    case 'weights':
+      return weigh(task) as Result<T>;
+    case 'basis':
+      return turn(task) as Result<T>;
+    case 'refine':
+      return refine(task) as Result<T>;
+  }
 }
 
 /** What a restart adds to the stream of random numbers; the first start has the plain one. */
@@ -101,6 +127,8 @@ function clusterOnce({ rows, codec: name, stream, scope, head, chunk, iterations
   });
   return { ...share, stored: rounded.stored, ...(rounded.scale && { scale: rounded.scale }), iterations: found.iterations, reseeded: found.reseeded, losses: found.losses, loss, energy };
 }
+
+const turn = ({ rows, head, chunks, out }: BasisTask): BasisResult => ({ head, to: turnHead(rows, head, chunks, out) });
 
 function weigh({ q, k, v, head, ratio, window, exact, power }: WeightTask): WeightResult {
   const { tokens, headDim } = k;

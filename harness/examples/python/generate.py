@@ -7,6 +7,7 @@ Prompts are pieces of --ids, a file of token ids. Codebooks come from --codebook
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "python"))
@@ -112,9 +113,12 @@ def codebooks(args, lab, preset):
     if args.codebooks:
         return read_codebooks(args.codebooks)
     run = Run.parse({"name": preset, "preset": preset, "method": {"weights": "exact", "start": "plusplus"}})
-    recipe = run.plan[0]
-    books = lab.books(Run(preset, run.plan * lab.model.config.layers, method=run.method), lab.model)
-    return {layer: {side: packed(book, codec) for side, book, codec in zip("kv", pair, (recipe.k, recipe.v)) if book is not None} for layer, pair in enumerate(books)}
+    recipe, whole = run.plan[0], Run(preset, run.plan * lab.model.config.layers, method=run.method)
+    books, bases = lab.books(whole, lab.prepared(whole)), lab.bases(whole)
+    made = {layer: {side: packed(book, codec) for side, book, codec in zip("kv", pair, (recipe.k, recipe.v)) if book is not None} for layer, pair in enumerate(books)}
+    for layer in made if bases else ():
+        made[layer]["v"] = replace(made[layer]["v"], basis=tuple(matrices[layer] for matrices in bases))
+    return made
 
 
 def main() -> int:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from . import eager, fork, ops
+from .basis import Basis, basis_of
 from .errors import ArgumentError, ContractError
 from .pack import PackedCodebook
 from .prefill import PROMPT_POLICIES, Prompt, anchors_of
@@ -35,6 +36,7 @@ class Layer:
     pages: Tensor  # [pages, kv_heads, bytes] uint8
     k_codebook: Optional[Tensor]  # [kv_heads, bytes] uint8
     v_codebook: Optional[Tensor]
+    basis: Basis
     anchors: Optional[Tensor] = None  # [anchor pages, kv_heads, bytes] uint8
     anchor_score: Optional[Tensor] = None  # [slots, kv_heads, max_anchor_pages * 16] fp32
     ring_k: Optional[Tensor] = None  # [slots, kv_heads, ring_rows, d]
@@ -49,16 +51,16 @@ class Cache:
     """recipe: name of a preset, or its members as manifest.json has them. codebooks: layer -> "k", "v" (read_codebooks); None for exact recipes.
     max_tokens bounds a sequence; pages: coded pages in all (default: enough for max_sequences of max_tokens). page_size in tokens. scale: default 1 / sqrt(head_dim).
     max_q_len: new rows of a sequence and step, drafts included. max_forks: how often a sequence and those it comes from may be forked, where anchors are kept.
-    inv_freq [rotary_dim / 2], for keys coded before RoPE."""
+    inv_freq [rotary_dim / 2], for keys coded before RoPE. folded: the model's weights have the recipe's basis of values in them (eval.fold); else it is applied here."""
 
     def __init__(self, recipe: Union[str, Mapping[str, Any]], codebooks: Optional[Mapping[int, Mapping[str, PackedCodebook]]], *, layers: int, q_heads: int, kv_heads: int, head_dim: int,
                  max_sequences: int, max_tokens: int, inv_freq: Optional[Tensor] = None, scale: Optional[float] = None, page_size: int = 64, pages: Optional[int] = None, max_q_len: int = 1,
-                 max_forks: int = 0, rope_interleaved: bool = False, attention_factor: float = 1.0, device: Union[str, torch.device] = "cuda"):  # fmt: skip
+                 max_forks: int = 0, rope_interleaved: bool = False, attention_factor: float = 1.0, folded: bool = False, device: Union[str, torch.device] = "cuda"):  # fmt: skip
         self.device = torch.empty(0, device=device).device
         folder = ops.library(self.device).folder
         self.recipe = r = folder.recipe(recipe) if isinstance(recipe, str) else recipe
         self.q_heads, self.kv_heads, self.head_dim, self.max_tokens, self.max_q_len, self.max_forks, self.page_size = q_heads, kv_heads, head_dim, max_tokens, max_q_len, max_forks, page_size
-        self.scale = scale or head_dim**-0.5
+        self.scale, self.folded = scale or head_dim**-0.5, folded
         axes = {"headDim": head_dim, "k": r["k"], "v": r["v"], "key": r["key"], "gain": r["gain"]}
         self.contracts = {op: folder.find(op, **axes) for op in ("encode", "append", "unpack")}
         self.contracts["decode"] = decode_contract(folder, axes, max_q_len * (q_heads // kv_heads))
@@ -101,7 +103,7 @@ class Cache:
                 raise ArgumentError(f"Cache: layer {number} needs a codebook of {self.recipe[side]} for {self.kv_heads} heads on its {side}, codebooks has {has}; gen calibrate makes them")
             books[f"{side}_codebook"] = _on_device(codebooks[side].data, self.kv_heads, self.device) if size else None
         heads, rows = self.kv_heads, self.recipe["window"] + self.recipe["flush_block"] + DRAFT_ROWS
-        layer = Layer(self._zeros([self._pool.size, heads, layout["pageBytes"][str(self.page_size)]], torch.uint8), **books)
+        layer = Layer(self._zeros([self._pool.size, heads, layout["pageBytes"][str(self.page_size)]], torch.uint8), **books, basis=basis_of(self.recipe, codebooks.get("v"), number, self.folded, self.device))
         if self.exact:
             return layer
         layer.ring_k, layer.ring_v = (self._zeros([slots, heads, rows, self.head_dim], torch.float16) for _ in range(2))
@@ -201,14 +203,14 @@ class Cache:
         rules = {} if self.exact else {"window": r["window"], "flush_block": r["flush_block"], "budget_permille": r["budget_permille"], "first_tokens": r["first_tokens"]}
         frozen = {"frozen_len": now["frozen_len"], "frozen_anchor_pages": now["frozen_pages"]} if self.keeps else {}
         run.append(
-            self.contracts["append"], k, v, at.pages, now["seq_len"], self.page_size, self.q_heads, **shared, **rules,
+            self.contracts["append"], k, at.basis.enter(v), at.pages, now["seq_len"], self.page_size, self.q_heads, **shared, **rules,
             ring_k=at.ring_k, ring_v=at.ring_v, ring_scores=at.ring_scores, lse=at.lse, ring_score=at.ring_score, ring_count=at.ring_count, anchor_score=at.anchor_score,
             **frozen, score_row=now["score_row"], accepted=now["accepted"], coded_len=now["coded_before"], policy=PROMPT_POLICIES[r["policy"]],
         )  # fmt: skip
-        return run.decode(
+        return at.basis.leave(run.decode(
             self.contracts["decode"], q, at.pages, now["coded_len"], now["kv_len"], self.page_size, self.max_tokens, self.scale, **shared,
             ring_k=at.ring_k, ring_v=at.ring_v, max_q_len=self.max_q_len, lse=None if at.lse is None else at.lse[:rows], ring_scores=None if at.lse is None else at.ring_scores[:rows],
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def prefill(self, layer: int, sequence: int, q: Tensor, k: Tensor, v: Tensor, lse: Optional[Tensor] = None) -> None:
         """A prompt's rows of one layer enter: q [tokens, q_heads, d], k, v [tokens, kv_heads, d] after RoPE. lse [tokens, q_heads], natural, of the prompt's own attention
@@ -218,8 +220,9 @@ class Cache:
             raise ArgumentError(f"prefill: sequence {sequence} was forked: others hold its pages")
         if k.shape[0] != s.committed + s.pending:
             raise ArgumentError(f"prefill: k has {k.shape[0]} rows, sequence {sequence} was started with {s.committed + s.pending} tokens")
+        at = self.layers[layer]
         if k.shape[0]:
-            Prompt(self, self.layers[layer], s.slot, s.coded, len(s.anchor_pages), k.shape[0]).enter(q, k, v, lse)
+            Prompt(self, at, s.slot, s.coded, len(s.anchor_pages), k.shape[0]).enter(q, k, at.basis.enter(v), lse)
 
     def bytes(self, sequence: int) -> int:
         """Device bytes that a sequence holds in all layers: pages, anchor pages, ring. Codebooks are shared; pages of forks count for each that holds them."""

@@ -48,6 +48,7 @@ class PackedCodebook:
     kv_heads: int
     head_dim: int
     data: Any  # [kv_heads] blobs of equal size: bytes, or a torch tensor [kv_heads, bytes] uint8 (codebooks.pack_tensor)
+    basis: Optional[Tuple[Any, Any]] = None  # of values: (T, T^-1), each [kv_heads, d, d] fp32, bytes or tensors; the codes are of T v (CACHE.md, "Basis of values")
 
 
 def pack_codebook(entries: bytes, shape: Tuple[int, int, int, int], scale: Optional[bytes] = None) -> bytes:
@@ -83,9 +84,40 @@ def _half_norms(values, scales, chunks: int, count: int, channels: int) -> bytes
     return struct.pack(f"<{len(norms)}f", *norms)
 
 
+def _basis(file: Safetensors, name: str, heads: int, dim: int) -> Tuple[bytes, bytes]:
+    """T and T^-1 of one layer's values. Raises AntkvError where shapes do not fit, or one does not undo the other: a vector is sent there and back."""
+    read = []
+    for which in (f"{name}.basis", f"{name}.basis_inverse"):
+        dtype, shape, data = file.read(which)
+        if dtype != "F32" or shape != (heads, dim, dim):
+            raise AntkvError(f'{file.path}: tensor "{which}" is {dtype} {shape}; a basis is F32 [kv_heads, head_dim, head_dim], {heads, dim, dim} here')
+        read.append(bytes(data))
+    probe = [math.cos(i * i + 1) for i in range(dim)]
+    for head in range(heads):
+        x = probe
+        for data in read:
+            rows = struct.unpack_from(f"<{dim * dim}f", data, head * dim * dim * 4)
+            x = [sum(a * b for a, b in zip(rows[i * dim : (i + 1) * dim], x)) for i in range(dim)]
+        if not math.dist(x, probe) < 1e-2 * math.hypot(*probe):
+            raise AntkvError(f'{file.path}: tensor "{name}.basis_inverse", KV head {head}, does not undo the basis; write both from one calibration, rows first')
+    return read[0], read[1]
+
+
+def _transform(file: Safetensors) -> str:
+    """Of the recipe that a codebook file is for. Raises AntkvError on a file of a later version, which may hold what would have to be undone."""
+    version = file.metadata.get("version", "1")
+    if version not in ("1", "2"):
+        raise AntkvError(f"{file.path}: a codebook file of version {version}, this package reads 1 and 2; take the package that belongs to the program that wrote it")
+    transform = json.loads(file.metadata.get("recipe", "{}")).get("transform", "none")
+    if transform not in ("none", "basis"):
+        raise AntkvError(f'{file.path}: transform "{transform}" is not known here; it is none or basis')
+    return transform
+
+
 def read_codebooks(path: str) -> Dict[int, Dict[str, PackedCodebook]]:
-    """The codebooks of a file of `gen calibrate`, packed: layer -> "k" and "v" (an exact side is missing). Raises AntkvError."""
+    """The codebooks of a file of `gen calibrate`, packed: layer -> "k" and "v" (an exact side is missing), values with their basis. Raises AntkvError."""
     file = Safetensors(path)
+    transform = _transform(file)
     layers: Dict[int, Dict[str, PackedCodebook]] = {}
     for name in file.tensors:
         parts = name.split(".")
@@ -96,7 +128,9 @@ def read_codebooks(path: str) -> Dict[int, Dict[str, PackedCodebook]]:
             raise AntkvError(f'{path}: tensor "{name}" is {dtype} {shape}; a codebook is [kv_heads, chunks, entries, channels], F16 or I8')
         scale = bytes(file.read(f"{name}.scale")[2]) if dtype == "I8" else None
         codec = f"{shape[3]}c{shape[2].bit_length() - 1}b{'q8' if scale is not None else ''}"
-        layers.setdefault(int(parts[1]), {})[parts[2]] = PackedCodebook(codec, shape[0], shape[1] * shape[3], pack_codebook(bytes(data), shape, scale))
+        heads, dim = shape[0], shape[1] * shape[3]
+        basis = _basis(file, name, heads, dim) if parts[2] == "v" and transform == "basis" else None
+        layers.setdefault(int(parts[1]), {})[parts[2]] = PackedCodebook(codec, heads, dim, pack_codebook(bytes(data), shape, scale), basis)
     if not layers:
         raise AntkvError(f"{path}: no tensor is called layers.N.k or layers.N.v; calibrate again: gen calibrate DUMP --out FILE")
     return layers

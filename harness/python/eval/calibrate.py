@@ -121,8 +121,11 @@ def distortion(rows, codebook):
     return float(2 * nearest(problems, codebook.flatten(0, 1), want_loss=True)[1].double().sum() / rows.double().square().sum())
 
 
-def write(path, recipe, sides, recording, method, model):
-    """Writes a codebook file. sides: {"k": [layers, kv_heads, chunks, entries, channels], "v": ...}, as `codebooks` gave them; an exact side is None."""
+def write(path, recipe, sides, recording, method, model, bases=None):
+    """Writes a codebook file. sides: {"k": [layers, kv_heads, chunks, entries, channels], "v": ...}, as `codebooks` gave them; an exact side is None. bases: (T, T^-1) of a recipe
+    with transform `basis`, each [layers, kv_heads, d, d]; sides and recording are then those of the model that has them in its weights. Raises ValueError where they do not belong."""
+    if (bases is not None) != (recipe.transform == "basis"):
+        raise ValueError(f"transform {recipe.transform}, and {'no ' if bases is None else ''}bases: give them with transform basis, and only then")
     out, records = {}, {}
     for side, books in sides.items():
         for layer, book in enumerate(books if books is not None else []):
@@ -136,9 +139,11 @@ def write(path, recipe, sides, recording, method, model):
             per = rows.shape[1] / codec.entries
             records[name] = {"codec": codec.name, "position": recipe.key if side == "k" else None, "vectors": rows.shape[1], "vectors_per_entry": per, "undertrained": per < 16,
                              "iterations": method.iterations, "distortion": distortion(rows, book)}
+    for layer in range(len(sides["v"]) if bases is not None else 0):
+        out[f"layers.{layer}.v.basis"], out[f"layers.{layer}.v.basis_inverse"] = (matrices[layer].float() for matrices in bases)
     calibration = {"seed": method.seed, "iterations": method.iterations, "weights": method.weights, "power": method.power, "tensors": records}
     tensors.write(path, out, {
-        "format": "antkv-codebook", "version": "1", "layout": "3", "model": model.name, "head_dim": str(model.config.head_dim),
+        "format": "antkv-codebook", "version": "2", "layout": "3", "model": model.name, "head_dim": str(model.config.head_dim),
         "recipe": json.dumps(recipe.json()), "recipe_hash": recipe.hash(), "calibration": json.dumps(calibration),
         "rope_inv_freq": json.dumps(model.rope.inv_freq.double().tolist()), "rope_pairing": "half-split",
     })

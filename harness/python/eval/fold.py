@@ -2,12 +2,24 @@
 
 Keys, before RoPE: k' = D k, q' = q / D, with D alike on both channels of a rotated pair, so that it commutes with the rotation. D = rms(q)^power makes the plain distance
 between keys weigh channels as scores do. Values: v' = T v, and W_o takes T^-1: principal directions, dealt to chunks so that each gets as much variance, in logarithms, as
-the others (Ge et al. 2013, optimised product quantisation); `metric` measures errors behind W_o.
+the others (Ge et al. 2013, optimised product quantisation); `metric` measures errors behind W_o. Codebook files carry both matrices (generator/CACHE.md, "Basis of values").
+
+    python3 -m eval.fold --model DIR --codebooks FILE --out DIR      a checkpoint whose values are what the file's codes are of
 """
 
+import argparse
 import copy
+import re
+import shutil
+import sys
+from pathlib import Path
 
 import torch
+
+from . import tensors
+
+FLOOR = 1e-6  # of the largest variance: directions below it count alike
+VALUES = re.compile(r"model\.layers\.(\d+)\.self_attn\.(v_proj\.weight|v_proj\.bias|o_proj\.weight)")
 
 
 def key_scales(recording, power):
@@ -18,10 +30,12 @@ def key_scales(recording, power):
 
 
 def dealt(variances, chunks):
-    """Which direction stands in which place, variances [d] descending: each goes to the chunk with the smallest product that has room. [d] indices."""
+    """Which direction stands in which place, variances [d] descending: each goes to the chunk with the smallest product that has room; measured from the smallest one, so that
+    their scale does not matter. [d] indices. As `dealt` of tuner/calibrate/basis.ts."""
     room = len(variances) // chunks
     members, logs = [[] for _ in range(chunks)], [0.0] * chunks
-    for i, variance in enumerate(variances.clamp_min(1e-30).log().tolist()):
+    above = variances.clamp_min(max(float(variances[0]) * FLOOR, 5e-324)).log()
+    for i, variance in enumerate((above - above[-1]).tolist()):
         chunk = min((c for c in range(chunks) if len(members[c]) < room), key=lambda c: logs[c])
         members[chunk].append(i)
         logs[chunk] += variance
@@ -47,23 +61,66 @@ def value_bases(recording, model, chunks, metric=True):
     return torch.stack(out).view(shape).float(), torch.stack(back).view(shape).float()
 
 
+def with_basis(name, tensor, bases):
+    """A tensor of a checkpoint with the basis of its layer in it: T W_v, T b_v, W_o T^-1; others as they are. bases: (T, T^-1), each [layers, kv_heads, d, d]."""
+    match = VALUES.fullmatch(name)
+    if not match:
+        return tensor
+    to, back = (matrices[int(match[1])].to(tensor.device, torch.float64) for matrices in bases)
+    heads, d = to.shape[:2]
+    if match[2] == "o_proj.weight":
+        columns = tensor.double().unflatten(1, (heads, -1, d))
+        return torch.einsum("ohri,hij->ohrj", columns, back).flatten(1).to(tensor.dtype)
+    rows = tensor.double().unflatten(0, (heads, d, -1) if tensor.dim() == 1 else (heads, d))  # [heads, d, hidden]; of a bias [heads, d, 1]
+    return (to @ rows).flatten(0, 1).view_as(tensor).to(tensor.dtype)
+
+
 def folded(model, scales=None, bases=None):
-    """A model with key scales [layers, kv_heads, d] or value bases (T, T^-1) in its weights. Raises ValueError where norms or biases stand between."""
+    """A model with key scales [layers, kv_heads, d] or value bases (T, T^-1) in its weights. Raises ValueError where norms or biases stand between keys and scales."""
     c, weights = model.config, dict(model.weights)
-    for layer in range(c.layers):
+    for layer in range(c.layers if scales is not None else 0):
         name = f"model.layers.{layer}.self_attn"
-        if any(f"{name}.{part}" in weights for part in ("q_norm.weight", "k_norm.weight", "q_proj.bias", "k_proj.bias", "v_proj.bias")):
-            raise ValueError("only projections without biases and norms can be folded into")
+        if any(f"{name}.{part}" in weights for part in ("q_norm.weight", "k_norm.weight", "q_proj.bias", "k_proj.bias")):
+            raise ValueError("scales can be folded into projections without biases and norms only")
         rows = lambda what, heads: weights[f"{name}.{what}_proj.weight"].unflatten(0, (heads, c.head_dim))
-        if scales is not None:
-            ratio = c.q_heads // c.kv_heads
-            weights[f"{name}.k_proj.weight"] = (rows("k", c.kv_heads) * scales[layer].unsqueeze(-1)).flatten(0, 1)
-            weights[f"{name}.q_proj.weight"] = (rows("q", c.q_heads) / scales[layer].repeat_interleave(ratio, 0).unsqueeze(-1)).flatten(0, 1)
-        if bases is not None:
-            to, back = bases[0][layer], bases[1][layer]
-            weights[f"{name}.v_proj.weight"] = (to @ rows("v", c.kv_heads)).flatten(0, 1)
-            columns = weights[f"{name}.o_proj.weight"].unflatten(1, (c.kv_heads, -1, c.head_dim))
-            weights[f"{name}.o_proj.weight"] = torch.einsum("ohri,hij->ohrj", columns, back).flatten(1)
+        ratio = c.q_heads // c.kv_heads
+        weights[f"{name}.k_proj.weight"] = (rows("k", c.kv_heads) * scales[layer].unsqueeze(-1)).flatten(0, 1)
+        weights[f"{name}.q_proj.weight"] = (rows("q", c.q_heads) / scales[layer].repeat_interleave(ratio, 0).unsqueeze(-1)).flatten(0, 1)
     other = copy.copy(model)
-    other.weights = weights
+    other.weights = weights if bases is None else {name: with_basis(name, tensor, bases) for name, tensor in weights.items()}
     return other
+
+
+def read(path):
+    """(T, T^-1), each [layers, kv_heads, d, d], of a codebook file. Raises ValueError where it has none, or not for every layer."""
+    found, _ = tensors.read(path)
+    layers = sorted(int(name.split(".")[1]) for name in found if name.endswith(".v.basis"))
+    if not layers or layers != list(range(len(layers))):
+        raise ValueError(f"{path}: a basis of values is there for layers {layers}; calibrate all layers, with transform=basis")
+    return tuple(torch.stack([found[f"layers.{layer}.v.{which}"] for layer in layers]) for which in ("basis", "basis_inverse"))
+
+
+def fold_checkpoint(model, codebooks, out):
+    """Writes the checkpoint of folder `model` to the folder `out` with the bases of a codebook file in it; weights keep their types. Raises ValueError, OSError."""
+    bases, out = read(codebooks), Path(out)
+    wanted = {f"model.layers.{layer}.self_attn.{part}.weight" for layer in range(len(bases[0])) for part in ("v_proj", "o_proj")}
+    files = sorted(Path(model).glob("*.safetensors"))
+    out.mkdir(parents=True)  # never over another checkpoint
+    for file in files:
+        given, metadata = tensors.read(file)
+        wanted -= set(given)
+        tensors.write(out / file.name, {name: with_basis(name, tensor, bases) for name, tensor in given.items()}, metadata)
+    if wanted:
+        raise ValueError(f"{model} lacks {sorted(wanted)[0]}, and {len(wanted) - 1} more of the projections that the basis goes into; {out} is not whole")
+    for file in Path(model).glob("*.json"):
+        shutil.copy(file, out)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="eval.fold", description="Folds the basis of values of a codebook file into a checkpoint.")
+    for option in ("model", "codebooks", "out"):
+        parser.add_argument(f"--{option}", required=True)
+    try:
+        fold_checkpoint(**vars(parser.parse_args()))
+    except (ValueError, OSError) as error:
+        sys.exit(f"eval.fold: {error}")

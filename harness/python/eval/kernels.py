@@ -55,7 +55,7 @@ class Kernels:
             raise ValueError(f"{tokens} tokens, window {recipe.window}, flush block {recipe.flush_block}: each is a multiple of {ROWS} here")
         books = {side: book for side, book in zip("kv", self.books[layer]) if book is not None}
         cache = Cache(recipe.json(), {0: books}, layers=1, q_heads=q_heads, kv_heads=k.shape[1], head_dim=d, max_sequences=batch, max_tokens=tokens, page_size=PAGE, max_q_len=ROWS,
-                      inv_freq=self.rope.inv_freq, device=q.device)  # fmt: skip
+                      inv_freq=self.rope.inv_freq, folded=True, device=q.device)  # fmt: skip
         sequences, out = [cache.start(0) for _ in range(batch)], torch.empty_like(q)
         rows = lambda x, first: x[:, :, first : first + ROWS].transpose(1, 2).reshape(batch * ROWS, x.shape[1], d)
         for first in range(0, tokens, ROWS):

@@ -18,7 +18,7 @@ SEARCH_TOKENS = 40000  # at the end of the calibration text: no codebook is made
 @dataclass(frozen=True)
 class Run:
     """plan: one recipe per layer, or one for all. rule: `newest` or `flush` (simulate.py). on: `validation`, or `search`, the end of the calibration text. key_scale: power of
-    the keys' scales (fold.py); value_basis: none, `pca` or `metric`. tuning: None keeps the centroids of k-means."""
+    the keys' scales (fold.py); value_basis: none, `pca` or `metric`; recipes whose transform is `basis` have `metric` unless told. tuning: None keeps the centroids of k-means."""
 
     name: str
     plan: tuple
@@ -42,8 +42,12 @@ class Run:
                 spec[name] = kind(**spec[name])
         return Run(**spec)
 
+    @property
+    def basis(self):
+        return "metric" if self.value_basis == "none" and any(recipe.transform == "basis" for recipe in self.plan) else self.value_basis
+
     def json(self):
-        return {**{k: v for k, v in asdict(self).items() if k != "plan"}, "plan": [recipe.json() for recipe in self.plan]}
+        return {**{k: v for k, v in asdict(self).items() if k != "plan"}, "value_basis": self.basis, "plan": [recipe.json() for recipe in self.plan]}
 
 
 class Lab:
@@ -66,26 +70,36 @@ class Lab:
 
     def prepared(self, run):
         """The model with the run's bases folded in. run.plan has a recipe for each layer."""
-        if run.key_scale == 0 and run.value_basis == "none":
+        if run.key_scale == 0 and run.basis == "none":
             return self.model
-        chunks = [self.model.config.head_dim // max(Codec.parse(recipe.v).channels, 1) for recipe in run.plan] if run.value_basis != "none" else None
 
         def make():
-            recording = self.recording((0.0, "none", None), self.model, protocol.CALIBRATION["windows"])
-            scales = fold.key_scales(recording, run.key_scale) if run.key_scale else None
-            bases = fold.value_bases(recording, self.model, chunks, run.value_basis == "metric") if chunks else None
-            return fold.folded(self.model, scales, bases)
+            scales = fold.key_scales(self.plain(), run.key_scale) if run.key_scale else None
+            return fold.folded(self.model, scales, self.bases(run))
 
-        return self.once(("model", run.key_scale, run.value_basis, str(chunks)), make)
+        return self.once(("model", run.key_scale, run.basis, self.chunks(run)), make)
+
+    def plain(self):
+        """What bases and scales are found from."""
+        return self.recording((0.0, "none", None), self.model, protocol.CALIBRATION["windows"])
+
+    def chunks(self, run):
+        """Codes of a value in each layer, where its basis depends on them."""
+        return None if run.basis == "none" else tuple(self.model.config.head_dim // max(Codec.parse(recipe.v).channels, 1) for recipe in run.plan)
+
+    def bases(self, run):
+        """(T, T^-1) of the values, each [layers, kv_heads, d, d]; None where the run has none. run.plan has a recipe for each layer."""
+        if run.basis == "none":
+            return None
+        return self.once(("bases", run.basis, self.chunks(run)), lambda: fold.value_bases(self.plain(), self.model, self.chunks(run), run.basis == "metric"))
 
     def books(self, run, model):
         """One (k, v) per layer, as kernels will read them. Keys do not depend on the values' basis, nor values on scales of keys, but for tiny differences in rounding."""
         method, pairs = run.method, []
         for layer, recipe in enumerate(run.plan):
-            chunks = [self.model.config.head_dim // max(Codec.parse(one.v).channels, 1) for one in run.plan]
-            bases = {"k": (run.key_scale, "none", None), "v": (0.0, run.value_basis, str(chunks) if run.value_basis != "none" else None)}
+            bases = {"k": (run.key_scale, "none", None), "v": (0.0, run.basis, self.chunks(run))}
             sides = {"k": (recipe.k, recipe.key, recipe.gain_on("k")), "v": (recipe.v, "pre", recipe.gain_on("v"))}
-            make = lambda s: lambda: calibrate.codebooks(self.recording((run.key_scale, run.value_basis, bases["v"][2]), model, method.windows), s, sides[s][0], sides[s][1], method, sides[s][2])
+            make = lambda s: lambda: calibrate.codebooks(self.recording((run.key_scale, run.basis, self.chunks(run)), model, method.windows), s, sides[s][0], sides[s][1], method, sides[s][2])
             made = {s: self.once((s, bases[s], method, *sides[s]), make(s)) for s in sides}
             pairs.append(tuple(None if made[s] is None else made[s][layer] for s in "kv"))
         return pairs
@@ -98,7 +112,7 @@ class Lab:
         if run.tuning:
             bare = tuple(recipe.set(window=0, selection="global") if recipe.coded else recipe for recipe in run.plan)
             say = lambda step, loss: self.log(f"  {run.name}: step {step}, KL {loss:.4f}")
-            how = ("tuned", run.key_scale, run.value_basis, bare, run.method, run.gain_bits, run.tuning)
+            how = ("tuned", run.key_scale, run.basis, bare, run.method, run.gain_bits, run.tuning)
             books = self.once(how, lambda: tuned(model, bare, books, self.calibration, run.tuning, say))
         return Simulated(model.rope, run.plan, books, run.rule, run.gain_bits), model
 

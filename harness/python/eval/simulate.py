@@ -20,8 +20,8 @@ class Simulated:
 
     def __init__(self, rope, plan, books, rule="newest", gain_bits=16, rows=512):
         for recipe in plan:
-            if recipe.transform != "none" or recipe.scope != "chunk":
-                raise ValueError(f"transform {recipe.transform}, scope {recipe.scope}: only none and chunk are simulated")
+            if recipe.transform not in ("none", "basis") or recipe.scope != "chunk":
+                raise ValueError(f"transform {recipe.transform}, scope {recipe.scope}: only none, basis (folded into the model) and chunk are simulated")
             if recipe.extra_tokens:
                 raise ValueError(f"extra_tokens {recipe.extra_tokens}: anchors that lose and stay are not simulated")
             if recipe.selection == "online" and recipe.policy not in ("none", "first") and (rule != "flush" or recipe.policy != "column" or recipe.window < 16):

@@ -1,14 +1,16 @@
 // Reads harness/python/antkv/ops.py and eager.py without torch: ops take what their structs have, and say truly what they write; and packs codebooks as TypeScript does.
 import { execa } from 'execa';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PARAM_STRUCTS } from '../../../generator/abi.ts';
 import { axesOf } from '../../../generator/bindings/python.ts';
+import { writeCodebook } from '../../../generator/codebook.ts';
 import { codecOf, chunksOf, entriesOf, type VqCodec } from '../../../generator/codec.ts';
 import { toF16 } from '../../../generator/f16.ts';
 import { packCodebook } from '../../../generator/pack.ts';
+import { temporaryFolder } from '../../folder.ts';
 import { ROOT } from '../load/build.ts';
 
 const PARSER = `import ast, json, sys
@@ -82,6 +84,26 @@ test('codebooks pack to the bytes of packCodebook', async () => {
   const ran = await execa('python3', ['-B', join(ROOT, 'test/harness/python/client.py')], { input: cases.map(({ request }) => JSON.stringify(request)).join('\n'), env: { PYTHONPATH: join(ROOT, 'harness/python') }, timeout: 60_000 });
   const got = ran.stdout.split('\n').map((line) => JSON.parse(line) as { hex: string });
   cases.forEach(({ want }, i) => assert.ok(got[i]!.hex === want, `case ${i}`));
+});
+
+test('codebook files: a basis of values is read, and what does not fit it is refused', async () => {
+  const [heads, d] = [2, 16];
+  const to = Float32Array.from({ length: heads * d * d }, (_, n) => (n % d === (Math.floor(n / d) + 1) % d ? 2 : 0)); // channels turned around, and doubled
+  const basis = { kvHeads: heads, headDim: d, to, back: to.map((_, n) => (Math.floor(n / d) % d === ((n % d) + 1) % d ? 0.5 : 0)) };
+  const v = { codec: codecOf('8c8b') as VqCodec, tensor: { kvHeads: heads, values: new Uint16Array(heads * d * 256) } };
+  const about = { model: 'm', headDim: d, recipeHash: 'h', calibration: { seed: 0, iterations: 1, weights: 'none' as const, power: 1, tensors: {} }, dump: {} };
+  const file = (transform: 'none' | 'basis'): Uint8Array => writeCodebook(new Map([[7, { v, ...(transform === 'basis' && { basis }) }]]), { ...about, recipe: { k: 'f16', v: '8c8b', key: 'post', transform } });
+  const altered = (from: string, to: string): Uint8Array => Buffer.from(Buffer.from(file('basis')).toString('latin1').replace(from, to), 'latin1');
+  const files = [file('none'), file('basis'), altered('v.basis"', 'v.other"'), altered('"version":"2"', '"version":"3"'), altered(`[${heads},${d},${d}]`, `[${d},${d},${heads}]`), altered('\\"basis\\"', '\\"bases\\"'), altered('\x00\x00\x00?', '\x00\x00\x80?')];
+  const folder = temporaryFolder();
+  const paths = files.map((bytes, i) => join(folder, `${i}.safetensors`));
+  files.forEach((bytes, i) => writeFileSync(paths[i]!, bytes));
+  const ran = await execa('python3', ['-B', join(ROOT, 'test/harness/python/read_basis.py'), ...paths], { env: { PYTHONPATH: join(ROOT, 'harness/python') }, timeout: 60_000 });
+  const [none, found, ...refused] = ran.stdout.split('\n').map((line) => JSON.parse(line) as { codec?: string; basis?: string[] | null; refused?: string });
+  assert.equal(none, { codec: '8c8b', basis: null });
+  const hex = (a: Float32Array): string => Buffer.from(a.buffer).toString('hex');
+  assert.equal(found!.basis, [hex(basis.to), hex(basis.back)]);
+  [/no tensor "layers\.7\.v\.basis"/, /of version 3, this package reads 1 and 2; take the package/, /a basis is F32 \[kv_heads, head_dim, head_dim\], \(2, 16, 16\) here/, /transform "bases" is not known/, /"layers\.7\.v\.basis_inverse", KV head 0, does not undo the basis/].forEach((want, i) => assert.match(refused[i]!.refused!, want));
 });
 
 test('the check for a GPU says what it needs without one', async () => {

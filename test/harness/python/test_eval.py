@@ -10,6 +10,9 @@ from pathlib import Path
 import torch
 
 import tiny
+from antkv.basis import Basis, basis_of
+from antkv.errors import ArgumentError
+from antkv.pack import PackedCodebook
 from eval import calibrate, codes, fold, kmeans, protocol, scores, tensors
 from eval.lab import Lab, Run
 from eval.model import Config, Exact, Rope
@@ -212,6 +215,65 @@ class Codebooks(unittest.TestCase):
         self.assertGreater(float((moved.k - recording.k).abs().max()), 0.01)
         self.assertGreater(float((moved.v - recording.v).abs().max()), 0.01)
 
+    def test_bases_go_through_a_codebook_file_into_a_checkpoint(self):
+        model, ids = tiny.tiny(), tiny.ids(2, 64)
+        model.weights["model.layers.1.self_attn.v_proj.bias"] = torch.randn(2 * 16)
+        bases = fold.value_bases(calibrate.record(model, ids), model, [4, 4])
+        moved = calibrate.record(fold.folded(model, None, bases), ids)
+        recipe, method = Recipe("f16", "4c4b", transform="basis"), calibrate.Method(iterations=2)
+        sides = {"k": None, "v": calibrate.codebooks(moved, "v", "4c4b", method=method)}
+        with tempfile.TemporaryDirectory() as folder:
+            given, path, out = Path(folder) / "in", Path(folder) / "book.safetensors", Path(folder) / "out"
+            calibrate.write(path, recipe, sides, moved, method, model, bases)
+            for found, want in zip(fold.read(path), bases):
+                self.assertTrue(torch.equal(found, want))
+            given.mkdir()
+            tensors.write(given / "m.safetensors", model.weights, {})
+            fold.fold_checkpoint(given, path, out)
+            other = tiny.tiny()
+            other.weights = tensors.read(out / "m.safetensors")[0]
+            close(other.loss(ids, Exact(other.rope)), model.loss(ids, Exact(model.rope)), 1e-3)
+            self.assertGreater(float((other.weights["model.layers.1.self_attn.v_proj.bias"] - model.weights["model.layers.1.self_attn.v_proj.bias"]).abs().max()), 0.01)
+            with self.assertRaisesRegex(ValueError, "give them with transform basis"):
+                calibrate.write(path, recipe, sides, moved, method, model)
+
+    def test_a_basis_applied_around_attention_is_the_one_that_is_folded_in(self):
+        model, ids = tiny.tiny(), tiny.ids(2, 64)
+        bases = fold.value_bases(calibrate.record(model, ids), model, [4, 2])
+        moved = calibrate.record(fold.folded(model, None, bases), ids)
+        exact, entered = Exact(model.rope), {}
+
+        def applied(layer, q, k, v):
+            basis = Basis(tuple(matrices[layer] for matrices in bases), 2, 16, torch.device("cpu"))
+            rows = lambda x: x.transpose(1, 2).flatten(0, 1)  # [batch * tokens, heads, d]
+            back = lambda x, like: x.unflatten(0, (len(like), -1)).transpose(1, 2)
+            entered[layer] = back(basis.enter(rows(v)), v)
+            return back(basis.leave(rows(exact(layer, q, k, entered[layer]))), q)
+
+        close(model.loss(ids, applied), model.loss(ids, exact), 1e-3)
+        for layer in range(2):
+            close(entered[layer].transpose(0, 1).flatten(1, 2), moved.v[layer], 1e-3)
+        bare = Basis(None, 0, 0, torch.device("cpu"))
+        v = tiny.rows(3, 2, 16, 1)[..., 0]
+        self.assertTrue(bare.enter(v) is v and bare.leave(v) is v)
+        with self.assertRaisesRegex(ArgumentError, "float32 .2, 16, 16."):
+            Basis((bases[0][0, :1], bases[1][0]), 2, 16, torch.device("cpu"))
+
+    def test_what_recipe_and_codebook_say_of_a_basis_must_agree(self):
+        made = lambda basis: PackedCodebook("8c8b", 1, 8, b"", basis)
+        eye = (torch.eye(8)[None], torch.eye(8)[None])
+        of = lambda recipe, book, folded=False: basis_of(recipe, book, 3, folded, torch.device("cpu")).to
+        self.assertIsNotNone(of({"transform": "basis"}, made(eye)))
+        for recipe, book, folded in (({}, made(None), False), ({"transform": "none"}, None, False), ({"transform": "basis"}, made(eye), True), ({"transform": "basis"}, made(None), True)):
+            self.assertIsNone(of(recipe, book, folded))
+        for recipe, book, why in (({"transform": "basis"}, made(None), "layer 3 has no basis"), ({}, made(eye), "layer 3 has a basis")):
+            with self.assertRaisesRegex(ArgumentError, why):
+                of(recipe, book)
+
+    def test_directions_are_dealt_as_gen_calibrate_deals_them(self):
+        for scale in (1e-9, 1.0, 1e9):
+            self.assertEqual(fold.dealt(torch.tensor([64, 32, 16, 8, 4, 2, 1, 0.5], dtype=torch.float64) * scale, 2), [0, 3, 4, 7, 1, 2, 5, 6])
+
     def test_recording_is_what_attention_saw(self):
         model, ids = tiny.tiny(), tiny.ids(3, 20)
         whole, parts = calibrate.record(model, ids), calibrate.record(model, ids, batch=1)
@@ -252,6 +314,9 @@ class Runs(unittest.TestCase):
         self.assertGreater(lab.measure(Run.parse(more))["held_bits"], 4)
         mixed = [{**spec["recipe"], "v": codec, "gain": "kv"} for codec in ("8c4b", "4c4b")]
         self.assertGreater(lab.measure(Run.parse({**more, "name": "mixed", "plan": mixed, "value_basis": "metric"}))["held_bits"], 0.9)
+        based = lab.measure(Run.parse({**spec, "name": "basis", "recipe": {**spec["recipe"], "transform": "basis"}}))
+        self.assertEqual((based["run"]["value_basis"], record["run"]["value_basis"]), ("metric", "none"))
+        self.assertNotEqual(based["perplexity"], record["perplexity"])
         for bad, why in (({**spec, "recipe": {**spec["recipe"], "windwo": 3}}, "windwo"), ({"name": "z", "preset": "antkv-9"}, "antkv-9")):
             with self.assertRaisesRegex(ValueError, why):
                 Run.parse(bad)

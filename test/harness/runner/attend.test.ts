@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { packBasis } from '../../../generator/basis.ts';
 import { codecOf, type VqCodec } from '../../../generator/codec.ts';
 import { InputError } from '../../../generator/errors.ts';
 import { toF16Array } from '../../../generator/f16.ts';
@@ -75,6 +76,30 @@ test('a window of exact tokens as long as the context gives exact attention', as
   const record = await runner.attend({ ...request, recipe: { policy: 'none', window: TOKENS, flush_block: 16 } });
   assert.is(record.anchors_on, null);
   assert.ok(record.anchors_off.rel_l2! < 1e-3, JSON.stringify(record.anchors_off));
+});
+
+/** Pairs of channels turned by 45 degrees and made twice as long, head 1 the other way round; and the inverse, unless `wrong`. */
+function basisFile(name: string, wrong = false): Promise<string> {
+  const matrix = (sign: number, size: number): number[] => Array.from({ length: 64 * 64 }, (_, n) => {
+    const [i, j] = [Math.floor(n / 64), n % 64];
+    return Math.floor(i / 2) !== Math.floor(j / 2) ? 0 : size * Math.SQRT1_2 * (i === j ? 1 : sign * (i < j ? 1 : -1));
+  });
+  const [to, back] = [[...matrix(1, 2), ...matrix(-1, 2)], [...matrix(-1, 0.5), ...matrix(1, 0.5)]];
+  const path = join(folder, name);
+  return writeFile(path, packBasis({ kvHeads: 2, headDim: 64, to: Float32Array.from(to), back: Float32Array.from(wrong ? to : back) })).then(() => path);
+}
+
+test('values in a basis, brought back, are as near to exact attention as values without one; brought back wrongly they are not', async () => {
+  const plain = await runner.attend(request);
+  const turned = await runner.attend({ ...request, codebook: { ...request.codebook, basis: await basisFile('good.basis') } });
+  assert.equal(turned.faults, []);
+  assert.is(turned.kept, plain.kept);
+  for (const which of ['anchors_off', 'anchors_on'] as const) assert.ok(Math.abs(turned[which]!.rel_l2! - plain[which]!.rel_l2!) < 1e-3, JSON.stringify([turned, plain]));
+  const wrong = await runner.attend({ ...request, codebook: { ...request.codebook, basis: await basisFile('wrong.basis', true) } });
+  assert.equal(wrong.faults, [], 'kernels agree with their references in any basis');
+  assert.ok(wrong.anchors_off.rel_l2! > 1);
+  const short = await runner.attend({ ...request, codebook: { ...request.codebook, basis: join(folder, 'k.codebook') } }).then(() => assert.unreachable('no error'), (e: Error) => e);
+  assert.match((short as Error).message, /the basis has \d+ B, 65536 are needed: fp32 \[2, kv_heads, head_dim, head_dim\]/);
 });
 
 test('k_pre_rope is rotated when there is no k; a prefix names a layer', async () => {

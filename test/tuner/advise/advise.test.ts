@@ -70,6 +70,14 @@ test('records speak of the recipe that they are of, with its window or without o
   assert.equal([found.used?.run, found.strict?.run], ['online', 'strict']);
   assert.ok(Math.abs(found.used!.increase - (4 / 3.4325 - 1)) < 1e-12);
   assert.equal(lossOf(one, others), { used: undefined, strict: undefined });
+  // A basis that the recipe lacks is another recipe; one that the record lacks is said, and stands back where there is a record with it.
+  const plain = { ...one, transform: 'none' as const };
+  assert.equal(lossOf(plain, [used]).used, undefined);
+  const without = accuracy({ name: 'before', rule: 'flush', perplexity: 3.9, recipe: { ...plain } });
+  assert.is(lossOf(one, [without]).used?.run, 'before; without the basis of values');
+  assert.equal([lossOf(one, [without, used]).used?.run, lossOf(plain, [without, used]).used?.run], ['online', 'before']);
+  const folded = { ...without, run: { ...without.run, name: 'metric', value_basis: 'metric' } };
+  assert.equal([lossOf(one, [folded]).used?.run, lossOf(plain, [folded]).used], ['metric', undefined]);
   // of the two recipes of 1 bit, the better one is advised although the other is faster
   assert.is(advise(question(), PRESETS, tables, [strict]).best!.name, 'antkv-1');
 });

@@ -5,6 +5,7 @@ import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { product } from '../../../generator/basis.ts';
 import { readCodebook } from '../../../generator/codebook.ts';
 import { InputError } from '../../../generator/errors.ts';
 import { toF16Array } from '../../../generator/f16.ts';
@@ -15,6 +16,7 @@ import { writeSafetensors } from '../../../generator/safetensors.ts';
 import { calibrate, type CalibrateOptions, type Calibrated } from '../../../tuner/calibrate/calibrate.ts';
 import { openDump } from '../../../tuner/calibrate/file.ts';
 import { createPool } from '../../../tuner/calibrate/pool.ts';
+import { gather } from '../../../tuner/calibrate/rows.ts';
 import type { ChunkTask } from '../../../tuner/calibrate/task.ts';
 import { temporaryFolder } from '../../folder.ts';
 
@@ -69,7 +71,7 @@ test('the undertrained label falls at 16 vectors per entry', async () => {
 
 test('with as many entries as tokens every row is coded to rounding: assembly puts each chunk in its place', async () => {
   const path = dump('tiny', 200, { k_pre_rope: 2, v: 2 });
-  const { layers, chunks } = await run(path, { iterations: 8, recipe: setAxis(recipe, 'v=8c8b') });
+  const { layers, chunks } = await run(path, { iterations: 8, recipe: setAxis(setAxis(recipe, 'v=8c8b'), 'transform=none') });
   assert.ok(chunks.every(({ distortion }) => distortion < 1e-5));
   const { codec, tensor } = layers.get(0)!.v!;
   const file = openDump(path);
@@ -81,6 +83,31 @@ test('with as many entries as tokens every row is coded to rounding: assembly pu
   const row = Array.from(data.subarray((200 + 7) * D + 40, (200 + 7) * D + 48));
   const entries = Array.from({ length: 256 }, (_, e) => Array.from(want.subarray(((8 + 5) * 256 + e) * 8, ((8 + 5) * 256 + e + 1) * 8)));
   assert.ok(entries.some((entry) => entry.every((half, i) => Math.abs(half - row[i]!) <= 1)));
+});
+
+test('centroids of values in a basis, brought back by the inverse in the file, are the rows', async () => {
+  const path = dump('turned', 200, { k_pre_rope: 2, v: 2 });
+  const { layers, bytes } = await run(path, { iterations: 8, recipe: setAxis(recipe, 'v=8c8b') });
+  const { codec, tensor } = layers.get(0)!.v!;
+  const { basis } = readCodebook(bytes, 'f').layers.get(0)!;
+  assert.equal(basis, layers.get(0)!.basis);
+  const file = openDump(path);
+  const rows = gather(file.rows(file.dump.layers[0]!.v, 200), 1, 0, D);
+  file.close();
+  const all = centroidsOf(codec, D, tensor);
+  for (const token of [0, 7, 199]) {
+    const turned = product(basis!.to, 1, rows.subarray(token * D, (token + 1) * D));
+    // As many entries as rows: the nearest centroid of each chunk is the row's own.
+    const near = turned.map((_, i) => {
+      const chunk = Math.floor(i / 8);
+      const entry = (e: number) => all.subarray(((8 + chunk) * 256 + e) * 8, ((8 + chunk) * 256 + e + 1) * 8);
+      const far = (e: number): number => entry(e).reduce((sum, x, c) => sum + (x - turned[chunk * 8 + c]!) ** 2, 0);
+      const best = Array.from({ length: 256 }, (_, e) => e).reduce((least, e) => (far(e) < far(least) ? e : least));
+      return entry(best)[i % 8]!;
+    });
+    product(basis!.back, 1, near).forEach((x, i) => assert.ok(Math.abs(x - rows[token * D + i]!) < 0.01, `token ${token}, channel ${i}: ${x}, not ${rows[token * D + i]}`));
+  }
+  assert.is((await run(path, { iterations: 1, recipe: setAxis(recipe, 'transform=none') })).layers.get(0)!.basis, undefined);
 });
 
 test('keys after RoPE are derived from keys before it, and back', async () => {
@@ -133,10 +160,11 @@ for (const [what, start, message] of REFUSED) {
   });
 }
 
-test('progress counts every chunk', async () => {
+test('progress counts the basis of every head and every chunk', async () => {
   const seen: string[] = [];
   await run(PLAIN, { onProgress: ({ what, done, total }) => seen.push(`${what} ${done}/${total}`) });
-  assert.is(seen.length, 32);
+  assert.is(seen.length, 2 + 32);
+  assert.is(seen[1], 'basis 2/2');
   assert.is(seen.at(-1), 'v 8c8bq8 16/16');
 });
 
