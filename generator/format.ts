@@ -6,9 +6,9 @@
 //   [layers.N.]v           F16 [kv_heads, tokens, head_dim]
 //   [layers.N.]q           F16 [q_heads, tokens, head_dim]   queries after RoPE; optional: weights and evaluation need them
 // CODEBOOK (generator/codebook.ts): centroids of one or more layers, what kernels, packers and loaders read through packCodebook.
-//   layers.N.k, layers.N.v              F16 or I8 [kv_heads, chunks, entries, channels]; an exact side has no tensor
-//   layers.N.k.scale, layers.N.v.scale  F32 [kv_heads, head_dim]: one int8 step of each channel; with I8 only
-//   dtype, entries and channels name the codec (`8c8bq8`: I8, 256 entries, 8 channels).
+//   layers.N.k, layers.N.v              F16 or I8 [kv_heads, chunks, entries, channels], of codes in stages [kv_heads, chunks, stages, entries, channels]; an exact side has none
+//   layers.N.k.scale, layers.N.v.scale  F32 [kv_heads, head_dim]: one int8 step of each channel, of all stages alike; with I8 only
+//   dtype and axes name the codec (`8c8bq8`: I8, 256 entries, 8 channels; `16c6b6b`: F16, 2 stages of 64 entries, 16 channels).
 // Metadata are strings, as safetensors demands; the schemas below say which. Unknown keys are kept and ignored.
 import { z } from 'zod';
 import { InputError } from './errors.ts';

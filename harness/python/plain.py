@@ -44,8 +44,9 @@ def halves(*shape):
 
 def codebook(codec: str):
     """A random codebook of `codec`, such as 8c8bq8, whose entries are what normal rows look like."""
-    channels, bits = (int(part) for part in codec.replace("bq8", "").rstrip("b").split("c"))
-    shape = (HEADS, D // channels, 1 << bits, channels)
+    channels, bits = codec.replace("q8", "").rstrip("b").split("c")
+    stages = [int(part) for part in bits.split("b")]
+    shape = (HEADS, D // int(channels), *([len(stages)] if len(stages) > 1 else []), 1 << stages[0], int(channels))
     rows = torch.randn(shape, device=DEVICE)
     if not codec.endswith("q8"):
         return pack_tensor(rows.half())

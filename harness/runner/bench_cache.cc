@@ -199,7 +199,7 @@ std::vector<uint8_t> BenchCache::make_codebook(antkv_codec codec) {
   Random& random = content_.random;
   std::vector<uint8_t> packed(size_t(heads * antkv_codebook_layout(codec, d).bytes));
   if (codec.exact) return packed;
-  const size_t count = size_t(heads) * d * antkv_entries(codec);
+  const size_t count = size_t(heads) * d * antkv_stored_entries(codec);
   std::vector<uint16_t> halves(codec.q8 ? 0 : count);
   std::vector<int8_t> steps(codec.q8 ? count : 0);
   std::vector<float> scale(size_t(heads) * d);

@@ -91,7 +91,7 @@ std::vector<int32_t> anchor_rows_of(const CacheShape& shape, const std::vector<s
 
 Buffer* make_codebook(Memory& memory, Random& random, const char* name, antkv_codec codec, int head_dim, int kv_heads) {
   if (codec.exact) return nullptr;
-  const size_t count = size_t(kv_heads) * head_dim * antkv_entries(codec);
+  const size_t count = size_t(kv_heads) * head_dim * antkv_stored_entries(codec);
   std::vector<uint16_t> halves(codec.q8 ? 0 : count);
   std::vector<int8_t> steps(codec.q8 ? count : 0);
   std::vector<float> scale(codec.q8 ? size_t(kv_heads) * head_dim : 0);

@@ -1,6 +1,6 @@
 // From a dump and a recipe to codebooks: weighted k-means per layer, side, KV head and chunk.
 import { resolve } from 'node:path';
-import { chunksOf, codecOf, entriesOf, type VqCodec } from '../../generator/codec.ts';
+import { chunksOf, codecOf, storedOf, type VqCodec } from '../../generator/codec.ts';
 import { writeCodebook, type CodebookLayer } from '../../generator/codebook.ts';
 import { isUndertrained } from '../../generator/contract.ts';
 import { InputError, UsageError } from '../../generator/errors.ts';
@@ -176,8 +176,8 @@ async function weightsOfLayer(file: DumpFile, layer: DumpLayer, tokens: number, 
 }
 
 function assemble(codec: VqCodec, headDim: number, kvHeads: number, results: readonly ChunkResult[]): NonNullable<CodebookLayer['k']>['tensor'] {
-  const perChunk = entriesOf(codec) * codec.channels;
-  const size = kvHeads * headDim * entriesOf(codec);
+  const perChunk = storedOf(codec) * codec.channels;
+  const size = kvHeads * headDim * storedOf(codec);
   const values = codec.codebook === 'q8' ? new Int8Array(size) : new Uint16Array(size);
   const scale = new Float32Array(kvHeads * headDim);
   for (const { head, chunk, stored, scale: steps } of results) {
@@ -194,7 +194,7 @@ function describe(codec: VqCodec, position: 'pre' | 'post' | null, vectors: numb
     codec: codec.name,
     position,
     vectors,
-    vectors_per_entry: vectors / entriesOf(codec),
+    vectors_per_entry: vectors / storedOf(codec),
     undertrained: isUndertrained(codec.name, vectors),
     iterations: Math.max(...results.map((r) => r.iterations)),
     reseeded: sum((r) => r.reseeded),

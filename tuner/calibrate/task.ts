@@ -1,9 +1,11 @@
 // One unit of work that a thread can take: the codebook of a chunk, or the weights of a KV head. A pure function of its task.
-import { findCodec } from '../../generator/codec.ts';
-import { kmeans, seedOf, squares } from './kmeans.ts';
+import { findCodec, stageEntries } from '../../generator/codec.ts';
+import { centroidsOf } from '../../generator/pack.ts';
+import { seedOf, squares } from './kmeans.ts';
 import { centroids, nearest } from './nearest.ts';
 import { round } from './round.ts';
 import { gather } from './rows.ts';
+import { kmeansInStages } from './stages.ts';
 import { sensitivity, weightsOf } from './weights.ts';
 
 /** Rows of one tensor, shared by all threads: halves as they lie in the dump, or as rotated. */
@@ -34,7 +36,7 @@ export interface ChunkTask {
 export interface ChunkResult {
   readonly head: number;
   readonly chunk: number;
-  /** `[entries, channels]` as stored. */
+  /** `[stages, entries, channels]` as stored. */
   readonly stored: Uint16Array | Int8Array;
   readonly scale?: Float32Array;
   readonly iterations: number;
@@ -77,6 +79,8 @@ export function perform<T extends Task>(task: T): Result<T> {
 
 /** What a restart adds to the stream of random numbers; the first start has the plain one. */
 export const restartStream = (restart: number): number[] => (restart === 0 ? [] : [restart]);
+/** What a stage adds to it behind that: no restart's number. */
+const stageStream = (stage: number): number[] => (stage === 0 ? [] : [0x10000 + stage]);
 
 function cluster(task: ChunkTask): ChunkResult {
   const tries = Array.from({ length: task.restarts ?? 1 }, (_, restart) => clusterOnce(task, restart));
@@ -89,11 +93,14 @@ function clusterOnce({ rows, codec: name, stream, head, chunk, iterations, weigh
   const { channels } = codec;
   const x = gather(rows, head, chunk * channels, channels);
   const weights = all?.subarray(head * rows.tokens, (head + 1) * rows.tokens);
-  const found = kmeans(x, { channels, entries: 2 ** codec.bits, seed: seedOf(...stream, head, chunk, ...restartStream(restart)), iterations, weights });
+  const seeds = Array.from({ length: codec.stages }, (_, stage) => seedOf(...stream, head, chunk, ...restartStream(restart), ...stageStream(stage)));
+  const found = kmeansInStages(x, { channels, entries: stageEntries(codec), seeds, iterations, weights });
   const rounded = round(codec, found.values);
+  // Every code's centroid as everyone reads it, so that the loss is that of what is stored.
+  const means = centroidsOf(codec, channels, { kvHeads: 1, values: rounded.stored, ...(rounded.scale && { scale: rounded.scale }) });
   const code = new Uint16Array(rows.tokens);
   const half = new Float64Array(rows.tokens);
-  nearest(x, centroids(rounded.values, channels), code, half);
+  nearest(x, centroids(means, channels), code, half);
   let loss = 0;
   let energy = 0;
   squares(x, channels).forEach((square, i) => {
