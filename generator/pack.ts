@@ -26,8 +26,8 @@ export function checkCodebook(codec: VqCodec, headDim: number, { kvHeads, values
 export const stageEntry = (codec: VqCodec, code: number, stage: number): number => stage * stageEntries(codec) + (Math.floor(code / 2 ** (stage * stageBits(codec))) % stageEntries(codec));
 
 /**
- * The centroids that codes mean, as kernels, references and evaluation use them, fp32 `[kv_heads, chunks, 2^bits, channels]`: the halves of the stages added one by one,
- * each sum rounded to a half (of one stage: the half itself), or `fround(sum of steps * scale)` for `q8` codecs. Throws InputError if tensor and codec do not fit.
+ * The centroids that codes mean, as kernels, references and evaluation use them, fp32 `[kv_heads, chunks, 2^bits, channels]`: the sum of the stages' halves,
+ * itself a half, or `fround(sum of steps * scale)` for `q8` codecs. Throws InputError if tensor and codec do not fit, or a sum of halves is none.
  */
 export function centroidsOf(codec: VqCodec, headDim: number, tensor: CodebookTensor): Float32Array {
   checkCodebook(codec, headDim, tensor);
@@ -40,7 +40,9 @@ export function centroidsOf(codec: VqCodec, headDim: number, tensor: CodebookTen
     const chunk = Math.floor(row / entries); // of all heads
     const from = Array.from({ length: stages }, (_, stage) => (chunk * stored + stageEntry(codec, row % entries, stage)) * channels);
     for (let i = 0; i < channels; i++, to++) {
-      const sum = from.map((first) => value(first + i)).reduce((a, b) => (scale ? a + b : fromF16(toF16(a + b))));
+      let sum = 0;
+      for (const first of from) sum += value(first + i);
+      if (stages > 1 && !scale && fromF16(toF16(sum)) !== sum) throw new InputError(`a codebook of ${codec.name} has stages that add up to ${sum}, which is no half`, 'round entries to a common grid (CACHE.md, "Codes in stages")');
       out[to] = scale ? sum * scale[chunk * channels + i]! : sum;
     }
   }

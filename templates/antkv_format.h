@@ -208,18 +208,8 @@ static inline double antkv_half_value(uint16_t h) {
   return h & 0x8000 ? -x : x;
 }
 
-/* The half nearest to x, ties to even, as a value; x has no more digits than a sum of halves. */
-static inline double antkv_round_half(double x) {
-  const double size = fabs(x);
-  int exponent; /* of the last digit that a half keeps */
-  if (size >= 65520) return x > 0 ? INFINITY : x < 0 ? -INFINITY : x;
-  frexp(size, &exponent);
-  exponent = exponent < -13 ? -24 : exponent - 11;
-  return ldexp(nearbyint(ldexp(x, -exponent)), exponent);
-}
-
-/* Channel number `at` = (chunk * 2^bits + code) * channels + channel of what the codes of one KV head mean: the stages' halves added one by one, each
-   sum rounded to a half, or the sum of their int8 steps * scale in fp32. */
+/* Channel number `at` = (chunk * 2^bits + code) * channels + channel of what the codes of one KV head mean: the sum of the stages' halves, itself a half, or
+   the sum of their int8 steps * scale in fp32. */
 static inline float antkv_centroid(antkv_codec c, const void* entries, const float* scale, int64_t at) {
   const int64_t row = at / c.channels, chunk = row / antkv_entries(c), code = row % antkv_entries(c), channel = at % c.channels;
   const int32_t bits = c.bits / c.stages;
@@ -227,14 +217,13 @@ static inline float antkv_centroid(antkv_codec c, const void* entries, const flo
   int32_t stage;
   for (stage = 0; stage < c.stages; stage++) {
     const int64_t entry = (chunk * c.stages + stage) * antkv_stage_entries(c) + (code >> stage * bits & (antkv_stage_entries(c) - 1));
-    const double x = c.q8 ? ((const int8_t*)entries)[entry * c.channels + channel] : antkv_half_value(((const uint16_t*)entries)[entry * c.channels + channel]);
-    sum = stage == 0 ? x : c.q8 ? sum + x : antkv_round_half(sum + x);
+    sum += c.q8 ? ((const int8_t*)entries)[entry * c.channels + channel] : antkv_half_value(((const uint16_t*)entries)[entry * c.channels + channel]);
   }
   return (float)(c.q8 ? sum * (double)scale[chunk * c.channels + channel] : sum);
 }
 
 /* Packs the logical codebook of one side for the kernels.
-   entries: [kv_heads, chunks, stages, entries, channels] f16 bits, or int8 for q8 codecs; scale: [kv_heads, head_dim] for q8, else unused (may be null);
+   entries: [kv_heads, chunks, stages, entries, channels] f16 bits (of several stages such that every sum of one entry of each is a half), or int8 for q8 codecs; scale: [kv_heads, head_dim] for q8, else unused (may be null);
    packed: kv_heads * antkv_codebook_layout(codec, head_dim).bytes bytes.
    The half norms are rounded once, from sums in double in channel order, so that every language gets equal bits. */
 static inline void antkv_pack_codebook(antkv_codec codec, int32_t head_dim, int32_t kv_heads, const void* entries, const float* scale, void* packed) {

@@ -27,6 +27,8 @@ function sample(codec: VqCodec, headDim: number): CodebookTensor {
     const values = Int8Array.from({ length: size }, () => (next() % 255) - 127);
     return { kvHeads: HEADS, values, scale: Float32Array.from({ length: HEADS * headDim }, () => (next() + 1) / 3e6) };
   }
+  // Whole multiples of 2^-5 below 2^5: every sum of two is a half.
+  if (codec.stages > 1) return { kvHeads: HEADS, values: Uint16Array.from({ length: size }, () => toF16(((next() % 2047) - 1023) / 32)) };
   // Finite halves of every exponent and sign.
   return { kvHeads: HEADS, values: Uint16Array.from({ length: size }, () => { const bits = next(); return (bits & 0x7c00) === 0x7c00 ? bits & 0x83ff : bits; }) };
 }
@@ -64,7 +66,6 @@ for (const { key, codec, headDim } of CASES) {
         if (codec.codebook === 'q8') assert.is(view.getInt8(head * layout.bytes + at), value);
         else assert.is(view.getUint16(head * layout.bytes + at * 2, true), value);
         centroid += codec.codebook === 'q8' ? value : fromF16(value);
-        if (codec.codebook === 'f16' && stage > 0) centroid = fromF16(toF16(centroid));
       }
       if (scale !== undefined) {
         assert.is(view.getFloat32(head * layout.bytes + layout.scale + channel * 4, true), scale);
@@ -83,6 +84,9 @@ test('refuses tensors that do not fit', () => {
   const { values, scale } = sample(codec, 64);
   assert.throws(() => packCodebook(codec, 128, { kvHeads: HEADS, values, scale: scale! }), /has 65536 elements, not 32768/);
   assert.throws(() => packCodebook(codec, 64, { kvHeads: HEADS, values }), /needs 128 scales/);
+  const halves = sample(codecOf('16c6b6b') as VqCodec, 64).values;
+  halves[3] = toF16(2 ** -10);
+  assert.throws(() => packCodebook(codecOf('16c6b6b') as VqCodec, 64, { kvHeads: HEADS, values: halves }), /stages that add up to .*, which is no half/);
   assert.throws(() => packCodebook(codecOf('8c8b') as VqCodec, 64, { kvHeads: HEADS, values }), /stored as F16/);
 });
 

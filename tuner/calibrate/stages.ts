@@ -1,6 +1,6 @@
 // Codebooks in stages: k-means on the vectors, then on what it leaves, then all stages together. A pure function of its arguments.
 // After the first fits a code is chosen jointly (the sum of one entry of each stage that is nearest), and each stage is moved to the means of what the others leave of
-// its vectors, until that gains nothing more. Centroids are halves throughout, as in kmeans.ts.
+// its vectors, until that gains nothing more. Centroids are halves throughout, as in kmeans.ts; round.ts brings them to a grid on which all sums are halves.
 import { fromF16, toF16 } from '../../generator/f16.ts';
 import { kmeans, squares, TOLERANCE, type KmeansOptions, type KmeansResult } from './kmeans.ts';
 import { centroids, nearest } from './nearest.ts';
@@ -53,12 +53,12 @@ function residual(x: Float32Array, values: Float64Array, channels: number): Floa
   return x.map((value, i) => value - values[code[Math.floor(i / channels)]! * channels + (i % channels)]!);
 }
 
-/** The centroids that codes mean, `[entries ^ stages, channels]`: sums of halves, each rounded to a half. The first stage is the lowest part of a code. */
+/** The centroids that codes mean, `[entries ^ stages, channels]`: sums of one entry of each stage. The first stage is the lowest part of a code. */
 export function sumsOf({ values, channels }: Stages): Float64Array {
   return values.slice(1).reduce((sums, stage) => {
     const codes = sums.length;
     const out = new Float64Array((codes * stage.length) / channels);
-    for (let i = 0; i < out.length; i++) out[i] = fromF16(toF16(sums[i % codes]! + stage[Math.floor(i / codes) * channels + (i % channels)]!));
+    for (let i = 0; i < out.length; i++) out[i] = sums[i % codes]! + stage[Math.floor(i / codes) * channels + (i % channels)]!;
     return out;
   }, values[0]!);
 }

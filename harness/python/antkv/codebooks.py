@@ -15,12 +15,13 @@ def pack_tensor(entries: Tensor, scale: Optional[Tensor] = None) -> PackedCodebo
         raise ArgumentError(f"pack_tensor: entries is {entries.dtype} {list(entries.shape)}; it is [kv_heads, chunks, (stages,) entries, channels], float16, or int8 with scale")
     heads, chunks, channels = entries.shape[0], entries.shape[1], entries.shape[-1]
     parts = [entries.contiguous().view(heads, -1).view(torch.uint8)]
-    # What each code means. A float holds a sum of two halves, or of int8 steps, well enough: rounding it to a half is rounding once.
+    # What each code means: sums are halves, or whole int8 steps, and so exact.
     stages = entries.float().unbind(2) if entries.dim() > 4 else [entries.float()]
     centroids = stages[0]
     for stage in stages[1:]:  # the first has the lowest part of a code
         centroids = (stage.unsqueeze(3) + centroids.unsqueeze(2)).flatten(2, 3)
-        centroids = centroids.half().float() if scale is None else centroids
+    if len(stages) > 1 and scale is None and not torch.equal(centroids.half().float(), centroids):
+        raise ArgumentError("pack_tensor: stages add up to what is no half; calibrate the codebook again")
     if scale is not None:
         if scale.dtype != torch.float32 or scale.shape != (heads, chunks * channels):
             raise ArgumentError(f"pack_tensor: scale is {scale.dtype} {list(scale.shape)}; it is float32 [{heads}, {chunks * channels}]")

@@ -76,10 +76,13 @@ def pack_codebook(entries: bytes, shape: Tuple[int, ...], scale: Optional[bytes]
 
 
 def _half(x: float) -> float:
+    """x, which must be a half: a sum of stages."""
     try:
-        return struct.unpack("<e", struct.pack("<e", x))[0]
+        if struct.unpack("<e", struct.pack("<e", x))[0] == x:
+            return x
     except OverflowError:
-        return math.copysign(math.inf, x)
+        pass
+    raise AntkvError(f"a codebook has stages that add up to {x}, which is no half; calibrate it again")
 
 
 def _half_norms(values, scales, chunks: int, stages: int, count: int, channels: int) -> bytes:
@@ -87,7 +90,7 @@ def _half_norms(values, scales, chunks: int, stages: int, count: int, channels: 
     for row in range(chunks * count**stages):
         chunk, code = divmod(row, count**stages)
         centroid = None
-        for stage in range(stages):  # the first has the lowest part of a code; each sum of halves is rounded, sums of steps are exact
+        for stage in range(stages):  # the first has the lowest part of a code; sums are exact
             at = ((chunk * stages + stage) * count + code // count**stage % count) * channels
             more = values[at : at + channels]
             centroid = more if centroid is None else [a + b if scales else _half(a + b) for a, b in zip(centroid, more)]
