@@ -1,6 +1,6 @@
 // Reads and writes codebook files; their tensor names and metadata are specified in format.ts.
 import { checkBasis, type Basis } from './basis.ts';
-import { chunksOf, entriesOf, findCodec, type VqCodec } from './codec.ts';
+import { chunksOf, findCodec, stageEntries, vqName, type VqCodec } from './codec.ts';
 import { InputError } from './errors.ts';
 import { codebookMetadata, parseMetadata, ropeOf, type CalibrationRecord, type CodebookMetadata, type Rope } from './format.ts';
 import { checkCodebook, type CodebookTensor } from './pack.ts';
@@ -40,15 +40,21 @@ export function readCodebook(bytes: Uint8Array, source: string): Codebook {
   return { metadata, headDim, layers, rope: ropeOf(metadata, headDim, source) };
 }
 
+const AXES = '[kv_heads, chunks, entries, channels], or [kv_heads, chunks, stages, entries, channels]';
+
+/** The axes of a tensor; one stage has no axis of its own. */
+const shapeOf = (codec: VqCodec, headDim: number, kvHeads: number): number[] =>
+  [kvHeads, chunksOf(codec, headDim), ...(codec.stages > 1 ? [codec.stages] : []), stageEntries(codec), codec.channels];
+
 function readSide(bytes: Uint8Array, header: Header, name: string, headDim: number): NonNullable<CodebookLayer['k']> {
   const { dtype, shape } = header.tensors.get(name)!;
-  const [kvHeads = 0, , entries = 0, channels = 0] = shape;
-  const codecName = `${channels}c${Math.log2(entries)}b${dtype === 'I8' ? 'q8' : ''}`;
-  const codec = findCodec(codecName);
+  const [kvHeads = 0] = shape;
+  const [entries, channels] = [shape.at(-2) ?? 0, shape.at(-1) ?? 0];
+  const codec = findCodec(vqName(channels, Math.log2(entries), shape.length > 4 ? shape[2]! : 1, dtype === 'I8' ? 'q8' : 'f16'));
   if (codec?.kind !== 'vq') {
-    throw new InputError(`${header.source}: wrong shape: no codec has codebooks like tensor "${name}", ${dtype} [${shape.join(', ')}]`, 'its axes are [kv_heads, chunks, entries, channels], F16 or I8');
+    throw new InputError(`${header.source}: wrong shape: no codec has codebooks like tensor "${name}", ${dtype} [${shape.join(', ')}]`, `its axes are ${AXES}, F16 or I8`);
   }
-  const want = { dtype: codec.codebook === 'q8' ? 'I8' : 'F16', shape: [kvHeads, chunksOf(codec, headDim), entriesOf(codec), codec.channels], axes: '[kv_heads, chunks, entries, channels]' } as const;
+  const want = { dtype: codec.codebook === 'q8' ? 'I8' : 'F16', shape: shapeOf(codec, headDim, kvHeads), axes: AXES } as const;
   const { data } = readTensor(bytes, header, name, want);
   const tensor: CodebookTensor =
     codec.codebook === 'q8'
@@ -104,7 +110,7 @@ export function writeCodebook(layers: ReadonlyMap<number, CodebookLayer>, about:
       if (!codec || !tensor) continue;
       checkCodebook(codec, about.headDim, tensor);
       const name = `layers.${layer}.${side}`;
-      const shape = [tensor.kvHeads, chunksOf(codec, about.headDim), entriesOf(codec), codec.channels];
+      const shape = shapeOf(codec, about.headDim, tensor.kvHeads);
       tensors.push({ name, dtype: tensor.scale ? 'I8' : 'F16', shape, data: bytesOf(tensor.values) });
       if (tensor.scale) tensors.push({ name: `${name}.scale`, dtype: 'F32', shape: [tensor.kvHeads, about.headDim], data: bytesOf(tensor.scale) });
     }

@@ -1,5 +1,5 @@
 // What a kernel computes and how its inputs lie in memory; the one pruner of contracts.
-import { chunksOf, codecOf, entriesOf, findCodec, type Codec } from './codec.ts';
+import { chunksOf, codecOf, findCodec, storedOf, type Codec } from './codec.ts';
 
 export const OPS = ['encode', 'append', 'decode', 'combine', 'score', 'select', 'unpack', 'kmeans'] as const;
 export type Op = (typeof OPS)[number];
@@ -8,8 +8,8 @@ export type Op = (typeof OPS)[number];
 export const AXES = {
   headDim: [64, 96, 128, 256],
   /** Key codec and value codec are independent; values are names of {@link CODECS}. */
-  k: ['f16', 'bf16', '2c8b', '2c8bq8', '4c8b', '4c8bq8', '8c8b', '8c8bq8', '8c10b', '8c10bq8', '16c8b', '16c8bq8', '16c12b', '16c12bq8', '32c12b', '32c12bq8'],
-  v: ['f16', 'bf16', '2c8b', '2c8bq8', '4c8b', '4c8bq8', '8c8b', '8c8bq8', '8c10b', '8c10bq8', '16c8b', '16c8bq8', '16c12b', '16c12bq8', '32c12b', '32c12bq8'],
+  k: ['f16', 'bf16', '2c8b', '2c8bq8', '4c8b', '4c8bq8', '8c8b', '8c8bq8', '8c10b', '8c10bq8', '16c8b', '16c8bq8', '16c12b', '16c12bq8', '16c6b6b', '16c6b6bq8', '32c12b', '32c12bq8'],
+  v: ['f16', 'bf16', '2c8b', '2c8bq8', '4c8b', '4c8bq8', '8c8b', '8c8bq8', '8c10b', '8c10bq8', '16c8b', '16c8bq8', '16c12b', '16c12bq8', '16c6b6b', '16c6b6bq8', '32c12b', '32c12bq8'],
   /** Type of q, of the exact rows and of the output. */
   dtype: ['f16', 'bf16'],
   /** `post`: keys are coded after RoPE. `pre`: before it, and the kernel rotates. */
@@ -124,6 +124,7 @@ export function reject(c: Contract): string[] {
     const codec = codecOf(c.k);
     if (codec.kind === 'exact') why.push(`${c.k} has no codebook: there is nothing to cluster`);
     else if (codec.codebook === 'q8') why.push(`k-means finds centroids in halves; those of ${c.k} are rounded from ${c.k.replace('q8', '')}'s`);
+    else if (codec.stages > 1) why.push(`k-means moves the centroids of one stage; ${c.k} has ${codec.stages}, each fitted to what the others leave`);
   }
   if (why.length > 0) return why;
 
@@ -142,5 +143,5 @@ export const VECTORS_PER_ENTRY = 16;
 /** True if `vectors` training vectors are too few for the codebook of `codecName`. */
 export const isUndertrained = (codecName: string, vectors: number): boolean => {
   const codec = findCodec(codecName);
-  return codec !== undefined && vectors < VECTORS_PER_ENTRY * entriesOf(codec);
+  return codec !== undefined && vectors < VECTORS_PER_ENTRY * storedOf(codec);
 };

@@ -1,5 +1,5 @@
 // What decode by tallies does per tile of 32 coded tokens, and per piece before and behind them, counted from templates/tally*.cuh. Pure.
-import { chunksOf, codecOf, entriesOf, rowBytes, type VqCodec } from './codec.ts';
+import { chunksOf, codecOf, rowBytes, storedOf, type VqCodec } from './codec.ts';
 import type { CacheContract } from './contract.ts';
 import { unitLayout } from './layout.ts';
 import type { Tile } from './tile.ts';
@@ -25,7 +25,8 @@ const piecesOf = (bytes: number): number => bytes / Math.min(4, bytes & -bytes);
 export function tallyParts(c: CacheContract, tile: Tile): Readonly<Record<string, Work>> {
   const { pass = 1, warps, tokens = 0 } = tile;
   const [k, v] = [vq(c.k), vq(c.v)];
-  const [kChunks, vChunks] = [chunksOf(k, c.headDim), chunksOf(v, c.headDim)];
+  // Codebooks of a row: each is looked up, or added to, for itself.
+  const [kTables, vTables] = [k, v].map((codec) => chunksOf(codec, c.headDim) * codec.stages) as [number, number];
   const words = Math.ceil(pass / 2);
   const passes = passesOf(c, tile);
   const bytes = 2 * unitLayout(c).bytes + 4;
@@ -33,9 +34,9 @@ export function tallyParts(c: CacheContract, tile: Tile): Readonly<Record<string
   // A row's pieces are joined; the page, the unit and the row's place are found by each lane.
   const loaded = work({ bytes, memory: loads, wavefronts: (loads * bytes) / 256, alu: 22 + loads, dot: 10, control: 4 });
   // A code is cut out and its place in the table found: three instructions, one of them a multiply-add.
-  const keys = work({ memory: kChunks, wavefronts: kChunks * MEETINGS * words, alu: kChunks * (2 + words) + 3 * pass, dot: kChunks, float: 3 * pass });
+  const keys = work({ memory: kTables, wavefronts: kTables * MEETINGS * words, alu: kTables * (2 + words) + 3 * pass, dot: kTables, float: 3 * pass });
   const weights = work({ mufu: pass, float: 3 * pass, alu: 4 * pass, control: 2 });
-  const values = work({ memory: vChunks * pass, wavefronts: vChunks * pass * MEETINGS, alu: 3 * vChunks * pass, control: 2 * pass });
+  const values = work({ memory: vTables * pass, wavefronts: vTables * pass * MEETINGS, alu: 3 * vTables * pass, control: 2 * pass });
   // Per round: joins of a maximum and a sum in each warp, and of those of all warps.
   const round = work({ memory: 18 * pass, alu: 16 * pass, float: 8 * pass, wavefronts: 18 * pass, control: 10 });
   const rounds = (32 * warps) / Math.max(tokens, 32 * warps);
@@ -45,11 +46,11 @@ export function tallyParts(c: CacheContract, tile: Tile): Readonly<Record<string
 
 /** Clocks of a piece's tables and last products, all passes, on a device whose multiprocessors get `l2` bytes per clock: codebooks are read once by each pass. */
 export function tallyClocks(c: CacheContract, tile: Tile, l2: number): number {
-  const bytes = (name: string): number => c.headDim * entriesOf(codecOf(name)) * (vq(name).codebook === 'q8' ? 1 : 2);
-  const rows = (name: string): number => chunksOf(codecOf(name), c.headDim) * entriesOf(codecOf(name));
+  const bytes = (name: string): number => c.headDim * storedOf(codecOf(name)) * (vq(name).codebook === 'q8' ? 1 : 2);
+  const rows = (name: string): number => chunksOf(codecOf(name), c.headDim) * storedOf(codecOf(name));
   const { pass = 1 } = tile;
   // Products to shared memory, twice read, rounded, tallies cleared and read; multiplied by 128 lanes.
   const shared = (pass * (4 * rows(c.k) + 2 * rows(c.v))) / 32;
-  const products = (pass * c.headDim * entriesOf(codecOf(c.v))) / 128;
+  const products = (pass * c.headDim * storedOf(codecOf(c.v))) / 128;
   return passesOf(c, tile) * (Math.max(bytes(c.k) / l2, shared) + Math.max(bytes(c.v) / l2, 2 * products));
 }

@@ -30,7 +30,7 @@ export function exactUnit(c: CacheContract, tile: Tile): Work {
   });
 }
 
-/** A side's part of `rows` for 32 tokens: codes staged by cp.async, one gather per chunk and token from L1 (32 lines each: 32 wavefronts), rows to shared memory. */
+/** A side's part of `rows` for 32 tokens: codes staged by cp.async, one gather per chunk, stage and token from L1 (32 lines each: 32 wavefronts), rows to shared memory. */
 function expandOf(c: CacheContract, name: string): Work {
   const codec = codecOf(name);
   const { headDim: d } = c;
@@ -38,9 +38,12 @@ function expandOf(c: CacheContract, name: string): Work {
   // An exact side is staged as it is; beside a coded one it is copied once more, which is left out.
   if (codec.kind === 'exact') return work({ memory: d / 8, wavefronts: 2 * rowWavefronts, alu: d / 4, dot: d / 8 });
   const chunks = d / codec.channels;
-  const convert = codec.codebook === 'q8' ? d : 0; // per channel and 32 lanes: extract and convert, half a pack, a scale
+  const gathers = chunks * codec.stages;
+  // Stages are added up two channels at a time.
+  const adds = codec.codebook === 'q8' ? 0 : (codec.stages - 1) * (d / 2);
+  const convert = codec.codebook === 'q8' ? d * codec.stages : 0; // per channel and 32 lanes: extract and convert, half a pack, a scale
   return work({
-    memory: 3 * chunks + 2, wavefronts: 32 * chunks + chunks + 2 * rowWavefronts, alu: chunks * 6 + 2.5 * convert, dot: chunks * 2, float: convert,
+    memory: 2 * chunks + gathers + 2, wavefronts: 32 * gathers + chunks + 2 * rowWavefronts, alu: chunks * 5 + gathers + 2.5 * convert, dot: gathers * 2, float: convert, half: adds,
   });
 }
 

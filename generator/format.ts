@@ -10,9 +10,9 @@
 //   [layers.N.]weights_k, [layers.N.]weights_v  F32 [kv_heads, tokens]  of one side; stands before `weights`, and a side that is exact needs none
 //   finite, at least 0, above 0 somewhere in each head; only ratios within a head matter.
 // CODEBOOK (generator/codebook.ts): centroids of one or more layers, what kernels, packers and loaders read through packCodebook.
-//   layers.N.k, layers.N.v              F16 or I8 [kv_heads, chunks, entries, channels]; an exact side has no tensor
-//   layers.N.k.scale, layers.N.v.scale  F32 [kv_heads, head_dim]: one int8 step of each channel; with I8 only
-//   dtype, entries and channels name the codec (`8c8bq8`: I8, 256 entries, 8 channels).
+//   layers.N.k, layers.N.v              F16 or I8 [kv_heads, chunks, entries, channels], of codes in stages [kv_heads, chunks, stages, entries, channels]; an exact side has none
+//   layers.N.k.scale, layers.N.v.scale  F32 [kv_heads, head_dim]: one int8 step of each channel, of all stages alike; with I8 only
+//   dtype and axes name the codec (`8c8bq8`: I8, 256 entries, 8 channels; `16c6b6b`: F16, 2 stages of 64 entries, 16 channels).
 //   layers.N.v.basis          F32 [kv_heads, head_dim, head_dim]: T, row-major; with the recipe's transform `basis` only, and then for every layer with coded values:
 //   layers.N.v.basis_inverse  F32 [kv_heads, head_dim, head_dim]: T⁻¹   the centroids are of T v, and outputs come back by T⁻¹ (CACHE.md, "Basis of values")
 // Metadata are strings, as safetensors demands; the schemas below say which. Unknown keys are kept and ignored.

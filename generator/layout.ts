@@ -1,5 +1,5 @@
 // The bytes of a coded page, an anchor page and a packed codebook. The C twin is templates/antkv_format.h; a test compares them.
-import { chunksOf, codecOf, entriesOf, rowBytes, type Codec } from './codec.ts';
+import { chunksOf, codecOf, entriesOf, rowBytes, storedOf, type Codec } from './codec.ts';
 import { isCoded, type CacheContract } from './contract.ts';
 
 /** Tokens of a unit: every page size is a multiple of it, and one matrix instruction covers it. */
@@ -120,11 +120,11 @@ export const ringBytes = (headDim: number, kvHeads: number, window: number, flus
 
 /** Offsets in bytes inside the packed codebook of one side and KV head: entries, scales (q8 only), half norms. */
 export interface CodebookLayout {
-  /** `[chunks, entries, channels]`, f16 or int8. */
+  /** `[chunks, stages, entries, channels]`, f16 or int8. */
   readonly entries: number;
-  /** `[head dim]` fp32, the value of one int8 step per channel; absent (same as halfNorm) for f16 codebooks. */
+  /** `[head dim]` fp32, the value of one int8 step per channel, of all stages alike; absent (same as halfNorm) for f16 codebooks. */
   readonly scale: number;
-  /** `[chunks, entries]` fp32, ‖c‖²/2 of the centroid as stored: what encode subtracts from x·c. */
+  /** `[chunks, 2^bits]` fp32, ‖c‖²/2 of the centroid that each code means: what encode subtracts from x·c. */
   readonly halfNorm: number;
   readonly bytes: number;
 }
@@ -132,7 +132,7 @@ export interface CodebookLayout {
 /** The packed codebook that kernels read, per KV head; 0 bytes for an exact codec. */
 export function codebookLayout(codec: Codec, headDim: number): CodebookLayout {
   if (codec.kind === 'exact') return { entries: 0, scale: 0, halfNorm: 0, bytes: 0 };
-  const scale = headDim * entriesOf(codec) * (codec.codebook === 'q8' ? 1 : 2);
+  const scale = headDim * storedOf(codec) * (codec.codebook === 'q8' ? 1 : 2);
   const halfNorm = scale + (codec.codebook === 'q8' ? headDim * 4 : 0);
   return { entries: 0, scale, halfNorm, bytes: halfNorm + chunksOf(codec, headDim) * entriesOf(codec) * 4 };
 }

@@ -1,5 +1,5 @@
 // Dynamic shared memory of each kernel, in bytes: the twins of the structs in templates/*.cuh, which assert that they fit.
-import { chunksOf, codecOf, entriesOf } from './codec.ts';
+import { chunksOf, codecOf, entriesOf, storedOf } from './codec.ts';
 import { isCacheContract, isCoded, type CacheContract, type Contract } from './contract.ts';
 import { UNIT_TOKENS, unitLayout } from './layout.ts';
 import { keyMethod } from './lookup.ts';
@@ -72,10 +72,16 @@ function lookupBytes(c: Contract, t: Tile): number {
   return k + v + t.warps * (lookupWarpBytes(c) + perWarp) + Math.ceil(cta / 16) * 16;
 }
 
-/** Bytes of a `tally` kernel's table of scores and of its tallies, for a pass of `pass` columns (`tally_places`, tally_state.cuh): products lie in the tallies' place first. */
-export function tallyTables({ k, v, headDim }: CacheContract, { pass = 1 }: Tile): { scores: number; tallies: number } {
-  const rows = (name: string): number => chunksOf(codecOf(name), headDim) * entriesOf(codecOf(name));
-  return { scores: rows(k) * 2 * pass, tallies: Math.max(rows(k), rows(v)) * 4 * pass };
+/**
+ * Bytes of a `tally` kernel's table of scores and of its tallies, for a pass of `pass` columns (`tally_places`, tally_state.cuh): products lie in the tallies' place first,
+ * and sums of the last product, `[slices of a chunk's entries][pass][d + 4]` fp32, in the table's.
+ */
+export function tallyTables({ k, v, headDim }: CacheContract, { warps, pass = 1 }: Tile): { scores: number; tallies: number } {
+  const rows = (name: string): number => chunksOf(codecOf(name), headDim) * storedOf(codecOf(name));
+  const codec = codecOf(v);
+  const stages = codec.kind === 'vq' ? codec.stages : 1;
+  const slices = stages * Math.max(1, Math.floor(warps / (chunksOf(codec, headDim) * stages)));
+  return { scores: Math.max(rows(k) * 2 * pass, slices * pass * (headDim + 4) * 4), tallies: Math.max(rows(k), rows(v)) * 4 * pass };
 }
 
 /** Tables and tallies, in whose place the warps' results lie at the end; then `tally_memory`: a result, work and context, and of each warp two words per column, twice, and a flag. */

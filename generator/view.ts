@@ -27,7 +27,7 @@ const chunkBook = (kernel: Kernel) => {
   return codebookLayout(codec, codec.kind === 'vq' ? codec.channels : 0);
 };
 
-/** The holes of one side of the cache: its codec and its packed codebook. Exact sides have one channel per code and no bits. */
+/** The holes of one side of the cache: its codec and its packed codebook. Exact sides have one channel per code, in one stage, and no bits. */
 const sideHoles = (which: 'k' | 'v'): Record<string, (kernel: Kernel) => Hole> => ({
   [`${which}Exact`]: (kernel) => side(kernel, which).kind === 'exact',
   [`${which}Channels`]: (kernel) => {
@@ -37,6 +37,10 @@ const sideHoles = (which: 'k' | 'v'): Record<string, (kernel: Kernel) => Hole> =
   [`${which}Bits`]: (kernel) => {
     const codec = side(kernel, which);
     return codec.kind === 'vq' ? codec.bits : 0;
+  },
+  [`${which}CodeStages`]: (kernel) => {
+    const codec = side(kernel, which);
+    return codec.kind === 'vq' ? codec.stages : 1;
   },
   [`${which}Entries`]: (kernel) => entriesOf(side(kernel, which)),
   [`${which}Chunks`]: (kernel) => chunksOf(side(kernel, which), cache(kernel).headDim),
@@ -111,9 +115,9 @@ export const HOLES: Readonly<Record<string, (kernel: Kernel) => Hole>> = {
 
 const CODED = [
   'name', 'element', 'threads', 'warps', 'sharedBytes', 'headDim', 'coded', 'unitBytes', 'vOffset', 'kGainOffset', 'pre', 'kGain',
-  'kExact', 'kRowBytes', 'kCodebookBytes', 'kChannels', 'kBits', 'kEntries', 'kQ8', 'kScaleOffset', 'kHalfNormOffset',
+  'kExact', 'kRowBytes', 'kCodebookBytes', 'kChannels', 'kBits', 'kCodeStages', 'kEntries', 'kQ8', 'kScaleOffset', 'kHalfNormOffset',
   'kByLane', 'kChunks', 'kPiece', 'kTurnHigh', 'kTurnShift', 'kTurnMask',
-  'vExact', 'vRowBytes', 'vCodebookBytes', 'vChannels', 'vBits', 'vEntries', 'vQ8', 'vScaleOffset', 'vHalfNormOffset',
+  'vExact', 'vRowBytes', 'vCodebookBytes', 'vChannels', 'vBits', 'vCodeStages', 'vEntries', 'vQ8', 'vScaleOffset', 'vHalfNormOffset',
   'vByLane', 'vChunks', 'vPiece', 'vRowSpan',
 ];
 
@@ -132,7 +136,7 @@ export const HOLES_OF: Readonly<Record<string, readonly string[] | undefined>> =
   score: ['name', 'threads', 'warps', 'warpUnits', 'stages', 'sharedBytes', 'headDim', 'timesRest', 'timesQuery', 'timesDistance', 'mean', 'norm'],
   score_group: ['name', 'threads', 'warps', 'warpUnits', 'stages', 'sharedBytes', 'headDim', 'timesRest', 'timesQuery', 'timesDistance', 'mean', 'norm'],
   select: ['name', 'threads', 'warps', 'sharedBytes'],
-  kmeans: ['name', 'threads', 'warps', 'sharedBytes', 'kChannels', 'kBits', 'kEntries', 'chunkBookBytes', 'chunkHalfNormOffset', 'stepTokens'],
+  kmeans: ['name', 'threads', 'warps', 'sharedBytes', 'kChannels', 'kBits', 'kCodeStages', 'kEntries', 'chunkBookBytes', 'chunkHalfNormOffset', 'stepTokens'],
 };
 
 /** The view of a kernel: the holes of its shell, and those of `also` that the table has (what a shell reads beyond its list). */

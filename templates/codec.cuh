@@ -1,4 +1,4 @@
-// From codes to channels: one codebook entry becomes the f16 channels of one chunk. C is the traits struct of one side.
+// From codes to channels: one codebook entry, or the sum of one of each stage, becomes the f16 channels of one chunk. C is the traits struct of one side.
 
 /// The code of `chunk` of token `token` (0 ... 15); `codes` is one side of a unit in shared memory.
 template <class C>
@@ -20,6 +20,21 @@ struct entry_bytes {
   static constexpr int kPiece = kAll < 16 ? kAll : 16;
   static constexpr int kPieces = kAll / kPiece;
   static constexpr int kWords = (kAll + 3) / 4;
+};
+
+/// The codebooks of a chunk: one for each stage, end to end, and an equal share of a code's bits for each.
+template <class C>
+struct chunk_stages {
+  static constexpr int kBits = C::kBits / C::kCodeStages, kEntries = 1 << kBits;
+  static constexpr int kStored = C::kCodeStages * kEntries;   // entries of the chunk
+  static constexpr int kTables = C::kChunks * C::kCodeStages;  // of the row: the codebooks of its chunks, end to end, as the shares of its codes are
+  static_assert(C::kBits % C::kCodeStages == 0, "equal shares");
+
+  /// Where the entry lies that `code` names in stage `stage`: bytes from the beginning of the chunk's codebooks.
+  static __device__ __forceinline__ int offset(int code, int stage) {
+    if constexpr (C::kCodeStages == 1) return code * entry_bytes<C>::kAll;
+    else return (stage * kEntries + (code >> stage * kBits & (kEntries - 1))) * entry_bytes<C>::kAll;
+  }
 };
 
 /// Loads the entry at `entry` (global) as 32-bit words.
@@ -57,6 +72,9 @@ __device__ __forceinline__ uint32_t halves_of_steps(uint32_t steps) {
   return fused_multiply_add_halves(permute_bytes(steps ^ 0x80808080u, 0x64646464u, kFirst ? 0x4342u : 0x4140u), 0x3c003c00u, 0xe480e480u);
 }
 
+/// Pairs of halves added, each sum rounded once.
+__device__ __forceinline__ uint32_t add_halves(uint32_t a, uint32_t b) { return fused_multiply_add_halves(a, 0x3c003c00u, b); }
+
 /// Stores `kWords` pairs of channels in shared memory, in as few stores as their alignment allows.
 template <int kWords>
 __device__ __forceinline__ void store_channels(f16* to, const uint32_t (&words)[kWords]) {
@@ -88,7 +106,7 @@ __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const uns
   const int lane = lane_index(), first_row = lane / kLanes;
   if (first_row >= kRowsAtOnce) return;
   for (int chunk = lane % kLanes; chunk < kChunks; chunk += kLanes) {
-    const unsigned char* entries = codebook + int64_t(chunk) * C::kEntries * entry_bytes<C>::kAll;
+    const unsigned char* entries = codebook + int64_t(chunk) * chunk_stages<C>::kStored * entry_bytes<C>::kAll;
     float scale[C::kChannels];
     if constexpr (C::kQ8 && kScaled) {
 #pragma unroll
@@ -96,17 +114,24 @@ __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const uns
     }
 #pragma unroll
     for (int row = first_row; row < 16; row += kRowsAtOnce) {
-      uint32_t words[entry_bytes<C>::kWords];
-      load_entry<C>(words, entries + code_at<C>(codes, row, chunk) * entry_bytes<C>::kAll);
+      uint32_t words[entry_bytes<C>::kWords], later[C::kCodeStages][entry_bytes<C>::kWords];  // the first stage's place of the later ones is empty
+      const int code = code_at<C>(codes, row, chunk);
+      load_entry<C>(words, entries + chunk_stages<C>::offset(code, 0));
+#pragma unroll
+      for (int stage = 1; stage < C::kCodeStages; ++stage) load_entry<C>(later[stage], entries + chunk_stages<C>::offset(code, stage));
       uint32_t channels[C::kChannels / 2];
 #pragma unroll
       for (int i = 0; i < C::kChannels; i += 2) {
         if constexpr (C::kQ8) {
           float x = entry_channel<C>(words, i), y = entry_channel<C>(words, i + 1);
+#pragma unroll
+          for (int stage = 1; stage < C::kCodeStages; ++stage) x += entry_channel<C>(later[stage], i), y += entry_channel<C>(later[stage], i + 1);
           if constexpr (kScaled) x *= scale[i], y *= scale[i + 1];
           channels[i / 2] = pack(to_f16(x), to_f16(y));
         } else {
           channels[i / 2] = words[i / 2];
+#pragma unroll
+          for (int stage = 1; stage < C::kCodeStages; ++stage) channels[i / 2] = add_halves(channels[i / 2], later[stage][i / 2]);
         }
       }
       store_channels<C::kChannels / 2>(rows + row * row_stride + chunk * C::kChannels, channels);

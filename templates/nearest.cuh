@@ -50,15 +50,33 @@ struct alignas(4 * kChannels) row_piece {
   uint32_t w[kChannels];
 };
 
+/// Adds the later stages' entries to those of a run that begins at `code`: its codes differ in the first stage alone.
+template <class C, int kPairs>
+__device__ __forceinline__ void add_later(uint32_t (&pairs)[kPairs], const unsigned char* entries, int code) {
+#pragma unroll
+  for (int stage = 1; stage < C::kCodeStages; ++stage) {
+    uint32_t words[entry_bytes<C>::kWords];
+    load_entry<C>(words, entries + chunk_stages<C>::offset(code, stage));
+#pragma unroll
+    for (int i = 0; i < kPairs; ++i) {
+      const int pair = i % (C::kChannels / 2);
+      uint32_t halves = words[C::kQ8 ? pair / 2 : pair];
+      if constexpr (C::kQ8) halves = pair % 2 ? halves_of_steps<2>(halves) : halves_of_steps<0>(halves);
+      pairs[i] = add_halves(pairs[i], halves);
+    }
+  }
+}
+
 /// Compares the entries of `run` in fp32, each lane for its row `x`. A run is a whole number of 16 bytes.
 template <class C>
 __device__ __forceinline__ nearest_entry search_run(const float* x, const unsigned char* entries, const float* half_norms, const float* scales, int run) {
   constexpr int kLength = run_of<C>::kLength, kBytes = kLength * entry_bytes<C>::kAll;
   constexpr int kPiece = C::kChannels < 4 ? 2 : 4;  // of 4: no bank conflicts
   uint32_t pairs[kLength * C::kChannels / 2];
+  const unsigned char* first = entries + (C::kCodeStages == 1 ? run * kBytes : chunk_stages<C>::offset(run * kLength, 0));
 #pragma unroll
   for (int i = 0; i < kBytes / 16; ++i) {
-    const bytes16 piece = load_global(reinterpret_cast<const bytes16*>(entries + run * kBytes) + i);
+    const bytes16 piece = load_global(reinterpret_cast<const bytes16*>(first) + i);
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
       // Not an int8 to a float at once: conversions are rare and slow, an eighth of the rate.
@@ -66,6 +84,7 @@ __device__ __forceinline__ nearest_entry search_run(const float* x, const unsign
       else pairs[4 * i + k] = piece.w[k];
     }
   }
+  add_later<C>(pairs, entries, run * kLength);
   float half_norm[kLength], closeness[kLength];
 #pragma unroll
   for (int i = 0; i < kLength; i += 4) {
@@ -107,7 +126,7 @@ __device__ __forceinline__ void find_nearest(const float* rows, const unsigned c
   for (int job = warp_index(); job < C::kChunks * kBlocks; job += K::kWarps) {
     const int chunk = job / kBlocks, base = job % kBlocks * kTiles * 16;
     if (base >= count) continue;
-    const unsigned char* entries = codebook + int64_t(chunk) * C::kEntries * entry_bytes<C>::kAll;
+    const unsigned char* entries = codebook + int64_t(chunk) * chunk_stages<C>::kStored * entry_bytes<C>::kAll;
     const float* half_norms = reinterpret_cast<const float*>(codebook + C::kHalfNormOffset) + chunk * C::kEntries;
     const float* scales = reinterpret_cast<const float*>(codebook + C::kScaleOffset) + chunk * C::kChannels;
     const float* chunk_rows = rows + base * kStride + chunk * C::kChannels;
@@ -116,6 +135,8 @@ __device__ __forceinline__ void find_nearest(const float* rows, const unsigned c
     const unsigned char* my_entries = entries + (R::column() * C::kChannels + R::channel(0)) * step_of<C>::kChannelBytes;
     const float* my_norms = half_norms + lane_index() % 4 * R::kLength;
     next.load(my_entries, my_norms);
+    const unsigned char* my_channels = entries + R::channel(0) * step_of<C>::kChannelBytes;
+    next.load_later(my_channels, 0);
     row_fragments<C, kTiles> x;
     const float scale = x.template load<kStride>(chunk_rows, scales);
     // An operand that holds one value twice is two registers made in two ways: ptxas gives each use of one that it knows to be the same a copy of its own.
@@ -141,7 +162,9 @@ __device__ __forceinline__ void find_nearest(const float* rows, const unsigned c
         for (int i = 0; i < 4; ++i) start[j][i] = next.half_norm[2 * j + i % 2] * -(i < 2 ? scale : again);
       }
       my_entries += R::kStep * C::kChannels * step_of<C>::kChannelBytes, my_norms += R::kStep;
-      if (step + 1 < R::kSteps) next.load(my_entries, my_norms);
+      if constexpr (C::kCodeStages > 1)  // the first stage from its beginning again
+        if ((step + 1) * R::kStep % chunk_stages<C>::kEntries == 0) my_entries -= chunk_stages<C>::kEntries * entry_bytes<C>::kAll;
+      if (step + 1 < R::kSteps) next.load(my_entries, my_norms), next.load_later(my_channels, (step + 1) * R::kStep);
 #pragma unroll
       for (int m = 0; m < kTiles; ++m) {
         float d[R::kAbreast][4];

@@ -14,7 +14,7 @@ struct run_of {
   static constexpr int kAbreast = kChannels >= 8 ? 2 : 4;              // tiles of 8 entries whose sums are compared together
   static constexpr int kLength = 2 * kAbreast, kStep = 8 * kAbreast;   // entries of a lane's run, and of a step: 4 runs
   static constexpr int kSteps = C::kEntries / kStep;
-  static_assert(C::kEntries % kStep == 0 && (kChannels <= 8 || kChannels % 16 == 0), "whole steps, whole spans");
+  static_assert(chunk_stages<C>::kEntries % kStep == 0 && (kChannels <= 8 || kChannels % 16 == 0), "whole steps, whole spans; a step's codes differ in the first stage alone");
 
   /// The first channel of the lane's pair `i`.
   static __device__ __forceinline__ int channel(int i) { return i / 2 * 16 + i % 2 * 8 + lane_index() % 4 % kPairs * 2; }
@@ -22,24 +22,33 @@ struct run_of {
   static __device__ __forceinline__ int column() { return lane_index() / 8 * kLength + lane_index() / 4 % 2; }
 };
 
-/// What a lane loads for a step: pairs of channels as stored, and the half norms of its run.
+/// What a lane loads for a step: pairs of channels as stored, those of the later stages, and the half norms of its run.
 template <class C>
 struct step_of {
   using R = run_of<C>;
   static constexpr int kChannelBytes = C::kQ8 ? 1 : 2;
   uint32_t pair[R::kAbreast][R::kOwned];
+  uint32_t later[C::kCodeStages][R::kOwned];  // the same for all entries; the first stage's place is empty
   float half_norm[R::kLength];
 
+  static __device__ __forceinline__ uint32_t load_pair(const unsigned char* entry, int i) {
+    const unsigned char* at = entry + (i / 2 * 16 + i % 2 * 8) * kChannelBytes;
+    if constexpr (C::kQ8) return load_global(reinterpret_cast<const uint16_t*>(at));
+    else return load_global(reinterpret_cast<const uint32_t*>(at));
+  }
+  /// Loads the later stages' entries of the step that begins at `code`; `entries`: where the lane's channels begin in the chunk's codebooks.
+  __device__ __forceinline__ void load_later(const unsigned char* entries, int code) {
+#pragma unroll
+    for (int stage = 1; stage < C::kCodeStages; ++stage)
+#pragma unroll
+      for (int i = 0; i < R::kOwned; ++i) later[stage][i] = load_pair(entries + chunk_stages<C>::offset(code, stage), i);
+  }
   /// `entries` and `half_norms` are where the lane's own begin in the step.
   __device__ __forceinline__ void load(const unsigned char* entries, const float* half_norms) {
 #pragma unroll
     for (int j = 0; j < R::kAbreast; ++j)
 #pragma unroll
-      for (int i = 0; i < R::kOwned; ++i) {
-        const unsigned char* at = entries + (2 * j * C::kChannels + i / 2 * 16 + i % 2 * 8) * kChannelBytes;
-        if constexpr (C::kQ8) pair[j][i] = load_global(reinterpret_cast<const uint16_t*>(at));
-        else pair[j][i] = load_global(reinterpret_cast<const uint32_t*>(at));
-      }
+      for (int i = 0; i < R::kOwned; ++i) pair[j][i] = load_pair(entries + 2 * j * C::kChannels * kChannelBytes, i);
 #pragma unroll
     for (int i = 0; i < R::kLength; i += 4) {
       const bytes16 four = load_global(reinterpret_cast<const bytes16*>(half_norms + i));
@@ -49,8 +58,14 @@ struct step_of {
   }
   /// The halves of tile `j`'s pair `i`.
   __device__ __forceinline__ uint32_t halves(int j, int i) const {
-    if constexpr (C::kQ8) return halves_of_steps<0>(pair[j][i]);
-    return pair[j][i];
+    uint32_t sum = halves_of(pair[j][i]);
+#pragma unroll
+    for (int stage = 1; stage < C::kCodeStages; ++stage) sum = add_halves(sum, halves_of(later[stage][i]));
+    return sum;
+  }
+  static __device__ __forceinline__ uint32_t halves_of(uint32_t pair) {
+    if constexpr (C::kQ8) return halves_of_steps<0>(pair);
+    return pair;
   }
 };
 

@@ -27,12 +27,12 @@ struct token_row {
       words[at / 4] |= piece << at % 4 * 8;
     }
   }
-  /// The code of chunk `i`.
+  /// Of all codes' shares, in the order of the codebooks, number `i`: an entry of codebook i.
   __device__ __forceinline__ uint32_t code(int i) const {
-    const int bit = i * C::kBits, word = bit / 32, shift = bit % 32;
+    const int bit = i * chunk_stages<C>::kBits, word = bit / 32, shift = bit % 32;
     uint32_t bits = words[word] >> shift;
-    if (shift + C::kBits > 32) bits |= words[word + 1] << (32 - shift);
-    return bits & (C::kEntries - 1);
+    if (shift + chunk_stages<C>::kBits > 32) bits |= words[word + 1] << (32 - shift);
+    return bits & (chunk_stages<C>::kEntries - 1);
   }
 };
 

@@ -1,10 +1,11 @@
-// Keys of "tally": a table of q . centroid for the query columns of a pass, in 16-bit fixed point; a score is the sum of its chunks' entries.
+// Keys of "tally": a table of q . entry for the query columns of a pass, in 16-bit fixed point; a score is the sum over its chunks, and their stages.
 
-/// The table, `[chunks * entries][kPass]` numbers. 14 bits each, so that four add up in 16, two columns to a word.
+/// The table, `[codebooks * entries][kPass]` numbers. 14 bits each, so that four add up in 16, two columns to a word.
 template <class K>
 struct score_table {
   using C = typename K::Key;
-  static constexpr int kPass = K::kPass, kRows = C::kChunks * C::kEntries, kEntryBytes = 2 * kPass;
+  static constexpr int kTables = chunk_stages<C>::kTables, kEntries = chunk_stages<C>::kEntries;
+  static constexpr int kPass = K::kPass, kRows = kTables * kEntries, kEntryBytes = 2 * kPass;
   static constexpr int kMiddle = 8191;  // what a product of 0 is in the table: entries are 0 ... 16382
   static constexpr int kThreads = K::kWarps * 32;
   // A product's A is 16 entries, k channels, in an order of its own: lane 4g + t holds channels t * kOwn and the next of rows g and g + 8.
@@ -63,16 +64,16 @@ struct score_table {
 
   /// Products of all entries with the pass's columns, to products[column][row]; all threads. `row`: where lane group g's query lies, null for columns beyond the pass.
   static __device__ __forceinline__ void multiply(float* products, const unsigned char* codebook, const unsigned char* row) {
-    constexpr int kBlocks = C::kEntries / 16;
+    constexpr int kBlocks = kEntries / 16;
     const int g = lane_index() / 4, t = lane_index() % 4;
     const float* scales = reinterpret_cast<const float*>(codebook + C::kScaleOffset);
 #pragma unroll 1
-    for (int chunk = 0; chunk < C::kChunks; ++chunk) {
+    for (int book = 0; book < kTables; ++book) {
       uint32_t high[2 * kSteps], low[2 * kSteps];
-      load_query(high, low, row, scales, chunk);
+      load_query(high, low, row, scales, book / C::kCodeStages);
 #pragma unroll 4
       for (int block = warp_index(); block < kBlocks; block += K::kWarps) {
-        const int first = chunk * C::kEntries + block * 16 + g;
+        const int first = book * kEntries + block * 16 + g;
         uint32_t a[2][2 * kSteps];
 #pragma unroll
         for (int half = 0; half < 2; ++half) load_channels(a[half], codebook + int64_t(first + 8 * half) * entry_bytes<C>::kAll);
@@ -133,12 +134,12 @@ struct score_table {
   static __device__ __forceinline__ void add_up(float (&score)[kPass], uint32_t table, const token_row<C>& row) {
     uint32_t sums[kPass] = {};
 #pragma unroll
-    for (int first = 0; first < C::kChunks; first += 4) {
+    for (int first = 0; first < kTables; first += 4) {
       uint32_t four[(kPass + 1) / 2] = {};
 #pragma unroll
-      for (int i = first; i < first + 4 && i < C::kChunks; ++i) {
+      for (int i = first; i < first + 4 && i < kTables; ++i) {
         uint32_t words[(kPass + 1) / 2];
-        look_up(words, table + (i * C::kEntries + row.code(i)) * kEntryBytes);
+        look_up(words, table + (i * kEntries + row.code(i)) * kEntryBytes);
 #pragma unroll
         for (int w = 0; w < (kPass + 1) / 2; ++w) four[w] += words[w];
       }
@@ -146,6 +147,6 @@ struct score_table {
       for (int c = 0; c < kPass; ++c) sums[c] += c % 2 ? four[c / 2] >> 16 : four[c / 2] & 0xffff;
     }
 #pragma unroll
-    for (int c = 0; c < kPass; ++c) score[c] = float_of_bits(0x4b000000u | sums[c]) - (8388608.0f + C::kChunks * kMiddle);
+    for (int c = 0; c < kPass; ++c) score[c] = float_of_bits(0x4b000000u | sums[c]) - (8388608.0f + kTables * kMiddle);
   }
 };

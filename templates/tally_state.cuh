@@ -3,8 +3,8 @@
 /// What a sequence costs: a token's look-ups and additions against the entries that are read for each piece.
 template <class K>
 struct tally_cost {
-  static constexpr int kCoded32 = K::Key::kChunks + K::Value::kChunks, kExact16 = 8 * kCoded32;
-  static constexpr int kPiece = (K::Key::kChunks * K::Key::kEntries + K::Value::kChunks * K::Value::kEntries) / 4;
+  static constexpr int kCoded32 = chunk_stages<typename K::Key>::kTables + chunk_stages<typename K::Value>::kTables, kExact16 = 8 * kCoded32;
+  static constexpr int kPiece = (score_table<K>::kRows + value_tally<K>::kRows) / 4;
 };
 
 constexpr int log2_up(int n) { return n <= 1 ? 0 : 1 + log2_up((n + 1) / 2); }
@@ -25,10 +25,10 @@ struct tally_memory {
 template <class K>
 struct tally_places {
   static constexpr int kTallyRows = score_table<K>::kRows > value_tally<K>::kRows ? score_table<K>::kRows : value_tally<K>::kRows;  // products lie in the tallies' place first
-  static constexpr int kTable = score_table<K>::kRows * score_table<K>::kEntryBytes, kTally = K::kPass * kTallyRows * 4;
+  static constexpr int kScores = score_table<K>::kRows * score_table<K>::kEntryBytes, kPartial = value_tally<K>::kPartialBytes;  // of which the last product's sums take the place
+  static constexpr int kTable = kScores > kPartial ? kScores : kPartial, kTally = K::kPass * kTallyRows * 4;
   static constexpr int kResults = K::kWarps * int(sizeof(warp_result<K>));
   static constexpr int kFirst = kTable + kTally > kResults ? kTable + kTally : kResults;
-  static_assert(value_tally<K>::kPartialBytes <= kTable, "sums of the last product lie in the table's place");
   static_assert(kFirst + sizeof(tally_memory<K>) <= K::kSharedBytes, "generator/shared.ts is wrong");
 };
 

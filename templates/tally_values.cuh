@@ -1,10 +1,11 @@
-// Values of "tally": weights are added up per centroid, as 32-bit fixed-point numbers in shared memory; each centroid is read and multiplied once, at the end.
+// Values of "tally": weights are added up per entry of a codebook, as 32-bit fixed-point numbers in shared memory; each entry is read and multiplied once, at the end.
 
-/// The tallies of a pass, `[kPass][chunks * entries]`.
+/// The tallies of a pass, `[kPass][codebooks * entries]`.
 template <class K>
 struct value_tally {
   using C = typename K::Value;
-  static constexpr int kPass = K::kPass, kRows = C::kChunks * C::kEntries, kThreads = K::kWarps * 32;
+  static constexpr int kTables = chunk_stages<C>::kTables, kEntries = chunk_stages<C>::kEntries;
+  static constexpr int kPass = K::kPass, kRows = kTables * kEntries, kThreads = K::kWarps * 32;
 
   static __device__ __forceinline__ void clear(uint32_t* tally) {
     for (int i = thread_index(); i < kPass * kRows; i += kThreads) store_shared(tally + i, 0u);
@@ -17,21 +18,22 @@ struct value_tally {
       store_shared(tally + c * kRows + i, places < 32 ? (before >> places) + ((before & half) != 0) : 0u);
     }
   }
-  /// Adds a token's weights to the tallies of its centroids.
+  /// Adds a token's weights to the tallies of its entries.
   static __device__ __forceinline__ void add(uint32_t* tally, const token_row<C>& row, const uint32_t (&weights)[kPass]) {
 #pragma unroll
     for (int c = 0; c < kPass; ++c) {
       if (weights[c] == 0) continue;
 #pragma unroll
-      for (int i = 0; i < C::kChunks; ++i) atomic_add_shared(tally + c * kRows + i * C::kEntries + row.code(i), weights[c]);
+      for (int i = 0; i < kTables; ++i) atomic_add_shared(tally + c * kRows + i * kEntries + row.code(i), weights[c]);
     }
   }
 
-  // The final product. A lane has a piece of an entry, its neighbours the other pieces and the next entries; warps share the entries of a chunk where there are more of them.
+  // The final product. A lane has a piece of an entry, its neighbours the other pieces and the next entries; warps share the entries of a codebook where there are more of them.
   static constexpr int kPieces = entry_bytes<C>::kPieces, kOwn = C::kChannels / kPieces, kAbreast = 32 / kPieces;
-  static constexpr int kSlices = K::kWarps / C::kChunks > 0 ? K::kWarps / C::kChunks : 1;  // of a chunk's entries
-  static constexpr int kSlice = (C::kEntries + kSlices * kAbreast - 1) / (kSlices * kAbreast) * kAbreast;
-  /// Sums of a slice: `[kPass]` of d channels and a weight.
+  static constexpr int kShares = K::kWarps / kTables > 0 ? K::kWarps / kTables : 1;  // of a codebook's entries
+  static constexpr int kShare = (kEntries + kShares * kAbreast - 1) / (kShares * kAbreast) * kAbreast;
+  static constexpr int kSlices = C::kCodeStages * kShares;  // of a chunk's entries
+  /// Sums of a slice: `[kPass]` of d channels and a weight. A token is in a chunk's tallies once for each stage: its weight counts in the first.
   static constexpr int kStride = K::kHeadDim + 4, kPartialBytes = kSlices * kPass * kStride * 4;
 
   /// A lane's channels of an entry: a piece of its bytes, as floats (whole steps of an int8 codebook).
@@ -64,11 +66,11 @@ struct value_tally {
     const int piece = lane_index() % kPieces;
 #pragma unroll 1
     for (int job = warp_index(); job < C::kChunks * kSlices; job += K::kWarps) {
-      const int chunk = job / kSlices, slice = job % kSlices, first = slice * kSlice, end = min_int(first + kSlice, C::kEntries);
+      const int chunk = job / kSlices, slice = job % kSlices, stage = slice / kShares, first = slice % kShares * kShare, end = min_int(first + kShare, kEntries);
       float sum[kPass][kOwn] = {}, weight[kPass] = {};
 #pragma unroll 4
       for (int entry = first + lane_index() / kPieces; entry < end; entry += kAbreast) {
-        const int row = chunk * C::kEntries + entry;
+        const int row = (chunk * C::kCodeStages + stage) * kEntries + entry;
         float x[kOwn];
         load_channels(x, codebook + int64_t(row) * entry_bytes<C>::kAll + piece * entry_bytes<C>::kPiece);
 #pragma unroll
@@ -92,7 +94,7 @@ struct value_tally {
 #pragma unroll
           for (int i = 0; i < kOwn; ++i) store_shared(to + chunk * C::kChannels + piece * kOwn + i, sum[c][i]);
         }
-        if (chunk == 0 && lane_index() == 0) store_shared(to + K::kHeadDim, weight[c]);
+        if (chunk == 0 && lane_index() == 0) store_shared(to + K::kHeadDim, stage == 0 ? weight[c] : 0.0f);
       }
     }
   }

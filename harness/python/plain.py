@@ -44,11 +44,12 @@ def halves(*shape):
 
 def codebook(codec: str):
     """A random codebook of `codec`, such as 8c8bq8, whose entries are what normal rows look like."""
-    channels, bits = (int(part) for part in codec.replace("bq8", "").rstrip("b").split("c"))
-    shape = (HEADS, D // channels, 1 << bits, channels)
+    channels, bits = codec.replace("q8", "").rstrip("b").split("c")
+    stages = [int(part) for part in bits.split("b")]
+    shape = (HEADS, D // int(channels), *([len(stages)] if len(stages) > 1 else []), 1 << stages[0], int(channels))
     rows = torch.randn(shape, device=DEVICE)
     if not codec.endswith("q8"):
-        return pack_tensor(rows.half())
+        return pack_tensor(((rows * 256).round().clamp(-1023, 1023) / 256 if len(stages) > 1 else rows).half())  # sums of stages are halves
     return pack_tensor((rows * 40).round().clamp(-127, 127).to(torch.int8), torch.full((HEADS, D), 1 / 40, device=DEVICE))
 
 

@@ -199,11 +199,11 @@ std::vector<uint8_t> BenchCache::make_codebook(antkv_codec codec) {
   Random& random = content_.random;
   std::vector<uint8_t> packed(size_t(heads * antkv_codebook_layout(codec, d).bytes));
   if (codec.exact) return packed;
-  const size_t count = size_t(heads) * d * antkv_entries(codec);
+  const size_t count = size_t(heads) * d * antkv_stored_entries(codec);
   std::vector<uint16_t> halves(codec.q8 ? 0 : count);
   std::vector<int8_t> steps(codec.q8 ? count : 0);
   std::vector<float> scale(size_t(heads) * d);
-  for (auto& h : halves) h = to_half(content_.random.gauss());
+  for (auto& h : halves) h = entry_channel(codec, content_.random);
   for (auto& s : steps) s = int8_t(std::clamp(std::nearbyint(40 * random.gauss()), -127.0, 127.0));
   for (auto& s : scale) s = float((0.8 + 0.4 * random.uniform()) / 40);
   antkv_pack_codebook(codec, d, heads, codec.q8 ? static_cast<void*>(steps.data()) : halves.data(), scale.data(), packed.data());

@@ -89,13 +89,18 @@ std::vector<int32_t> anchor_rows_of(const CacheShape& shape, const std::vector<s
   return rows;
 }
 
+uint16_t entry_channel(antkv_codec codec, Random& random) {
+  const double x = random.gauss();
+  return to_half(codec.stages > 1 ? std::clamp(std::nearbyint(256 * x), -1023.0, 1023.0) / 256 : x);
+}
+
 Buffer* make_codebook(Memory& memory, Random& random, const char* name, antkv_codec codec, int head_dim, int kv_heads) {
   if (codec.exact) return nullptr;
-  const size_t count = size_t(kv_heads) * head_dim * antkv_entries(codec);
+  const size_t count = size_t(kv_heads) * head_dim * antkv_stored_entries(codec);
   std::vector<uint16_t> halves(codec.q8 ? 0 : count);
   std::vector<int8_t> steps(codec.q8 ? count : 0);
   std::vector<float> scale(codec.q8 ? size_t(kv_heads) * head_dim : 0);
-  for (auto& h : halves) h = to_half(random.gauss());
+  for (auto& h : halves) h = entry_channel(codec, random);
   for (auto& s : steps) s = int8_t(std::clamp(std::nearbyint(40 * random.gauss()), -127.0, 127.0));
   for (auto& s : scale) s = float((0.8 + 0.4 * random.uniform()) / 40);
   Buffer& packed = memory.add(name, kv_heads * antkv_codebook_layout(codec, head_dim).bytes);

@@ -61,6 +61,8 @@ struct Cache {
 std::vector<std::vector<bool>> choose_anchors(Random& random, const CacheShape& shape);
 /// Rows that an anchor list needs per sequence: the most of any head, and three rows of tokens that are no longer there.
 std::vector<int32_t> anchor_rows_of(const CacheShape& shape, const std::vector<std::vector<bool>>& kept);
+/// A channel of an entry, drawn: any half; where entries of stages are added up, a multiple of 1/256 below 4, as all their sums must be halves.
+uint16_t entry_channel(antkv_codec codec, Random& random);
 /// One side's packed codebooks: gaussian centroids, or int8 steps and scales of about 1/40; null for an exact side.
 Buffer* make_codebook(Memory& memory, Random& random, const char* name, antkv_codec codec, int head_dim, int kv_heads);
 /// `count` gaussian elements.

@@ -75,6 +75,19 @@ test('the writer refuses a basis that the recipe does not have, a recipe whose b
   assert.throws(() => writeCodebook(new Map([[7, { ...layer, basis: { ...basis, back: basis.to } }]]), inBasis), /layers\.7\.v\.basis: the inverse of KV head 0 does not undo/);
 });
 
+test('codes in stages have an axis for them, which names the codec', () => {
+  for (const codec of ['16c6b6b', '16c6b6bq8'].map((name) => codecOf(name) as VqCodec)) {
+    const size = HEADS * D * 128;
+    const tensor = codec.codebook === 'q8'
+      ? { kvHeads: HEADS, values: Int8Array.from({ length: size }, (_, i) => (i % 255) - 127), scale: layer.v!.tensor.scale! }
+      : { kvHeads: HEADS, values: Uint16Array.from({ length: size }, (_, i) => i % 0x7000) };
+    const staged = { v: { codec, tensor } };
+    const file = writeCodebook(new Map([[2, staged]]), { ...about, recipe: { ...about.recipe, k: 'f16', v: codec.name } });
+    assert.equal(parseHeader(file, 'f').tensors.get('layers.2.v')!.shape, [HEADS, 4, 2, 64, 16]);
+    assert.equal(readCodebook(file, 'f').layers.get(2), staged);
+  }
+});
+
 /** The file with tensors and metadata changed. */
 function altered(change: (tensors: Tensor[], metadata: Record<string, string>) => void, file = bytes): Uint8Array {
   const header = parseHeader(file, 'f');

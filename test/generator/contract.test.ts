@@ -21,6 +21,7 @@ const REJECTED: [what: string, change: Partial<Contract>, want: RegExp][] = [
   ['columns to come', { columns: 16 }, /columns 16: not built yet/],
   ['a gain to come', { gain: 'kv' }, /gain kv: not built yet/],
   ['clustering to int8', { op: 'kmeans', k: '8c8bq8' }, /rounded from 8c8b's/],
+  ['clustering codes in stages', { op: 'kmeans', k: '16c6b6b' }, /centroids of one stage; 16c6b6b has 2/],
   ['clustering exact rows', { op: 'kmeans', k: 'f16' }, /f16 has no codebook/],
 ];
 for (const [what, change, want] of REJECTED) test(`rejects ${what}`, () => assert.match(reject({ ...good, ...change }).join('\n'), want));

@@ -173,6 +173,18 @@ test('tallies: a look-up per key code and an addition per value code and column,
   assert.ok(wide > clocks('k32c12bq8_v32c12bq8_f16_n4__sm90_tally_w16_t2048_p2') && wide < clocks('k32c12b_v32c12b_f16_n4__sm90_tally_w16_t2048_p1'));
 });
 
+test('codes in stages: a look-up, or a gather, for each stage, and tables as small as what is stored', () => {
+  const kernel = (words: string): Kernel => parseKernelName(`antkv_decode_d128_${words}`);
+  const parts = (words: string) => tileParts(kernel(words).contract as CacheContract, kernel(words).tile);
+  const [tile, staged, whole] = ['sm90_tally_w16_t2048_p1', 'k16c6b6b_v16c6b6b_f16_n4', 'k16c12b_v16c12b_f16_n4'];
+  for (const part of ['keys (tally)', 'values'] as const) assert.is(parts(`${staged}__${tile}`)[part]!.memory, 2 * parts(`${whole}__${tile}`)[part]!.memory, part);
+  assert.is(parts(`${staged}__${tile}`)['loads, loop']!.bytes, parts(`${whole}__${tile}`)['loads, loop']!.bytes);
+  const clocks = (words: string): number => startClocks(kernel(words).contract as CacheContract, kernel(words).tile, H200).again - startClocks(kernel(staged + '__sm90_w4_t64_s2').contract as CacheContract, kernel(staged + '__sm90_w4_t64_s2').tile, H200).again;
+  assert.ok(Math.abs(clocks(`${whole}__${tile}`) / clocks(`${staged}__${tile}`) - 32) < 0.5, 'entries are a 32nd');
+  const rows = (codecs: string) => parts(`${codecs}__sm90_w4_t64_s2`)['rows']!;
+  assert.is(rows(staged).wavefronts - rows(whole).wavefronts, 2 * 32 * 8);
+});
+
 test('other ops have no model', () => {
   const combine = parseKernelName('antkv_combine_d128_f16__sm90_w4');
   assert.throws(() => tileCost(combine, H200), /knows decode, not combine/);

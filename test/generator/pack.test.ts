@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url';
 import { execaSync } from 'execa';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { chunksOf, codecOf, CODECS, entriesOf, type VqCodec } from '../../generator/codec.ts';
+import { chunksOf, codecOf, CODECS, entriesOf, stageBits, stageEntries, storedOf, type VqCodec } from '../../generator/codec.ts';
 import { contractOf, reject } from '../../generator/contract.ts';
-import { fromF16 } from '../../generator/f16.ts';
+import { fromF16, toF16 } from '../../generator/f16.ts';
 import { codebookLayout } from '../../generator/layout.ts';
 import { centroidsOf, packCodebook, type CodebookTensor } from '../../generator/pack.ts';
 import { temporaryFolder } from '../folder.ts';
@@ -22,11 +22,13 @@ const CASES = CODECS.filter((codec): codec is VqCodec => codec.kind === 'vq' && 
 function sample(codec: VqCodec, headDim: number): CodebookTensor {
   let state = 1;
   const next = (): number => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) >>> 16;
-  const size = HEADS * headDim * entriesOf(codec);
+  const size = HEADS * headDim * storedOf(codec);
   if (codec.codebook === 'q8') {
     const values = Int8Array.from({ length: size }, () => (next() % 255) - 127);
     return { kvHeads: HEADS, values, scale: Float32Array.from({ length: HEADS * headDim }, () => (next() + 1) / 3e6) };
   }
+  // Whole multiples of 2^-5 below 2^5: every sum of two is a half.
+  if (codec.stages > 1) return { kvHeads: HEADS, values: Uint16Array.from({ length: size }, () => toF16(((next() % 2047) - 1023) / 32)) };
   // Finite halves of every exponent and sign.
   return { kvHeads: HEADS, values: Uint16Array.from({ length: size }, () => { const bits = next(); return (bits & 0x7c00) === 0x7c00 ? bits & 0x83ff : bits; }) };
 }
@@ -51,26 +53,28 @@ for (const { key, codec, headDim } of CASES) {
     const layout = codebookLayout(codec, headDim);
     assert.is(packed.length, HEADS * layout.bytes);
     const view = new DataView(packed.buffer);
-    const [head, chunk, entry] = [1, chunksOf(codec, headDim) - 2, 37];
-    const at = (head * chunksOf(codec, headDim) + chunk) * entriesOf(codec) + entry;
-    const inHead = chunk * entriesOf(codec) + entry;
+    const [head, chunk, code] = [1, chunksOf(codec, headDim) - 2, Math.floor(entriesOf(codec) * 0.7)];
     let sum = 0;
     for (let c = 0; c < codec.channels; c++) {
-      const value = tensor.values[at * codec.channels + c]!;
       const channel = chunk * codec.channels + c;
-      let centroid: number;
-      if (codec.codebook === 'q8') {
-        const scale = tensor.scale![head * headDim + channel]!;
-        assert.is(view.getInt8(head * layout.bytes + inHead * codec.channels + c), value);
-        assert.is(view.getFloat32(head * layout.bytes + layout.scale + channel * 4, true), scale);
-        centroid = Math.fround(value * scale);
-      } else {
-        assert.is(view.getUint16(head * layout.bytes + (inHead * codec.channels + c) * 2, true), value);
-        centroid = fromF16(value);
+      const scale = tensor.scale?.[head * headDim + channel];
+      let centroid = 0;
+      for (let stage = 0; stage < codec.stages; stage++) {
+        const entry = (chunk * codec.stages + stage) * stageEntries(codec) + ((code >> (stage * stageBits(codec))) % stageEntries(codec)); // of the head
+        const value = tensor.values[(head * chunksOf(codec, headDim) * storedOf(codec) + entry) * codec.channels + c]!;
+        const at = entry * codec.channels + c;
+        if (codec.codebook === 'q8') assert.is(view.getInt8(head * layout.bytes + at), value);
+        else assert.is(view.getUint16(head * layout.bytes + at * 2, true), value);
+        centroid += codec.codebook === 'q8' ? value : fromF16(value);
       }
-      assert.is(centroidsOf(codec, headDim, tensor)[at * codec.channels + c], centroid);
+      if (scale !== undefined) {
+        assert.is(view.getFloat32(head * layout.bytes + layout.scale + channel * 4, true), scale);
+        centroid = Math.fround(centroid * scale);
+      }
+      assert.is(centroidsOf(codec, headDim, tensor)[((head * chunksOf(codec, headDim) + chunk) * entriesOf(codec) + code) * codec.channels + c], centroid);
       sum += centroid * centroid;
     }
+    const inHead = chunk * entriesOf(codec) + code;
     assert.is(view.getFloat32(head * layout.bytes + layout.halfNorm + inHead * 4, true), Math.fround(0.5 * sum));
   });
 }
@@ -80,6 +84,9 @@ test('refuses tensors that do not fit', () => {
   const { values, scale } = sample(codec, 64);
   assert.throws(() => packCodebook(codec, 128, { kvHeads: HEADS, values, scale: scale! }), /has 65536 elements, not 32768/);
   assert.throws(() => packCodebook(codec, 64, { kvHeads: HEADS, values }), /needs 128 scales/);
+  const halves = sample(codecOf('16c6b6b') as VqCodec, 64).values;
+  halves[3] = toF16(2 ** -10);
+  assert.throws(() => packCodebook(codecOf('16c6b6b') as VqCodec, 64, { kvHeads: HEADS, values: halves }), /stages that add up to .*, which is no half/);
   assert.throws(() => packCodebook(codecOf('8c8b') as VqCodec, 64, { kvHeads: HEADS, values }), /stored as F16/);
 });
 

@@ -1,6 +1,6 @@
 // From a dump and a recipe to codebooks: weighted k-means per layer, side, and what shares a codebook.
 import { resolve } from 'node:path';
-import { chunksOf, codecOf, entriesOf, type VqCodec } from '../../generator/codec.ts';
+import { chunksOf, codecOf, storedOf, type VqCodec } from '../../generator/codec.ts';
 import type { Basis } from '../../generator/basis.ts';
 import { writeCodebook, type CodebookLayer } from '../../generator/codebook.ts';
 import { isUndertrained } from '../../generator/contract.ts';
@@ -86,6 +86,8 @@ export async function calibrate(file: DumpFile, options: CalibrateOptions): Prom
   if (missing !== undefined) throw new UsageError(`${file.path} has no layer ${missing}`, `it has ${dump.layers.map((l) => l.layer).join(', ')}`);
   if (codecOf(recipe.k).kind === 'exact' && codecOf(recipe.v).kind === 'exact') throw new UsageError('both sides of the recipe are exact: there is nothing to calibrate', 'choose a preset with codes, as antkv-1');
   if (options.refine && recipe.gain === 'none') throw new UsageError('the recipe has no gain: its centroids are the least squares already', 'leave --refine out, or choose a recipe with a gain');
+  const staged = (['k', 'v'] as const).map((side) => codecOf(recipe[side])).find((codec) => codec.kind === 'vq' && codec.stages > 1);
+  if (options.refine && staged) throw new UsageError(`${staged.name} has codes in stages, which are fitted together: nothing refines them further`, 'leave --refine out');
   const weights = options.weights ?? (chosen.every(({ q }) => q) ? 'exact' : 'none');
   const { seed = DEFAULTS.seed, iterations = DEFAULTS.iterations, power = DEFAULTS.power, restarts = DEFAULTS.restarts, device = 'cpu' } = options;
   const given = typeof weights === 'object' ? openWeights(weights.file) : undefined;
@@ -215,8 +217,8 @@ async function weightsOfLayer(file: DumpFile, layer: DumpLayer, tokens: number, 
 }
 
 function assemble(codec: VqCodec, headDim: number, kvHeads: number, results: readonly ChunkResult[]): NonNullable<CodebookLayer['k']>['tensor'] {
-  const perChunk = entriesOf(codec) * codec.channels;
-  const size = kvHeads * headDim * entriesOf(codec);
+  const perChunk = storedOf(codec) * codec.channels;
+  const size = kvHeads * headDim * storedOf(codec);
   const values = codec.codebook === 'q8' ? new Int8Array(size) : new Uint16Array(size);
   const scale = new Float32Array(kvHeads * headDim);
   for (const result of results) {
@@ -235,7 +237,7 @@ function describe(codec: VqCodec, position: 'pre' | 'post' | null, vectors: numb
     codec: codec.name,
     position,
     vectors,
-    vectors_per_entry: vectors / entriesOf(codec),
+    vectors_per_entry: vectors / storedOf(codec),
     undertrained: isUndertrained(codec.name, vectors),
     iterations: Math.max(...results.map((r) => r.iterations)),
     reseeded: sum((r) => r.reseeded),

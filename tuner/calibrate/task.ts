@@ -1,12 +1,14 @@
 // One unit of work that a thread can take: one codebook, the weights of a KV head, the basis of its values, or codebooks refined. A pure function of its task.
-import { findCodec } from '../../generator/codec.ts';
+import { findCodec, stageEntries } from '../../generator/codec.ts';
+import { centroidsOf } from '../../generator/pack.ts';
 import { turnHead } from './basis.ts';
-import { kmeans, seedOf, squares } from './kmeans.ts';
+import { seedOf, squares } from './kmeans.ts';
 import { centroids, nearest } from './nearest.ts';
 import { refine, type RefineResult, type RefineTask } from './refine.ts';
 import { round } from './round.ts';
 import { gather } from './rows.ts';
 import { vectorsOf, weightsFor, type Share } from './scope.ts';
+import { kmeansInStages } from './stages.ts';
 import { sensitivity, weightsOf } from './weights.ts';
 
 /** Rows of one tensor, shared by all threads: halves as they lie in the dump, or as rotated. */
@@ -33,7 +35,7 @@ export interface ChunkTask extends Share {
 }
 
 export interface ChunkResult extends Share {
-  /** `[entries, channels]` as stored. */
+  /** `[stages, entries, channels]` as stored. */
   readonly stored: Uint16Array | Int8Array;
   readonly scale?: Float32Array;
   readonly iterations: number;
@@ -101,6 +103,8 @@ export function perform<T extends Task>(task: T): Result<T> {
 
 /** What a restart adds to the stream of random numbers; the first start has the plain one. */
 export const restartStream = (restart: number): number[] => (restart === 0 ? [] : [restart]);
+/** What a stage adds to it behind that: no restart's number. */
+const stageStream = (stage: number): number[] => (stage === 0 ? [] : [0x10000 + stage]);
 
 function cluster(task: ChunkTask): ChunkResult {
   const tries = Array.from({ length: task.restarts ?? 1 }, (_, restart) => clusterOnce(task, restart));
@@ -114,11 +118,14 @@ function clusterOnce({ rows, codec: name, stream, scope, head, chunk, iterations
   const share = { scope, head, chunk };
   const x = vectorsOf(rows, share, channels);
   const weights = all && weightsFor(all, rows, share, channels);
-  const found = kmeans(x, { channels, entries: 2 ** codec.bits, seed: seedOf(...stream, head, chunk, ...restartStream(restart)), iterations, weights });
+  const seeds = Array.from({ length: codec.stages }, (_, stage) => seedOf(...stream, head, chunk, ...restartStream(restart), ...stageStream(stage)));
+  const found = kmeansInStages(x, { channels, entries: stageEntries(codec), seeds, iterations, weights });
   const rounded = round(codec, found.values);
+  // Every code's centroid as everyone reads it, so that the loss is that of what is stored.
+  const means = centroidsOf(codec, channels, { kvHeads: 1, values: rounded.stored, ...(rounded.scale && { scale: rounded.scale }) });
   const code = new Uint16Array(x.length / channels);
   const half = new Float64Array(code.length);
-  nearest(x, centroids(rounded.values, channels), code, half);
+  nearest(x, centroids(means, channels), code, half);
   let loss = 0;
   let energy = 0;
   squares(x, channels).forEach((square, i) => {

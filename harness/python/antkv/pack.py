@@ -51,13 +51,19 @@ class PackedCodebook:
     basis: Optional[Tuple[Any, Any]] = None  # of values: (T, T^-1), each [kv_heads, d, d] fp32, bytes or tensors; the codes are of T v (CACHE.md, "Basis of values")
 
 
-def pack_codebook(entries: bytes, shape: Tuple[int, int, int, int], scale: Optional[bytes] = None) -> bytes:
-    """The packed codebook: per head its entries, the scales (q8), and half the squared norm of each centroid.
+def codec_of(shape: Tuple[int, ...], q8: bool) -> str:
+    """The name of the codec whose codebooks have these axes: [kv_heads, chunks, entries, channels], with the stages behind the chunks where there are several."""
+    bits = f"{shape[-2].bit_length() - 1}b"
+    return f"{shape[-1]}c{bits * (shape[2] if len(shape) > 4 else 1)}{'q8' if q8 else ''}"
 
-    entries: [kv_heads, chunks, entries, channels] f16, or int8 with `scale` [kv_heads, head_dim] f32; little endian. Norms are summed in double in channel order and
+
+def pack_codebook(entries: bytes, shape: Tuple[int, ...], scale: Optional[bytes] = None) -> bytes:
+    """The packed codebook: per head its entries, the scales (q8), and half the squared norm of the centroid that each code means.
+
+    entries: [kv_heads, chunks, entries, channels], or [kv_heads, chunks, stages, entries, channels], f16, or int8 with `scale` [kv_heads, head_dim] f32; little endian. Norms are summed in double in channel order and
     rounded once, so that every language gets equal bits."""
-    heads, chunks, count, channels = shape
-    elements, q8 = chunks * count * channels, scale is not None
+    heads, chunks, (count, channels), stages = shape[0], shape[1], shape[-2:], shape[2] if len(shape) > 4 else 1
+    elements, q8 = chunks * stages * count * channels, scale is not None
     size = elements * (1 if q8 else 2)
     if len(entries) != heads * size or (q8 and len(scale) != heads * chunks * channels * 4):
         raise AntkvError(f"a codebook of shape {shape} has {heads * size} bytes of entries, not {len(entries)}; calibrate it again")
@@ -66,16 +72,30 @@ def pack_codebook(entries: bytes, shape: Tuple[int, int, int, int], scale: Optio
         mine = bytes(entries[head * size : (head + 1) * size])
         values = struct.unpack(f"<{elements}{'b' if q8 else 'e'}", mine)
         steps = b"" if not q8 else bytes(scale[head * chunks * channels * 4 : (head + 1) * chunks * channels * 4])
-        out += mine + steps + _half_norms(values, struct.unpack(f"<{len(steps) // 4}f", steps), chunks, count, channels)
+        out += mine + steps + _half_norms(values, struct.unpack(f"<{len(steps) // 4}f", steps), chunks, stages, count, channels)
     return bytes(out)
 
 
-def _half_norms(values, scales, chunks: int, count: int, channels: int) -> bytes:
+def _half(x: float) -> float:
+    """x, which must be a half: a sum of stages."""
+    try:
+        if struct.unpack("<e", struct.pack("<e", x))[0] == x:
+            return x
+    except OverflowError:
+        pass
+    raise AntkvError(f"a codebook has stages that add up to {x}, which is no half; calibrate it again")
+
+
+def _half_norms(values, scales, chunks: int, stages: int, count: int, channels: int) -> bytes:
     norms = array("f")
-    for row in range(chunks * count):
-        centroid = values[row * channels : (row + 1) * channels]
+    for row in range(chunks * count**stages):
+        chunk, code = divmod(row, count**stages)
+        centroid = None
+        for stage in range(stages):  # the first has the lowest part of a code; sums are exact
+            at = ((chunk * stages + stage) * count + code // count**stage % count) * channels
+            more = values[at : at + channels]
+            centroid = more if centroid is None else [a + b if scales else _half(a + b) for a, b in zip(centroid, more)]
         if scales:
-            chunk = row // count
             centroid = array("f", (value * step for value, step in zip(centroid, scales[chunk * channels : (chunk + 1) * channels])))  # stored as fp32: rounded once
         total = 0.0
         for value in centroid:
@@ -124,11 +144,11 @@ def read_codebooks(path: str) -> Dict[int, Dict[str, PackedCodebook]]:
         if len(parts) != 3 or parts[0] != "layers" or parts[2] not in ("k", "v"):
             continue
         dtype, shape, data = file.read(name)
-        if len(shape) != 4 or dtype not in ("F16", "I8"):
-            raise AntkvError(f'{path}: tensor "{name}" is {dtype} {shape}; a codebook is [kv_heads, chunks, entries, channels], F16 or I8')
+        if len(shape) not in (4, 5) or dtype not in ("F16", "I8"):
+            raise AntkvError(f'{path}: tensor "{name}" is {dtype} {shape}; a codebook is [kv_heads, chunks, entries, channels], or [kv_heads, chunks, stages, entries, channels], F16 or I8')
         scale = bytes(file.read(f"{name}.scale")[2]) if dtype == "I8" else None
-        codec = f"{shape[3]}c{shape[2].bit_length() - 1}b{'q8' if scale is not None else ''}"
-        heads, dim = shape[0], shape[1] * shape[3]
+        codec = codec_of(shape, scale is not None)
+        heads, dim = shape[0], shape[1] * shape[-1]
         basis = _basis(file, name, heads, dim) if parts[2] == "v" and transform == "basis" else None
         layers.setdefault(int(parts[1]), {})[parts[2]] = PackedCodebook(codec, heads, dim, pack_codebook(bytes(data), shape, scale), basis)
     if not layers:

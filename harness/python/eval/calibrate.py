@@ -91,10 +91,14 @@ def gains_of(problems, shape):
 
 
 def codebooks(recording, side, codec_name, key="pre", method=Method(), gain=False):
-    """Centroids of one side as kernels will read them: [layers, kv_heads, chunks, entries, channels], or None for an exact codec. Of several starts the best of each chunk is kept."""
+    """Centroids of one side as kernels will read them: [layers, kv_heads, chunks, entries, channels], or None for an exact codec. Of several starts the best of each chunk is kept.
+
+    Raises ValueError for codecs of several stages."""
     codec = Codec.parse(codec_name)
     if not codec.channels:
         return None
+    if codec.stages > 1:
+        raise ValueError(f"codebooks of {codec_name} are fitted in stages, which `gen calibrate` does")
     rows = recording.rows(side, key)
     layers, heads, tokens, d = rows.shape
     shape = (1, layers * heads, tokens, d)

@@ -16,26 +16,34 @@ USUAL_TOKENS = 32768
 
 @dataclass(frozen=True)
 class Codec:
-    """`8c8b`: 8 channels per code of 8 bits; q8: centroids in int8 steps. channels 0: exact rows."""
+    """`8c8b`: 8 channels per code of 8 bits; `16c6b6b`: 12 bits in 2 stages; q8: centroids in int8 steps. channels 0: exact rows."""
 
     name: str
     channels: int
-    bits: int
+    bits: int  # of a code, all stages together
     q8: bool
+    stages: int = 1
 
     @staticmethod
     def parse(name):
         """Any width that the notation can say, offered by the kernels or not. Raises ValueError."""
         if name in ("f16", "bf16"):
             return Codec(name, 0, 16, False)
-        match = re.fullmatch(r"(\d+)c(\d+)b(q8)?", name)
+        match = re.fullmatch(r"(\d+)c((\d+)b(?:\3b)*)(q8)?", name)
         if not match:
             raise ValueError(f'no codec is called "{name}"; write channels and bits of a code as 8c8b, or f16')
-        return Codec(name, int(match[1]), int(match[2]), match[3] is not None)
+        stages = match[2].count("b")
+        return Codec(name, int(match[1]), int(match[3]) * stages, match[4] is not None, stages)
 
     @property
     def entries(self):
+        """Centroids that a code can mean."""
         return 2**self.bits
+
+    @property
+    def stored(self):
+        """Entries of a chunk's codebook, all stages together."""
+        return self.stages * 2 ** (self.bits // self.stages)
 
     def row_bytes(self, head_dim):
         """Bytes of one token's codes, or of its exact row."""
@@ -45,7 +53,7 @@ class Codec:
         """Centroids and what belongs to them (int8 steps, half norms) of one KV head, as the kernels read them."""
         if not self.channels:
             return 0
-        return self.entries * head_dim * (1 if self.q8 else 2) + (head_dim * 4 if self.q8 else 0) + head_dim // self.channels * self.entries * 4
+        return self.stored * head_dim * (1 if self.q8 else 2) + (head_dim * 4 if self.q8 else 0) + head_dim // self.channels * self.entries * 4
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ import { emulated, emulatedRunner, mustPass } from './lab.ts';
 const test = suite('ops/pairwise');
 const arch = findArch('sm80')!;
 // Each built codec on one side: all of them on both (codecs.test.ts) would be twice the rows.
-const KEYS = ['2c8b', '4c8b', '8c8bq8', '8c10bq8', '16c8bq8', '16c12b', '32c12b', 'f16', 'bf16'] as const;
-const VALUES = ['2c8bq8', '4c8bq8', '8c8b', '8c10b', '16c8b', '16c12bq8', '32c12bq8', 'f16', 'bf16'] as const;
+const KEYS = ['2c8b', '4c8b', '8c8bq8', '8c10bq8', '16c8bq8', '16c12b', '16c6b6bq8', '32c12b', 'f16', 'bf16'] as const;
+const VALUES = ['2c8bq8', '4c8bq8', '8c8b', '8c10b', '16c8b', '16c12bq8', '16c6b6b', '32c12bq8', 'f16', 'bf16'] as const;
 
 const AXES = {
   op: ['decode', 'encode', 'append', 'unpack'],

@@ -8,22 +8,25 @@ const test = suite('ops/tally');
 const WIDE = 'd128_k32c12b_v32c12b_f16_gain_n4__sm90_tally_w16_t2048_p2';
 const MIXED = 'd64_k16c12bq8_v8c10b_f16__sm80_tally_w8_t512_p1';
 const SHORT = 'd128_k8c8b_v8c10bq8_f16_gain__sm80_tally_w4_t256_p2';
-const ALL = [WIDE, MIXED, SHORT];
+/** Codes in stages: a codebook for each share of a code; int8 keys, and rounds of one tile. */
+const STAGED = 'd128_k16c6b6b_v16c6b6bq8_f16_gain_n4__sm80_tally_w16_t512_p4';
+const STAGED_KEYS = 'd64_k16c6b6bq8_v32c12b_f16__sm80_tally_w8_t256_p1';
+const ALL = [WIDE, MIXED, SHORT, STAGED, STAGED_KEYS];
 
 /** Which kernels meet which shapes. */
 const ON: Readonly<Record<Group, readonly string[]>> = {
   lengths: ALL,
-  anchors: [MIXED, WIDE],
+  anchors: [MIXED, WIDE, STAGED],
   ragged: [SHORT],
   bound: [MIXED],
   ratios: [SHORT],
   ratiosOfRows: [MIXED],
   rings: [SHORT],
-  positions: [WIDE, MIXED],
+  positions: [WIDE, MIXED, STAGED_KEYS],
   masked: ALL,
   maskedRing: [MIXED],
   trees: [WIDE],
-  frozen: [SHORT],
+  frozen: [SHORT, STAGED],
   sharedPrefix: [MIXED],
   segments: ALL,
   rope: [SHORT],
@@ -32,7 +35,7 @@ const ON: Readonly<Record<Group, readonly string[]>> = {
   ringScores: [MIXED],
   noLse: [SHORT],
   merged: [SHORT],
-  spread: [MIXED],
+  spread: [MIXED, STAGED],
   spreadMany: [SHORT],
 };
 const { passes } = meetsShapes(test, ALL, ON, [1100, 33]);
@@ -42,6 +45,7 @@ test('more tokens than tallies hold unless they are halved', async () => {
   await passes(SHORT, { coded_len: [30_000], page_size: 256, anchor_permille: 10, q_heads: 2, kv_heads: 1 }, { race: 0 });
   await passes(MIXED, { coded_len: [30_000], page_size: 16, q_heads: 1, kv_heads: 1 }, { race: 0 });
   await passes(WIDE, { coded_len: [40_000], page_size: 64, q_heads: 2, kv_heads: 1 }, { race: 0 });
+  await passes(STAGED, { coded_len: [30_000], page_size: 64, q_heads: 4, kv_heads: 1 }, { race: 0 });
 });
 
 test('a tile that does not fit is refused', async () => {

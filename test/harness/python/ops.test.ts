@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { PARAM_STRUCTS } from '../../../generator/abi.ts';
 import { axesOf } from '../../../generator/bindings/python.ts';
 import { writeCodebook } from '../../../generator/codebook.ts';
-import { codecOf, chunksOf, entriesOf, type VqCodec } from '../../../generator/codec.ts';
+import { codecOf, chunksOf, stageEntries, storedOf, type VqCodec } from '../../../generator/codec.ts';
 import { toF16 } from '../../../generator/f16.ts';
 import { packCodebook } from '../../../generator/pack.ts';
 import { temporaryFolder } from '../../folder.ts';
@@ -70,15 +70,15 @@ test('the Python package has the version of the repository, and takes all of its
 test('codebooks pack to the bytes of packCodebook', async () => {
   let seed = 1;
   const random = (): number => (seed = (seed * 48271) % 2147483647) / 2147483647 - 0.5;
-  const cases = ['2c8bq8', '8c8b', '16c8bq8', '4c8b'].map((name) => {
+  const cases = ['2c8bq8', '8c8b', '16c8bq8', '4c8b', '16c6b6b', '16c6b6bq8'].map((name) => {
     const codec = codecOf(name as '8c8b') as VqCodec;
     const [kvHeads, d] = [2, 64];
-    const count = kvHeads * d * entriesOf(codec);
+    const count = kvHeads * d * storedOf(codec);
     const tensor = codec.codebook === 'q8'
       ? { kvHeads, values: Int8Array.from({ length: count }, () => Math.round(250 * random())), scale: Float32Array.from({ length: kvHeads * d }, () => 0.01 + 0.001 * random()) }
-      : { kvHeads, values: Uint16Array.from({ length: count }, () => toF16(3 * random())) };
+      : { kvHeads, values: Uint16Array.from({ length: count }, () => toF16(codec.stages > 1 ? Math.round(900 * random()) / 256 : 3 * random())) };
     const hex = (a: Uint16Array | Int8Array | Float32Array): string => Buffer.from(a.buffer, a.byteOffset, a.byteLength).toString('hex');
-    const shape = [kvHeads, chunksOf(codec, d), entriesOf(codec), codec.channels];
+    const shape = [kvHeads, chunksOf(codec, d), ...(codec.stages > 1 ? [codec.stages] : []), stageEntries(codec), codec.channels];
     return { request: { pack: shape, entries: hex(tensor.values), ...(tensor.scale ? { scale: hex(tensor.scale) } : {}) }, want: Buffer.from(packCodebook(codec, d, tensor)).toString('hex') };
   });
   const ran = await execa('python3', ['-B', join(ROOT, 'test/harness/python/client.py')], { input: cases.map(({ request }) => JSON.stringify(request)).join('\n'), env: { PYTHONPATH: join(ROOT, 'harness/python') }, timeout: 60_000 });

@@ -2,8 +2,8 @@
 import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { fromF16 } from '../../../generator/f16.ts';
-import { roundF16, roundInt8 } from '../../../tuner/calibrate/round.ts';
+import { fromF16, toF16 } from '../../../generator/f16.ts';
+import { onGrid, roundF16, roundInt8 } from '../../../tuner/calibrate/round.ts';
 
 const CHANNELS = 4;
 const centroids = fc.array(fc.array(fc.double({ min: -60000, max: 60000, noNaN: true }), { minLength: CHANNELS, maxLength: CHANNELS }), { minLength: 1, maxLength: 16 }).map((rows) => rows.flat());
@@ -22,6 +22,23 @@ test('int8: no centroid moves by more than half a step, and the largest uses 127
         const steps = [...stored].filter((_, i) => i % CHANNELS === channel).map(Math.abs);
         // Below the smallest float there is nothing to resolve.
         if (column.some((value) => Math.abs(value) > 1e-30)) assert.is(Math.max(...steps), 127);
+      }
+    }),
+  );
+});
+
+test('stages: every sum of entries is a half, and no entry moves by more than a part in 1024 of the largest sum', () => {
+  const value = fc.oneof(fc.double({ min: -20000, max: 20000, noNaN: true }), fc.double({ min: -1, max: 1, noNaN: true }));
+  const book = (stages: number): fc.Arbitrary<number[]> => fc.array(value, { minLength: stages * 3 * 2, maxLength: stages * 3 * 2 }); // 3 entries of 2 channels
+  fc.assert(
+    fc.property(fc.constantFrom(2, 3).chain((stages) => fc.tuple(fc.constant(stages), book(stages))), ([stages, entries]) => {
+      const found = onGrid(entries, 2, stages);
+      for (let channel = 0; channel < 2; channel++) {
+        const stage = (of: ArrayLike<number>, s: number): number[] => [0, 1, 2].map((entry) => of[(s * 3 + entry) * 2 + channel]!);
+        const sums = Array.from({ length: stages }, (_, s) => stage(found, s)).reduce((all, more) => all.flatMap((a) => more.map((b) => a + b)));
+        for (const sum of [...sums, ...found]) assert.is(fromF16(toF16(sum)), sum);
+        const most = Array.from({ length: stages }, (_, s) => Math.max(...stage(entries, s).map(Math.abs))).reduce((a, b) => a + b);
+        for (let s = 0; s < stages; s++) stage(found, s).forEach((to, e) => assert.ok(Math.abs(to - stage(entries, s)[e]!) <= Math.max(most / 1024, 2 ** -25)));
       }
     }),
   );
