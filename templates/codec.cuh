@@ -72,7 +72,7 @@ __device__ __forceinline__ uint32_t halves_of_steps(uint32_t steps) {
   return fused_multiply_add_halves(permute_bytes(steps ^ 0x80808080u, 0x64646464u, kFirst ? 0x4342u : 0x4140u), 0x3c003c00u, 0xe480e480u);
 }
 
-/// Pairs of halves added, each sum rounded once.
+/// Pairs of halves added: of stages exactly, as their sums are halves.
 __device__ __forceinline__ uint32_t add_halves(uint32_t a, uint32_t b) { return fused_multiply_add_halves(a, 0x3c003c00u, b); }
 
 /// Stores `kWords` pairs of channels in shared memory, in as few stores as their alignment allows.

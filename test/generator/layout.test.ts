@@ -1,7 +1,7 @@
 // Tests generator/layout.ts: properties that every layout has. The bytes themselves are compared with the C twin by the tests of pack.ts.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { chunksOf, codecOf, CODECS, entriesOf } from '../../generator/codec.ts';
+import { chunksOf, codecOf, CODECS, entriesOf, storedOf } from '../../generator/codec.ts';
 import { contractOf, isCacheContract, isCoded, reject } from '../../generator/contract.ts';
 import { anchorPageBytes, bitmapOffset, codebookLayout, PAGE_SIZES, pageBytes, ringBytes, ringRows, unitLayout } from '../../generator/layout.ts';
 import { everyContract } from './products.ts';
@@ -44,7 +44,7 @@ test('packed codebooks: entries, scales, half norms, each aligned for its type',
       continue;
     }
     const size = codec.codebook === 'q8' ? 1 : 2;
-    assert.equal([entries, scale, bytes - halfNorm], [0, 128 * entriesOf(codec) * size, chunksOf(codec, 128) * entriesOf(codec) * 4], codec.name);
+    assert.equal([entries, scale, bytes - halfNorm], [0, 128 * storedOf(codec) * size, chunksOf(codec, 128) * entriesOf(codec) * 4], codec.name);
     assert.is(halfNorm - scale, size === 1 ? 512 : 0);
     assert.ok(scale % 16 === 0 && halfNorm % 4 === 0);
   }

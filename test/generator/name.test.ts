@@ -94,8 +94,8 @@ test(`no name is longer than ${NAME_LIMIT}`, () => {
     for (const algorithm of [undefined, ...(ALGORITHMS[op] ?? [])]) {
       const numbers = Object.fromEntries(tileFields(op, algorithm).map((field) => [field, { warps: 16, tokens: 1024, stages: 4, copies: 4, pass: 4 }[field]]));
       const tile = { ...(algorithm ? { algorithm } : {}), ...numbers } as unknown as Tile;
-      // Keys before RoPE have no tallies, and `pre` no shorter word.
-      const contract = algorithm === 'tally' ? { ...longest, key: 'post' } : longest;
+      // Keys before RoPE have neither tallies nor int8 sums, and `adc8` is longer than `pre`.
+      const contract = longest['numerics'] === undefined ? longest : { ...longest, key: 'post' };
       const name = kernelName({ contract: contract as never, arch: ARCHS.find(({ name: n }) => n === 'sm103')!, tile });
       assert.ok(name.length <= NAME_LIMIT, `${name.length}: ${name}`);
     }
