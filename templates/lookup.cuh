@@ -21,6 +21,8 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
   const row_places<K> rows(zero);
   const uint32_t value_places = value_sums<K>::places_of(Keys::value_element(), zero);
   const uint32_t value_address = opaque(shared_address(values) + value_sums<K>::lane_offset(), zero);
+  uint32_t half_address = 0;
+  if constexpr (Values::kHalved) half_address = opaque(shared_address(values) + value_sums<K>::half_offset(), zero);
 
   // The first of the tiles that not every column sees whole.
   const int whole = (load_shared(&context->open) >> 5) - tiles.first, masked = tiles.tiles_before(whole > 0, whole);
@@ -66,7 +68,7 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
       if (set == 1) keys.prepare_slow();
     }
     Keys::weights(weights, x);
-    state.sums.add(rows, value_address, codes, weights, value_places);
+    state.sums.add(rows, value_address, half_address, codes, weights, value_places);
     if constexpr (Way::kTurns)
       if (set == 0 && vote_any(!keys.paired)) keys.prepare_slow();
   };
@@ -175,6 +177,8 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
   const int group = int(uint32_t(block.y) / uint32_t(p.kv_heads)), kv_head = block.y - group * p.kv_heads;
   const unsigned char* k_codebook = byte_pointer(p.k_codebook) + int64_t(kv_head) * K::Key::kCodebookBytes;
   const unsigned char* v_codebook = byte_pointer(p.v_codebook) + int64_t(kv_head) * K::Value::kCodebookBytes;
+  // What tables are made of waits in registers, both tables' at once where there is room.
+  constexpr bool kTogether = sizeof(typename Keys::raw_table) + sizeof(typename Values::raw_entries) <= 4 * 208;
   bool filled = false;
   for_each_piece<K>(p, &cta->work, [&](const piece& w) {
     const auto columns = [&](int c) -> const unsigned char* {
@@ -190,7 +194,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     tiles.begin(p, w, kv_head);
     typename Keys::raw_table raw_keys = {};  // not of the piece before
     typename Values::raw_entries raw_values = {};
-    if (!filled || Keys::kTablePerPiece) Keys::load(raw_keys, k_codebook, columns);
+    if ((!filled || Keys::kTablePerPiece) && kTogether) Keys::load(raw_keys, k_codebook, columns);
     if (!filled) Values::load(raw_values, v_codebook);
     int page;
     tiles.find_pages(p, w, page);
@@ -199,9 +203,11 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
       Values::store(values, raw_values);
       for (int i = thread_index(); i < K::kHeadDim; i += K::kWarps * 32) store_shared(cta->scales + i, load_global(reinterpret_cast<const float*>(v_codebook + K::Value::kScaleOffset) + i));
     }
+    if ((!filled || Keys::kTablePerPiece) && !kTogether) Keys::load(raw_keys, k_codebook, columns);
     first_codes<K, Keys> codes = {};
-    tiles.start_first(p, warps[warp_index()].places, page, codes);
+    if (kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
     if (!filled || Keys::kTablePerPiece) Keys::fill(key_table, raw_keys, maxima);
+    if (!kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
     if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns, tiles.paired);
     if constexpr (!K::kKeySum) block_barrier();  // the context is there; look-up sums have had a barrier
     prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, exact_units_of<K>(&cta->context), 0);
