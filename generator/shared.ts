@@ -69,10 +69,22 @@ export function sumSlices({ k, headDim, columns = 8 }: CacheContract): number[] 
   return [...full, ...parts];
 }
 
-/** `warp_memory` (lookup_codes.cuh): a warp's places of tiles, then its result. */
+/**
+ * Whether a `lookup` kernel's results are written over its tables, for which all warps wait for the last and each piece makes its tables again: those of 2048 sums and more,
+ * for which eight warps would want as much as a table.
+ */
+export const resultsOverTables = (c: CacheContract): boolean => c.headDim * (c.columns ?? 8) >= 2048;
+
+/** Bytes of a `lookup` kernel's results that find no room over its tables; 0 where they do, or lie elsewhere. */
+export function resultsBeyondTables(c: CacheContract, t: Tile): number {
+  const { k, v } = lookupTables(c, t);
+  return resultsOverTables(c) ? Math.max(0, t.warps * resultBytes(c) - k - v) : 0;
+}
+
+/** `warp_memory` (lookup_codes.cuh): a warp's places of tiles, then its result, where that does not go over the tables. */
 export const lookupWarpBytes = (c: Contract): number => {
   if (!isCacheContract(c)) throw new Error('decode without a page format');
-  return Math.max(resultBytes(c), 32 * 16);
+  return resultsOverTables(c) ? 32 * 16 : Math.max(resultBytes(c), 32 * 16);
 };
 
 /** `lookup_memory` (lookup.cuh): tables, the warps' own, flags. */

@@ -4,7 +4,7 @@ import { chunksOf, codecOf, entriesOf, rowBytes } from './codec.ts';
 import { isCacheContract, type CacheContract, type Contract, type Op } from './contract.ts';
 import { keyMethod, lookupMisfit, tallyMisfit } from './lookup.ts';
 import { UNIT_TOKENS } from './layout.ts';
-import { sharedBytes } from './shared.ts';
+import { resultsBeyondTables, sharedBytes } from './shared.ts';
 
 /**
  * `rows` multiplies rows that lie in shared memory, of decode those that it expands from codes: it is right for every contract. Of decode, `lookup` keeps tables in shared
@@ -228,6 +228,8 @@ export function misfit(contract: Contract, tile: Tile, arch: Arch): string[] {
   // Shared memory is a function of a sound tile only.
   if (why.length > 0) return why;
 
+  const beyond = tile.algorithm === 'lookup' ? resultsBeyondTables(contract as CacheContract, tile) : 0;
+  if (beyond > 0) why.push(`results of ${tile.warps} warps want ${beyond} B more than the tables that they are written over`);
   const bytes = sharedBytes(contract, tile);
   if (bytes > arch.sharedPerBlock) why.push(`${bytes} B of shared memory, ${arch.name} has ${arch.sharedPerBlock} per block`);
   return why;

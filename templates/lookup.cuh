@@ -120,7 +120,8 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
     if (i < tiles.count) find(i + 8);
   }
   const exact_units units = exact_units_of<K>(context);
-  state.store(keys, memory.result, scales);
+  if constexpr (K::kResultsOverTables) block_barrier();
+  state.store(keys, result_of<K>(memory), scales);
   return units;
 }
 
@@ -156,6 +157,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
   using Keys = key_method<K>;
   using Values = value_table<K>;
   static_assert(sizeof(warp_memory<K>) == K::kWarpBytes, "generator/shared.ts is wrong");
+  static_assert(!K::kResultsOverTables || (Keys::kTablePerPiece && K::kWarps * sizeof(warp_result<K>) <= K::kValueTableBytes + K::kKeyTableBytes), "generator/shared.ts puts results where they must not be");
   static_assert(Keys::kTableBytes == K::kKeyTableBytes && Values::kTableBytes == K::kValueTableBytes, "generator/shared.ts is wrong");
   struct cta_memory {
     alignas(16) uint32_t flag;
@@ -212,7 +214,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     if constexpr (!K::kKeySum) block_barrier();  // the context is there; look-up sums have had a barrier
     prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, exact_units_of<K>(&cta->context), 0);
     tiles.first_hidden(p, warps[warp_index()].places);
-    filled = true;
+    filled = !K::kResultsOverTables;
     block_barrier();  // the tables are there
     exact_units units;
     {
@@ -226,9 +228,9 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
       else if (__builtin_expect(vote_any(keys.general), 0)) attend(loop_way<false>());
       else attend(loop_way<true>());
     }
-    attend_exact<K>(p, &cta->context, units, warps[warp_index()].result);
+    attend_exact<K>(p, &cta->context, units, result_of<K>(warps[warp_index()]));
     block_barrier();
     finish_piece<K>(p, load_words(&cta->context.w), load_words(&cta->context.s), [&](int c) { return load_words(cta->context.columns + c); },
-                    {reinterpret_cast<unsigned char*>(warps), sizeof(warp_memory<K>)}, K::kWarps, &cta->flag);
+                    {K::kResultsOverTables ? values : reinterpret_cast<unsigned char*>(warps), K::kResultsOverTables ? sizeof(warp_result<K>) : sizeof(warp_memory<K>)}, K::kWarps, &cta->flag);
   });
 }

@@ -41,13 +41,24 @@ struct tile_places {
   bytes16 tile[32];
 };
 
-/// A warp's own: the places, which its loop needs, then its result.
-template <class K>
+/// A warp's own: the places, which its loop needs, then its result, unless that has no room beside the tables.
+template <class K, bool kResult = !K::kResultsOverTables>
 union warp_memory {
   warp_result<K> result;
   tile_places places;
   bytes16 bytes[K::kWarpBytes / 16];
 };
+template <class K>
+union warp_memory<K, false> {
+  tile_places places;
+  bytes16 bytes[K::kWarpBytes / 16];
+};
+/// Where this warp's result goes. Over the tables every warp must be done with them.
+template <class K>
+__device__ __forceinline__ warp_result<K>& result_of(warp_memory<K>& memory) {
+  if constexpr (K::kResultsOverTables) return reinterpret_cast<warp_result<K>*>(shared_memory())[warp_index()];
+  else return memory.result;
+}
 
 /// Codes that a warp has in registers when its loop begins: a tile's keys (kStages 1), or those of two tiles, values' codes included.
 template <class K, class Keys>

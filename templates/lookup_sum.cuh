@@ -209,7 +209,7 @@ struct sum_keys {
     const int r = lane_index() / 4, t = lane_index() % 4;
 #pragma unroll
     for (int i = 0; i < kAddresses; ++i) {
-      if constexpr (kAlike) {
+      if constexpr ((kPerLane & (kPerLane - 1)) == 0) {  // one part
         const int chunk = 4 * (i ^ int(key_turn<C>(r))) + t;
         address[i] = opaque(shared_address(table) + chunk / kSlots * kSlice + chunk % kSlots * kEntryBytes + (kCopies > 1 ? r / 2 % kCopies * kChunks * kEntryBytes : 0), zero);
       } else {
