@@ -1,8 +1,9 @@
 // What decode by look-up does per tile of 32 coded tokens and per table, counted from templates/lookup*.cuh. Emulated kernels hold the counts against what ran. Pure.
 import { chunksOf, codecOf, type VqCodec } from './codec.ts';
 import type { CacheContract } from './contract.ts';
-import { unitLayout } from './layout.ts';
+import { codeOrder, unitLayout, type Side } from './layout.ts';
 import { keyMethod } from './lookup.ts';
+import { sumSlices } from './shared.ts';
 import type { Tile } from './tile.ts';
 import { NONE, total, work, type Work } from './work.ts';
 
@@ -14,7 +15,7 @@ const vq = (name: string): VqCodec => {
 
 /**
  * Keys of 32 tokens by look-up. Each look-up takes one dp4a (128 code + lane's offset) and one load; a lane makes one per chunk.
- * - `sum` (lookup_sum.cuh): entries of `columns` 14-bit numbers; up to 4 added, two columns to a word (4 words: 2 additions, one of them of three). Sparse mma adds the
+ * - `sum` (lookup_sum.cuh): entries of `columns` 14-bit numbers; up to 4 added, two columns to a word (4 words: 2 additions, one of them of three, which is one of 3 words). Sparse mma adds the
  *   rest up: one takes 16 tokens' words of 4 columns, or 8 tokens' of 8. A lane has one score per column: two bytes joined, converted, one fma.
  * - `turn` (lookup_turn.cuh): see {@link turnedKeys}.
  * - `dot` (lookup_dot.cuh): 2-byte entries, two joined by a PRMT, put in order by two selects; exact int32 sums, two bytes of q.
@@ -27,9 +28,10 @@ function keysOf(c: CacheContract, { warps }: Tile): Work {
   switch (keyMethod(c)) {
     case 'sum': {
       const perToken = chunks / 4;
-      const atOnce = Math.min(4, perToken);
-      const sums = (4 * perToken) / atOnce; // 4 groups of 8 tokens
-      const found = work({ dot: chunks, memory: chunks, wavefronts: chunks * (columns / 2), alu: sums * (atOnce / 2) * (columns / 2), matrix: sums * (columns / 8) });
+      const sums = Math.ceil(perToken / 4);
+      const added = perToken / sums;
+      const all = 4 * sums; // 4 groups of 8 tokens
+      const found = work({ dot: chunks, memory: chunks, wavefronts: chunks * (columns / 2), alu: all * Math.floor(added / 2) * (columns / 2), matrix: all * (columns / 8) });
       return total([[1, found], [1, scores]]);
     }
     case 'turn':
@@ -94,7 +96,8 @@ function weightsOf(c: CacheContract): Work {
 
 /**
  * Values of 32 tokens (lookup_values.cuh): look-ups of 4 to 16 bytes, or 2 (of which 8 columns join two by a PRMT). 4 columns: a PRMT per word puts two channels of two
- * tokens side by side, and sparse mma skip the channel that a row is not for. 8 columns: transposed by 2 PRMT per word for dense mma, in two sets.
+ * tokens side by side, and sparse mma skip the channel that a row is not for. 8 columns: transposed by 2 PRMT per word for dense mma, in two sets. Of the last four of an odd
+ * number of fours of chunks each entry is looked up in two halves.
  */
 function valuesOf(c: CacheContract, copies: number): Work {
   const { headDim: d, columns = 8 } = c;
@@ -102,8 +105,9 @@ function valuesOf(c: CacheContract, copies: number): Work {
   const chunks = d / channels;
   const words = d / 4; // of a lane
   const phases = channels === 2 ? 1 : channels / 4;
+  const found = chunks + (chunks % 8);
   // Fewer copies: 2 or 4 lanes meet in each bank, with different entries.
-  return work({ dot: chunks, memory: chunks, wavefronts: chunks * phases * (4 / copies), alu: (columns / 4) * words + (columns === 8 && channels === 2 ? words : 0), matrix: (d / 16) * (columns / 4) });
+  return work({ dot: found, memory: found, wavefronts: chunks * phases * (4 / copies), alu: (columns / 4) * words + (columns === 8 && channels === 2 ? words : 0), matrix: (d / 16) * (columns / 4) });
 }
 
 /**
@@ -114,27 +118,31 @@ function loadsOf(c: CacheContract, tile: Tile): Work {
   const { headDim: d } = c;
   const bytes = 2 * unitLayout(c).bytes + 4;
   const words = (name: string): number => chunksOf(codecOf(name), d) / 8; // of a lane and unit
-  const loads = [c.k, c.v].reduce((sum, name) => sum + 2 * Math.max(1, words(name) / 4), 0);
+  const halved = words(c.v) % 1 === 0 ? 0 : 1; // codes that two rows of lanes share: a load of their own
+  const piece = (side: Side): number => codeOrder(side, c).piece;
+  const loads = 2 * ((4 * words(c.k)) / piece('k') + (4 * Math.floor(words(c.v))) / piece('v') + halved);
   const early = tile.stages === 1;
-  const sides = (words(c.k) === words(c.v) ? 1 : 2) + (c.gain === 'k' ? 1 : 0); // whose addresses differ: a wide multiply-add each, per unit
+  const sides = (words(c.k) === words(c.v) && halved === 0 ? 1 : 2) + halved + (c.gain === 'k' ? 1 : 0); // whose addresses differ: a wide multiply-add each, per unit
   return work({ bytes, wavefronts: bytes / 128 + 4 + (early ? 3 : 0), memory: loads + 2 + (early ? 2 : 0), alu: early ? 26 : 12, dot: 2 * sides + (early ? 10 + 2 * words(c.k) : 3), control: 6 });
 }
 
 /**
  * The table of `sum`, all warps together: q times centroids, 16 entries by 16 channels in an mma, twice, as the largest must be known before entries are rounded. Two
- * selects keep other chunks out; then 4 maxima, or 4 fmas, 2 PRMT, 6 selects that turn the stores of 8 products so that rows meet in no bank, and 2 stores.
+ * selects keep other chunks out; then 4 maxima, or 4 fmas, 2 PRMT, 6 selects that turn the stores of 8 products so that rows meet in no bank, and 2 stores. A slice
+ * of the table has 8 places for products, which hold two chunks of 4 columns where the slice is full, else one, for two copies; a slice of fewer chunks has each again.
  */
 export function sumTable(c: CacheContract, { warps }: Tile): Work {
   const { headDim: d, columns = 8 } = c;
   const { channels } = vq(c.k);
-  const narrow = columns === 4 && d / channels >= 16; // two chunks fill the 8 columns of a product; fewer chunks have their table twice, and so do products
-  const products = (d / 16) * (Math.max(1, 16 / channels) / (narrow ? 2 : 1)); // of 16 entries
   const tried = warps * Math.ceil(16 / warps); // warps without entries of their own try others' once more
-  return total([
-    [tried, work({ memory: d / 8, wavefronts: d / 4 })],
-    [tried * products, work({ matrix: 1, alu: 6 })],
-    [16 * products, work({ matrix: 1, alu: 12, float: 4, memory: 2, wavefronts: 2 })],
-  ]);
+  const slots = 64 / columns;
+  const parts = sumSlices(c).map((chunks): readonly [number, Work] => {
+    const abreast = columns === 4 && chunks === slots ? 2 : 1;
+    const products = chunks / abreast; // of 16 entries
+    const matrix = products * (abreast === 2 && channels === 16 ? 2 : 1); // chunks abreast that are of different slabs
+    return [1, total([[tried, work({ matrix, alu: 6 * products })], [16, work({ matrix, alu: 12 * products, float: 4 * products, memory: 16, wavefronts: 16 })]])];
+  });
+  return total([[tried, work({ memory: d / 8, wavefronts: d / 4 })], ...parts]);
 }
 
 /** The parts of 32 coded tokens, by name. */

@@ -44,12 +44,12 @@ export function unitLayout(c: Format): UnitLayout {
 
 /** How the codes of one side of a unit are ordered; kernels get these numbers as constants. CACHE.md, "Order of codes", says why. */
 export interface CodeOrder {
-  /** True: by the lanes of a warp. False: rows, token by token, as exact sides have them: codes not of 8 bits, or chunks not a power of two of 8 or more. */
+  /** True: by the lanes of a warp. False: rows, token by token, as exact sides have them ({@link isByLane}). */
   readonly byLane: boolean;
   readonly chunks: number;
   /** Bytes of one lane that lie together: what it loads at once. */
   readonly piece: number;
-  /** Keys: the turn of row r is `(r & 1) * turnHigh | (r >> turnShift & turnMask)`. */
+  /** Keys: the turn of row r is `(r & 1) * turnHigh | (r >> turnShift & turnMask)`, within its part of the groups ({@link partOf}). */
   readonly turnHigh: number;
   readonly turnShift: number;
   readonly turnMask: number;
@@ -57,15 +57,32 @@ export interface CodeOrder {
   readonly rowSpan: number;
 }
 
+/** Whether a warp's lanes can share `chunks` codes of 8 bits: every lane the same number, of values all or all but a last half of a look-up; chunk and partner in one lane. */
+function isByLane(side: Side, chunks: number, channels: number, key: PageFormat['key']): boolean {
+  if (chunks < 8) return false;
+  if (side === 'v') return chunks % 8 === 0 || (chunks % 8 === 4 && channels === HALVED_CHANNELS);
+  return key === 'post' ? chunks % 4 === 0 : isPowerOfTwo(chunks);
+}
+
+const isPowerOfTwo = (n: number): boolean => (n & (n - 1)) === 0;
+/** The largest power of two that divides `n`. */
+const powerIn = (n: number): number => n & -n;
+/** Channels of value codes whose last four chunks, where chunks are an odd number of fours, two rows of lanes share, a half of an entry each. */
+const HALVED_CHANNELS = 8;
+
+/** Groups of four chunks come in parts, powers of two from the largest on (6 groups: 4 and 2): groups in the part of group `group` of `groups`. */
+export const partOf = (group: number, groups: number): number => 2 ** (31 - Math.clz32(group ^ groups));
+
 /** The order of one side of a page format. */
 export function codeOrder(side: Side, f: PageFormat): CodeOrder {
   const codec = codecOf(f[side]);
   const chunks = chunksOf(codec, f.headDim);
   const rows = { byLane: false, chunks, piece: 0, turnHigh: 0, turnShift: 0, turnMask: 0, rowSpan: 0 };
-  if (codec.kind === 'exact' || codec.bits !== 8 || chunks < 8 || (chunks & (chunks - 1)) !== 0) return rows;
-  const byLane = { ...rows, byLane: true, piece: Math.min(16, chunks / 2) };
+  if (codec.kind === 'exact' || codec.bits !== 8 || !isByLane(side, chunks, codec.channels, f.key)) return rows;
+  const whole = side === 'v' ? chunks - (chunks % 8) : chunks;
+  const byLane = { ...rows, byLane: true, piece: Math.min(16, powerIn(whole / 2)) };
   if (side === 'v') return { ...byLane, rowSpan: Math.min(8, 32 / codec.channels) };
-  if (f.key === 'post') return { ...byLane, turnMask: Math.min(chunks / 4 - 1, 3) };
+  if (f.key === 'post') return { ...byLane, turnMask: Math.min(partOf(0, chunks / 4) - 1, 3) };
   // Keys that the kernel rotates: chunk c is paired with c + chunks / 2, so the highest bit of the group turns by itself.
   return { ...byLane, turnHigh: chunks / 8, turnShift: 1, turnMask: Math.max(2, Math.min(8, 16 / codec.channels)) / 2 - 1 };
 }
@@ -83,14 +100,17 @@ export function codeOffset(side: Side, f: PageFormat, token: number, chunk: numb
   let position: number; // among the lane's bytes
   if (side === 'k') {
     const row = token % 8;
+    const group = Math.floor(chunk / 4);
     const turn = ((row & 1) * turnHigh) | ((row >> turnShift) & turnMask);
     lane = row * 4 + (chunk % 4);
-    position = Math.floor(token / 8) * (chunks / 4) + (Math.floor(chunk / 4) ^ turn);
+    position = Math.floor(token / 8) * (chunks / 4) + (group ^ (turn & (partOf(group, chunks / 4) - 1)));
   } else {
+    const whole = chunks - (chunks % 8);
+    if (chunk >= whole) return 16 * whole + ((chunk % 4) * 4 + (token % 4)) * 4 + Math.floor(token / 4);
     const span = Math.floor(chunk / rowSpan); // of rowSpan chunks
-    const row = Math.floor(span / (chunks / 8)) * rowSpan + (chunk % rowSpan);
+    const row = Math.floor(span / (whole / 8)) * rowSpan + (chunk % rowSpan);
     lane = row * 4 + (token % 4);
-    position = Math.floor(token / 4) * (chunks / 8) + (span % (chunks / 8));
+    position = Math.floor(token / 4) * (whole / 8) + (span % (whole / 8));
   }
   return Math.floor(position / piece) * 32 * piece + lane * piece + (position % piece);
 }

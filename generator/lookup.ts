@@ -28,15 +28,17 @@ export function lookupMisfit(c: Contract): string[] {
   for (const side of ['k', 'v'] as const) {
     const codec = codecOf(c[side]);
     if (codec.kind === 'exact') why.push(`algorithm lookup needs codes, ${side} is ${codec.name}`);
-    else if (!codeOrder(side, c).byLane) why.push(`algorithm lookup takes 8-bit codes in the order of lanes (8, 16, 32, … chunks); ${side} has ${chunksOf(codec, c.headDim)} of ${codec.bits} bits`);
+    else if (!codeOrder(side, c).byLane) why.push(`algorithm lookup takes 8-bit codes in the order of lanes (CACHE.md, "Order of codes"); ${side} has ${chunksOf(codec, c.headDim)} of ${codec.bits} bits${side === 'k' && c.key === 'pre' ? ', coded before RoPE' : ''}`);
   }
   const k = codecOf(c.k);
   const v = codecOf(c.v);
   if (v.kind === 'vq' && v.codebook !== 'q8') why.push(`algorithm lookup multiplies values as int8: the v codec must be a q8 one, not ${c.v}`);
-  if (k.kind === 'vq' && keyMethod(c) === undefined) why.push(`algorithm lookup has no way to score ${c.k} keys coded ${c.key === 'pre' ? 'before' : 'after'} RoPE; it takes f16 codebooks after it, with 4 or 8 channels before it, or 2c8bq8 after it`);
-  if (c.dtype !== 'f16' && keyMethod(c) === 'turn') why.push(`algorithm lookup turns queries of f16 only, not ${c.dtype}`);
+  const method = keyMethod(c);
+  if (k.kind === 'vq' && method === undefined) why.push(`algorithm lookup has no way to score ${c.k} keys coded ${c.key === 'pre' ? 'before' : 'after'} RoPE; it takes f16 codebooks after it, with 4 or 8 channels before it, or 2c8bq8 after it`);
+  if (c.dtype !== 'f16' && method === 'turn') why.push(`algorithm lookup turns queries of f16 only, not ${c.dtype}`);
   if (c.softcap) why.push('algorithm lookup does not cap scores');
-  if (c.headDim > 128) why.push(`algorithm lookup keeps rows and sums of up to 128 channels in registers, not ${c.headDim}`);
+  if (c.headDim > 128 && (method === 'turn' || method === 'dot')) why.push(`algorithm lookup keeps queries of up to 128 channels in registers where keys are coded before RoPE or int8, not ${c.headDim}`);
+  if (c.headDim % 64 !== 0 && method === 'dot') why.push(`algorithm lookup has int8 keys in rows of 64 channels; head dim ${c.headDim} is not a multiple`);
   if (c.gain !== 'none' && c.gain !== 'k') why.push(`algorithm lookup has no gain on values (gain ${c.gain})`);
   if (c.columns !== 4 && c.columns !== 8) why.push(`algorithm lookup takes 4 or 8 columns, not ${c.columns}`);
   return why;

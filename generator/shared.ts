@@ -38,9 +38,9 @@ const resultBytes = (c: CacheContract): number => {
 
 /** The tables of a `lookup` kernel (lookup.cuh), each entry-major in rows of 128 bytes, one bank line. */
 export interface LookupTables {
-  /** Keys. `sum`: [256, chunks, columns] 16-bit numbers, copied to fill the row; `turn`: the f16 codebook [256, d]; `dot`: two copies of the int8 codebook [256, d]. */
+  /** Keys. `sum`: [256, chunks, columns] 16-bit numbers, copied to fill rows; `turn`: the f16 codebook [256, d]; `dot`: two copies of the int8 codebook [256, d]. */
   readonly k: number;
-  /** Values: the int8 codebook, `copies` times; 256 d bytes each. */
+  /** Values: the int8 codebook, `copies` times; 256 d bytes each, the last row filled up. */
   readonly v: number;
 }
 
@@ -49,15 +49,42 @@ export function lookupTables(c: Contract, t: Tile): LookupTables {
   const method = keyMethod(c);
   if (!isCacheContract(c) || !method) throw new Error(`${c.op} of k ${c.k} has no look-up tables`);
   const { headDim, columns = 8 } = c;
-  const rows = { sum: Math.max(128, chunksOf(codecOf(c.k), headDim) * columns * 2), turn: headDim * 2, dot: headDim * 2 };
-  // A row of the values' table is never shorter than a bank line, also where one copy of it (d 64) would be.
-  return { k: 256 * rows[method], v: 256 * Math.max(128, headDim * (t.copies ?? 4)) };
+  const rows = { sum: sumSlices(c).length * LINE, turn: headDim * 2, dot: headDim * 2 };
+  // The values' table too has whole lines: its last one may have room for more.
+  return { k: 256 * rows[method], v: 256 * Math.ceil((headDim * (t.copies ?? 4)) / LINE) * LINE };
 }
 
-/** `warp_memory` (lookup_codes.cuh): a warp's places of tiles, then its result. */
+/** Bytes of all banks: the row of an entry in one slice of a table. */
+const LINE = 128;
+
+/**
+ * The table of look-up sums, slice by slice: the chunks in a row of each. What fills no row is cut into powers of two, each in a slice of its own, which has as many copies of it as
+ * there is room for (lookup_sum.cuh).
+ */
+export function sumSlices({ k, headDim, columns = 8 }: CacheContract): number[] {
+  const chunks = chunksOf(codecOf(k), headDim);
+  const slots = LINE / (2 * columns);
+  const full: number[] = Array.from({ length: Math.floor(chunks / slots) }, () => slots);
+  const parts = [8, 4].filter((part) => (chunks % slots) & part);
+  return [...full, ...parts];
+}
+
+/**
+ * Whether a `lookup` kernel's results are written over its tables, for which all warps wait for the last and each piece makes its tables again: those of 2048 sums and more,
+ * for which eight warps would want as much as a table.
+ */
+export const resultsOverTables = (c: CacheContract): boolean => c.headDim * (c.columns ?? 8) >= 2048;
+
+/** Bytes of a `lookup` kernel's results that find no room over its tables; 0 where they do, or lie elsewhere. */
+export function resultsBeyondTables(c: CacheContract, t: Tile): number {
+  const { k, v } = lookupTables(c, t);
+  return resultsOverTables(c) ? Math.max(0, t.warps * resultBytes(c) - k - v) : 0;
+}
+
+/** `warp_memory` (lookup_codes.cuh): a warp's places of tiles, then its result, where that does not go over the tables. */
 export const lookupWarpBytes = (c: Contract): number => {
   if (!isCacheContract(c)) throw new Error('decode without a page format');
-  return Math.max(resultBytes(c), 32 * 16);
+  return resultsOverTables(c) ? 32 * 16 : Math.max(resultBytes(c), 32 * 16);
 };
 
 /** `lookup_memory` (lookup.cuh): tables, the warps' own, flags. */

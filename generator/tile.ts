@@ -4,7 +4,7 @@ import { chunksOf, codecOf, entriesOf, rowBytes } from './codec.ts';
 import { isCacheContract, type CacheContract, type Contract, type Op } from './contract.ts';
 import { keyMethod, lookupMisfit, tallyMisfit } from './lookup.ts';
 import { UNIT_TOKENS } from './layout.ts';
-import { sharedBytes } from './shared.ts';
+import { resultsBeyondTables, sharedBytes } from './shared.ts';
 
 /**
  * `rows` multiplies rows that lie in shared memory, of decode those that it expands from codes: it is right for every contract. Of decode, `lookup` keeps tables in shared
@@ -75,6 +75,14 @@ const DEFAULTS: Readonly<Record<Op, readonly [Tile, ...Tile[]]>> = {
   kmeans: [{ warps: 8 }],
 };
 
+/** Registers of a thread of `lookup` that hold sums of values, and codes in two stages: words of 32 tokens, of both sides. */
+function lookupRegisters({ k, v, headDim, columns = 8 }: CacheContract): number {
+  const words = (name: string): number => (2 * chunksOf(codecOf(name), headDim)) / 8;
+  return (headDim * columns) / 16 + 2 * (words(k) + words(v));
+}
+/** At most this many of 255: look-ups under way, addresses and scores want the rest. */
+const MOST_LOOKUP_REGISTERS = 112;
+
 /** The best `lookup` tile that fits, or undefined. As many warps as registers allow hide latency; copies of the table of values come next. */
 export function lookupTile(contract: Contract, arch: Arch): Tile | undefined {
   if (lookupMisfit(contract).length > 0 || !isCacheContract(contract)) return undefined;
@@ -83,9 +91,9 @@ export function lookupTile(contract: Contract, arch: Arch): Tile | undefined {
   const method = keyMethod(contract);
   const chunks = chunksOf(codecOf(contract.k), contract.headDim);
   const turnedMost = contract.headDim <= 64 ? 12 : 8;
-  const most = contract.columns === 8 || method === 'dot' ? 8 : method === 'turn' ? turnedMost : chunks > 16 ? 12 : 16;
+  const most = contract.columns === 8 || contract.headDim > 128 || method === 'dot' ? 8 : method === 'turn' ? turnedMost : chunks > 16 ? 12 : 16;
   const warps = [16, 12, 8].filter((w) => w <= most);
-  const stages = method === 'turn' && contract.columns === 8 ? 1 : 2;
+  const stages = (method === 'turn' && contract.columns === 8) || (method === 'sum' && lookupRegisters(contract) > MOST_LOOKUP_REGISTERS) ? 1 : 2;
   // Even with one copy, and so with bank conflicts, look-ups beat rows: 2.5 to 4 times at 8 columns on an H200.
   const tiles = warps.flatMap((w) => [4, 2, 1].map((copies): Tile => ({ algorithm: 'lookup', warps: w, stages, copies })));
   return tiles.find((tile) => misfit(contract, tile, arch).length === 0);
@@ -220,6 +228,8 @@ export function misfit(contract: Contract, tile: Tile, arch: Arch): string[] {
   // Shared memory is a function of a sound tile only.
   if (why.length > 0) return why;
 
+  const beyond = tile.algorithm === 'lookup' ? resultsBeyondTables(contract as CacheContract, tile) : 0;
+  if (beyond > 0) why.push(`results of ${tile.warps} warps want ${beyond} B more than the tables that they are written over`);
   const bytes = sharedBytes(contract, tile);
   if (bytes > arch.sharedPerBlock) why.push(`${bytes} B of shared memory, ${arch.name} has ${arch.sharedPerBlock} per block`);
   return why;

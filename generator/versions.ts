@@ -3,7 +3,7 @@ export const VERSIONS = {
   /** Parameter structs of antkv.h: rises when a field moves, changes or goes. */
   abi: 3,
   /** Coded pages, anchor pages, ring and packed codebooks: rises when a byte moves. */
-  layout: 3,
+  layout: 4,
   /** Schema of generated/manifest.json. */
   manifest: 1,
   /** Schema of the tuning table. */

@@ -124,7 +124,12 @@ __device__ __forceinline__ T load_global_coherent(const T* p) {
     return __ldcg(p);
   }
 }
-/// Reads what is read once: 4, 8 or 16 bytes that leave no line in L1.
+/// Reads what is read once: 2 (in the low half), 4, 8 or 16 bytes that leave no line in L1.
+__device__ __forceinline__ uint32_t load_global_once(const uint16_t* p) {
+  uint16_t x;
+  asm volatile("ld.global.nc.L1::no_allocate.u16 %0, [%1];" : "=h"(x) : "l"(p));
+  return x;
+}
 __device__ __forceinline__ uint32_t load_global_once(const uint32_t* p) {
   uint32_t x;
   asm volatile("ld.global.nc.L1::no_allocate.b32 %0, [%1];" : "=r"(x) : "l"(p));

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* The same numbers as in antkv.h: a compiler that sees both headers refuses two definitions that differ. */
-#define ANTKV_LAYOUT_VERSION 3 /* of all that follows */
+#define ANTKV_LAYOUT_VERSION 4 /* of all that follows */
 #define ANTKV_UNIT_TOKENS 16 /* every page size is a multiple */
 #define ANTKV_ANCHOR_ROWS 16 /* rows of an anchor page */
 #define ANTKV_DRAFT_ROWS 16  /* uncommitted rows that a ring holds beyond window + flush block */
@@ -140,29 +140,34 @@ static inline int64_t antkv_side_offset(antkv_format f, int side) { return side 
 static inline int antkv_by_lane(antkv_format f, int side) {
   const antkv_codec c = antkv_side_codec(f, side);
   const int32_t chunks = antkv_chunks(c, f.head_dim);
-  return !c.exact && c.bits == 8 && chunks >= 8 && (chunks & (chunks - 1)) == 0;
+  if (c.exact || c.bits != 8 || chunks < 8) return 0;
+  if (side != ANTKV_KEYS) return chunks % 8 == 0 || (chunks % 8 == 4 && c.channels == 8);
+  return f.pre ? (chunks & (chunks - 1)) == 0 : chunks % 4 == 0;
 }
 
 /* The byte of the code of `chunk` of a unit's token `token` (0 ... 15), from the start of the side. antkv_by_lane sides only. CACHE.md, "Order of codes". */
 static inline int64_t antkv_code_offset(antkv_format f, int side, int32_t token, int32_t chunk) {
   const antkv_codec c = antkv_side_codec(f, side);
-  const int32_t chunks = antkv_chunks(c, f.head_dim), piece = chunks / 2 < 16 ? chunks / 2 : 16;
+  const int32_t chunks = antkv_chunks(c, f.head_dim), whole = side == ANTKV_KEYS ? chunks : chunks / 8 * 8;
+  const int32_t power = whole / 2 & -(whole / 2), piece = power < 16 ? power : 16; /* the largest power of two in a lane's bytes */
   int32_t lane, position; /* position: among the lane's bytes */
   if (side == ANTKV_KEYS) {
     const int32_t row = token % 8;
-    int32_t turn;
+    int32_t turn, part = chunk / 4 ^ chunks / 4;
+    while (part & (part - 1)) part &= part - 1; /* its highest bit: the groups in the chunk's part of them */
     if (f.pre) {
       const int32_t span = c.channels >= 8 ? 2 : c.channels <= 2 ? 8 : 16 / c.channels; /* rows that take turns */
       turn = (row & 1) * (chunks / 8) | (row >> 1 & (span / 2 - 1));
     } else {
-      turn = row & (chunks / 4 - 1 < 3 ? chunks / 4 - 1 : 3);
+      turn = row & 3;
     }
     lane = row * 4 + chunk % 4;
-    position = token / 8 * (chunks / 4) + (chunk / 4 ^ turn);
+    position = token / 8 * (chunks / 4) + (chunk / 4 ^ (turn & (part - 1)));
   } else {
     const int32_t row_span = c.channels <= 4 ? 8 : 32 / c.channels, span = chunk / row_span;
-    lane = (span / (chunks / 8) * row_span + chunk % row_span) * 4 + token % 4;
-    position = token / 4 * (chunks / 8) + span % (chunks / 8);
+    if (chunk >= whole) return 16 * whole + (chunk % 4 * 4 + token % 4) * 4 + token / 4;
+    lane = (span / (whole / 8) * row_span + chunk % row_span) * 4 + token % 4;
+    position = token / 4 * (whole / 8) + span % (whole / 8);
   }
   return (int64_t)(position / piece) * 32 * piece + lane * piece + position % piece;
 }

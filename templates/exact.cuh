@@ -65,16 +65,30 @@ __device__ __forceinline__ void prefetch_exact(const P& p, const decode_view& s,
   // A lane asks for half a row of K or of V; the anchors' tokens lie behind their rows.
   const exact_unit u = exact_unit_of<K>(p, s, kv_head, units.first + n * K::kWarps, page);
   const int64_t at = u.offset(lane_index() / 2) + lane_index() % 2 * K::kHeadDim;
-  prefetch_global(u.k + at);
-  prefetch_global(u.v + at);
+#pragma unroll
+  for (int line = 0; line < K::kHeadDim; line += 128) {
+    prefetch_global(u.k + at + line);
+    prefetch_global(u.v + at + line);
+  }
   if (lane_index() == 0 && units.first + n * K::kWarps < s.anchor_units) prefetch_global(u.k + 64 * K::kHeadDim);
 }
+
+/// What a lane reads at once of a value's row: 8 channels, or 4 of head dims that are not made of spans of 64.
+template <int kWords>
+struct value_piece {
+  using type = bytes16;
+};
+template <>
+struct value_piece<2> {
+  using type = bytes8;
+};
 
 /// Attends to this warp's share of the piece's exact rows and adds them to `result`, which holds what its coded tokens came to.
 template <class K, class P, class Context>
 __device__ __forceinline__ void attend_exact(const P& p, const Context* context, exact_units& units, warp_result<K>& result) {
   constexpr int kPieces = K::kHeadDim / 32;   // 16-byte pieces of a row that a lane reads of K
-  constexpr int kSpans = K::kHeadDim / 64;    // ... and of V
+  constexpr int kSpan = K::kHeadDim % 64 ? 32 : 64, kSpans = K::kHeadDim / kSpan, kWords = kSpan / 16;  // ... and of V, in words
+  using value_words = typename value_piece<kWords>::type;
   constexpr int kStride = warp_result<K>::kStride;
   using T = typename K::Element;
   const int g = lane_index() / 4, t = lane_index() % 4;
@@ -91,7 +105,7 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
   const int open[2] = {shuffle(own_open, 8 * t), shuffle(own_open, 8 * t + 4)};
 
   // The sums stay in the result between units: registers are for rows on their way, K's and V's together.
-  float* const sums = result.o + 2 * t * kStride + g * 8;
+  float* const sums = result.o + 2 * t * kStride + g * 2 * kWords;
   float maximum[2], weight[2];
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
@@ -104,7 +118,8 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
     if (n > 0 && n % 32 == 0) load_pages<K>(units, s, n);
     const int unit = units.first + n * K::kWarps;
     const exact_unit rows = exact_unit_of<K>(p, s, kv_head, unit, shuffle(units.page, n % 32));
-    bytes16 k[2][kPieces], v[4][kSpans];
+    bytes16 k[2][kPieces];
+    value_words v[4][kSpans];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const bytes16* row = reinterpret_cast<const bytes16*>(rows.k + rows.offset(g + 8 * half)) + t;
@@ -113,7 +128,7 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
     }
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const bytes16* row = reinterpret_cast<const bytes16*>(rows.v + rows.offset(2 * t + i % 2 + i / 2 * 8)) + g;
+      const value_words* row = reinterpret_cast<const value_words*>(rows.v + rows.offset(2 * t + i % 2 + i / 2 * 8)) + g;
 #pragma unroll
       for (int span = 0; span < kSpans; ++span) v[i][span] = load_global_once(row + span * 8);
     }
@@ -192,17 +207,17 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
     const uint32_t b[2] = {transpose_matrix(round_pair<T>(score[0], score[1])), transpose_matrix(round_pair<T>(score[2], score[3]))};
 #pragma unroll
     for (int span = 0; span < kSpans; ++span) {
-      float o[4][4] = {};  // tile h: rows g and g + 8 are channels 64 * span + 8 g + 2 h and the next; columns 2t, 2t + 1
+      float o[kWords][4] = {};  // tile h: rows g and g + 8 are channels kSpan * span + 2 (kWords g + h) and the next; columns 2t, 2t + 1
 #pragma unroll
-      for (int h = 0; h < 4; ++h)
+      for (int h = 0; h < kWords; ++h)
         multiply_add<T>(o[h], {permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x5410), permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x7632),
                            permute_bytes(v[2][span].w[h], v[3][span].w[h], 0x5410), permute_bytes(v[2][span].w[h], v[3][span].w[h], 0x7632)}, b);
       if (2 * t >= K::kColumns) continue;
 #pragma unroll
       for (int c = 0; c < 2; ++c)
 #pragma unroll
-        for (int h = 0; h < 4; h += 2) {
-          bytes16* at = reinterpret_cast<bytes16*>(sums + c * kStride + span * 64 + h * 2);
+        for (int h = 0; h < kWords; h += 2) {
+          bytes16* at = reinterpret_cast<bytes16*>(sums + c * kStride + span * kSpan + h * 2);
           float sum[4] = {o[h][c], o[h][c + 2], o[h + 1][c], o[h + 1][c + 2]};
           const bytes16 before = load_shared(at);
 #pragma unroll

@@ -21,6 +21,8 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
   const row_places<K> rows(zero);
   const uint32_t value_places = value_sums<K>::places_of(Keys::value_element(), zero);
   const uint32_t value_address = opaque(shared_address(values) + value_sums<K>::lane_offset(), zero);
+  uint32_t half_address = 0;
+  if constexpr (Values::kHalved) half_address = opaque(shared_address(values) + value_sums<K>::half_offset(), zero);
 
   // The first of the tiles that not every column sees whole.
   const int whole = (load_shared(&context->open) >> 5) - tiles.first, masked = tiles.tiles_before(whole > 0, whole);
@@ -66,7 +68,7 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
       if (set == 1) keys.prepare_slow();
     }
     Keys::weights(weights, x);
-    state.sums.add(rows, value_address, codes, weights, value_places);
+    state.sums.add(rows, value_address, half_address, codes, weights, value_places);
     if constexpr (Way::kTurns)
       if (set == 0 && vote_any(!keys.paired)) keys.prepare_slow();
   };
@@ -118,7 +120,8 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
     if (i < tiles.count) find(i + 8);
   }
   const exact_units units = exact_units_of<K>(context);
-  state.store(keys, memory.result, scales);
+  if constexpr (K::kResultsOverTables) block_barrier();
+  state.store(keys, result_of<K>(memory), scales);
   return units;
 }
 
@@ -154,6 +157,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
   using Keys = key_method<K>;
   using Values = value_table<K>;
   static_assert(sizeof(warp_memory<K>) == K::kWarpBytes, "generator/shared.ts is wrong");
+  static_assert(!K::kResultsOverTables || (Keys::kTablePerPiece && K::kWarps * sizeof(warp_result<K>) <= K::kValueTableBytes + K::kKeyTableBytes), "generator/shared.ts puts results where they must not be");
   static_assert(Keys::kTableBytes == K::kKeyTableBytes && Values::kTableBytes == K::kValueTableBytes, "generator/shared.ts is wrong");
   struct cta_memory {
     alignas(16) uint32_t flag;
@@ -175,6 +179,8 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
   const int group = int(uint32_t(block.y) / uint32_t(p.kv_heads)), kv_head = block.y - group * p.kv_heads;
   const unsigned char* k_codebook = byte_pointer(p.k_codebook) + int64_t(kv_head) * K::Key::kCodebookBytes;
   const unsigned char* v_codebook = byte_pointer(p.v_codebook) + int64_t(kv_head) * K::Value::kCodebookBytes;
+  // What tables are made of waits in registers, both tables' at once where there is room.
+  constexpr bool kTogether = sizeof(typename Keys::raw_table) + sizeof(typename Values::raw_entries) <= 4 * 208;
   bool filled = false;
   for_each_piece<K>(p, &cta->work, [&](const piece& w) {
     const auto columns = [&](int c) -> const unsigned char* {
@@ -190,7 +196,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     tiles.begin(p, w, kv_head);
     typename Keys::raw_table raw_keys = {};  // not of the piece before
     typename Values::raw_entries raw_values = {};
-    if (!filled || Keys::kTablePerPiece) Keys::load(raw_keys, k_codebook, columns);
+    if ((!filled || Keys::kTablePerPiece) && kTogether) Keys::load(raw_keys, k_codebook, columns);
     if (!filled) Values::load(raw_values, v_codebook);
     int page;
     tiles.find_pages(p, w, page);
@@ -199,14 +205,16 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
       Values::store(values, raw_values);
       for (int i = thread_index(); i < K::kHeadDim; i += K::kWarps * 32) store_shared(cta->scales + i, load_global(reinterpret_cast<const float*>(v_codebook + K::Value::kScaleOffset) + i));
     }
+    if ((!filled || Keys::kTablePerPiece) && !kTogether) Keys::load(raw_keys, k_codebook, columns);
     first_codes<K, Keys> codes = {};
-    tiles.start_first(p, warps[warp_index()].places, page, codes);
+    if (kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
     if (!filled || Keys::kTablePerPiece) Keys::fill(key_table, raw_keys, maxima);
+    if (!kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
     if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns, tiles.paired);
     if constexpr (!K::kKeySum) block_barrier();  // the context is there; look-up sums have had a barrier
     prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, exact_units_of<K>(&cta->context), 0);
     tiles.first_hidden(p, warps[warp_index()].places);
-    filled = true;
+    filled = !K::kResultsOverTables;
     block_barrier();  // the tables are there
     exact_units units;
     {
@@ -220,9 +228,9 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
       else if (__builtin_expect(vote_any(keys.general), 0)) attend(loop_way<false>());
       else attend(loop_way<true>());
     }
-    attend_exact<K>(p, &cta->context, units, warps[warp_index()].result);
+    attend_exact<K>(p, &cta->context, units, result_of<K>(warps[warp_index()]));
     block_barrier();
     finish_piece<K>(p, load_words(&cta->context.w), load_words(&cta->context.s), [&](int c) { return load_words(cta->context.columns + c); },
-                    {reinterpret_cast<unsigned char*>(warps), sizeof(warp_memory<K>)}, K::kWarps, &cta->flag);
+                    {K::kResultsOverTables ? values : reinterpret_cast<unsigned char*>(warps), K::kResultsOverTables ? sizeof(warp_result<K>) : sizeof(warp_memory<K>)}, K::kWarps, &cta->flag);
   });
 }

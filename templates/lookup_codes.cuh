@@ -1,25 +1,26 @@
 // A warp's tiles of 32 coded tokens: where they lie, and their codes' way to registers.
 
-/// A lane's words of one side of a unit; `side` is where its first ones lie.
-template <int kWords>
+/// The first kCount of a lane's words of one side of a unit, kPiece bytes of each lane after the other's; `side` is where its first ones lie. Pieces of 2 bytes stay words of their own.
+template <int kPiece, int kCount, int kWords>
 __device__ __forceinline__ void load_codes(uint32_t (&words)[kWords], const unsigned char* side) {
-  if constexpr (kWords == 1) {
-    words[0] = load_global_once(reinterpret_cast<const uint32_t*>(side));
-  } else if constexpr (kWords == 2) {
-    const bytes8 x = load_global_once(reinterpret_cast<const bytes8*>(side));
-    words[0] = x.w[0], words[1] = x.w[1];
-  } else {
+  constexpr int kEach = kPiece < 4 ? 1 : kPiece / 4;
 #pragma unroll
-    for (int piece = 0; piece < kWords / 4; ++piece) {
-      const bytes16 x = load_global_once(reinterpret_cast<const bytes16*>(side) + piece * 32);
+  for (int piece = 0; piece < kCount / kEach; ++piece) {
+    const unsigned char* const from = side + piece * 32 * kPiece;
+    if constexpr (kPiece == 2) {
+      words[piece] = load_global_once(reinterpret_cast<const uint16_t*>(from));
+    } else if constexpr (kPiece == 4) {
+      words[piece] = load_global_once(reinterpret_cast<const uint32_t*>(from));
+    } else if constexpr (kPiece == 8) {
+      const bytes8 x = load_global_once(reinterpret_cast<const bytes8*>(from));
+      words[2 * piece] = x.w[0], words[2 * piece + 1] = x.w[1];
+    } else {
+      const bytes16 x = load_global_once(reinterpret_cast<const bytes16*>(from));
 #pragma unroll
-      for (int i = 0; i < 4; ++i) words[4 * piece + i] = x.w[i];
+      for (int i = 0; i < kEach; ++i) words[kEach * piece + i] = x.w[i];
     }
   }
 }
-/// How far apart the lanes' first words of a side lie, in bytes.
-template <int kWords>
-constexpr int kLaneBytes = kWords < 4 ? kWords * 4 : 16;
 
 /// As `opaque` (antkv_device.cuh): the sum that leads to the pointer stays done.
 __device__ __forceinline__ const unsigned char* hold_pointer(const unsigned char* p, uint32_t zero) {
@@ -40,13 +41,24 @@ struct tile_places {
   bytes16 tile[32];
 };
 
-/// A warp's own: the places, which its loop needs, then its result.
-template <class K>
+/// A warp's own: the places, which its loop needs, then its result, unless that has no room beside the tables.
+template <class K, bool kResult = !K::kResultsOverTables>
 union warp_memory {
   warp_result<K> result;
   tile_places places;
   bytes16 bytes[K::kWarpBytes / 16];
 };
+template <class K>
+union warp_memory<K, false> {
+  tile_places places;
+  bytes16 bytes[K::kWarpBytes / 16];
+};
+/// Where this warp's result goes. Over the tables every warp must be done with them.
+template <class K>
+__device__ __forceinline__ warp_result<K>& result_of(warp_memory<K>& memory) {
+  if constexpr (K::kResultsOverTables) return reinterpret_cast<warp_result<K>*>(shared_memory())[warp_index()];
+  else return memory.result;
+}
 
 /// Codes that a warp has in registers when its loop begins: a tile's keys (kStages 1), or those of two tiles, values' codes included.
 template <class K, class Keys>
@@ -60,7 +72,8 @@ struct first_codes {
 template <class K, class Keys>
 struct tile_stream {
   using Values = value_table<K>;
-  static constexpr bool kSameLanes = Keys::kCodeWords == Values::kCodeWords;
+  static constexpr int kKeyPiece = K::Key::kPiece, kValuePiece = K::Value::kPiece;  // bytes of a lane that lie together
+  static constexpr bool kSameLanes = kKeyPiece == kValuePiece && Keys::kCodeWords == Values::kCodeWords;
 
   int first, count;
   int coded_len;
@@ -68,7 +81,7 @@ struct tile_stream {
   int64_t head;             // of the KV head, in a page
   uint32_t next, hidden;    // lane 2 n + u: unit u of tile n of the next batch
   int page;                 // ... of the batch after that
-  const unsigned char *key_codes_at, *value_codes_at, *gains;  // of this lane, in the first unit of the pool
+  const unsigned char *key_codes_at, *value_codes_at, *last_codes_at, *gains;  // of this lane, in the first unit of the pool; the last: those of values that two rows share
 
   bool paired;  // tiles 2 n and 2 n + 1 are neighbours; only of keys that are turned. At first: whether this lane's share of the pairs lets them
 
@@ -132,8 +145,9 @@ struct tile_stream {
   __device__ __forceinline__ void start_first(const P& p, tile_places& places, int page_now, first_codes<K, Keys>& codes) {
     const uint32_t zero = uint32_t(p.batch) >> 31;
     const unsigned char* const pool = byte_pointer(p.pages);
-    key_codes_at = hold_pointer(pool + lane_index() * kLaneBytes<Keys::kCodeWords>, zero);
-    value_codes_at = kSameLanes ? key_codes_at : hold_pointer(pool + lane_index() * kLaneBytes<Values::kCodeWords>, zero);
+    key_codes_at = hold_pointer(pool + lane_index() * kKeyPiece, zero);
+    value_codes_at = kSameLanes ? key_codes_at : hold_pointer(pool + lane_index() * kValuePiece, zero);
+    last_codes_at = Values::kHalved ? hold_pointer(pool + lane_index() % 16 * 4, zero) : nullptr;
     gains = K::kKeyGain ? hold_pointer(Keys::gains_at(pool) + K::kKeyGainOffset, zero) : nullptr;
     if (count == 0) return;
     place(p, 0, page_now);
@@ -187,12 +201,16 @@ struct tile_stream {
   __device__ __forceinline__ void load_keys(key_codes<Keys>& codes, const tile_units& u) const {
 #pragma unroll
     for (int unit = 0; unit < 2; ++unit) {
-      load_codes(codes.words[unit], key_codes_at + u.at[unit]);
+      load_codes<kKeyPiece, Keys::kCodeWords>(codes.words[unit], key_codes_at + u.at[unit]);
       if constexpr (K::kKeyGain) Keys::load_gains(codes.gains[unit], gains + u.at[unit]);
     }
   }
   __device__ __forceinline__ void load_values(uint32_t (&words)[2][Values::kCodeWords], const tile_units& u) const {
 #pragma unroll
-    for (int unit = 0; unit < 2; ++unit) load_codes(words[unit], value_codes_at + u.at[unit] + K::kValueOffset);
+    for (int unit = 0; unit < 2; ++unit) {
+      load_codes<kValuePiece, Values::kOwnWords>(words[unit], value_codes_at + u.at[unit] + K::kValueOffset);
+      if constexpr (Values::kHalved)
+        words[unit][Values::kOwnWords] = load_global_once(reinterpret_cast<const uint32_t*>(last_codes_at + u.at[unit] + K::kValueOffset + 32 * 4 * Values::kOwnWords));
+    }
   }
 };

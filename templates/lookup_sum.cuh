@@ -8,20 +8,38 @@ struct sum_keys {
   static constexpr int kColumns = K::kColumns;
   static constexpr int kChunks = K::kHeadDim / C::kChannels, kPerLane = kChunks / 4;  // look-ups of a lane per token
   static constexpr int kEntryBytes = 2 * kColumns, kSlots = 128 / kEntryBytes;        // chunks in a row of 128 bytes
-  static constexpr int kCopies = kChunks < kSlots ? kSlots / kChunks : 1;
   static constexpr int kRow = 128, kSlice = 256 * kRow;
-  static constexpr int kTableBytes = (kChunks + kSlots - 1) / kSlots * kSlice;
-  static constexpr int kCodeWords = kChunks / 8;
+  static constexpr int kWordCodes = C::kPiece < 4 ? C::kPiece : 4;                    // in a word of a lane's
+  static constexpr int kCodeWords = kChunks / 2 / kWordCodes;
   static constexpr bool kFour = kColumns == 4;
   static constexpr int kBlocks = kFour ? 2 : 1;  // of 8 tokens that share a product: the rows of 4 columns hold two
   static constexpr int kScores = 8 / kBlocks, kLaneColumns = 1;
-  static constexpr int kAtOnce = kPerLane < 4 ? kPerLane : 4;    // look-ups added before the matrix unit adds
+  static constexpr int kSums = (kPerLane + 3) / 4, kAtOnce = kPerLane / kSums;  // look-ups added before the matrix unit adds: 4 at most
+  static_assert(kPerLane % kSums == 0 && kAtOnce >= 2, "sums of equally many look-ups");
   static constexpr bool kTablePerPiece = true;
   static constexpr int kWarpBytes = 0;      // of shared memory beside the table
   static constexpr int kMiddle = 8191;      // what a dot product of 0 is in the table: entries are 0 ... 16382
   static constexpr int kMaximaBytes = K::kWarps * kColumns * 4;
 
-  uint32_t address[kAtOnce];           // of the lane's look-ups, of code 0
+  // The table is made of slices, whose rows are lines of banks. What fills no row is cut into parts, powers of two (CACHE.md, "Order of codes"), each in a slice of its own
+  // and there as many times as it fits, so that rows of lanes that do not take turns read copies of their own.
+  static constexpr int kFull = kChunks / kSlots * kSlots;  // chunks in full rows
+  /// Groups of four chunks in the part of group `group`: the highest bit in which it differs from their number.
+  static __device__ __forceinline__ constexpr int part_of(int group) {
+    int bits = group ^ kPerLane;
+    bits |= bits >> 1, bits |= bits >> 2, bits |= bits >> 4;
+    return bits / 2 + 1;
+  }
+  /// Whether the part of group `group` begins behind another one that fills no row.
+  static __device__ __forceinline__ constexpr bool is_behind(int group) { return 4 * group >= kFull && (kPerLane - kFull / 4) / part_of(group) > 1; }
+  /// Chunks in a row of the slice of chunk `chunk`.
+  static __device__ __forceinline__ constexpr int row_chunks(int chunk) { return chunk < kFull ? kSlots : 4 * part_of(chunk / 4); }
+  static __device__ __forceinline__ constexpr int slice_of(int chunk) { return chunk / kSlots + (is_behind(chunk / 4) ? 1 : 0); }
+  static constexpr int kSlices = K::kKeyTableBytes / kSlice, kTableBytes = kSlices * kSlice;  // generator/shared.ts counts them
+  static_assert(kPerLane - kFull / 4 <= 3, "at most two parts fill no row");
+
+  static constexpr int kWhole = kPerLane / 4 * 4, kAddresses = (kWhole > 0 ? 4 : 0) + kPerLane % 4;
+  uint32_t address[kAddresses];        // of the lane's look-ups, of code 0: of four groups that take turns, and of what fills no four
   // A, of ones and zeros: rows 0 ... 7 pick the low bytes of the columns, rows 8 ... 15 the high ones. Of 4 columns, rows 0 ... 3 (8 ... 11) are
   // one block's, the others the next block's.
   uint32_t pick[4], places;
@@ -37,11 +55,17 @@ struct sum_keys {
   // The table is a matrix product: A has 16 entries and 16 channels (a slab), B the queries. A slab has one chunk or several, and B zeros where column and channel
   // are of different ones. k is permuted, so that lane 4g + t holds channels 4t ... 4t + 3 of rows g and g + 8.
   static constexpr int kSlabs = K::kHeadDim / 16, kOfSlab = 16 / C::kChannels > 0 ? 16 / C::kChannels : 1;  // chunks
-  static constexpr bool kTwin = kFour && kCopies > 1;     // 4 columns come twice in a product's 8, for two copies
-  static constexpr int kAbreast = kFour && !kTwin ? 2 : 1;  // chunks in a product's 8 columns
-  static constexpr int kProducts = kOfSlab / kAbreast, kAll = kSlabs * kProducts;
+  /// Of 4 columns: where chunks are there more than once, they come twice in a product's 8 columns, for two copies; else two chunks do.
+  static __device__ __forceinline__ constexpr bool is_twin(int chunk) { return kFour && chunk >= kFull; }
+  static __device__ __forceinline__ constexpr int abreast(int chunk) { return kFour && chunk < kFull ? 2 : 1; }
+  static constexpr bool kAlike = kFull == kChunks || (kChunks < kSlots && (kChunks & (kChunks - 1)) == 0);  // all rows of the table
+  static constexpr int kCopies = kChunks < kSlots ? kSlots / kChunks : 1, kAbreast = kFour && kCopies == 1 ? 2 : 1;  // of rows that are
+  static constexpr bool kTwin = kFour && kCopies > 1;
+  static constexpr int kSpan = kOfSlab > 1 ? 1 : 2;  // slabs that chunks abreast are of, at most
+  /// The first chunk of slice `slice`, and products of 16 entries and its chunks: eight, or four that are there twice as often.
+  static __device__ __forceinline__ constexpr int first_of(int slice) { return slice * kSlots <= kFull ? slice * kSlots : kFull + row_chunks(kFull); }
+  static __device__ __forceinline__ constexpr int products_of(int slice) { return row_chunks(first_of(slice)) / abreast(first_of(slice)); }
   static constexpr int kTurns = (16 + K::kWarps - 1) / K::kWarps;  // blocks of 16 entries that a warp takes
-  static_assert(kAll % 8 == 0, "steps of eight products");
   static_assert(C::kChannels <= 16, "a chunk lies in a slab");
   struct raw_table {
     uint32_t rows[kTurns][kSlabs][4];
@@ -75,16 +99,21 @@ struct sum_keys {
       raw.q[slab][0] = halves_of_query<typename K::Element>(four.w[0]), raw.q[slab][1] = halves_of_query<typename K::Element>(four.w[1]);
     }
   }
-  /// Product `u` of a turn's: dot products of entries g and g + 8 with columns 2t and 2t + 1 (of 4 columns, those of chunk 2u + t / 2 and 2t mod 4).
-  static __device__ __forceinline__ void multiply(float (&d)[4], const raw_table& raw, int turn, int u) {
-    const int g = lane_index() / 4, t = lane_index() % 4, slab = u / kProducts;
-    const int wanted = u % kProducts * kAbreast + (kAbreast > 1 ? g / kColumns : 0);  // which of the slab's chunks
-    uint32_t b[2];
-#pragma unroll
-    for (int i = 0; i < 2; ++i) b[i] = (4 * t + 2 * i) / C::kChannels == wanted ? raw.q[slab][i] : 0;
+  /// A product of a turn's: dot products of entries g and g + 8 with columns 2t and 2t + 1 of chunk `chunk` (of two abreast, chunk + t / 2 and 2t mod 4).
+  static __device__ __forceinline__ void multiply(float (&d)[4], const raw_table& raw, int turn, int chunk) {
+    const int g = lane_index() / 4, t = lane_index() % 4;
 #pragma unroll
     for (int i = 0; i < 4; ++i) d[i] = 0;
-    mma_16x8x16(d, raw.rows[turn][slab], b);
+#pragma unroll
+    for (int further = 0; further < kSpan; ++further) {
+      if (further >= abreast(chunk)) continue;
+      const int slab = chunk / kOfSlab + further;
+      const int wanted = chunk - slab * kOfSlab + (abreast(chunk) > 1 ? g / kColumns : 0);  // which of the slab's chunks
+      uint32_t b[2];
+#pragma unroll
+      for (int i = 0; i < 2; ++i) b[i] = (4 * t + 2 * i) / C::kChannels == wanted ? raw.q[slab][i] : 0;
+      mma_16x8x16(d, raw.rows[turn][slab], b);
+    }
   }
 
   /// Builds the table, all threads. `maxima`: kMaximaBytes of shared memory, which holds each warp's largest |q . centroid| per column until the next call.
@@ -94,9 +123,11 @@ struct sum_keys {
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn)
 #pragma unroll
-      for (int u = 0; u < kAll; ++u) {
+      for (int u = 0; u < kSlices * 8; ++u) {
+        const int slice = u / 8, first = first_of(slice);
+        if (u % 8 >= products_of(slice)) continue;
         float d[4];
-        multiply(d, raw, turn, u);
+        multiply(d, raw, turn, first + u % 8 * abreast(first));
 #pragma unroll
         for (int i = 0; i < 4; ++i) most[i % 2] = fmaxf(most[i % 2], fabsf(d[i]));
       }
@@ -115,12 +146,18 @@ struct sum_keys {
       const int block = warp + turn * K::kWarps;
       if (block >= 16) break;
 #pragma unroll
-      for (int first = 0; first < kAll; first += 8) {
+      for (int slice = 0; slice < kSlices; ++slice) {
+        const int first = first_of(slice), products = products_of(slice);
         uint32_t packed[2][8];
 #pragma unroll
         for (int u = 0; u < 8; ++u) {
+          if (u >= products) {
+#pragma unroll
+            for (int half = 0; half < 2; ++half) packed[half][u] = packed[half][u - products];
+            continue;
+          }
           float d[4];
-          multiply(d, raw, turn, first + u);
+          multiply(d, raw, turn, first + u * abreast(first));
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             // 2^23 + x, rounded to a whole number, has x in its low bits.
@@ -142,9 +179,16 @@ struct sum_keys {
           }
 #pragma unroll
         for (int step = 0; step < 8; ++step) {
-          const int u = first + (step + g) % 8;
-          const int chunk = kAbreast * u + (kAbreast > 1 ? t / 2 : 0), copy = kTwin ? t / 2 : 0;
-          unsigned char* to = table + (block * 16 + g) * kRow + chunk / kSlots * kSlice + (chunk % kSlots + copy * kChunks) * kEntryBytes + t * 2 % kColumns * 2;
+          unsigned char* to;
+          if constexpr (kAlike) {
+            const int u = slice * 8 + (step + g) % 8;
+            const int chunk = kAbreast * u + (kAbreast > 1 ? t / 2 : 0), copy = kTwin ? t / 2 : 0;
+            to = table + (block * 16 + g) * kRow + chunk / kSlots * kSlice + (chunk % kSlots + copy * kChunks) * kEntryBytes + t * 2 % kColumns * 2;
+          } else {
+            const int place = (step + g) % 8, twin = is_twin(first) ? 1 : 0;
+            const int in_row = abreast(first) * (place % products) + (abreast(first) > 1 ? t / 2 : 0), copy = twin * (t / 2) + place / products * (1 + twin);
+            to = table + (block * 16 + g) * kRow + slice * kSlice + (in_row + copy * row_chunks(first)) * kEntryBytes + t * 2 % kColumns * 2;
+          }
 #pragma unroll
           for (int half = 0; half < 2; ++half) store_shared(reinterpret_cast<uint32_t*>(to + half * 8 * kRow), packed[half][step]);
         }
@@ -164,9 +208,15 @@ struct sum_keys {
     const uint32_t zero = uint32_t(p.batch) >> 31;
     const int r = lane_index() / 4, t = lane_index() % 4;
 #pragma unroll
-    for (int i = 0; i < kAtOnce; ++i) {
-      const int chunk = 4 * (i ^ int(key_turn<C>(r))) + t;
-      address[i] = opaque(shared_address(table) + chunk / kSlots * kSlice + chunk % kSlots * kEntryBytes + (kCopies > 1 ? r / 2 % kCopies * kChunks * kEntryBytes : 0), zero);
+    for (int i = 0; i < kAddresses; ++i) {
+      if constexpr ((kPerLane & (kPerLane - 1)) == 0) {  // one part
+        const int chunk = 4 * (i ^ int(key_turn<C>(r))) + t;
+        address[i] = opaque(shared_address(table) + chunk / kSlots * kSlice + chunk % kSlots * kEntryBytes + (kCopies > 1 ? r / 2 % kCopies * kChunks * kEntryBytes : 0), zero);
+      } else {
+        const int group = i < 4 ? i : kWhole + i - 4, in_row = row_chunks(4 * group), copies = kSlots / in_row;  // of a lane row that takes no turns
+        const int chunk = 4 * int(key_place<C>(r, group)) + t;
+        address[i] = opaque(shared_address(table) + slice_of(chunk) * kSlice + (chunk - first_of(slice_of(chunk)) + r / part_of(group) % copies * in_row) * kEntryBytes, zero);
+      }
     }
     // B's register i holds word i % 2 of the entries of block (or quad of columns) i / 2: bytes 0 and 1 are one column's, 2 and 3 the next one's.
     const int g = lane_index() / 4, element = g % 2;
@@ -191,7 +241,7 @@ struct sum_keys {
                                          const uint32_t (&gains)[2][kGainWords], const float (&bias)[1], const Meanwhile& meanwhile) const {
     constexpr int kParts = kColumns / 2;  // words of an entry
     constexpr int kTogether = kPerLane * kParts <= 8 ? 4 : kPerLane * kParts <= 16 ? 2 : 1;  // blocks whose look-ups are under way together: 32 registers
-    uint32_t sums[4][kPerLane / kAtOnce][kParts];  // [block]
+    uint32_t sums[4][kSums][kParts];  // [block]
 #pragma unroll
     for (int first = 0; first < 4; first += kTogether) {
       uint32_t found[kTogether][kPerLane][kParts];
@@ -200,7 +250,8 @@ struct sum_keys {
 #pragma unroll
         for (int i = 0; i < kPerLane; ++i) {
           const int byte = (first + block) % 2 * kPerLane + i;
-          const uint32_t at = rows.at(codes[(first + block) / 2][byte / 4], byte % 4, address[i % kAtOnce]) + i / 4 * (16 / kSlots) * kSlice;
+          const int base = i < kWhole ? i % 4 : kAddresses - kPerLane + i;
+          const uint32_t at = rows.at(codes[(first + block) / 2][byte / kWordCodes], byte % kWordCodes, address[base]) + (i < kWhole ? i / 4 * (16 / kSlots) * kSlice : 0);
           if constexpr (kFour) {
             const bytes8 entry = load_table_8(at);
             found[block][i][0] = entry.w[0], found[block][i][1] = entry.w[1];
@@ -218,6 +269,7 @@ struct sum_keys {
 #pragma unroll
           for (int c = 0; c < kParts; ++c) {
             uint32_t sum = found[block][i][c] + found[block][i + 1][c];  // of 4 at most: below 2^16, no carry into the other column
+            if constexpr (kAtOnce == 3) sum = sum + found[block][i + kAtOnce - 1][c];
             if constexpr (kAtOnce == 4) sum = sum + found[block][i + kAtOnce - 2][c] + found[block][i + kAtOnce - 1][c];
             sums[first + block][i / kAtOnce][c] = sum;
           }
@@ -226,7 +278,7 @@ struct sum_keys {
     for (int pair = 0; pair < 4 / kBlocks; ++pair) {
       int d[4] = {};
 #pragma unroll
-      for (int i = 0; i < kPerLane / kAtOnce; ++i) {
+      for (int i = 0; i < kSums; ++i) {
         uint32_t b[4];
 #pragma unroll
         for (int w = 0; w < 4; ++w) b[w] = sums[pair * kBlocks + w / kParts][i][w % kParts];

@@ -29,9 +29,14 @@ struct value_table {
   static constexpr int kChunks = K::kHeadDim / C::kChannels;
   static constexpr int kSlots = 32 / kSlotBytes;                  // that 4 copies leave room for in a row
   static constexpr int kPerLane = K::kHeadDim / 8 / kSlotBytes;   // slots that a lane reads per token
+  /// An odd number of fours of chunks: of the last four, rows r and r + 4 look up half an entry each.
+  static constexpr bool kHalved = kChunks % 8 == 4;
+  static_assert(!kHalved || (C::kChannels == 8 && kSlots == 4), "generator/layout.ts let other halves through");
   static constexpr int kGroupsPerRow = 4 / kCopies;               // groups of kSlots slots that a row has room for
   static constexpr int kWords = kSlotBytes / 4;
-  static constexpr int kCodeWords = kChunks / 8;                  // 32-bit words of codes of a lane and unit: kChunks / 2 bytes
+  static constexpr int kOwnWords = kChunks / 8;                   // 32-bit words of codes of a lane and unit, of four bytes for every eight chunks
+  static constexpr int kCodeWords = kOwnWords + (kHalved ? 1 : 0);
+  static constexpr int kLaneWords = kPerLane * kWords + (kHalved ? 1 : 0);  // of entries that a lane reads per token
   static constexpr int kRow = 128, kSlice = 256 * kRow;
   static constexpr int kTableBytes = (K::kHeadDim / 32 + kGroupsPerRow - 1) / kGroupsPerRow * kSlice;
 
@@ -43,9 +48,12 @@ struct value_table {
   static __device__ __forceinline__ int lane_offset(int r, int t) {
     return group_offset(r / kSlots * kPerLane) + (r % kSlots * kCopies + t % kCopies) * kSlotBytes;
   }
+  /// The same of the half entries.
+  static __device__ __forceinline__ int half_offset(int r, int t) { return group_offset(kChunks / kSlots - 1) + (r % 4 * kCopies + t % kCopies) * kSlotBytes + r / 4 * 4; }
   /// The channel in byte `byte` of word `word` (of a lane's kPerLane * kWords) that lane row r looks up.
   static __device__ __forceinline__ int channel(int r, int word, int byte) {
     const int slot = word / kWords, part = word % kWords;
+    if (kHalved && slot == kPerLane) return (kChunks - 4 + r % 4) * C::kChannels + r / 4 * 4 + byte;
     if constexpr (kPairs) return ((2 * slot + byte / 2) * 8 + r) * 2 + byte % 2;
     return ((r / kSlots * kPerLane + slot) * kSlots + r % kSlots) * C::kChannels + 4 * part + byte;
   }
@@ -70,6 +78,11 @@ struct value_table {
 #pragma unroll
       for (int i = 0; i < kWords; ++i) words[i] = entry.w[i];
     }
+  }
+
+  /// Half of the entry of token `token`'s last chunk in this row; `half_at` is the shared address that half_offset leads to.
+  static __device__ __forceinline__ uint32_t look_up_last(const row_places<K>& rows, const uint32_t (&codes)[kCodeWords], uint32_t half_at, int token) {
+    return load_table_u32(rows.at(codes[kCodeWords - 1], token, half_at));
   }
 
   // A task is 32 bytes, one sector, of the codebook: some entries of one slot.
@@ -159,13 +172,41 @@ struct value_sums {
 
   int sums[kSets][kTiles][4] = {};
 
-  /// The table's copy and rows that this lane reads, from its begin.
+  /// The table's copy and rows that this lane reads, from its begin; those of half entries.
   static __device__ __forceinline__ int lane_offset() { return T::lane_offset(lane_index() / 4, lane_index() % 4); }
+  static __device__ __forceinline__ int half_offset() { return T::half_offset(lane_index() / 4, lane_index() % 4); }
   /// Which channel of a pair the lane's rows of A are for, as the sparse product is told; `element` is 0 or 1.
   static __device__ __forceinline__ uint32_t places_of(int element, uint32_t zero) { return opaque(element ? 0xddddddddu : 0x88888888u, zero); }
 
-  /// Adds a tile of two units. `at` is the shared address that lane_offset leads to.
-  __device__ __forceinline__ void add(const row_places<K>& rows, uint32_t at, const uint32_t (&codes)[2][T::kCodeWords], const uint32_t (&weights)[kWeightSets][kWeightWords],
+  /// Adds the words that tokens t, 4 + t, 8 + t and 12 + t of either unit look up in one place: `word` of a lane's.
+  __device__ __forceinline__ void add_word(const uint32_t (&found)[2][4], int word, const uint32_t (&weights)[kWeightSets][kWeightWords], uint32_t places) {
+    const int tile = word * 2;
+    if constexpr (kSparse) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        uint32_t b[4];  // tokens t and 8 + t, 4 + t and 12 + t of either unit
+#pragma unroll
+        for (int i = 0; i < 4; ++i) b[i] = permute_bytes(found[i / 2][i % 2], found[i / 2][i % 2 + 2], half ? 0x7632 : 0x5410);
+        mma_sparse_16x8x64_u8s8(sums[0][tile + half], weights[0], b, places);
+      }
+    } else {
+      uint32_t turned[2][4];
+#pragma unroll
+      for (int unit = 0; unit < 2; ++unit) {
+#pragma unroll
+        for (int token = 0; token < 4; ++token) turned[unit][token] = found[unit][token];
+        transpose_bytes(turned[unit]);
+      }
+#pragma unroll
+      for (int k = 0; k < 2; ++k)
+#pragma unroll
+        for (int set = 0; set < kSets; ++set)
+          mma_16x8x32_s8u8(sums[set][tile + k], {turned[0][2 * k], turned[0][2 * k + 1], turned[1][2 * k], turned[1][2 * k + 1]}, weights[kSparse ? 0 : set]);
+    }
+  }
+
+  /// Adds a tile of two units. `at` and `half_at` are the shared addresses that lane_offset and half_offset lead to.
+  __device__ __forceinline__ void add(const row_places<K>& rows, uint32_t at, uint32_t half_at, const uint32_t (&codes)[2][T::kCodeWords], const uint32_t (&weights)[kWeightSets][kWeightWords],
                                       uint32_t places) {
 #pragma unroll
     for (int slot = 0; slot < T::kPerLane; ++slot) {
@@ -186,31 +227,18 @@ struct value_sums {
           for (int token = 0; token < 4; ++token) T::look_up(found[unit][token], rows, codes[unit], at, token, slot);
 #pragma unroll
         for (int word = 0; word < T::kWords; ++word) {
-          const int tile = (slot * T::kWords + word) * 2;
-          if constexpr (kSparse) {
+          uint32_t words[2][4];
 #pragma unroll
-            for (int half = 0; half < 2; ++half) {
-              uint32_t b[4];  // tokens t and 8 + t, 4 + t and 12 + t of either unit
-#pragma unroll
-              for (int i = 0; i < 4; ++i) b[i] = permute_bytes(found[i / 2][i % 2][word], found[i / 2][i % 2 + 2][word], half ? 0x7632 : 0x5410);
-              mma_sparse_16x8x64_u8s8(sums[0][tile + half], weights[0], b, places);
-            }
-          } else {
-            uint32_t turned[2][4];
-#pragma unroll
-            for (int unit = 0; unit < 2; ++unit) {
-#pragma unroll
-              for (int token = 0; token < 4; ++token) turned[unit][token] = found[unit][token][word];
-              transpose_bytes(turned[unit]);
-            }
-#pragma unroll
-            for (int k = 0; k < 2; ++k)
-#pragma unroll
-              for (int set = 0; set < kSets; ++set)
-                mma_16x8x32_s8u8(sums[set][tile + k], {turned[0][2 * k], turned[0][2 * k + 1], turned[1][2 * k], turned[1][2 * k + 1]}, weights[kSparse ? 0 : set]);
-          }
+          for (int i = 0; i < 8; ++i) words[i / 4][i % 4] = found[i / 4][i % 4][word];
+          add_word(words, slot * T::kWords + word, weights, places);
         }
       }
+    }
+    if constexpr (T::kHalved) {
+      uint32_t words[2][4];
+#pragma unroll
+      for (int i = 0; i < 8; ++i) words[i / 4][i % 4] = T::look_up_last(rows, codes[i / 4], half_at, i % 4);
+      add_word(words, T::kLaneWords - 1, weights, places);
     }
   }
 

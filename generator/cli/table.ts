@@ -89,8 +89,8 @@ async function validate({ files, mend: mending, json, ...talk }: Global & { file
     let { table } = readTable(path, path);
     if (compile) {
       const done = await mend(table, compile);
+      if (printTable(done.table) !== printTable(table)) writeWhole(path, printTable(done.table));
       table = done.table;
-      if (done.mended.length > 0) writeWhole(path, printTable(table));
       for (const name of done.mended) note(talk, `${path}: ${name} is the machine code that was measured`);
       for (const { kernel, why: reason } of done.left) note(talk, `${path}: ${kernel}: ${reason}`);
     }

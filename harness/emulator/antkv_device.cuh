@@ -198,6 +198,7 @@ template <class T>
 __device__ __forceinline__ T load_global_coherent(const T* p, ANTKV_HERE) {
   return load_global(p, file, line);
 }
+__device__ __forceinline__ uint32_t load_global_once(const uint16_t* p, ANTKV_HERE) { return antkv_emu::load_once(p, file, line); }
 __device__ __forceinline__ uint32_t load_global_once(const uint32_t* p, ANTKV_HERE) { return antkv_emu::load_once(p, file, line); }
 __device__ __forceinline__ bytes8 load_global_once(const bytes8* p, ANTKV_HERE) { return antkv_emu::load_once(p, file, line); }
 __device__ __forceinline__ bytes16 load_global_once(const bytes16* p, ANTKV_HERE) { return antkv_emu::load_once(p, file, line); }

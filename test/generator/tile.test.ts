@@ -168,6 +168,10 @@ test('shared memory of look-up kernels is tables, results, what the key method k
   assert.is(bytes('d128_k8c8b_v8c8bq8_f16_pre_n4', tile), 256 * 256 + 4 * 32768 + 8 * (result + (32 * 16 * 8 + 2 * 256 + (128 / 2 - 32) * 8) / 8) + rest);
   assert.is(bytes('d128_k2c8bq8_v2c8bq8_f16_n4', tile), 2 * 256 * 128 + 4 * 32768 + 8 * result + rest);
   assert.is(bytes('d64_k8c8b_v8c8bq8_f16_n4', tile), 256 * 128 + 4 * 16384 + 8 * ((4 * 68 + 8) * 4 + 4 * 4) + 64 * 4 + 192 + 4 * 20);
+  // 12 chunks of keys are rows of 8, twice, and of 4, four times; two of three groups of values lie in one slice.
+  assert.is(bytes('d96_k8c8b_v8c8bq8_f16_n4', { ...tile, copies: 2 }), 2 * 32768 + 2 * 32768 + 8 * ((4 * 100 + 8) * 4 + 4 * 4) + 96 * 4 + 192 + 4 * 20);
+  // 8 columns: results go over the tables.
+  assert.is(bytes('d256_k8c8b_v8c8bq8_f16', { ...tile, copies: 1 }), 4 * 32768 + 2 * 32768 + 8 * (32 * 16 + 8 * 4) + 256 * 4 + 192 + 8 * 20);
   assert.is(bytes('d128_k8c8b_v8c8bq8_f16', tile), 256 * 256 + 4 * 32768 + 8 * ((8 * 132 + 16) * 4 + 8 * 4) + rest + 4 * 20);
 });
 

@@ -56,7 +56,10 @@ export interface Mended {
   readonly left: readonly { readonly kernel: string; readonly why: string }[];
 }
 
-/** Compiles the stale kernels; where the PTX is what was measured, the new digest is entered. The hash of another nvcc's PTX differs and proves nothing. */
+/**
+ * Compiles the stale kernels; where the PTX is what was measured, the new digest is entered, and where all of it is, today's versions too: whatever else they stand for, the
+ * table's kernels read and write the bytes that they did. The hash of another nvcc's PTX differs and proves nothing.
+ */
 export async function mend(table: Table, compile: Compile): Promise<Mended> {
   const kernels = { ...table.kernels };
   const mended: string[] = [];
@@ -70,5 +73,6 @@ export async function mend(table: Table, compile: Compile): Promise<Mended> {
       mended.push(name);
     }
   }
-  return { table: { ...table, kernels }, mended, left };
+  const versions = left.length === 0 ? { abi: VERSIONS.abi, layout: VERSIONS.layout } : {};
+  return { table: { ...table, ...versions, kernels }, mended, left };
 }

@@ -11,7 +11,7 @@ import { GROUPS, lookup, passesAll, type Group } from './lookup.ts';
 const test = suite('ops/lookup all');
 const child = parallel(test);
 
-/** Each meets all shapes: what is to be fast, every key method in 4 and 8 columns, and one of head dim 64. */
+/** Each meets all shapes: what is to be fast, every key method in 4 and 8 columns, and each of the other head dims. */
 const WHOLE = [
   'd128_k8c8b_v8c8bq8_f16_n4__sm90_lookup_w16_s2_c4',
   'd128_k8c8b_v8c8bq8_f16_gain__sm90_lookup_w8_s2_c4',
@@ -23,6 +23,9 @@ const WHOLE = [
   'd128_k2c8bq8_v2c8bq8_f16__sm90_lookup_w8_s2_c4',
   'd128_k16c8b_v16c8bq8_f16_gain_n4__sm90_lookup_w16_s2_c4',
   'd64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm80_lookup_w8_s1_c4',
+  'd96_k8c8b_v8c8bq8_f16_gain_n4__sm90_lookup_w16_s2_c4',
+  'd96_k8c8b_v8c8bq8_f16__sm80_lookup_w8_s2_c2',
+  'd256_k8c8b_v8c8bq8_f16_gain_n4__sm90_lookup_w8_s2_c2',
 ] as const;
 
 /** Other divisions of the same work, codecs that differ by side, the tiles of an A100: shapes that a tile or a codec can break. */
@@ -54,6 +57,14 @@ const TILES = [
   'd128_k16c8b_v4c8bq8_f16_gain_n4__sm90_lookup_w12_s2_c4',
   'd64_k4c8b_v8c8bq8_f16_pre_n4__sm80_lookup_w12_s2_c1',
   'd64_k8c8b_v2c8bq8_f16_n4__sm80_lookup_w12_s1_c2',
+  'd96_k4c8b_v4c8bq8_f16_n4__sm90_lookup_w12_s2_c4',
+  'd96_k8c8b_v4c8bq8_f16_n4__sm90_lookup_w16_s1_c1',
+  'd96_k4c8b_v8c8bq8_f16_gain__sm90_lookup_w8_s2_c1',
+  'd96_k2c8b_v2c8bq8_f16_n4__sm90_lookup_w8_s1_c2',
+  'd256_k8c8b_v8c8bq8_f16_n4__sm80_lookup_w8_s2_c1',
+  'd256_k4c8b_v4c8bq8_f16_n4__sm90_lookup_w8_s1_c1',
+  'd256_k16c8b_v16c8bq8_f16_gain_n4__sm90_lookup_w8_s2_c2',
+  'd256_k16c8b_v8c8bq8_f16__sm90_lookup_w8_s1_c1',
 ] as const;
 /** Committed, and in neither list. */
 const COMMITTED = shippedKernels()

@@ -28,6 +28,15 @@ test('changed code is stale; mending enters the new digest where the PTX is the 
   assert.equal((await mend(both, () => Promise.resolve({ why: 'no' }))).left.map(({ why }) => why), ['no', 'no']);
 });
 
+test('a table of other versions is stale; mending enters today\'s where every kernel is what it was', async () => {
+  const old = { ...aged(decode, KERNELS[0]), layout: decode.layout - 1 };
+  const versions = (table: Table): string[] => findingsOf(table, printTable(table)).filter(({ what }) => what.includes('layout')).map(({ kind }) => kind);
+  assert.equal(versions(old), ['stale']);
+  const done = await mend(old, (name) => Promise.resolve({ ptx: ptxOf(name), inputs: decode.kernels[name]!.inputs }));
+  assert.equal([done.left, versions(done.table), done.table.layout], [[], [], decode.layout]);
+  assert.equal(versions((await mend(old, () => Promise.resolve({ why: 'no' }))).table), ['stale']);
+});
+
 test('mending with nvcc', async () => {
   const nvcc = await findNvcc();
   if (!nvcc) return void process.stdout.write('skipped: nvcc was not found\n');
