@@ -138,10 +138,12 @@ const MOST_GROUP_KEY_REGISTERS = 64;
 
 function groupMisfit(contract: Contract, tile: Tile, arch: Arch): string[] {
   const { warps, tokens = 0, stages = 1 } = tile;
-  const { headDim = 0, form } = contract;
+  const { headDim = 0, form, dtype, softcap } = contract;
   const why: string[] = [];
   if (!arch.instructions.includes('wgmma')) why.push(`${arch.name} has no wgmma`);
   if (form === 'norm') why.push('form norm has no products');
+  if (dtype !== 'f16') why.push(`groups multiply f16, not ${dtype}`);
+  if (softcap) why.push('algorithm group does not cap scores');
   if (warps !== GROUP_WARPS) why.push(`${warps} warps; groups are three of four warps`);
   if (headDim % 64 !== 0) why.push(`head dim ${headDim} is not a multiple of 64, a row that wgmma reads`);
   if (!Number.isInteger(stages) || stages < 2 || stages > 4) why.push(`${stages} stages is not 2 to 4`);

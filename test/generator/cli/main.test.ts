@@ -29,7 +29,7 @@ const MISTAKES: [words: string[], what: RegExp, fix: RegExp][] = [
   [['--arch', '', '--out', 'OUT'], /empty architecture|Not enough arguments/, /sm80|gen --help/],
   [['--preset', 'antkv1', '--out', 'OUT'], /unknown preset "antkv1"/, /antkv-1/],
   [['--preset', 'antkv-0.75', '--set', 'gain=kv', '--out', 'OUT'], /gain kv: not built yet/, /gen list --why/],
-  [['--preset', 'antkv-1', '--head-dim', '96', '--out', 'OUT'], /headDim 96 of score: not built yet/, /gen list --why/],
+  [['--preset', 'antkv-0.375', '--head-dim', '96', '--out', 'OUT'], /3 codes of 12 bits do not fill whole bytes/, /gen list --why/],
   [['--preset', 'antkv-1', '--dtype', 'fp8', '--out', 'OUT'], /unknown dtype "fp8"/, /f16/],
   [['--set', 'widow=4', '--out', 'OUT'], /no axis "widow"/, /window/],
   [['--recipe', '/nonexistent.json', '--out', 'OUT'], /cannot read the recipe .*ENOENT/, /path of a JSON file/],

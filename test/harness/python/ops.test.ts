@@ -29,7 +29,7 @@ interface Parsed { args: string[]; required: string[]; keyword: number; types: s
 const { stdout } = await execa('python3', ['-c', PARSER, join(ROOT, 'harness/python/antkv')]);
 const ops = JSON.parse(stdout) as Record<string, Parsed>;
 /** What eager.py makes itself instead of taking it. */
-const MADE: Readonly<Record<string, readonly string[]>> = { decode: ['out', 'partial_o', 'partial_lse', 'counters', 'segments', 'sink_logits', 'softcap'], combine: ['out'] };
+const MADE: Readonly<Record<string, readonly string[]>> = { decode: ['out', 'partial_o', 'partial_lse', 'counters', 'segments', 'sink_logits', 'softcap'], combine: ['out'], score: ['softcap'] };
 /** Launched by `gen calibrate` alone: no torch op. */
 const NO_OP: readonly string[] = ['kmeans'];
 const STRUCTS = PARAM_STRUCTS.filter(({ op }) => !NO_OP.includes(op));
