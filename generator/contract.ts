@@ -77,7 +77,7 @@ const BUILT = {
   headDim: [64, 96, 128, 256],
   dtype: ['f16', 'bf16'],
   gain: ['none', 'k'],
-  columns: [4, 8],
+  columns: [4, 8, 16, 32],
   form: ['column', 'mass', 'massq', 'exact', 'saliency', 'norm'],
   softcap: [false, true],
   sink: [false, true],

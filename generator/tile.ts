@@ -180,6 +180,20 @@ function scoreMisfit(contract: Contract, tile: Tile, arch: Arch): string[] {
   return why;
 }
 
+/** Registers of a thread of a `rows` tile of decode for all but sums and scores: fragments of rows and queries, addresses, places. */
+const ROWS_OTHER_REGISTERS = 96;
+/** Registers of a thread that hold sums of a `rows` tile of decode, and scores of the units of a step, both of each group of eight columns. */
+const groupRegisters = ({ columns = 8, headDim }: Contract, { tokens = 0, warps }: Tile): number => (columns / 8) * ((headDim ?? 0) / 4 + (tokens / UNIT_TOKENS / warps) * 4);
+
+function rowsDecodeMisfit(contract: Contract, tile: Tile, arch: Arch): string[] {
+  const { columns = 8 } = contract;
+  // One group fits, or spills little, whatever the tile: what was measured stays offered.
+  if (columns <= 8) return [];
+  const sums = groupRegisters(contract, tile);
+  const most = Math.min(arch.registersPerThread, arch.registersPerSm / threadsOf(tile)) - ROWS_OTHER_REGISTERS;
+  return sums > most ? [`${sums} registers of a thread for sums and scores of ${columns} columns; ${tile.warps} warps have ${most} for them`] : [];
+}
+
 function lookupTileMisfit({ warps, stages = 1, copies = 4 }: Tile): string[] {
   const why: string[] = [];
   if (![4, 8, 12, 16].includes(warps)) why.push(`${warps} warps is not 4, 8, 12 or 16: each of the SM's four schedulers gets the same number`);
@@ -218,6 +232,7 @@ export function misfit(contract: Contract, tile: Tile, arch: Arch): string[] {
   }
   const why = tile.algorithm === 'lookup' ? lookupTileMisfit(tile) : tile.algorithm === 'tally' ? tallyTileMisfit(contract as CacheContract, tile, arch) : tile.algorithm === 'group' ? groupMisfit(contract, tile, arch) : rowsMisfit(op, tile);
   if (op === 'score' && !tile.algorithm && why.length === 0) why.push(...scoreMisfit(contract, tile, arch));
+  if (op === 'decode' && !tile.algorithm && why.length === 0) why.push(...rowsDecodeMisfit(contract, tile, arch));
   if (threadsOf(tile) > arch.threadsPerBlock) why.push(`${threadsOf(tile)} threads, ${arch.name} has ${arch.threadsPerBlock} per block`);
   // Shared memory is a function of a sound tile only.
   if (why.length > 0) return why;

@@ -37,7 +37,7 @@ const MISTAKES: [words: string[], what: RegExp, fix: RegExp][] = [
   [['--arch', 'sm89'], /is not one of the committed kernels/, /--out DIR/],
   [['--set', 'k=4c8b'], /is not one of the committed kernels/, /--out DIR/],
   [['show', 'antkv_decod'], /not a contract's name/, /antkv_decode/],
-  [['show', 'antkv_decode_d256_k8c8b_v8c8b_f16_n16'], /columns 16: not built yet/, /gen list/],
+  [['show', 'antkv_decode_d256_k8c8b_v8c8b_f16_gainv'], /gain v: not built yet/, /gen list/],
   [['support', '--check', '--records', 'generated/antkv.h'], /no records in/, /gen verify --json/],
   [['advise', '--context', '32K'], /Missing required arguments: model, memory/, /gen --help/],
   [['advise', '--model', '/nonexistent.json', '--context', '32K', '--memory', '80GB'], /cannot read \/nonexistent\.json \(ENOENT\)/, /config\.json/],

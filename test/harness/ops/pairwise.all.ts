@@ -119,8 +119,10 @@ test('combine and select: every tile', async () => {
 });
 
 const SCORE_AXES = {
-  headDim: [64, 128, 256],
+  headDim: [64, 96, 128, 256],
+  dtype: ['f16', 'bf16'],
   form: ['column', 'mass', 'massq', 'exact'],
+  softcap: [false, true],
   warps: [2, 4, 8, 16],
   units: [1, 2, 3, 4],
   stages: [2, 3, 4],
@@ -131,7 +133,7 @@ const SCORE_AXES = {
   rows: ['all', 'newest'],
 } as const;
 type ScoreChoice = Row<typeof SCORE_AXES>;
-const scoreOf = ({ headDim, form, warps, units, stages }: ScoreChoice): Kernel => ({ contract: contractOf('score', { headDim, form, dtype: 'f16' }), arch, tile: { warps, tokens: 16 * units * warps, stages } });
+const scoreOf = ({ headDim, dtype, form, softcap, warps, units, stages }: ScoreChoice): Kernel => ({ contract: contractOf('score', { headDim, dtype, form, softcap }), arch, tile: { warps, tokens: 16 * units * warps, stages } });
 const scores = covering(SCORE_AXES, (row) => misfit(scoreOf(row).contract, scoreOf(row).tile, arch).length === 0);
 
 test('score: the array covers every pair but keys that no registers are left for', () => {
@@ -146,7 +148,7 @@ test('score: every row agrees with the reference, with no race', async () => {
     const keys = [16 * row.units * row.warps + 17, 40, 0];
     const shape: Shape<'score'> = {
       keys, q_heads: row.ratio, kv_heads: 1, accumulate: row.accumulate, first_pos: keys.map(() => row.position), pad: 16 * (i % 2),
-      ...(row.rows === 'all' ? {} : { rows: keys.map((n) => Math.min(n, 21)) }), ...(row.sample ? { sampled_rows: 9, newest_rows: 5 } : {}),
+      ...(row.rows === 'all' ? {} : { rows: keys.map((n) => Math.min(n, 21)) }), ...(row.sample ? { sampled_rows: 9, newest_rows: 5 } : {}), ...(i % 3 === 0 ? { sink_logit: 1 } : {}),
     };
     await mustPass(runner, 'score', (await built[i])!, shape, { seed: i + 1, emulator: { order: i, race: 2 } });
   }
