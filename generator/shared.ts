@@ -20,11 +20,11 @@ const columnTile = ({ headDim, form }: Contract, tile: Tile): number => {
   return group ? Math.ceil(bytes / 1024) * 1024 : bytes;
 };
 
-/** What `block_columns` (decode_columns.cuh) has beside the warps' memory: of more than eight columns queries, of bf16 those for keys that were codes too, and sights. */
+/** What `block_columns` (decode_columns.cuh) has beside the warps' memory: of more than eight columns queries, of bf16 those for keys that were codes too, sights and places. */
 const columnBytes = ({ columns = 8, headDim, dtype, k }: CacheContract): number => {
   if (columns <= 8) return 0;
   const tile = columns * (headDim + 8) * 2;
-  return tile + (dtype === 'bf16' && codecOf(k).kind === 'vq' ? tile : 16) + columns * 8;
+  return tile + (dtype === 'bf16' && codecOf(k).kind === 'vq' ? tile : 16) + columns * 12;
 };
 
 /** `rows_memory` (decode.cuh): `warp_memory` of each warp and `columnBytes`, or `warp_result` of each, then `work_memory` (work.cuh) and a flag. */

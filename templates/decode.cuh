@@ -169,10 +169,8 @@ __device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
           const int token = f.token[i / 2];
           const float raw = token >= 0 && sees(c, s, token, p.tree_mask != nullptr) ? capped<K>(p, dot[group][i] * f.factor[i / 2]) : minus_infinity();
           score[group][u][i] = raw * kLog2e;
-          if (p.ring_scores && ring_unit >= 0 && token >= 0 && c.valid) {
-            const column& whole = kMany<K> ? column_at(group * 8 + 2 * t + i % 2) : c;
-            store_global(p.ring_scores + (int64_t(whole.row) * p.q_heads + whole.head) * p.ring_rows + token % p.ring_rows, raw);
-          }
+          if (p.ring_scores && ring_unit >= 0 && token >= 0 && c.valid)
+            store_global(p.ring_scores + place_of<K>(p, block, c, group, i % 2) * p.ring_rows + token % p.ring_rows, raw);
         }
       }
     }

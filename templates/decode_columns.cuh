@@ -25,9 +25,10 @@ struct block_columns<K, true> {
   alignas(16) typename K::Element q[K::kColumns * kStride];
   f16 decoded_q[kRounds ? K::kColumns * kStride : 8];
   sight sights[K::kColumns];
+  int places[K::kColumns];  // row and head in [rows, q_heads]
 };
 
-/// Fills q, decoded_q and sights; `column_at`: column_of() of a column's number in the CTA. All threads, and a block barrier after it.
+/// Fills q, decoded_q, sights and places; `column_at`: column_of() of a column's number in the CTA. All threads, and a block barrier after it.
 template <class K, class P, class Column>
 __device__ __forceinline__ void store_columns(block_columns<K, true>& to, const P& p, const Column& column_at) {
   using memory = block_columns<K, true>;
@@ -41,6 +42,7 @@ __device__ __forceinline__ void store_columns(block_columns<K, true>& to, const 
     if (piece > 0) continue;
     store_shared(&to.sights[nth].position, c.valid ? c.position : memory::kSeesNothing);
     store_shared(&to.sights[nth].new_rows, c.valid ? c.new_rows : 0u);
+    store_shared(to.places + nth, c.row * p.q_heads + c.head);
   }
   copy_async_commit();
   copy_async_wait<0>();
@@ -56,7 +58,7 @@ __device__ __forceinline__ void store_columns(block_columns<K, true>& to, const 
   }
 }
 
-/// Columns 2t and 2t + 1 of a group, without rows and heads.
+/// Columns 2t and 2t + 1 of a group, without rows and heads: place_of knows those.
 struct column_pair {
   column of[2];
 };
@@ -70,6 +72,13 @@ __device__ __forceinline__ column_pair load_pair(const block_columns<K, true>& f
     to.of[c] = {position != block_columns<K, true>::kSeesNothing, 0, 0, position, pair.w[2 * c + 1]};
   }
   return to;
+}
+
+/// Where the scores of `c`, this lane's column `which` (0 or 1) of a group, lie in [rows, q_heads]. Divisions would be unrolled with the loop over columns.
+template <class K, class P>
+__device__ __forceinline__ int64_t place_of(const P& p, const block_columns<K>& block, const column& c, int group, int which) {
+  if constexpr (kMany<K>) return load_shared(block.places + group * 8 + lane_index() % 4 * 2 + which);
+  else return int64_t(c.row) * p.q_heads + c.head;
 }
 
 /// d[group][token][column] = rows . columns; `rows`: 16 rows in shared memory, elements, or f16 that were codes; `one`: the columns, if they are one group.
