@@ -245,6 +245,7 @@ const SCORE: readonly Field[] = [
   i32('newest_rows', 'query rows at the end of each sequence that count once each, with cu_sampled only'),
   i32('accumulate', '1: adds to scores, so that the chunks of a prompt sum up to its score in one pass; 0: writes them'),
   f32('scale', 'factor on q.k, natural units; form "exact" multiplies by it as well; form "norm": factor on |k|, -1 ranks the smallest key first'),
+  f32('softcap', 'contracts with "softcap" only, > 0, as in decode: the softcap of the attention that lse came from; else 0'),
 ];
 
 const SELECT: readonly Field[] = [

@@ -44,7 +44,7 @@ export const AXES_OF: Readonly<Record<Op, readonly Axis[]>> = {
   unpack: CACHE_AXES,
   decode: [...CACHE_AXES, 'columns', 'softcap', 'sink', 'numerics'],
   combine: ['headDim', 'dtype'],
-  score: ['headDim', 'dtype', 'form'],
+  score: ['headDim', 'dtype', 'form', 'softcap'],
   select: [],
   // Of a head only its chunks count, and those are a field: each is clustered alone.
   kmeans: ['k', 'dtype'],
@@ -77,7 +77,7 @@ const BUILT = {
   headDim: [64, 96, 128, 256],
   dtype: ['f16', 'bf16'],
   gain: ['none', 'k'],
-  columns: [4, 8],
+  columns: [4, 8, 16, 32],
   form: ['column', 'mass', 'massq', 'exact', 'saliency', 'norm'],
   softcap: [false, true],
   sink: [false, true],
@@ -86,7 +86,6 @@ const BUILT = {
 
 /** Of an op whose bodies lag behind the others', what they have instead. */
 const BUILT_OF: Readonly<Partial<Record<Op, Readonly<Partial<Record<Axis, readonly unknown[]>>>>>> = {
-  score: { headDim: [64, 128, 256], dtype: ['f16'] },
   kmeans: { dtype: ['f16'] },
 };
 
@@ -120,6 +119,7 @@ export function reject(c: Contract): string[] {
     }
     if (c.numerics === 'adc8' && c.key === 'pre') why.push('look-up sums need keys coded after RoPE');
   }
+  if (c.form === 'norm' && c.softcap) why.push('form norm asks no score that could be capped');
   if (c.op === 'kmeans' && c.k) {
     const codec = codecOf(c.k);
     if (codec.kind === 'exact') why.push(`${c.k} has no codebook: there is nothing to cluster`);

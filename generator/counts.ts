@@ -9,6 +9,12 @@ import { NONE, total, work, type Work } from './work.ts';
 
 export type { Work } from './work.ts';
 
+/** Groups of eight query columns that `rows` multiplies a unit by. */
+const groupsOf = ({ columns = 8 }: CacheContract): number => Math.max(1, columns / 8);
+/** What `groups` of columns take of 16 tokens beside the first: queries by ldmatrix (of one group they lie in registers), sights, products, masks, softmax. */
+const moreColumns = (groups: number, d: number): Work =>
+  groups === 1 ? NONE : work({ wavefronts: groups * (d / 8 + 2), memory: groups * (d / 32 + 1), matrix: (groups - 1) * (d / 8), float: (groups - 1) * (20 + d / 4), mufu: (groups - 1) * 5, alu: (groups - 1) * 20, control: groups });
+
 /**
  * 16 exact tokens, anchors or window. `rows`: 16 rows of K and V by cp.async (two half-warps each, with tests of the token's index), then ldmatrix and mma.
  * `lookup` and `tally` (exact.cuh): rows straight to fragments, 6 of them per lane in 16-byte pieces, queries again for each unit, values paired by PRMT; sums stay in shared
@@ -23,11 +29,12 @@ export function exactUnit(c: CacheContract, tile: Tile): Work {
       alu: 6 * 16 + d / 4 + 30, dot: 6 * 3, float: 40 + d / 4, mufu: 6, matrix: 2 * step, memory: (5 * d) / 32 + 11 + 2 * step, control: 12,
     });
   }
-  return work({
+  const one = work({
     bytes: anchorPageBytes(d),
     wavefronts: d + 20, // rows written once and read once by ldmatrix, 64 B of indices
     alu: 16 * 6 + 12, dot: 16 * 2, float: 24, mufu: 6, matrix: 2 * step, memory: 16 * 3 + 2 * step + 8, control: 24,
   });
+  return total([[1, one], [1, moreColumns(groupsOf(c), d)]]);
 }
 
 /** A side's part of `rows` for 32 tokens: codes staged by cp.async, one gather per chunk, stage and token from L1 (32 lines each: 32 wavefronts), rows to shared memory. */
@@ -55,7 +62,7 @@ function rowsTile(c: CacheContract): Work {
   const product = work({ bytes, matrix: 4 * step, memory: 4 * step + 24, float: 40 + step * 8, mufu: 10, alu: 30, control: 20 });
   const pairs = d / 2;
   const turned = c.key === 'pre' ? work({ memory: 4 * pairs, wavefronts: 4 * pairs, alu: 6 * pairs, float: 8 * pairs, mufu: (8 * pairs) / 32, control: 8 }) : NONE;
-  return total([[1, product], [1, expandOf(c, c.k)], [1, expandOf(c, c.v)], [1, turned]]);
+  return total([[1, product], [2, moreColumns(groupsOf(c), d)], [1, expandOf(c, c.k)], [1, expandOf(c, c.v)], [1, turned]]);
 }
 
 /** The parts of 32 coded tokens (exact ones, if neither side is coded), by name. */

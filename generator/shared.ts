@@ -20,14 +20,21 @@ const columnTile = ({ headDim, form }: Contract, tile: Tile): number => {
   return group ? Math.ceil(bytes / 1024) * 1024 : bytes;
 };
 
-/** `rows_memory` (decode.cuh): `warp_memory` or `warp_result` of each warp, then `work_memory` (work.cuh) and a flag. */
+/** What `block_columns` (decode_columns.cuh) has beside the warps' memory: of more than eight columns queries, of bf16 those for keys that were codes too, sights and places. */
+const columnBytes = ({ columns = 8, headDim, dtype, k }: CacheContract): number => {
+  if (columns <= 8) return 0;
+  const tile = columns * (headDim + 8) * 2;
+  return tile + (dtype === 'bf16' && codecOf(k).kind === 'vq' ? tile : 16) + columns * 12;
+};
+
+/** `rows_memory` (decode.cuh): `warp_memory` of each warp and `columnBytes`, or `warp_result` of each, then `work_memory` (work.cuh) and a flag. */
 function decodeBytes(c: Contract, t: Tile): number {
   if (!isCacheContract(c)) throw new Error('decode without a page format');
   const warpUnits = (t.tokens ?? 0) / UNIT_TOKENS / t.warps;
   const rows = unitRows(c.headDim);
   const inPlace = codecOf(c.k).kind === 'exact' && codecOf(c.v).kind === 'exact';
   const loop = warpUnits * (inPlace ? (t.stages ?? 1) * rows : (t.stages ?? 1) * unitLayout(c).bytes + rows);
-  return t.warps * Math.max(loop, resultBytes(c)) + 64;
+  return Math.max(t.warps * loop + columnBytes(c), t.warps * resultBytes(c)) + 64;
 }
 
 /** `warp_result` (result.cuh): what a warp leaves for the merge, `[columns, d + 4]` sums, then maxima and weights, fp32. */

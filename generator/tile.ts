@@ -146,10 +146,12 @@ const MOST_GROUP_KEY_REGISTERS = 64;
 
 function groupMisfit(contract: Contract, tile: Tile, arch: Arch): string[] {
   const { warps, tokens = 0, stages = 1 } = tile;
-  const { headDim = 0, form } = contract;
+  const { headDim = 0, form, dtype, softcap } = contract;
   const why: string[] = [];
   if (!arch.instructions.includes('wgmma')) why.push(`${arch.name} has no wgmma`);
   if (form === 'norm') why.push('form norm has no products');
+  if (dtype !== 'f16') why.push(`groups multiply f16, not ${dtype}`);
+  if (softcap) why.push('algorithm group does not cap scores');
   if (warps !== GROUP_WARPS) why.push(`${warps} warps; groups are three of four warps`);
   if (headDim % 64 !== 0) why.push(`head dim ${headDim} is not a multiple of 64, a row that wgmma reads`);
   if (!Number.isInteger(stages) || stages < 2 || stages > 4) why.push(`${stages} stages is not 2 to 4`);
@@ -184,6 +186,20 @@ function scoreMisfit(contract: Contract, tile: Tile, arch: Arch): string[] {
   const most = Math.min(MOST_KEY_REGISTERS, arch.registersPerSm / threadsOf(tile) - OTHER_REGISTERS);
   if (keys > most) why.push(`${keys} registers of a thread for its keys; ${warps} warps have ${most} for them`);
   return why;
+}
+
+/** Registers of a thread of a `rows` tile of decode for all but sums and scores: fragments of rows and queries, addresses, places. */
+const ROWS_OTHER_REGISTERS = 96;
+/** Registers of a thread that hold sums of a `rows` tile of decode, and scores of the units of a step, both of each group of eight columns. */
+const groupRegisters = ({ columns = 8, headDim }: Contract, { tokens = 0, warps }: Tile): number => (columns / 8) * ((headDim ?? 0) / 4 + (tokens / UNIT_TOKENS / warps) * 4);
+
+function rowsDecodeMisfit(contract: Contract, tile: Tile, arch: Arch): string[] {
+  const { columns = 8 } = contract;
+  // One group fits, or spills little, whatever the tile: what was measured stays offered.
+  if (columns <= 8) return [];
+  const sums = groupRegisters(contract, tile);
+  const most = Math.min(arch.registersPerThread, arch.registersPerSm / threadsOf(tile)) - ROWS_OTHER_REGISTERS;
+  return sums > most ? [`${sums} registers of a thread for sums and scores of ${columns} columns; ${tile.warps} warps have ${most} for them`] : [];
 }
 
 function lookupTileMisfit({ warps, stages = 1, copies = 4 }: Tile): string[] {
@@ -224,6 +240,7 @@ export function misfit(contract: Contract, tile: Tile, arch: Arch): string[] {
   }
   const why = tile.algorithm === 'lookup' ? lookupTileMisfit(tile) : tile.algorithm === 'tally' ? tallyTileMisfit(contract as CacheContract, tile, arch) : tile.algorithm === 'group' ? groupMisfit(contract, tile, arch) : rowsMisfit(op, tile);
   if (op === 'score' && !tile.algorithm && why.length === 0) why.push(...scoreMisfit(contract, tile, arch));
+  if (op === 'decode' && !tile.algorithm && why.length === 0) why.push(...rowsDecodeMisfit(contract, tile, arch));
   if (threadsOf(tile) > arch.threadsPerBlock) why.push(`${threadsOf(tile)} threads, ${arch.name} has ${arch.threadsPerBlock} per block`);
   // Shared memory is a function of a sound tile only.
   if (why.length > 0) return why;

@@ -134,8 +134,8 @@ export const HOLES_OF: Readonly<Record<string, readonly string[] | undefined>> =
   decode_tally: [...CODED, 'sink', 'columns', 'tokens', 'pass'],
   unpack: [...CODED, 'tokens'],
   combine: ['name', 'element', 'threads', 'warps', 'headDim'],
-  score: ['name', 'threads', 'warps', 'warpUnits', 'stages', 'sharedBytes', 'headDim', 'timesRest', 'timesQuery', 'timesDistance', 'mean', 'norm'],
-  score_group: ['name', 'threads', 'warps', 'warpUnits', 'stages', 'sharedBytes', 'headDim', 'timesRest', 'timesQuery', 'timesDistance', 'mean', 'norm'],
+  score: ['name', 'element', 'threads', 'warps', 'warpUnits', 'stages', 'sharedBytes', 'headDim', 'timesRest', 'timesQuery', 'timesDistance', 'softcap', 'mean', 'norm'],
+  score_group: ['name', 'element', 'threads', 'warps', 'warpUnits', 'stages', 'sharedBytes', 'headDim', 'timesRest', 'timesQuery', 'timesDistance', 'softcap', 'mean', 'norm'],
   select: ['name', 'threads', 'warps', 'sharedBytes'],
   kmeans: ['name', 'threads', 'warps', 'sharedBytes', 'kChannels', 'kBits', 'kCodeStages', 'kEntries', 'chunkBookBytes', 'chunkHalfNormOffset', 'stepTokens'],
 };

@@ -325,6 +325,12 @@ __device__ __forceinline__ float square_root_fast(float x) {
   asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
+/// 1 / x with a relative error of 2^-23 (PTX ISA, rcp.approx); 1 / inf = 0, and subnormal x counts as 0.
+__device__ __forceinline__ float reciprocal_fast(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 /// x, but at least 0 and at most 1; 0 for NaN.
 __device__ __forceinline__ float saturate(float x) { return __saturatef(x); }
 /// Sine and cosine of |x| <= pi, absolute error 2^-21 (CUDA C++ Programming Guide, intrinsic functions).

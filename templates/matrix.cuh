@@ -31,14 +31,20 @@ __device__ __forceinline__ void multiply_rows(float (&d)[4], const T* rows, int 
   }
 }
 
+/// Weights as a B operand. A product's result has its tokens on rows; as B operand the tokens belong on pairs of registers: one transpose per 8 x 8 block.
+template <class T>
+__device__ __forceinline__ void transpose_weights(uint32_t (&b)[2], const float (&weights)[4]) {
+  b[0] = transpose_matrix(pack(round_to<T>(weights[0]), round_to<T>(weights[1])));
+  b[1] = transpose_matrix(pack(round_to<T>(weights[2]), round_to<T>(weights[3])));
+}
+
 /// d[channel][column] += rows^T . weights; `weights` holds token g (d[0], d[1]) and g + 8 (d[2], d[3]) of columns 2t, 2t + 1.
 template <int kHeadDim, class T>
 __device__ __forceinline__ void accumulate_rows(float (&d)[kHeadDim / 16][4], const T* rows, int row_stride, const float (&weights)[4]) {
   const int lane = lane_index();
   const T* from = rows + (lane % 8 + lane / 16 * 8) * row_stride + lane / 8 % 2 * 8;
-  // A product's result has its tokens on rows; as B operand the tokens belong on pairs of registers: one transpose per 8 x 8 block.
-  const uint32_t b[2] = {transpose_matrix(pack(round_to<T>(weights[0]), round_to<T>(weights[1]))),
-                         transpose_matrix(pack(round_to<T>(weights[2]), round_to<T>(weights[3])))};
+  uint32_t b[2];
+  transpose_weights<T>(b, weights);
 #pragma unroll
   for (int tile = 0; tile < kHeadDim / 16; ++tile) {
     uint32_t a[4];

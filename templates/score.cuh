@@ -3,6 +3,7 @@
 // tiles, a few of them under way: no atomics, and the sums come out the same every time.
 //   column  s_j = sum_i P_ij                        mass    s_j = sum_i P_ij (1 - P_ij)
 //   massq   s_j = sum_i P_ij (1 - P_ij) |q_i|       exact   s_j = sum_i P_ij |v_j - o_i| |q_i| scale
+// With softcap P is that of the capped score s, and massq and exact, which say what a change of the key does, count 1 - (s / softcap)^2 of each term.
 //   saliency: column over the number of those rows  norm    s_j = scale |k_j|
 // over the rows i that see j and the query heads of the KV head; exact is how far a change of key j moves the outputs o_i. Rows may be a sample: each listed one then
 // stands for several. Form norm asks no row.
@@ -51,7 +52,7 @@ __device__ __forceinline__ void score(const P& p) {
     load_fragments(fragments.k[u], byte_pointer(p.k) + row * p.k_row_stride + head * p.k_head_stride, p.k_row_stride, keys - key);
     if constexpr (K::kTimesDistance) {
       load_fragments(fragments.v[u], byte_pointer(p.v) + row * p.v_row_stride + head * p.v_head_stride, p.v_row_stride, keys - key);
-      half_norms(fragments.v_norm[u], fragments.v[u]);
+      half_norms<typename K::Element>(fragments.v_norm[u], fragments.v[u]);
     }
   }
 
@@ -61,7 +62,7 @@ __device__ __forceinline__ void score(const P& p) {
   float sum[K::kUnits][2] = {};
   if constexpr (K::kNorm) {
 #pragma unroll
-    for (int u = 0; u < K::kUnits; ++u) half_norms(sum[u], fragments.k[u]);
+    for (int u = 0; u < K::kUnits; ++u) half_norms<typename K::Element>(sum[u], fragments.k[u]);
   }
 #pragma unroll 1
   for (int part = 0; part < (K::kNorm ? 0 : 2); ++part) {
@@ -69,7 +70,7 @@ __device__ __forceinline__ void score(const P& p) {
     if (range.count == 0) continue;
     column_source<K, P> source{p, range, first_row, q_pos, head * ratio, ratio, warp_index() * column_source<K, P>::kShare};
     // Rows before the block's first key see none of its keys.
-    add_rows<K>(sum, fragments, source, rows_before(range, first_pos + block_key - q_pos), first_pos + mine, p.scale * kLog2e);
+    add_rows<K>(sum, fragments, source, rows_before(range, first_pos + block_key - q_pos), first_pos + mine, scale_of<K>(p));
     if (part == 0) {
 #pragma unroll
       for (int i = 0; i < K::kUnits * 2; ++i) sum[i / 2][i % 2] *= float(older) / float(listed);

@@ -9,7 +9,9 @@ template <class K, class P>
 struct column_source {
   static constexpr int kShare = column_tile<K>::kColumns / K::kWarps, kPieces = K::kHeadDim / 8, kAtOnce = 32 / kPieces;  // columns of a warp, 16-byte pieces of each
   static constexpr int kLanes = 32 / kShare;  // that prepare a column
-  static_assert(kLanes <= 8 && kPieces % 8 == 0);
+  static constexpr bool kEights = kPieces % 8 == 0;  // a column is whole lines of banks
+  static_assert(kLanes <= 8 && kPieces % 4 == 0);
+  using Element = typename K::Element;
   const P& p;
   row_range rows;
   int first_row, q_pos, head, ratio;  // first query row of the sequence, its position; first query head
@@ -48,14 +50,20 @@ struct column_source {
     find();
   }
 
+  /// A numbering of the warp's share, where columns are no whole lines of banks: `near` of them after one another are columns that begin 8 / near lanes of a line apart.
+  static __device__ __forceinline__ int apart(int nth, int near) {
+    if constexpr (kEights || kShare < 8) return nth;
+    else return nth / 8 * 8 + nth % near * (8 / near) + nth % 8 / near;
+  }
+
   /// Copies the warp's columns; lane i knows where column i lies.
-  __device__ __forceinline__ void copy_rows(f16* to, const unsigned char* column) const {
+  __device__ __forceinline__ void copy_rows(Element* to, const unsigned char* column) const {
     const int lane = lane_index();
 #pragma unroll
     for (int i = 0; i < kShare; i += kAtOnce) {
-      const int at = i + lane / kPieces;
+      const int at = apart(i + lane / kPieces, 2);
       const auto* from = reinterpret_cast<const unsigned char*>(shuffle_address(reinterpret_cast<uint64_t>(column), at));
-      copy_async(to + column_tile<K>::place(share + at, lane % kPieces), from + lane % kPieces * 16, true);
+      if (32 % kPieces == 0 || lane < kAtOnce * kPieces) copy_async(to + column_tile<K>::place(share + at, lane % kPieces), from + lane % kPieces * 16, true);
     }
   }
 
@@ -63,18 +71,21 @@ struct column_source {
     return uint64_t(shuffle(uint32_t(x >> 32), lane)) << 32 | shuffle(uint32_t(x), lane);
   }
 
-  /// |x|^2 of the warp's column lane / kLanes. Each of the column's lanes reads pieces that lie in other banks than those the seven lanes beside it read.
-  __device__ __forceinline__ float norm(const f16* from) const {
-    constexpr int kNear = 8 / kLanes;
+  static constexpr int kNear = 8 / kLanes;  // columns that eight lanes prepare
+
+  /// |x|^2 of the lane's column. Each of the column's lanes reads pieces that lie in other banks than those the seven lanes beside it read.
+  __device__ __forceinline__ float norm(const Element* from) const {
     const int lane = lane_index();
-    const int column = share + lane / kLanes, first = lane % kLanes * kNear;
+    const int column = share + apart(lane / kLanes, kNear), first = lane % kLanes * (kEights ? kNear : 1);
     float sum[2] = {0, 0};  // do not wait for each other
 #pragma unroll
-    for (int i = 0; i < kPieces / kLanes; ++i) {
-      const bytes16 x = load_shared(reinterpret_cast<const bytes16*>(from + column_tile<K>::place(column, first + i / kNear * 8 + i % kNear)));
+    for (int i = 0; i < (kPieces + kLanes - 1) / kLanes; ++i) {
+      const int piece = first + (kEights ? i / kNear * 8 + i % kNear : i * kLanes);
+      if (kPieces % kLanes != 0 && piece >= kPieces) break;
+      const bytes16 x = load_shared(reinterpret_cast<const bytes16*>(from + column_tile<K>::place(column, piece)));
 #pragma unroll
       for (int j = 0; j < 8; ++j) {
-        const float value = to_float(f16{uint16_t(x.w[j / 2] >> (16 * (j % 2)))});
+        const float value = to_float(Element{uint16_t(x.w[j / 2] >> (16 * (j % 2)))});
         sum[j % 2] = fused_multiply_add(value, value, sum[j % 2]);
       }
     }
@@ -91,12 +102,13 @@ struct column_source {
     if constexpr (K::kTimesQuery) q_norm = norm(tile.q);
     if constexpr (K::kTimesDistance) o_norm = norm(tile.o);
     if (lane_index() % kLanes != 0) return;
-    const int mine = share + lane_index() / kLanes;
+    const int mine = share + apart(lane_index() / kLanes, kNear);
     const float lse = load_shared(tile.lse + mine);
     // A row that saw nothing has an lse of -inf and no weight to give, as has a column beyond the last, and for forms with |q| a query that is zero.
     const bool sees = lse != minus_infinity() && load_shared(tile.position + mine) != kNowhere && q_norm > 0;
     const float times = K::kTimesQuery ? 0.5f * log2_fast(K::kTimesDistance ? 2 * p.scale * p.scale * q_norm : q_norm) : 0;
-    store_shared(tile.offset + mine, sees ? times - lse * kLog2e : minus_infinity());
+    const float capped = K::kSoftcap ? p.softcap * kLog2e : 0;  // score_scale
+    store_shared(tile.offset + mine, sees ? times - lse * kLog2e - capped : minus_infinity());
     if constexpr (K::kTimesDistance) store_shared(tile.factor + mine, -0.5f * o_norm);
     else if constexpr (K::kTimesQuery) store_shared(tile.factor + mine, sees ? -exp2_fast(-times) : 0);
   }

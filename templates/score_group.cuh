@@ -93,8 +93,10 @@ __device__ __forceinline__ void add_distances(float (&sum)[2], const float (&wei
 
 /// Walks over the columns of `source` from row `start` of its range on, and adds what they weigh to the warp's sums. `key`: position of the warp's first key.
 template <class K, class P>
-__device__ __forceinline__ void add_rows(float (&sum)[K::kUnits][2], const key_fragments<K>& keys, column_source<K, P>& source, int start, int key, float scale) {
+__device__ __forceinline__ void add_rows(float (&sum)[K::kUnits][2], const key_fragments<K>& keys, column_source<K, P>& source, int start, int key, const score_scale& how) {
+  static_assert(!K::kSoftcap && !kIsBf16<typename K::Element>, "generator/tile.ts is wrong");
   constexpr int kColumns = column_tile<K>::kColumns, kStep = column_products<K>::kColumns;
+  const float scale = how.factor;
   auto* tiles = reinterpret_cast<column_tile<K>*>(shared_memory_1024());
   const int begin = start * source.ratio, count = (source.rows.count * source.ratio - begin + kColumns - 1) / kColumns;
   source.start(begin);

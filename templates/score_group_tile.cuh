@@ -5,8 +5,8 @@ template <class K>
 struct column_tile {
   static constexpr int kColumns = 8 * K::kWarps;
   static constexpr int kPart = kColumns * 64;  // elements of a part
-  alignas(1024) f16 q[kColumns * K::kHeadDim];
-  f16 o[K::kTimesDistance ? kColumns * K::kHeadDim : 512];
+  alignas(1024) typename K::Element q[kColumns * K::kHeadDim];
+  typename K::Element o[K::kTimesDistance ? kColumns * K::kHeadDim : 512];
   float lse[kColumns];
   float offset[kColumns];  // what the exponent of a weight begins with: P (times |q|, form massq; times |q| scale 2^1/2, form exact) = 2^(s log2(e) + offset); -inf for none
   float factor[kColumns];  // form massq: -1 / |q|; form exact: -|o|^2 / 2

@@ -25,15 +25,15 @@ __device__ __forceinline__ void load_fragments(uint32_t (&a)[kSteps][4], const u
   }
 }
 
-/// -|x|^2 / 2 of rows g and g + 8.
-template <int kSteps>
+/// -|x|^2 / 2 of rows g and g + 8, of elements T.
+template <class T, int kSteps>
 __device__ __forceinline__ void half_norms(float (&norm)[2], const uint32_t (&a)[kSteps][4]) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     float sum = 0;
 #pragma unroll
     for (int i = 0; i < kSteps * 4; ++i) {
-      const float x = to_float(f16{uint16_t(a[i / 4][half + 2 * (i / 2 % 2)] >> (16 * (i % 2)))});
+      const float x = to_float(T{uint16_t(a[i / 4][half + 2 * (i / 2 % 2)] >> (16 * (i % 2)))});
       sum = fused_multiply_add(x, x, sum);
     }
     sum += shuffle_xor(sum, 1);
@@ -47,15 +47,39 @@ __device__ __forceinline__ void load_pair(float (&x)[2], const float* from) {
   x[0] = float_of_bits(pair.w[0]), x[1] = float_of_bits(pair.w[1]);
 }
 
+/// What makes the exponent of a weight (log2 units, the column's part aside) of a product q . k: product * factor, or where scores are capped factor / (1 + 2^(product * bend)),
+/// which is softcap * tanh(score / softcap) + softcap.
+struct score_scale {
+  float factor, bend;
+};
+template <class K, class P>
+__device__ __forceinline__ score_scale scale_of(const P& p) {
+  if constexpr (K::kSoftcap) return {2 * p.softcap * kLog2e, -2 * p.scale / p.softcap * kLog2e};
+  else return {p.scale * kLog2e, 0};
+}
+
+/// A product as `factor` wants it: where scores are capped its place between -softcap (0) and softcap (1).
+template <class K>
+__device__ __forceinline__ float capped(float product, const score_scale& scale) {
+  if constexpr (K::kSoftcap) return reciprocal_fast(1 + exp2_fast(product * scale.bend));
+  else return product;
+}
+/// For forms that ask what a change of the key does: what it moves of the capped score over what it moves of the score, 1 - tanh^2.
+template <class K>
+__device__ __forceinline__ float slope_of(float place) {
+  if constexpr (K::kSoftcap && K::kTimesQuery) return fused_multiply_add(-4 * place, place, 4 * place);
+  else return 1;
+}
+
 /// Form exact: adds what a column of weight P |q| scale 2^1/2 and distance -|v - o|^2 / 2 gives.
 __device__ __forceinline__ void add_distance(float& sum, float weight, float distance) {
   // Where v and o agree rounding may leave the wrong sign.
   sum = fused_multiply_add(weight, square_root_fast(fabsf(distance)), sum);
 }
 
-/// The other forms: adds what a column of weight P, or P |q|, gives; `factor` is the column's.
+/// The other forms: adds what a column of weight P, or P |q|, gives; `factor` is the column's, `slope` that of the capped score.
 template <class K>
-__device__ __forceinline__ void add_share(float& sum, float weight, float factor) {
-  if constexpr (K::kTimesRest) sum = fused_multiply_add(weight, saturate(fused_multiply_add(weight, factor, 1)), sum);
+__device__ __forceinline__ void add_share(float& sum, float weight, float factor, float slope = 1) {
+  if constexpr (K::kTimesRest) sum = fused_multiply_add(weight * slope, saturate(fused_multiply_add(weight, factor, 1)), sum);
   else sum += weight;
 }

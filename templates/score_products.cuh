@@ -19,8 +19,8 @@ struct column_products {
 
 /// d += keys * columns, of eight columns in shared memory.
 template <class K>
-__device__ __forceinline__ void multiply(float (&d)[K::kUnits][4], const uint32_t (&keys)[K::kUnits][K::kHeadDim / 16][4], const f16* columns) {
-  const f16* row = columns + lane_index() % 8 * column_tile<K>::kStride + lane_index() / 8 * 8;
+__device__ __forceinline__ void multiply(float (&d)[K::kUnits][4], const uint32_t (&keys)[K::kUnits][K::kHeadDim / 16][4], const typename K::Element* columns) {
+  const auto* row = columns + lane_index() % 8 * column_tile<K>::kStride + lane_index() / 8 * 8;
 #pragma unroll
   for (int step = 0; step < K::kHeadDim / 16; step += 2) {
     uint32_t b[4];
@@ -28,7 +28,7 @@ __device__ __forceinline__ void multiply(float (&d)[K::kUnits][4], const uint32_
 #pragma unroll
     for (int half = 0; half < 2; ++half)
 #pragma unroll
-      for (int u = 0; u < K::kUnits; ++u) mma_16x8x16(d[u], keys[u][step + half], {b[2 * half], b[2 * half + 1]});
+      for (int u = 0; u < K::kUnits; ++u) multiply_add<typename K::Element>(d[u], keys[u][step + half], {b[2 * half], b[2 * half + 1]});
   }
 }
 
@@ -52,9 +52,9 @@ __device__ __forceinline__ void multiply_columns(column_products<K>& to, const k
   }
 }
 
-/// Adds what products `from` of columns `first` ... weigh. `scale` is log2(e) times the scale of scores. Masked: key g of the first unit has position `key`.
+/// Adds what products `from` of columns `first` ... weigh. Masked: key g of the first unit has position `key`.
 template <class K, bool kMasked>
-__device__ __forceinline__ void add_weights(float (&sum)[K::kUnits][2], const column_products<K>& from, const column_tile<K>& tile, int first, int key, float scale) {
+__device__ __forceinline__ void add_weights(float (&sum)[K::kUnits][2], const column_products<K>& from, const column_tile<K>& tile, int first, int key, const score_scale& scale) {
 #pragma unroll
   for (int group = 0; group < column_products<K>::kGroups; ++group) {
     const int column = first + group * 8;
@@ -71,18 +71,20 @@ __device__ __forceinline__ void add_weights(float (&sum)[K::kUnits][2], const co
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int c = i % 2, half = i / 2;
-        float score = from.score[group][u][i];
-        if constexpr (kMasked) score = key + u * 16 + half * 8 <= position[c] ? score : minus_infinity();
-        const float weight = exp2_fast(fused_multiply_add(score, scale, offset[c]));
-        if constexpr (K::kTimesDistance) add_distance(sum[u][half], weight, from.distance[group][u][i]);
-        else add_share<K>(sum[u][half], weight, factor[c]);
+        float score = capped<K>(from.score[group][u][i], scale);
+        if constexpr (kMasked && !K::kSoftcap) score = key + u * 16 + half * 8 <= position[c] ? score : minus_infinity();
+        float weight = exp2_fast(fused_multiply_add(score, scale.factor, offset[c]));
+        if constexpr (kMasked && K::kSoftcap) weight = key + u * 16 + half * 8 <= position[c] ? weight : 0;  // a capped score is finite
+        const float slope = slope_of<K>(score);
+        if constexpr (K::kTimesDistance) add_distance(sum[u][half], weight * slope, from.distance[group][u][i]);
+        else add_share<K>(sum[u][half], weight, factor[c], slope);
       }
   }
 }
 
 /// Adds what a tile of columns weighs. The next columns are multiplied before the last ones are weighed: the matrix unit and the exponentials work at the same time.
 template <class K, bool kMasked>
-__device__ __forceinline__ void add_tile(float (&sum)[K::kUnits][2], const key_fragments<K>& keys, const column_tile<K>& tile, int key, float scale) {
+__device__ __forceinline__ void add_tile(float (&sum)[K::kUnits][2], const key_fragments<K>& keys, const column_tile<K>& tile, int key, const score_scale& scale) {
   constexpr int kColumns = column_tile<K>::kColumns, kStep = 8 * column_products<K>::kGroups;
   // A tile's own sum: small weights would vanish one by one beside a large score.
   float part[K::kUnits][2] = {};
@@ -102,7 +104,7 @@ __device__ __forceinline__ void add_tile(float (&sum)[K::kUnits][2], const key_f
 
 /// Walks over the columns of `source` from row `start` of its range on, and adds what they weigh to the warp's sums. `key`: position of the warp's first key.
 template <class K, class P>
-__device__ __forceinline__ void add_rows(float (&sum)[K::kUnits][2], const key_fragments<K>& keys, column_source<K, P>& source, int start, int key, float scale) {
+__device__ __forceinline__ void add_rows(float (&sum)[K::kUnits][2], const key_fragments<K>& keys, column_source<K, P>& source, int start, int key, const score_scale& scale) {
   constexpr int kColumns = column_tile<K>::kColumns;
   auto& tiles = *reinterpret_cast<column_tile<K> (*)[K::kStages]>(shared_memory());
   const int begin = start * source.ratio, count = (source.rows.count * source.ratio - begin + kColumns - 1) / kColumns;

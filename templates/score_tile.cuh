@@ -5,8 +5,8 @@ template <class K>
 struct column_tile {
   static constexpr int kColumns = 64;
   static constexpr int kStride = K::kHeadDim + 8;
-  f16 q[kColumns * kStride];
-  f16 o[K::kTimesDistance ? kColumns * kStride : 8];
+  typename K::Element q[kColumns * kStride];
+  typename K::Element o[K::kTimesDistance ? kColumns * kStride : 8];
   float lse[kColumns];
   float offset[kColumns];  // what the exponent of a weight begins with: P (times |q|, form massq; times |q| scale 2^1/2, form exact) = 2^(s log2(e) + offset); -inf for none
   float factor[kColumns];  // form massq: -1 / |q|; form exact: -|o|^2 / 2

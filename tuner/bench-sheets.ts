@@ -4,7 +4,7 @@ import { reject, type Contract } from '../generator/contract.ts';
 import { kernelName, type Kernel } from '../generator/name.ts';
 import { defaultTile, misfit, type Tile } from '../generator/tile.ts';
 import { decodeCase, HEADS, type Case, type CaseShape, type Grid } from './bench-plan.ts';
-import { exactContract, goalContract, GOALS, GOAL_SHAPES } from './goals.ts';
+import { exactContract, goalContract, GOALS, GOAL_SHAPES, type QueryColumns } from './goals.ts';
 
 export const SHEET_NAMES = ['goals', 'codes', 'ragged', 'pages', 'heads', 'd64', 'rows'] as const;
 export type SheetName = (typeof SHEET_NAMES)[number];
@@ -49,8 +49,12 @@ export const SHEETS: Readonly<Record<SheetName, Sheet>> = {
   rows: { headDim: 128, shapes: [1, 2, 4, 8, 16].map((q_len) => at(16, 32_768, q_len === 1 ? {} : { q_len })), launches: 3 },
 };
 
-/** The columns that a kernel for this shape has: 4 while they are enough. */
-const columnsFor = ({ q_heads = HEADS.q_heads, kv_heads = HEADS.kv_heads, q_len = 1 }: CaseShape): 4 | 8 => ((q_len * q_heads) / kv_heads <= 4 ? 4 : 8);
+const columnsOf = ({ q_heads = HEADS.q_heads, kv_heads = HEADS.kv_heads, q_len = 1 }: CaseShape): number => (q_len * q_heads) / kv_heads;
+/** The columns that kernels for this shape have: 4 while they are enough, else 8, in several CTAs where there are more; beside them as many as one CTA can take. */
+const columnsFor = (shape: CaseShape): readonly QueryColumns[] => {
+  const columns = columnsOf(shape);
+  return columns <= 4 ? [4] : columns <= 8 ? [8] : columns <= 16 ? [8, 16] : [8, 32];
+};
 
 export interface SheetOptions {
   readonly archs: readonly Arch[];
@@ -76,14 +80,15 @@ export function sheetCases(names: readonly SheetName[], options: SheetOptions): 
     // A page of tokens means nothing to exact rows, and codes even less: they are compared at any of them.
     const plain = sized.filter((shape) => shape.page_size === undefined && shape.codes === undefined);
     const ranked = archs.flatMap((arch) => [
-      ...plain.map((shape) => ({ rank: 0, case: decodeCase(kernelFor(exactContract(headDim), arch), shape, sms, splits, launches) })),
+      // FP16 rows have no tile for 4.
+      ...plain.flatMap((shape) => columnsFor(shape).map((columns) => ({ rank: 0, case: decodeCase(kernelFor(exactContract(headDim, columns === 4 ? 8 : columns), arch), shape, sms, splits, launches) }))),
       ...sized.flatMap((shape) =>
-        chosen.flatMap((goal) => {
-          const contract = goalContract(goal, headDim, columnsFor(shape));
+        chosen.flatMap((goal) => columnsFor(shape).flatMap((columns) => {
+          const contract = goalContract(goal, headDim, columns);
           if (reject(contract).length > 0) left.add(`${goal.title}, head dim ${headDim}: ${reject(contract).join('; ')}`);
           const kernels = reject(contract).length > 0 ? [] : tiles(contract, arch).map((tile) => ({ contract, arch, tile }));
           return kernels.filter(only).map((kernel, rank) => ({ rank, case: decodeCase(kernel, shape, sms, splits, launches) }));
-        }),
+        })),
       ),
     ]);
     return ranked.toSorted((a, b) => a.rank - b.rank).map((one) => one.case);

@@ -1,4 +1,5 @@
 // What rows answer: one small table for each question that a sheet asks (bench-sheets.ts), the goals last. A view is there if the rows for it are. Pure.
+import type { Contract } from '../generator/contract.ts';
 import { parseKernelName } from '../generator/name.ts';
 import type { Row } from './bench-row.ts';
 import { featuresOf, figures, launchOf, lengthWord, linesOf, shapeKey, shapeWords, tokensWord, type Line } from './bench-table.ts';
@@ -47,8 +48,9 @@ const inOrder = (a: Entry, b: Entry): number => {
 };
 const sized = (batch: number, tokens: number) => ({ row }: Entry): boolean => !row.shape.lens && row.shape.batch === batch && row.shape.tokens === tokens;
 const sizeWords = ({ row }: Entry): string => `B${row.shape.batch} ${lengthWord(row)}`;
+const columnWord = ({ columns = 8 }: Contract): string => (columns === 8 ? '' : ` n${columns}`);
 /** The part of a kernel's name that says how, with its columns if they are not 8. */
-const howWords = ({ row: { kernel } }: Line): string => `${kernel.replace(/^.*__/, '')}${parseKernelName(kernel).contract.columns === 4 ? ' n4' : ''}`;
+const howWords = ({ row: { kernel } }: Line): string => `${kernel.replace(/^.*__/, '')}${columnWord(parseKernelName(kernel).contract)}`;
 const percent = (part: number): string => `${(100 * part).toFixed(0)} %`;
 const tick = (met: boolean): string => (met ? '✓' : '✗');
 

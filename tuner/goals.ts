@@ -38,11 +38,13 @@ export const LIMITS = {
   rows: 1.2,
 } as const;
 
+export type QueryColumns = NonNullable<Contract['columns']>;
+
 /** The decode contract of a goal. `columns`: query rows x heads per KV head that one CTA takes. */
-export const goalContract = ({ axes }: Goal, headDim: 64 | 128, columns: 4 | 8): Contract => contractOf('decode', { ...axes, headDim, dtype: 'f16', columns });
+export const goalContract = ({ axes }: Goal, headDim: 64 | 128, columns: QueryColumns): Contract => contractOf('decode', { ...axes, headDim, dtype: 'f16', columns });
 
 /** Decode of exact FP16 rows. */
-export const exactContract = (headDim: 64 | 128): Contract => contractOf('decode', { k: 'f16', v: 'f16', headDim, dtype: 'f16' });
+export const exactContract = (headDim: 64 | 128, columns: QueryColumns = 8): Contract => contractOf('decode', { k: 'f16', v: 'f16', headDim, dtype: 'f16', columns });
 
 /** The goal that a decode contract serves, whatever its head dim and columns. */
 export const goalOf = ({ op, k, v, key, gain }: Contract): Goal | undefined =>

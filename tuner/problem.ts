@@ -134,6 +134,10 @@ export const SHAPES = {
     /** Rows drawn from those older than `newest_rows`; either makes the score one of a sample. */
     sampled_rows: count.optional(),
     newest_rows: count.optional(),
+    /** Of contracts with softcap; 2. */
+    softcap: z.number().positive().optional(),
+    /** A learned sink logit of every head, which the LSE contains; none unless given. */
+    sink_logit: z.number().optional(),
     /** Place of key 0 in its row of scores. */
     first_key: perSequence.optional(),
     /** Scores start at random numbers, and are added to. */

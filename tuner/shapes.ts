@@ -172,6 +172,8 @@ export const SELECT = {
   tokens: [0, 1, 40, 5000].flatMap((budget_tokens) => PATTERNS.map((pattern) => ({ token_count: COUNTS, pattern, budget_tokens, max_anchors: 800 }))),
   /** Beside the budget, more of them than tokens too. */
   first: [1, 4, 33, 1000].flatMap((first_tokens) => PATTERNS.map((pattern) => ({ token_count: COUNTS, kv_heads: 3, pattern, budget_permille: 50, first_tokens }))),
+  /** No sequence has a token. */
+  none: [{ token_count: [0, 0], kv_heads: 2, first_tokens: 3 }],
   /** No more than max_anchors are kept, first tokens first. */
   bound: ([[1, 0], [5, 3], [5, 9], [0, 0], [0, 2]] as const).flatMap(([max_anchors, first_tokens]) =>
     PATTERNS.map((pattern) => ({ token_count: COUNTS, pattern, budget_permille: 200, first_tokens, max_anchors, count: pattern !== 'ties' })),

@@ -71,14 +71,14 @@ async function merge({ files, out: dir, dryRun, json, ...options }: Global & Shi
 /** Compiles kernels to PTX with this machine's nvcc. Throws EnvironmentError without one. */
 async function compiler() {
   const { findNvcc, NVCC_FIX } = await import('../../tuner/nvcc.ts');
-  const { isLost, toPtx } = await import('../../tuner/space/ptx.ts');
+  const { isLost, shorterHashes, toPtx } = await import('../../tuner/space/ptx.ts');
   const { EnvironmentError } = await import('../errors.ts');
   const { parseKernelName } = await import('../name.ts');
   const nvcc = await findNvcc();
   if (!nvcc) throw new EnvironmentError('nvcc was not found, and --mend compares PTX', NVCC_FIX);
   return async (name: string) => {
     const made = await toPtx(parseKernelName(name), { nvcc });
-    return isLost(made) ? { why: made.why } : { ptx: made.ptx, inputs: made.inputs };
+    return isLost(made) ? { why: made.why } : { ptx: made.ptx, shorter: shorterHashes(readFileSync(made.path, 'utf8'), name), inputs: made.inputs };
   };
 }
 

@@ -327,6 +327,11 @@ __device__ __forceinline__ float round_even(float x) { return rintf(x); }
 __device__ __forceinline__ float square_root(float x) { return sqrtf(x); }
 /// Subnormal arguments count as 0, as with sqrt.approx.ftz.
 __device__ __forceinline__ float square_root_fast(float x) { return x < 0x1p-126f && x > -0x1p-126f ? 0.0f : sqrtf(x); }
+/// Subnormal arguments and results count as 0, as with rcp.approx.ftz.
+__device__ __forceinline__ float reciprocal_fast(float x) {
+  const float y = 1 / (fabsf(x) < 0x1p-126f ? copysignf(0.0f, x) : x);
+  return fabsf(y) < 0x1p-126f ? copysignf(0.0f, y) : y;
+}
 __device__ __forceinline__ float saturate(float x) { return x > 0 ? x < 1 ? x : 1.0f : 0.0f; }
 __device__ __forceinline__ void sine_cosine_fast(float x, float& sine, float& cosine) {
   sine = sinf(x);

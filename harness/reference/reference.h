@@ -19,7 +19,8 @@ struct Contract {
   antkv_format format{};
   Element element = Element::f16;  ///< of queries, exact rows and output
   Form form = Form::column;        ///< score only
-  bool softcap = false, sink = false;  ///< decode only: scores are capped, learned sink logits join the softmax
+  bool softcap = false;            ///< decode, score: scores are capped
+  bool sink = false;               ///< decode only: learned sink logits join the softmax
 };
 
 struct Attention {

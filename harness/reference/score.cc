@@ -23,7 +23,7 @@ std::vector<double> key_norms(const Contract& c, const antkv_score_params& p) {
   for (int b = 0; b < p.batch; b++) {
     for (int head = 0; head < p.kv_heads; head++) {
       for (int j = p.cu_k[b]; j < p.cu_k[b + 1]; j++) {
-        read_halves(static_cast<const uint8_t*>(p.k) + j * p.k_row_stride + head * p.k_head_stride, d, k.data());
+        read_elements(c.element, static_cast<const uint8_t*>(p.k) + j * p.k_row_stride + head * p.k_head_stride, d, k.data());
         scores[(int64_t(b) * p.kv_heads + head) * p.score_stride + value_or(p.first_key, b, 0) + j - p.cu_k[b]] = double(p.scale) * norm(k.data(), d);
       }
     }
@@ -38,8 +38,8 @@ std::vector<double> reference_score(const Contract& c, const antkv_score_params&
   const int d = c.format.head_dim, ratio = p.q_heads / p.kv_heads;
   std::vector<double> scores(int64_t(p.batch) * p.kv_heads * p.score_stride, std::nan(""));
   std::vector<double> q(d), k(d), v(d), o(d);
-  const auto half_row = [d](const void* base, int64_t row, int64_t row_stride, int head, int64_t head_stride, std::vector<double>& to) {
-    read_halves(static_cast<const uint8_t*>(base) + row * row_stride + head * head_stride, d, to.data());
+  const auto read_row = [&c, d](const void* base, int64_t row, int64_t row_stride, int head, int64_t head_stride, std::vector<double>& to) {
+    read_elements(c.element, static_cast<const uint8_t*>(base) + row * row_stride + head * head_stride, d, to.data());
   };
   for (int b = 0; b < p.batch; b++) {
     const int keys = p.cu_k[b + 1] - p.cu_k[b], rows = p.cu_q[b + 1] - p.cu_q[b];
@@ -47,8 +47,8 @@ std::vector<double> reference_score(const Contract& c, const antkv_score_params&
     const std::vector<double> counts = row_counts(p, b);
     for (int head = 0; head < p.kv_heads; head++) {
       for (int j = 0; j < keys; j++) {
-        half_row(p.k, p.cu_k[b] + j, p.k_row_stride, head, p.k_head_stride, k);
-        if (c.form == Form::exact) half_row(p.v, p.cu_k[b] + j, p.v_row_stride, head, p.v_head_stride, v);
+        read_row(p.k, p.cu_k[b] + j, p.k_row_stride, head, p.k_head_stride, k);
+        if (c.form == Form::exact) read_row(p.v, p.cu_k[b] + j, p.v_row_stride, head, p.v_head_stride, v);
         const int64_t at = (int64_t(b) * p.kv_heads + head) * p.score_stride + value_or(p.first_key, b, 0) + j;
         // Rows of earlier calls that see the key, if all from its own on were scored, and those of this one.
         const int earlier = p.accumulate ? std::max(0, q_pos - first_pos - j) : 0, now = std::max(0, std::min(rows, q_pos + rows - first_pos - j));
@@ -59,16 +59,19 @@ std::vector<double> reference_score(const Contract& c, const antkv_score_params&
             const int64_t row = p.cu_q[b] + i;
             const double lse = p.lse[row * p.q_heads + q_head];
             if (lse == -INFINITY) continue;  // a row that saw nothing
-            half_row(p.q, row, p.q_row_stride, q_head, p.q_head_stride, q);
-            const double weight = std::exp(double(p.scale) * dot(q.data(), k.data(), d) - lse);
+            read_row(p.q, row, p.q_row_stride, q_head, p.q_head_stride, q);
+            const double raw = double(p.scale) * dot(q.data(), k.data(), d), part = c.softcap ? std::tanh(raw / p.softcap) : 0;
+            const double weight = std::exp((c.softcap ? p.softcap * part : raw) - lse);
             double term = weight;
             if (c.form == Form::mass || c.form == Form::massq) term *= 1 - weight;
             if (c.form == Form::massq) term *= norm(q.data(), d);
             if (c.form == Form::exact) {  // a change of the score moves the output by P (v - o), a change of the key moves the score by scale |q|
-              half_row(p.o, row, p.o_row_stride, q_head, p.o_head_stride, o);
+              read_row(p.o, row, p.o_row_stride, q_head, p.o_head_stride, o);
               for (int x = 0; x < d; x++) o[x] -= v[x];
               term *= norm(o.data(), d) * norm(q.data(), d) * double(p.scale);
             }
+            // Of a change of the score the cap leaves 1 - tanh^2.
+            if (c.form == Form::massq || c.form == Form::exact) term *= 1 - part * part;
             sum += counts[i] * term;
           }
         }

@@ -31,6 +31,7 @@ class ScoreTrial final : public Trial {
     p_->kv_heads = s_.kv_heads;
     p_->max_tokens = p_->score_stride = s_.most_tokens();
     p_->scale = float(1 / std::sqrt(double(d())));
+    p_->softcap = contract.softcap ? 30 : 0;
     p_->q_row_stride = p_->o_row_stride = q_row_;
     p_->k_row_stride = p_->v_row_stride = k_row_;
     p_->q_head_stride = p_->o_head_stride = p_->k_head_stride = p_->v_head_stride = head_bytes;

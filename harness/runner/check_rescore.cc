@@ -13,17 +13,17 @@ using P = antkv_score_params;
 constexpr int kRows = 9, kRatio = 2;  // query rows of each sequence (fewer if it is shorter) and query heads per KV head
 
 /// The log-sum-exp of each row and query head, [rows, q_heads].
-std::vector<float> sums_of(const P& p, int d) {
+std::vector<float> sums_of(const P& p, reference::Element element, int d) {
   std::vector<float> sums(size_t(p.cu_q[p.batch]) * p.q_heads);
   std::vector<double> q(d), k(d);
   for (int b = 0; b < p.batch; b++) {
     const int keys = p.cu_k[b + 1] - p.cu_k[b], rows = p.cu_q[b + 1] - p.cu_q[b];
     for (int i = 0; i < rows * p.q_heads; i++) {
       const int64_t row = p.cu_q[b] + i / p.q_heads;
-      reference::read_halves(static_cast<const uint8_t*>(p.q) + row * p.q_row_stride + i % p.q_heads * p.q_head_stride, d, q.data());
+      reference::read_elements(element, static_cast<const uint8_t*>(p.q) + row * p.q_row_stride + i % p.q_heads * p.q_head_stride, d, q.data());
       double sum = 0;
       for (int j = 0; j <= keys - rows + i / p.q_heads; j++) {
-        reference::read_halves(static_cast<const uint8_t*>(p.k) + (p.cu_k[b] + j) * p.k_row_stride + i % p.q_heads / kRatio * p.k_head_stride, d, k.data());
+        reference::read_elements(element, static_cast<const uint8_t*>(p.k) + (p.cu_k[b] + j) * p.k_row_stride + i % p.q_heads / kRatio * p.k_head_stride, d, k.data());
         sum += std::exp(p.scale * reference::dot(q.data(), k.data(), d));
       }
       sums[row * p.q_heads + i % p.q_heads] = float(std::log(sum));
@@ -36,6 +36,8 @@ std::vector<float> sums_of(const P& p, int d) {
 
 void check_rescore(Launcher& launcher, const Kernel& score, Random& random, const antkv_unpack_params& unpack, const Buffer& rows, const std::vector<double>& decoded, Report& report) {
   const int d = score.contract.format.head_dim;
+  const reference::Element element = score.contract.element;
+  if (score.contract.softcap) throw RequestError("a capped score is not what this check has the log-sum-exp of; give another contract");
   if (score.contract.form == reference::Form::exact) throw RequestError("form \"exact\" needs values and outputs, which this check does not make; give another form");
   Memory memory(launcher.driver);
   Params<P> params(ANTKV_ABI_VERSION);
@@ -53,7 +55,7 @@ void check_rescore(Launcher& launcher, const Kernel& score, Random& random, cons
     first_pos.push_back(reference::value_or(unpack.first_pos, b, 0) + reference::value_or(unpack.first_token, b, 0));
   }
   Buffer& q = memory.add("q", size_t(cu_q.back() * p.q_row_stride));
-  gaussian_elements(random, reference::Element::f16, q.host.data(), int(q.host.size() / 2));
+  gaussian_elements(random, element, q.host.data(), int(q.host.size() / 2));
   params.bind(&P::q, q);
   params.bind(&P::cu_q, memory.add("cu_q", cu_q));
   params.bind(&P::cu_k, memory.add("cu_k", cu_k));
@@ -63,9 +65,9 @@ void check_rescore(Launcher& launcher, const Kernel& score, Random& random, cons
   params.bind(&P::scores, scores);
 
   std::vector<uint16_t> exact(decoded.size());
-  for (size_t i = 0; i < exact.size(); i++) exact[i] = reference::to_half(decoded[i]);
+  for (size_t i = 0; i < exact.size(); i++) exact[i] = reference::to_element(element, decoded[i]);
   p.k = exact.data(), p.k_head_stride = 2 * d, p.k_row_stride = p.kv_heads * p.k_head_stride;
-  params.bind(&P::lse, memory.add("lse", sums_of(p, d)));
+  params.bind(&P::lse, memory.add("lse", sums_of(p, element, d)));
   const std::vector<double> want = reference::reference_score(score.contract, p);
   // The kernel meets what unpack wrote, where it lay.
   params.bind(&P::k, memory.add("k", rows.result));

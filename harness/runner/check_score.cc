@@ -1,6 +1,6 @@
 // check score: random rows with the LSE and output of exact attention, then the kernel's sums against the reference's.
 //
-// Tolerances. Products of halves are exact and summed in fp32, so a score is good to about |s| 2^-20, as is its exponential relative: 1e-3 of the score is
+// Tolerances. Products of halves, or of bf16, are exact and summed in fp32, so a score is good to about |s| 2^-20, as is its exponential relative: 1e-3 of the score is
 // ample for |s| up to 60. Form "exact" may take |v - o| from |v|^2 + |o|^2 - 2 v.o in fp32, which leaves an error of about 1e-3 |v| where v and o agree:
 // 2e-3 of (sum of P) * |q| scale * |v|, with the largest norms, is allowed on top. Of 1 - P little is left where P is near 1, and P itself is good to about |s| 2^-20: forms
 // "mass" and "massq" get 3e-5 of (sum of P), times the largest |q|, on top.
@@ -16,23 +16,25 @@ namespace {
 using P = antkv_score_params;
 using reference::Form;
 
-/// LSE and output of exact attention of row `row` = (sequence b, row i), head `q_head`.
-double attend_row(const P& p, int d, int b, int i, int q_head, std::vector<double>& out) {
+/// LSE and output of exact attention of row `row` = (sequence b, row i), head `q_head`; `sink` is its learned sink logit, -inf for none.
+double attend_row(const reference::Contract& c, const P& p, double sink, int b, int i, int q_head, std::vector<double>& out) {
+  const int d = c.format.head_dim;
   const int keys = p.cu_k[b + 1] - p.cu_k[b], rows = p.cu_q[b + 1] - p.cu_q[b], head = q_head / (p.q_heads / p.kv_heads);
   const int first_pos = reference::value_or(p.first_pos, b, 0), q_pos = reference::value_or(p.q_pos, b, first_pos + keys - rows);
   std::vector<double> q(d), k(d), scores;
-  reference::read_halves(static_cast<const uint8_t*>(p.q) + (p.cu_q[b] + i) * p.q_row_stride + q_head * p.q_head_stride, d, q.data());
+  reference::read_elements(c.element, static_cast<const uint8_t*>(p.q) + (p.cu_q[b] + i) * p.q_row_stride + q_head * p.q_head_stride, d, q.data());
   for (int j = 0; j < keys && first_pos + j <= q_pos + i; j++) {
-    reference::read_halves(static_cast<const uint8_t*>(p.k) + (p.cu_k[b] + j) * p.k_row_stride + head * p.k_head_stride, d, k.data());
-    scores.push_back(p.scale * reference::dot(q.data(), k.data(), d));
+    reference::read_elements(c.element, static_cast<const uint8_t*>(p.k) + (p.cu_k[b] + j) * p.k_row_stride + head * p.k_head_stride, d, k.data());
+    const double score = p.scale * reference::dot(q.data(), k.data(), d);
+    scores.push_back(c.softcap ? p.softcap * std::tanh(score / p.softcap) : score);
   }
   out.assign(d, 0);
-  if (scores.empty()) return -INFINITY;
-  const double largest = *std::max_element(scores.begin(), scores.end());
-  double sum = 0;
+  if (scores.empty()) return sink;
+  const double largest = std::max(sink, *std::max_element(scores.begin(), scores.end()));
+  double sum = std::exp(sink - largest);
   for (double s : scores) sum += std::exp(s - largest);
   for (size_t j = 0; j < scores.size(); j++) {
-    reference::read_halves(static_cast<const uint8_t*>(p.v) + (p.cu_k[b] + int64_t(j)) * p.v_row_stride + head * p.v_head_stride, d, k.data());
+    reference::read_elements(c.element, static_cast<const uint8_t*>(p.v) + (p.cu_k[b] + int64_t(j)) * p.v_row_stride + head * p.v_head_stride, d, k.data());
     const double weight = std::exp(scores[j] - largest) / sum;
     for (int x = 0; x < d; x++) out[x] += weight * k[x];
   }
@@ -48,21 +50,21 @@ std::vector<int32_t> starts(const std::vector<int32_t>& counts) {
   return cu;
 }
 
-/// [rows, heads] gaussian half vectors; gaps stay NaN.
-Buffer& make_rows(Memory& memory, Random& random, const char* name, int rows, int heads, int d, int pad, double size, int64_t& row_stride, int64_t& head_stride) {
+/// [rows, heads] gaussian vectors of elements; gaps stay NaN.
+Buffer& make_rows(Memory& memory, Random& random, reference::Element element, const char* name, int rows, int heads, int d, int pad, double size, int64_t& row_stride, int64_t& head_stride) {
   head_stride = 2 * d + pad;
   row_stride = heads * head_stride + pad;
   Buffer& b = memory.add(name, size_t(rows * row_stride));
-  for (int64_t i = 0; i < int64_t(rows) * heads; i++) gaussian_elements(random, reference::Element::f16, b.host.data() + i / heads * row_stride + i % heads * head_stride, d, size);
+  for (int64_t i = 0; i < int64_t(rows) * heads; i++) gaussian_elements(random, element, b.host.data() + i / heads * row_stride + i % heads * head_stride, d, size);
   return b;
 }
 
 /// The largest norm of any row.
-double largest_norm(const Buffer& b, int rows, int heads, int d, int64_t row_stride, int64_t head_stride) {
+double largest_norm(reference::Element element, const Buffer& b, int rows, int heads, int d, int64_t row_stride, int64_t head_stride) {
   double largest = 0;
   std::vector<double> x(d);
   for (int64_t i = 0; i < int64_t(rows) * heads; i++) {
-    reference::read_halves(b.host.data() + i / heads * row_stride + i % heads * head_stride, d, x.data());
+    reference::read_elements(element, b.host.data() + i / heads * row_stride + i % heads * head_stride, d, x.data());
     largest = std::max(largest, reference::norm(x.data(), d));
   }
   return largest;
@@ -113,6 +115,7 @@ Json check_score(Launcher& launcher, const Json& request) {
   Params<P> params(ANTKV_ABI_VERSION);
   P& p = params.host;
   const int d = kernel.contract.format.head_dim;
+  const reference::Element element = kernel.contract.element;
   const std::vector<int32_t> keys = shape.integers("keys");
   p.batch = int(keys.size());
   if (p.batch == 0) throw RequestError("\"keys\" is needed, one number per sequence");
@@ -127,11 +130,14 @@ Json check_score(Launcher& launcher, const Json& request) {
   p.max_tokens = std::max(1, *std::max_element(keys.begin(), keys.end()));
   p.score_stride = p.max_tokens + pad + (first_key.empty() ? 0 : *std::max_element(first_key.begin(), first_key.end()));
   p.scale = kernel.contract.form == Form::norm ? -1.0f : float(1 / std::sqrt(double(d)));
-  Buffer& q = make_rows(memory, random, "q", cu_q.back(), p.q_heads, d, pad, shape.number("score_std", 1), p.q_row_stride, p.q_head_stride);
+  if (kernel.contract.softcap) p.softcap = float(shape.number("softcap", 2));
+  // Of every head; a kernel knows it by the LSE alone.
+  const double sink = shape.number("sink_logit", -INFINITY);
+  Buffer& q = make_rows(memory, random, element, "q", cu_q.back(), p.q_heads, d, pad, shape.number("score_std", 1), p.q_row_stride, p.q_head_stride);
   params.bind(&P::q, q);
-  params.bind(&P::k, make_rows(memory, random, "k", cu_k.back(), p.kv_heads, d, pad, 1, p.k_row_stride, p.k_head_stride));
-  Buffer& v = make_rows(memory, random, "v", cu_k.back(), p.kv_heads, d, pad, 1, p.v_row_stride, p.v_head_stride);
-  Buffer& o = make_rows(memory, random, "o", cu_q.back(), p.q_heads, d, pad, 1, p.o_row_stride, p.o_head_stride);
+  params.bind(&P::k, make_rows(memory, random, element, "k", cu_k.back(), p.kv_heads, d, pad, 1, p.k_row_stride, p.k_head_stride));
+  Buffer& v = make_rows(memory, random, element, "v", cu_k.back(), p.kv_heads, d, pad, 1, p.v_row_stride, p.v_head_stride);
+  Buffer& o = make_rows(memory, random, element, "o", cu_q.back(), p.q_heads, d, pad, 1, p.o_row_stride, p.o_head_stride);
   params.bind(&P::v, v);
   params.bind(&P::o, o);
   params.bind(&P::cu_q, memory.add("cu_q", cu_q));
@@ -145,9 +151,9 @@ Json check_score(Launcher& launcher, const Json& request) {
     for (int i = 0; i < rows[b]; i++) {
       for (int head = 0; head < p.q_heads; head++) {
         const int64_t row = cu_q[b] + i;
-        lse[row * p.q_heads + head] = float(attend_row(p, d, b, i, head, out));
+        lse[row * p.q_heads + head] = float(attend_row(kernel.contract, p, sink, b, i, head, out));
         auto* to = reinterpret_cast<uint16_t*>(o.host.data() + row * p.o_row_stride + head * p.o_head_stride);
-        for (int x = 0; x < d; x++) to[x] = reference::to_half(out[x]);
+        for (int x = 0; x < d; x++) to[x] = reference::to_element(element, out[x]);
       }
     }
   }
@@ -186,8 +192,8 @@ Json check_score(Launcher& launcher, const Json& request) {
   const std::vector<double> mass = reference::reference_score(column, fresh);
   const Form form = kernel.contract.form;
   double unit = form == Form::exact ? 2e-3 * p.scale : form == Form::mass || form == Form::massq ? 3e-5 : 0;
-  if (form == Form::massq || form == Form::exact) unit *= largest_norm(q, cu_q.back(), p.q_heads, d, p.q_row_stride, p.q_head_stride);
-  if (form == Form::exact) unit *= largest_norm(v, cu_k.back(), p.kv_heads, d, p.v_row_stride, p.v_head_stride);
+  if (form == Form::massq || form == Form::exact) unit *= largest_norm(element, q, cu_q.back(), p.q_heads, d, p.q_row_stride, p.q_head_stride);
+  if (form == Form::exact) unit *= largest_norm(element, v, cu_k.back(), p.kv_heads, d, p.v_row_stride, p.v_head_stride);
   double worst = 0;  // in tolerances
   for (size_t i = 0; i < want.size(); i++) {
     if (std::isnan(want[i])) continue;

@@ -39,8 +39,9 @@ Json check_select(Launcher& launcher, const Json& request) {
   const std::string pattern = shape.string("pattern", "random");
   p.batch = int(counts.size());
   p.kv_heads = bounded(shape, "kv_heads", 1, 1, 1024);
-  p.score_stride = most + pad;
-  p.keep_words = (most + 31) / 32 + pad;
+  // Buffers have room for a token where no sequence has one.
+  p.score_stride = std::max(1, most) + pad;
+  p.keep_words = (std::max(1, most) + 31) / 32 + pad;
   p.max_anchors = bounded(shape, "max_anchors", most, 0, 1 << 24);
   p.budget_permille = bounded(shape, "budget_permille", 10, 0, 1000);
   p.budget_tokens = bounded(shape, "budget_tokens", -1, -1, 1 << 24);

@@ -16,9 +16,7 @@ const REJECTED: [what: string, change: Partial<Contract>, want: RegExp][] = [
   ['a gain on exact values', { v: 'f16', gain: 'v' }, /a gain on v needs a coded v/],
   ['exact rows of another type', { v: 'bf16' }, /exact rows are bf16 but the dtype is f16/],
   ['look-up sums before RoPE', { numerics: 'adc8' }, /after RoPE/],
-  ['a head dim that score lags behind with', { op: 'score', headDim: 96, form: 'column' }, /headDim 96 of score: not built yet/],
-  ['a dtype that score lags behind with', { op: 'score', dtype: 'bf16', form: 'column' }, /dtype bf16 of score: not built yet/],
-  ['columns to come', { columns: 16 }, /columns 16: not built yet/],
+  ['a cap where no score is', { op: 'score', form: 'norm', softcap: true }, /form norm asks no score that could be capped/],
   ['a gain to come', { gain: 'kv' }, /gain kv: not built yet/],
   ['clustering to int8', { op: 'kmeans', k: '8c8bq8' }, /rounded from 8c8b's/],
   ['clustering codes in stages', { op: 'kmeans', k: '16c6b6b' }, /centroids of one stage; 16c6b6b has 2/],
@@ -28,7 +26,7 @@ for (const [what, change, want] of REJECTED) test(`rejects ${what}`, () => asser
 
 test('offers what is built', () => {
   assert.equal(reject(good), []);
-  for (const change of [{ headDim: 96 }, { headDim: 256 }, { dtype: 'bf16' }, { softcap: true }, { sink: true }] as const) assert.equal(reject({ ...good, ...change }), [], JSON.stringify(change));
+  for (const change of [{ headDim: 96 }, { headDim: 256 }, { dtype: 'bf16' }, { softcap: true }, { sink: true }, { columns: 16 }, { columns: 32 }] as const) assert.equal(reject({ ...good, ...change }), [], JSON.stringify(change));
   for (const op of ['encode', 'append', 'decode', 'unpack'] as const) assert.equal(reject(contractOf(op, { headDim: 256, k: 'bf16', v: '4c8b', dtype: 'bf16' })), []);
   const codecs = CODECS.filter(({ kind }) => kind === 'vq').map(({ name }) => name as NonNullable<Contract['k']>);
   for (const headDim of [64, 128] as const) for (const k of codecs) for (const v of [...codecs, 'f16'] as const) assert.equal(reject({ ...good, headDim, k, v }), [], `${k} ${v}`);

@@ -78,6 +78,29 @@ for (const [words, want] of SCORES) {
   });
 }
 
+const MANY: [contract: string, tile: Tile, want: RegExp | undefined][] = [
+  ['d128_k8c8b_v8c8bq8_f16_pre_n32', { warps: 4, tokens: 64, stages: 2 }, undefined],
+  ['d128_k8c8b_v8c8bq8_f16_pre_n32', { warps: 4, tokens: 256, stages: 2 }, /192 registers of a thread for sums and scores of 32 columns; 4 warps have 159 for them/],
+  ['d256_kf16_vf16_f16_n32', { warps: 2, tokens: 32, stages: 2 }, /272 registers of a thread/],
+  ['d256_kf16_vf16_f16_n16', { warps: 2, tokens: 32, stages: 2 }, undefined],
+  ['d64_kf16_vf16_f16_n32', { warps: 16, tokens: 256, stages: 1 }, /80 registers .* 16 warps have 32/],
+  ['d128_k8c8b_v8c8bq8_f16_n16', { algorithm: 'lookup', warps: 8, stages: 1, copies: 1 }, /lookup takes 4 or 8 columns, not 16/],
+  ['d128_k32c12b_v32c12b_f16_n32', { algorithm: 'tally', warps: 8, tokens: 512, pass: 1 }, /tally takes 4 or 8 columns, not 32/],
+];
+for (const [words, tile, want] of MANY) {
+  test(`many columns: ${words} ${JSON.stringify(tile)}`, () => {
+    const why = misfit(parseContractName(`antkv_decode_${words}`), tile, findArch('sm90')!).join();
+    if (want) assert.match(why, want);
+    else assert.is(why, '');
+  });
+}
+
+test('shared memory of many columns holds their queries, of bf16 twice, and what each sees', () => {
+  const bytes = (words: string): number => sharedBytes(parseContractName(`antkv_decode_${words}`), { warps: 1, tokens: 16, stages: 1 });
+  assert.is(bytes('d64_kf16_vf16_f16_n16') - 64, Math.max(2 * 16 * 72 * 2 + 16 * 72 * 2 + 16 + 16 * 12, (16 * 68 + 32) * 4));
+  assert.is(bytes('d64_k8c8b_vbf16_bf16_n32') - bytes('d64_k8c8b_vf16_f16_n32'), 32 * 72 * 2 - 16);
+});
+
 test('kernels of groups run on their architecture alone, all others on newer ones too', () => {
   const on = (tile: Tile): number[] => ARCHS.map(({ name }) => Number(name.slice(2))).filter((cc) => runsOn({ arch: findArch('sm90')!, tile }, cc));
   assert.equal(on({ algorithm: 'group', warps: 12, tokens: 384, stages: 4 }), [90]);

@@ -44,12 +44,15 @@ test('every sheet has cases whose requests the runner takes, with FP16 beside ev
   });
 });
 
-test('four columns are taken by the kernels of four, more by those of eight', () => {
+test('four columns are taken by the kernels of four, more by those of eight, and beside them by those that take as many at once as a CTA can', () => {
   const { groups } = sheetCases(['rows', 'heads'], options);
   for (const { kernel: { contract }, shape } of groups.flat().filter(({ kernel }) => kernel.contract.k !== 'f16')) {
     const columns = ((shape.q_len ?? 1) * shape.q_heads!) / shape.kv_heads!;
-    assert.is(contract.columns, columns <= 4 ? 4 : 8);
+    const want = columns <= 4 ? [4] : columns <= 8 ? [8] : columns <= 16 ? [8, 16] : [8, 32];
+    assert.ok(want.includes(contract.columns!), `${columns} by ${contract.columns}`);
   }
+  const rows = groups[0]!.filter(({ shape }) => shape.q_len === 8);
+  for (const k of ['f16', '8c8b'] as const) assert.equal([...new Set(rows.filter(({ kernel }) => kernel.contract.k === k).map(({ kernel }) => kernel.contract.columns))].sort(), [32, 8]);
 });
 
 test('first tiles come before all others, shapes in the order of the goals', () => {

@@ -96,6 +96,7 @@ function score(dice: Dice): Shape<'score'> {
   return {
     keys, kv_heads, q_heads: kv_heads * dice.int(1, 16), pad: dice.pick([0, 16]), ...sometimes(dice, 2, () => ({ rows: keys.map((n) => dice.int(0, n)) })), ...sometimes(dice, 3, () => ({ score_std: dice.pick([0.1, 3]) })),
     ...sometimes(dice, 2, () => ({ first_pos: keys.map(() => dice.pick([0, 17, 4_000_000])) })), ...sometimes(dice, 3, () => ({ accumulate: true })), ...sometimes(dice, 3, () => ({ sampled_rows: dice.int(0, 60), newest_rows: dice.int(0, 30) })),
+    ...sometimes(dice, 4, () => ({ sink_logit: dice.int(-3, 3) })),
   };
 }
 

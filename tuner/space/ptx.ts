@@ -60,6 +60,20 @@ export function normalPtx(text: string, name: string): string {
 
 export const ptxHash = (text: string, name: string): string => createHash('sha256').update(normalPtx(text, name)).digest('hex');
 
+/** Fields of a parameter struct are only ever appended (generator/abi.ts). */
+const MOST_APPENDED_BYTES = 64;
+
+/**
+ * Hashes that the same PTX had while its parameter struct was up to {@link MOST_APPENDED_BYTES} shorter: a kernel that reads no appended field is the machine code that it
+ * was before, and its PTX says nothing else of them than the struct's length.
+ */
+export function shorterHashes(text: string, name: string): string[] {
+  const declared = /(\.param \.align \d+ \.b8 \w+_param_0\[)(\d+)\]/;
+  const bytes = Number(declared.exec(text)?.[2] ?? 0);
+  const fewer = Array.from({ length: MOST_APPENDED_BYTES / 8 }, (_, i) => bytes - 8 * (i + 1)).filter((n) => n > 0);
+  return fewer.map((n) => ptxHash(text.replace(declared, `$1${n}]`), name));
+}
+
 class Failure extends Error {
   readonly kind: Lost['kind'];
   constructor(kind: Lost['kind'], message: string) {

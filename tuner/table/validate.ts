@@ -45,8 +45,8 @@ export function findingsOf(table: Table, text: string, file?: string): Finding[]
   return findings;
 }
 
-/** PTX of a kernel as it is now: its hash and the digest of its code, or why there is none. */
-export type Compile = (name: string) => Promise<{ readonly ptx: string; readonly inputs: string } | { readonly why: string }>;
+/** PTX of a kernel as it is now: its hash, those that it had before fields were appended to its parameters, and the digest of its code; or why there is none. */
+export type Compile = (name: string) => Promise<{ readonly ptx: string; readonly shorter?: readonly string[]; readonly inputs: string } | { readonly why: string }>;
 
 export interface Mended {
   readonly table: Table;
@@ -57,8 +57,8 @@ export interface Mended {
 }
 
 /**
- * Compiles the stale kernels; where the PTX is what was measured, the new digest is entered, and where all of it is, today's versions too: whatever else they stand for, the
- * table's kernels read and write the bytes that they did. The hash of another nvcc's PTX differs and proves nothing.
+ * Compiles the stale kernels; where the PTX is what was measured, but for the length of its parameters, the new digest is entered, and where all of it is, today's versions
+ * too: whatever else they stand for, the table's kernels read and write the bytes that they did. The hash of another nvcc's PTX differs and proves nothing.
  */
 export async function mend(table: Table, compile: Compile): Promise<Mended> {
   const kernels = { ...table.kernels };
@@ -67,9 +67,9 @@ export async function mend(table: Table, compile: Compile): Promise<Mended> {
   for (const name of staleKernels(table)) {
     const now = await compile(name);
     if ('why' in now) left.push({ kernel: name, why: now.why });
-    else if (now.ptx !== kernels[name]!.ptx) left.push({ kernel: name, why: 'its PTX has changed, or nvcc has' });
+    else if (now.ptx !== kernels[name]!.ptx && !now.shorter?.includes(kernels[name]!.ptx)) left.push({ kernel: name, why: 'its PTX has changed, or nvcc has' });
     else {
-      kernels[name] = { ...kernels[name]!, inputs: now.inputs };
+      kernels[name] = { ...kernels[name]!, ptx: now.ptx, inputs: now.inputs };
       mended.push(name);
     }
   }

@@ -36,6 +36,8 @@ def _cache_rules(p, contract: Mapping[str, Any]) -> List[Rule]:
 _HEADS: Rule = (lambda p: p.kv_heads > 0 and p.q_heads >= p.kv_heads and p.q_heads % p.kv_heads == 0 and p.q_heads // p.kv_heads <= 16, "q_heads", "1 to 16 times kv_heads")
 _SCALE: Rule = (lambda p: p.scale > 0, "scale", "above 0, usually 1 / sqrt(head dim)")
 
+_UNCAPPED: Rule = (lambda p: p.softcap == 0, "softcap", "0: the contract has none")
+
 _DECODE: List[Rule] = [
     _HEADS,
     (lambda p: 1 <= p.max_q_len <= 16, "max_q_len", "1 to 16; longer queries go through unpack"),
@@ -49,7 +51,7 @@ _DECODE: List[Rule] = [
     (lambda p: not p.segments & 4 or (p.ring_k and p.ring_v), "ring_k", "given with ring_v; without a ring clear bit 2 of segments"),
     (lambda p: p.ring_rows > 0 or not (p.segments & 4 or p.ring_scores), "ring_rows", "window + flush block + 16"),
     _SCALE,
-    (lambda p: p.softcap == 0, "softcap", "0: the contract has none"),
+    _UNCAPPED,
     (lambda p: not p.sink_logits, "sink_logits", "null: the contract has none"),
 ]
 
@@ -99,6 +101,7 @@ _SCORE: List[Rule] = [
     (lambda p: not p.cu_sampled or p.sampled_rows, "sampled_rows", "given with cu_sampled"),
     (lambda p: p.newest_rows >= 0 and (p.cu_sampled or p.newest_rows == 0), "newest_rows", "0 or more, and 0 without cu_sampled: then all rows count"),
     _SCALE,
+    _UNCAPPED,
 ]
 
 _SELECT: List[Rule] = [

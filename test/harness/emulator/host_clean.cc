@@ -89,10 +89,10 @@ Case arithmetic() {
   std::vector<uint32_t> in;
   for (int i = 0; i < 128; i++) in.push_back(as_bits(float(i - 40) * 0.0781f));
   in[0] = as_bits(-INFINITY);
-  return {"arithmetic", 6, {1, 1, 1}, 0, in, 128 * 8, [](size_t i, uint32_t word, const std::vector<uint32_t>& from) {
-            const double x = as_float(from[i / 8]), y = as_float(word);
+  return {"arithmetic", 6, {1, 1, 1}, 0, in, 128 * 9, [](size_t i, uint32_t word, const std::vector<uint32_t>& from) {
+            const double x = as_float(from[i / 9]), y = as_float(word);
             auto near = [&](double want, double error) { return isnan(want) ? isnan(y) : y == want || fabs(y - want) <= error; };
-            switch (i % 8) {
+            switch (i % 9) {
               case 0: return near(exp2(x), exp2(x) * 0x1p-21);
               case 1: return near(log2(x), 0x1p-20 + fabs(log2(x)) * 0x1p-20);
               case 2: return near(double(float(x * x - 1)), 0);
@@ -100,7 +100,8 @@ Case arithmetic() {
               case 4: return near(double(sqrtf(float(x))), 0);
               case 5: return fabs(x) > 3.14 || near(sin(x), 0x1p-20);
               case 6: return fabs(x) > 3.14 || near(cos(x), 0x1p-20);
-              default: return y == -INFINITY;
+              case 7: return y == -INFINITY;
+              default: return near(1 / x, fabs(1 / x) * 0x1p-22);  // 1 / 0 too
             }
           }};
 }

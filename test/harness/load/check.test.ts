@@ -131,6 +131,7 @@ const MISTAKES: readonly (readonly [op: Op, change: Record<string, number>, want
   ['score', { newest_rows: 128 }, /^grid 11 score: newest_rows is 128; without cu_sampled all rows count: leave it 0/],
   ['score', { cu_sampled: POINTER }, /^grid 9 score: cu_sampled is given but sampled_rows is null/],
   ['score', { cu_sampled: POINTER, sampled_rows: POINTER, newest_rows: -1 }, /^grid 11 score: newest_rows is -1; 0 or more/],
+  ['score', { softcap: 30 }, /^grid 11 score: softcap is 30, but antkv_score_d128_f16 has none: leave it 0/],
   ['select', { keep_words: 0 }, /^grid 11 select: keep_words is 0/],
   ['select', { budget_permille: 1001 }, /^grid 11 select: budget_permille is 1001/],
   ['select', { budget_tokens: -2 }, /^grid 11 select: budget_tokens is -2/],

@@ -31,6 +31,7 @@ const AXES = {
   dtype: ['f16', 'bf16'],
   key: ['post', 'pre'],
   gain: ['none', 'k'],
+  columns: [8],
   softcap: [false, true],
   sink: [false, true],
   warps: [1, 2, 4, 8],
@@ -45,10 +46,12 @@ const AXES = {
   position: [0, 1_000_000, 4_000_000],
   qLen: [1, 3, 16],
 } as const;
-type Choice = Row<typeof AXES>;
+/** Many query columns are decode's alone, and one algorithm's: fewer codecs, and shapes that fill them. */
+const MANY = { ...AXES, op: ['decode'], columns: [16, 32], k: ['4c8b', '8c10bq8', 'f16', 'bf16'], v: ['2c8bq8', '16c8b', 'f16', 'bf16'], warps: [1, 2, 4], stages: [1, 2, 3, 4], tokens: [16, 32, 64, 128] } as const;
+type Choice = Row<typeof AXES> | Row<typeof MANY>;
 
 const kernelOf = (row: Choice): Kernel => ({
-  contract: contractOf(row.op, { headDim: row.headDim, k: row.k, v: row.v, dtype: row.dtype, key: row.key, gain: row.gain, softcap: row.softcap, sink: row.sink } as Partial<Contract>),
+  contract: contractOf(row.op, { headDim: row.headDim, k: row.k, v: row.v, dtype: row.dtype, key: row.key, gain: row.gain, columns: row.columns, softcap: row.softcap, sink: row.sink } as Partial<Contract>),
   arch,
   tile: { warps: row.warps, tokens: row.tokens, ...(row.stages > 0 ? { stages: row.stages } : {}) } as Tile,
 });
@@ -62,7 +65,9 @@ const valid = (row: Choice): boolean => {
   return reject(contract).length === 0 && misfit(contract, tile, arch).length === 0;
 };
 
-const { rows, impossible } = covering(AXES, valid);
+const few = covering(AXES, valid);
+const many = covering(MANY, valid);
+const rows: readonly Choice[] = [...few.rows, ...many.rows];
 
 /** The shape of a row; `seed` moves the lengths. */
 function shapeOf(row: Choice, seed: number): Shape<'decode'> | Shape<'encode'> | Shape<'append'> | Shape<'unpack'> {
@@ -90,11 +95,12 @@ test.after(() => runner?.close());
 
 test('the array covers every pair but those that the pruners refuse', () => {
   const decodeOnly = '(ratio=(?!1$)\\d+|splits=3|qLen=(3|16)|softcap=true|sink=true)';
-  const exact = 'k=b?f16 (key=pre|gain=k)|[kv]=f16 dtype=bf16|[kv]=bf16 dtype=f16|k=f16 v=bf16|k=bf16 v=f16';
-  const uneven = 'headDim=96 [kv]=32c12b(q8)?'; // 3 codes of 12 bits do not fill bytes
-  const refused = new RegExp(`^(op=(encode|append|unpack) (stages=[1-4]|${decodeOnly})|op=decode stages=0|${exact}|${uneven}|stages=0 ${decodeOnly}|${decodeOnly} stages=0)$`);
-  assert.equal(impossible.filter((pair) => !refused.test(pair)), []);
-  assert.ok(rows.length < 125, `${rows.length} rows`);
+  const exact = 'k=b?f16 (key=pre|gain=k)|[kv]=f16 dtype=bf16|[kv]=bf16 dtype=f16|k=f16 v=bf16|k=bf16 v=f16|headDim=96 [kv]=32c12b(q8)?';
+  const refused = new RegExp(`^(op=(encode|append|unpack) (stages=[1-4]|${decodeOnly})|op=decode stages=0|${exact}|stages=0 ${decodeOnly}|${decodeOnly} stages=0)$`);
+  assert.equal(few.impossible.filter((pair) => !refused.test(pair)), []);
+  const uncut = /^headDim=256 columns=32$|^warps=2 tokens=16$|^warps=4 tokens=(16|32)$/; // registers; units of 16 tokens for each warp
+  assert.equal(many.impossible.filter((pair) => !refused.test(pair) && !uncut.test(pair)), []);
+  assert.ok(few.rows.length < 125 && many.rows.length < 60, `${few.rows.length} and ${many.rows.length} rows`);
 });
 
 test('every row agrees with the reference', async () => {
@@ -120,8 +126,10 @@ test('combine and select: every tile', async () => {
 });
 
 const SCORE_AXES = {
-  headDim: [64, 128, 256],
+  headDim: [64, 96, 128, 256],
+  dtype: ['f16', 'bf16'],
   form: ['column', 'mass', 'massq', 'exact'],
+  softcap: [false, true],
   warps: [2, 4, 8, 16],
   units: [1, 2, 3, 4],
   stages: [2, 3, 4],
@@ -132,7 +140,7 @@ const SCORE_AXES = {
   rows: ['all', 'newest'],
 } as const;
 type ScoreChoice = Row<typeof SCORE_AXES>;
-const scoreOf = ({ headDim, form, warps, units, stages }: ScoreChoice): Kernel => ({ contract: contractOf('score', { headDim, form, dtype: 'f16' }), arch, tile: { warps, tokens: 16 * units * warps, stages } });
+const scoreOf = ({ headDim, dtype, form, softcap, warps, units, stages }: ScoreChoice): Kernel => ({ contract: contractOf('score', { headDim, dtype, form, softcap }), arch, tile: { warps, tokens: 16 * units * warps, stages } });
 const scores = covering(SCORE_AXES, (row) => misfit(scoreOf(row).contract, scoreOf(row).tile, arch).length === 0);
 
 test('score: the array covers every pair but keys that no registers are left for', () => {
@@ -147,7 +155,7 @@ test('score: every row agrees with the reference, with no race', async () => {
     const keys = [16 * row.units * row.warps + 17, 40, 0];
     const shape: Shape<'score'> = {
       keys, q_heads: row.ratio, kv_heads: 1, accumulate: row.accumulate, first_pos: keys.map(() => row.position), pad: 16 * (i % 2),
-      ...(row.rows === 'all' ? {} : { rows: keys.map((n) => Math.min(n, 21)) }), ...(row.sample ? { sampled_rows: 9, newest_rows: 5 } : {}),
+      ...(row.rows === 'all' ? {} : { rows: keys.map((n) => Math.min(n, 21)) }), ...(row.sample ? { sampled_rows: 9, newest_rows: 5 } : {}), ...(i % 3 === 0 ? { sink_logit: 1 } : {}),
     };
     await mustPass(runner, 'score', (await built[i])!, shape, { seed: i + 1, emulator: { order: i, race: 2 } });
   }

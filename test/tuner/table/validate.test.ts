@@ -5,7 +5,7 @@ import { parseKernelName } from '../../../generator/name.ts';
 import type { Table } from '../../../generator/table/schema.ts';
 import { printTable } from '../../../generator/table/words.ts';
 import { findNvcc } from '../../../tuner/nvcc.ts';
-import { isLost, toPtx } from '../../../tuner/space/ptx.ts';
+import { isLost, ptxHash, shorterHashes, toPtx } from '../../../tuner/space/ptx.ts';
 import { buildTables } from '../../../tuner/table/build.ts';
 import { diffTables, isSame } from '../../../tuner/table/diff.ts';
 import { joinTables } from '../../../tuner/table/join.ts';
@@ -48,6 +48,18 @@ test('mending with nvcc', async () => {
   assert.ok('ptx' in now, JSON.stringify(now));
   const { mended, left, table } = await mend(aged(encode, ENCODERS[0], now.ptx), compile);
   assert.equal([mended, left, staleKernels(table)], [[ENCODERS[0]], [], []]);
+});
+
+test('fields that were appended to a parameter struct change no machine code: mending knows PTX by its shorter struct', async () => {
+  const text = (bytes: number, body = 'ret;') => `.visible .entry one(\n  .param .align 8 .b8 one_param_0[${bytes}]\n)\n{ ${body} }`;
+  const hash = (bytes: number) => ptxHash(text(bytes), 'one');
+  const now = { ptx: hash(216), shorter: shorterHashes(text(216), 'one'), inputs: decode.kernels[KERNELS[0]]!.inputs };
+  const mended = await mend(aged(decode, KERNELS[0], hash(208)), () => Promise.resolve(now));
+  assert.equal([mended.mended, mended.table.kernels[KERNELS[0]]!.ptx], [[KERNELS[0]], hash(216)]);
+  for (const before of [hash(224), hash(144), ptxHash(text(208, 'bra 1;'), 'one')]) {
+    assert.equal((await mend(aged(decode, KERNELS[0], before), () => Promise.resolve(now))).mended, [], 'longer, much shorter, or other code');
+  }
+  assert.equal(shorterHashes('.visible .entry none()', 'none'), []);
 });
 
 test('joining keeps what only the old table knows, lets measured replace modelled, and says what it drops', () => {

@@ -140,7 +140,7 @@ __device__ void arithmetic(const emu_test_params& p) {
   } x = {load_global(p.in + thread)};
   float sine, cosine;
   sine_cosine_fast(x.f, sine, cosine);
-  uint32_t* out = p.out + thread * 8;
+  uint32_t* out = p.out + thread * 9;
   store_global(out + 0, float_bits(exp2_fast(x.f)));
   store_global(out + 1, float_bits(log2_fast(x.f)));
   store_global(out + 2, float_bits(fused_multiply_add(x.f, x.f, -1.0f)));
@@ -149,6 +149,7 @@ __device__ void arithmetic(const emu_test_params& p) {
   store_global(out + 5, float_bits(sine));
   store_global(out + 6, float_bits(cosine));
   store_global(out + 7, float_bits(minus_infinity()));
+  store_global(out + 8, float_bits(reciprocal_fast(x.f)));
 }
 
 extern "C" __global__ void __launch_bounds__(128) emu_clean(const __grid_constant__ emu_test_params p) {
