@@ -127,17 +127,13 @@ export const SHAPES = {
     rows: perSequence.optional(),
     first_pos: perSequence.optional(),
     q_pos: perSequence.optional(),
-    q_heads: count.optional(),
-    kv_heads: count.optional(),
-    pad: count.optional(),
+    ...z.object({ q_heads: count, kv_heads: count, pad: count }).partial().shape,
     score_std: z.number().optional(),
     /** Rows drawn from those older than `newest_rows`; either makes the score one of a sample. */
     sampled_rows: count.optional(),
     newest_rows: count.optional(),
-    /** Of contracts with softcap; 2. */
-    softcap: z.number().positive().optional(),
-    /** A learned sink logit of every head, which the LSE contains; none unless given. */
-    sink_logit: z.number().optional(),
+    /** The cap of contracts with softcap (2), and a learned sink logit of every head, which the LSE contains. */
+    ...z.object({ softcap: z.number().positive(), sink_logit: z.number() }).partial().shape,
     /** Place of key 0 in its row of scores. */
     first_key: perSequence.optional(),
     /** Scores start at random numbers, and are added to. */
