@@ -8,27 +8,29 @@ const test = suite('ops/tally');
 const WIDE = 'd128_k32c12b_v32c12b_f16_gain_n4__sm90_tally_w16_t2048_p2';
 const MIXED = 'd64_k16c12bq8_v8c10b_f16__sm80_tally_w8_t512_p1';
 const SHORT = 'd128_k8c8b_v8c10bq8_f16_gain__sm80_tally_w4_t256_p2';
-const ALL = [WIDE, MIXED, SHORT];
+/** Exact rows of a head dim that is no multiple of 64. */
+const UNEVEN = 'd96_k8c8b_v8c8bq8_f16_n4__sm90_tally_w8_t512_p2';
+const ALL = [WIDE, MIXED, SHORT, UNEVEN];
 
 /** Which kernels meet which shapes. */
 const ON: Readonly<Record<Group, readonly string[]>> = {
   lengths: ALL,
-  anchors: [MIXED, WIDE],
+  anchors: [MIXED, WIDE, UNEVEN],
   ragged: [SHORT],
   bound: [MIXED],
   ratios: [SHORT],
   ratiosOfRows: [MIXED],
   rings: [SHORT],
   positions: [WIDE, MIXED],
-  masked: ALL,
+  masked: [WIDE, MIXED, SHORT],
   maskedRing: [MIXED],
   trees: [WIDE],
   frozen: [SHORT],
   sharedPrefix: [MIXED],
-  segments: ALL,
+  segments: [WIDE, MIXED, SHORT],
   rope: [SHORT],
   scores: ALL,
-  sink: ALL,
+  sink: [WIDE, MIXED, SHORT],
   ringScores: [MIXED],
   noLse: [SHORT],
   merged: [SHORT],
