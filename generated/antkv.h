@@ -16,7 +16,7 @@
 /* Rises when a field of a struct moves, changes or goes. */
 #define ANTKV_ABI_VERSION 3
 /* Rises when a byte of coded pages, anchor pages, ring or packed codebooks moves. */
-#define ANTKV_LAYOUT_VERSION 3
+#define ANTKV_LAYOUT_VERSION 4
 /* Tokens of a unit, rows of an anchor page, uncommitted rows that a ring holds beyond window + flush block. */
 #define ANTKV_UNIT_TOKENS 16
 #define ANTKV_ANCHOR_ROWS 16
@@ -266,9 +266,10 @@ typedef struct antkv_score_params {
   int32_t newest_rows;          /* query rows at the end of each sequence that count once each, with cu_sampled only */
   int32_t accumulate;           /* 1: adds to scores, so that the chunks of a prompt sum up to its score in one pass; 0: writes them */
   float scale;                  /* factor on q.k, natural units; form "exact" multiplies by it as well; form "norm": factor on |k|, -1 ranks the smallest key first */
+  float softcap;                /* contracts with "softcap" only, > 0, as in decode: the softcap of the attention that lse came from; else 0 */
 } antkv_score_params;
-ANTKV_STATIC_ASSERT(sizeof(antkv_score_params) == 208, "antkv_score_params: size");
-ANTKV_STATIC_ASSERT(offsetof(antkv_score_params, scale) == 204, "antkv_score_params: offset of scale");
+ANTKV_STATIC_ASSERT(sizeof(antkv_score_params) == 216, "antkv_score_params: size");
+ANTKV_STATIC_ASSERT(offsetof(antkv_score_params, softcap) == 208, "antkv_score_params: offset of softcap");
 
 /* The top budget of the scores, as bitmap and ascending indices.
    grid (kv_heads, batch, 1), block (32 * warps, 1, 1) */

@@ -127,7 +127,12 @@ __device__ __forceinline__ T load_global_coherent(const T* p) {
     return __ldcg(p);
   }
 }
-/// Reads what is read once: 4, 8 or 16 bytes that leave no line in L1.
+/// Reads what is read once: 2 (in the low half), 4, 8 or 16 bytes that leave no line in L1.
+__device__ __forceinline__ uint32_t load_global_once(const uint16_t* p) {
+  uint16_t x;
+  asm volatile("ld.global.nc.L1::no_allocate.u16 %0, [%1];" : "=h"(x) : "l"(p));
+  return x;
+}
 __device__ __forceinline__ uint32_t load_global_once(const uint32_t* p) {
   uint32_t x;
   asm volatile("ld.global.nc.L1::no_allocate.b32 %0, [%1];" : "=r"(x) : "l"(p));
@@ -321,6 +326,12 @@ __device__ __forceinline__ float square_root(float x) { return __fsqrt_rn(x); }
 __device__ __forceinline__ float square_root_fast(float x) {
   float y;
   asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+/// 1 / x with a relative error of 2^-23 (PTX ISA, rcp.approx); 1 / inf = 0, and subnormal x counts as 0.
+__device__ __forceinline__ float reciprocal_fast(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
 /// x, but at least 0 and at most 1; 0 for NaN.

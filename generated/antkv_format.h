@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* The same numbers as in antkv.h: a compiler that sees both headers refuses two definitions that differ. */
-#define ANTKV_LAYOUT_VERSION 3 /* of all that follows */
+#define ANTKV_LAYOUT_VERSION 4 /* of all that follows */
 #define ANTKV_UNIT_TOKENS 16 /* every page size is a multiple */
 #define ANTKV_ANCHOR_ROWS 16 /* rows of an anchor page */
 #define ANTKV_DRAFT_ROWS 16  /* uncommitted rows that a ring holds beyond window + flush block */
@@ -23,7 +23,8 @@ extern "C" {
 /* How the channels of one head become bytes: codes of `bits` bits for `channels` channels each, or exact 16-bit rows. */
 typedef struct antkv_codec {
   int32_t channels; /* channels of one code; 0 if exact */
-  int32_t bits;     /* bits of one code; the codebook of a chunk has 2^bits entries; 0 if exact */
+  int32_t bits;     /* bits of one code, which means one of 2^bits centroids; 0 if exact */
+  int32_t stages;   /* codebooks of a chunk whose entries add up to a centroid; each has an equal share of the bits, the first the lowest; 0 if exact */
   int32_t q8;       /* 1: the codebook is int8 with one fp32 scale per channel; 0: f16 */
   int32_t exact;    /* 1: rows kept as they are */
 } antkv_codec;
@@ -47,16 +48,17 @@ typedef struct antkv_unit {
 
 /* Byte offsets in the packed codebook of one side and KV head. */
 typedef struct antkv_codebook {
-  int64_t scale;     /* [head_dim] fp32, q8 only, else the same as half_norm; the entries start at 0 */
-  int64_t half_norm; /* [chunks, entries] fp32, half the squared norm of each centroid */
+  int64_t scale;     /* [head_dim] fp32, q8 only, else the same as half_norm; the entries, [chunks, stages, entries, channels], start at 0 */
+  int64_t half_norm; /* [chunks, 2^bits] fp32, half the squared norm of the centroid that each code means */
   int64_t bytes;
 } antkv_codebook;
 
 static inline int64_t antkv_align16(int64_t bytes) { return (bytes + 15) / 16 * 16; }
 
-/* Reads a codec name such as "8c8b", "8c8bq8", "f16". Returns 1, or 0 if `name` is not a codec. */
+/* Reads a codec name such as "8c8b", "8c8bq8", "16c6b6b", "f16". Returns 1, or 0 if `name` is not a codec. */
 static inline int antkv_parse_codec(const char* name, antkv_codec* out) {
   char* end;
+  long bits;
   memset(out, 0, sizeof *out);
   if (strcmp(name, "f16") == 0 || strcmp(name, "bf16") == 0) {
     out->exact = 1;
@@ -64,16 +66,26 @@ static inline int antkv_parse_codec(const char* name, antkv_codec* out) {
   }
   if (*name < '1' || *name > '9') return 0;
   out->channels = (int32_t)strtol(name, &end, 10);
-  if (end[0] != 'c' || end[1] < '1' || end[1] > '9') return 0;
-  out->bits = (int32_t)strtol(end + 1, &end, 10);
-  out->q8 = strcmp(end, "bq8") == 0;
-  return (out->q8 || strcmp(end, "b") == 0) && out->channels <= 256 && out->bits <= 16;
+  if (*end++ != 'c' || *end < '1' || *end > '9') return 0;
+  for (bits = 0; *end >= '1' && *end <= '9'; end++) { /* once for each stage */
+    const long stage = strtol(end, &end, 10);
+    if (*end != 'b' || stage > 16 || (bits > 0 && stage != bits)) return 0;
+    bits = stage;
+    out->stages++;
+    if (bits * out->stages > 16) return 0;
+  }
+  out->bits = (int32_t)bits * out->stages;
+  out->q8 = strcmp(end, "q8") == 0;
+  return (out->q8 || *end == 0) && out->channels <= 256;
 }
 
 /* Codes per head vector, 0 if exact. */
 static inline int32_t antkv_chunks(antkv_codec c, int32_t head_dim) { return c.exact ? 0 : head_dim / c.channels; }
-/* Entries of one chunk's codebook, 0 if exact. */
+/* Centroids that the code of one chunk can mean, 0 if exact. */
 static inline int32_t antkv_entries(antkv_codec c) { return c.exact ? 0 : 1 << c.bits; }
+/* Entries of one stage of a chunk, 0 if exact; and of all that are stored. */
+static inline int32_t antkv_stage_entries(antkv_codec c) { return c.exact ? 0 : 1 << c.bits / c.stages; }
+static inline int32_t antkv_stored_entries(antkv_codec c) { return c.stages * antkv_stage_entries(c); }
 /* Bytes that one token takes of one side of a coded page. */
 static inline int64_t antkv_row_bytes(antkv_codec c, int32_t head_dim) {
   return c.exact ? 2 * (int64_t)head_dim : (int64_t)antkv_chunks(c, head_dim) * c.bits / 8;
@@ -116,7 +128,7 @@ static inline int64_t antkv_ring_bytes(int32_t head_dim, int32_t kv_heads, int32
 static inline antkv_codebook antkv_codebook_layout(antkv_codec c, int32_t head_dim) {
   antkv_codebook l = {0, 0, 0};
   if (c.exact) return l;
-  l.scale = (int64_t)head_dim * antkv_entries(c) * (c.q8 ? 1 : 2);
+  l.scale = (int64_t)head_dim * antkv_stored_entries(c) * (c.q8 ? 1 : 2);
   l.half_norm = l.scale + (c.q8 ? (int64_t)head_dim * 4 : 0);
   l.bytes = l.half_norm + (int64_t)antkv_chunks(c, head_dim) * antkv_entries(c) * 4;
   return l;
@@ -131,29 +143,34 @@ static inline int64_t antkv_side_offset(antkv_format f, int side) { return side 
 static inline int antkv_by_lane(antkv_format f, int side) {
   const antkv_codec c = antkv_side_codec(f, side);
   const int32_t chunks = antkv_chunks(c, f.head_dim);
-  return !c.exact && c.bits == 8 && chunks >= 8 && (chunks & (chunks - 1)) == 0;
+  if (c.exact || c.bits != 8 || chunks < 8) return 0;
+  if (side != ANTKV_KEYS) return chunks % 8 == 0 || (chunks % 8 == 4 && c.channels == 8);
+  return f.pre ? (chunks & (chunks - 1)) == 0 : chunks % 4 == 0;
 }
 
 /* The byte of the code of `chunk` of a unit's token `token` (0 ... 15), from the start of the side. antkv_by_lane sides only. CACHE.md, "Order of codes". */
 static inline int64_t antkv_code_offset(antkv_format f, int side, int32_t token, int32_t chunk) {
   const antkv_codec c = antkv_side_codec(f, side);
-  const int32_t chunks = antkv_chunks(c, f.head_dim), piece = chunks / 2 < 16 ? chunks / 2 : 16;
+  const int32_t chunks = antkv_chunks(c, f.head_dim), whole = side == ANTKV_KEYS ? chunks : chunks / 8 * 8;
+  const int32_t power = whole / 2 & -(whole / 2), piece = power < 16 ? power : 16; /* the largest power of two in a lane's bytes */
   int32_t lane, position; /* position: among the lane's bytes */
   if (side == ANTKV_KEYS) {
     const int32_t row = token % 8;
-    int32_t turn;
+    int32_t turn, part = chunk / 4 ^ chunks / 4;
+    while (part & (part - 1)) part &= part - 1; /* its highest bit: the groups in the chunk's part of them */
     if (f.pre) {
       const int32_t span = c.channels >= 8 ? 2 : c.channels <= 2 ? 8 : 16 / c.channels; /* rows that take turns */
       turn = (row & 1) * (chunks / 8) | (row >> 1 & (span / 2 - 1));
     } else {
-      turn = row & (chunks / 4 - 1 < 3 ? chunks / 4 - 1 : 3);
+      turn = row & 3;
     }
     lane = row * 4 + chunk % 4;
-    position = token / 8 * (chunks / 4) + (chunk / 4 ^ turn);
+    position = token / 8 * (chunks / 4) + (chunk / 4 ^ (turn & (part - 1)));
   } else {
     const int32_t row_span = c.channels <= 4 ? 8 : 32 / c.channels, span = chunk / row_span;
-    lane = (span / (chunks / 8) * row_span + chunk % row_span) * 4 + token % 4;
-    position = token / 4 * (chunks / 8) + span % (chunks / 8);
+    if (chunk >= whole) return 16 * whole + (chunk % 4 * 4 + token % 4) * 4 + token / 4;
+    lane = (span / (whole / 8) * row_span + chunk % row_span) * 4 + token % 4;
+    position = token / 4 * (whole / 8) + span % (whole / 8);
   }
   return (int64_t)(position / piece) * 32 * piece + lane * piece + position % piece;
 }
@@ -199,17 +216,22 @@ static inline double antkv_half_value(uint16_t h) {
   return h & 0x8000 ? -x : x;
 }
 
-/* The value of element `at` = (chunk * entries + entry) * channels + channel of one KV head's stored codebook: the half, or int8 * scale in fp32. */
+/* Channel number `at` = (chunk * 2^bits + code) * channels + channel of what the codes of one KV head mean: the sum of the stages' halves, itself a half, or
+   the sum of their int8 steps * scale in fp32. */
 static inline float antkv_centroid(antkv_codec c, const void* entries, const float* scale, int64_t at) {
-  if (c.q8) {
-    const int64_t channel = at / ((int64_t)antkv_entries(c) * c.channels) * c.channels + at % c.channels;
-    return (float)((double)((const int8_t*)entries)[at] * (double)scale[channel]);
+  const int64_t row = at / c.channels, chunk = row / antkv_entries(c), code = row % antkv_entries(c), channel = at % c.channels;
+  const int32_t bits = c.bits / c.stages;
+  double sum = 0;
+  int32_t stage;
+  for (stage = 0; stage < c.stages; stage++) {
+    const int64_t entry = (chunk * c.stages + stage) * antkv_stage_entries(c) + (code >> stage * bits & (antkv_stage_entries(c) - 1));
+    sum += c.q8 ? ((const int8_t*)entries)[entry * c.channels + channel] : antkv_half_value(((const uint16_t*)entries)[entry * c.channels + channel]);
   }
-  return (float)antkv_half_value(((const uint16_t*)entries)[at]);
+  return (float)(c.q8 ? sum * (double)scale[chunk * c.channels + channel] : sum);
 }
 
 /* Packs the logical codebook of one side for the kernels.
-   entries: [kv_heads, chunks, entries, channels] f16 bits, or int8 for q8 codecs; scale: [kv_heads, head_dim] for q8, else unused (may be null);
+   entries: [kv_heads, chunks, stages, entries, channels] f16 bits (of several stages such that every sum of one entry of each is a half), or int8 for q8 codecs; scale: [kv_heads, head_dim] for q8, else unused (may be null);
    packed: kv_heads * antkv_codebook_layout(codec, head_dim).bytes bytes.
    The half norms are rounded once, from sums in double in channel order, so that every language gets equal bits. */
 static inline void antkv_pack_codebook(antkv_codec codec, int32_t head_dim, int32_t kv_heads, const void* entries, const float* scale, void* packed) {

@@ -110,6 +110,10 @@ static inline int antkv_i_check_cache(const antkv_i_call* call, const antkv_i_ca
   ANTKV_I_NEED(p->kv_heads > 0 && p->q_heads >= p->kv_heads && p->q_heads % p->kv_heads == 0 && p->q_heads / p->kv_heads <= 16, ANTKV_ERROR_VALUE, \
                "q_heads %d is not 1 to 16 times kv_heads %d", p->q_heads, p->kv_heads)
 
+#define ANTKV_I_SOFTCAP() \
+  if (call->row->needs & ANTKV_NEEDS_SOFTCAP) ANTKV_I_NEED(p->softcap > 0, ANTKV_ERROR_VALUE, "softcap is %g; scores are softcap * tanh(score / softcap)", (double)p->softcap); \
+  else ANTKV_I_NEED(p->softcap == 0, ANTKV_ERROR_VALUE, "softcap is %g, but %s has none: leave it 0", (double)p->softcap, call->row->contract)
+
 static inline int antkv_i_check_decode(const antkv_i_call* call, const antkv_decode_params* p) {
   const antkv_i_cache cache = ANTKV_I_CACHE(p);
   const int status = antkv_i_check_cache(call, &cache, call->row->needs & ANTKV_NEEDS_ROPE);
@@ -126,8 +130,7 @@ static inline int antkv_i_check_decode(const antkv_i_call* call, const antkv_dec
   ANTKV_I_NEED(!(p->segments & 4) || (p->ring_k && p->ring_v), ANTKV_ERROR_NULL, "segments is %d but ring_k or ring_v is null; without a ring clear bit 2", p->segments);
   ANTKV_I_NEED(p->ring_rows > 0 || !(p->segments & 4 || p->ring_scores), ANTKV_ERROR_VALUE, "ring_rows is %d; it is window + flush block + 16", p->ring_rows);
   ANTKV_I_NEED(p->scale > 0, ANTKV_ERROR_VALUE, "scale is %g; it is usually 1 / sqrt(head dim)", (double)p->scale);
-  if (call->row->needs & ANTKV_NEEDS_SOFTCAP) ANTKV_I_NEED(p->softcap > 0, ANTKV_ERROR_VALUE, "softcap is %g; scores are softcap * tanh(score / softcap)", (double)p->softcap);
-  else ANTKV_I_NEED(p->softcap == 0, ANTKV_ERROR_VALUE, "softcap is %g, but %s has none: leave it 0", (double)p->softcap, call->row->contract);
+  ANTKV_I_SOFTCAP();
   ANTKV_I_NEED(!p->sink_logits || call->row->needs & ANTKV_NEEDS_SINKS, ANTKV_ERROR_VALUE, "sink_logits is given, but %s has none: leave it null", call->row->contract);
   return ANTKV_OK;
 }
@@ -221,6 +224,7 @@ static inline int antkv_i_check_score(const antkv_i_call* call, const antkv_scor
   ANTKV_I_RANGE(newest_rows, 0, p->cu_sampled ? INT32_MAX : 0, p->cu_sampled ? "0 or more" : "without cu_sampled all rows count: leave it 0");
   ANTKV_I_NEED(p->scale > 0 || (p->scale < 0 && !(call->row->needs & ANTKV_NEEDS_ROWS)), ANTKV_ERROR_VALUE, "scale is %g; it is usually 1 / sqrt(head dim), of form \"norm\" 1, or -1 for the smallest keys",
                (double)p->scale);
+  ANTKV_I_SOFTCAP();
   return ANTKV_OK;
 }
 

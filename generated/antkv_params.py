@@ -7,7 +7,7 @@ import ctypes
 from typing import NamedTuple
 
 ABI_VERSION = 3
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 
 
 class _Params(ctypes.Structure):
@@ -268,10 +268,11 @@ class ScoreParams(_Params):
         ("newest_rows", ctypes.c_int32),  # query rows at the end of each sequence that count once each, with cu_sampled only
         ("accumulate", ctypes.c_int32),  # 1: adds to scores, so that the chunks of a prompt sum up to its score in one pass; 0: writes them
         ("scale", ctypes.c_float),  # factor on q.k, natural units; form "exact" multiplies by it as well; form "norm": factor on |k|, -1 ranks the smallest key first
+        ("softcap", ctypes.c_float),  # contracts with "softcap" only, > 0, as in decode: the softcap of the attention that lse came from; else 0
     ]
 
 
-assert ctypes.sizeof(ScoreParams) == 208 and ScoreParams.scale.offset == 204
+assert ctypes.sizeof(ScoreParams) == 216 and ScoreParams.softcap.offset == 208
 
 
 class SelectParams(_Params):

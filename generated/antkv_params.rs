@@ -5,7 +5,7 @@
 //! 0 is null; strides count bytes. With cudarc, add `unsafe impl cudarc::driver::DeviceRepr` for the structs that you launch with.
 
 pub const ABI_VERSION: u32 = 3;
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// K/V rows to coded pages, and the kept rows to anchor pages. A last unit of 16 tokens is filled with code 0 and gain 0; units behind it stay as they were; every bitmap word of a page is written.
 #[repr(C)]
@@ -480,6 +480,8 @@ pub struct ScoreParams {
     pub accumulate: i32,
     /// factor on q.k, natural units; form "exact" multiplies by it as well; form "norm": factor on |k|, -1 ranks the smallest key first
     pub scale: f32,
+    /// contracts with "softcap" only, > 0, as in decode: the softcap of the attention that lse came from; else 0
+    pub softcap: f32,
 }
 
 impl ScoreParams {
@@ -489,8 +491,8 @@ impl ScoreParams {
     }
 }
 
-const _: () = assert!(core::mem::size_of::<ScoreParams>() == 208);
-const _: () = assert!(core::mem::offset_of!(ScoreParams, scale) == 204);
+const _: () = assert!(core::mem::size_of::<ScoreParams>() == 216);
+const _: () = assert!(core::mem::offset_of!(ScoreParams, softcap) == 208);
 
 /// The top budget of the scores, as bitmap and ascending indices.
 #[repr(C)]

@@ -4,7 +4,7 @@
 /** Goes into abi_version of every struct. */
 export const ABI_VERSION = 3;
 /** Version of coded pages, anchor pages, ring and packed codebooks. */
-export const LAYOUT_VERSION = 3;
+export const LAYOUT_VERSION = 4;
 
 /** How a field is written; a ptr is a 64-bit device pointer. */
 export type FieldType = 'u32' | 'i32' | 'i64' | 'f32' | 'ptr';
@@ -387,7 +387,7 @@ export const PARAMS = {
   },
   /** Anchor score of every key, after any attention that returned the LSE. */
   score: {
-    bytes: 208,
+    bytes: 216,
     fields: {
       /** sizeof this struct */
       struct_size: { offset: 0, type: 'u32' },
@@ -450,6 +450,8 @@ export const PARAMS = {
       accumulate: { offset: 200, type: 'i32' },
       /** factor on q.k, natural units; form "exact" multiplies by it as well; form "norm": factor on |k|, -1 ranks the smallest key first */
       scale: { offset: 204, type: 'f32' },
+      /** contracts with "softcap" only, > 0, as in decode: the softcap of the attention that lse came from; else 0 */
+      softcap: { offset: 208, type: 'f32' },
     },
   },
   /** The top budget of the scores, as bitmap and ascending indices. */

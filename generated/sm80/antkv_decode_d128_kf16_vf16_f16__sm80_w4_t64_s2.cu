@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode.cu.hbs
 //   kernel    antkv_decode_d128_kf16_vf16_f16__sm80_w4_t64_s2
-//   inputs    fbcb9866b743cbc7
+//   inputs    147c0966c737ca3a
 //   remake    npx gen --only antkv_decode_d128_kf16_vf16_f16__sm80_w4_t64_s2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -15,7 +15,7 @@ struct K {
   struct Key {
     static constexpr bool kExact = true;
     static constexpr int kRowBytes = 256, kCodebookBytes = 0;
-    static constexpr int kChannels = 1, kBits = 0, kEntries = 0;
+    static constexpr int kChannels = 1, kBits = 0, kCodeStages = 1, kEntries = 0;
     static constexpr bool kQ8 = false;
     static constexpr int kScaleOffset = 0, kHalfNormOffset = 0;
     static constexpr bool kKeys = true, kByLane = false;  // the order of codes in a unit
@@ -24,7 +24,7 @@ struct K {
   struct Value {
     static constexpr bool kExact = true;
     static constexpr int kRowBytes = 256, kCodebookBytes = 0;
-    static constexpr int kChannels = 1, kBits = 0, kEntries = 0;
+    static constexpr int kChannels = 1, kBits = 0, kCodeStages = 1, kEntries = 0;
     static constexpr bool kQ8 = false;
     static constexpr int kScaleOffset = 0, kHalfNormOffset = 0;
     static constexpr bool kKeys = false, kByLane = false;
@@ -194,19 +194,34 @@ __device__ __forceinline__ constexpr uint32_t key_turn(uint32_t row) {
   return (row & 1) * C::kTurnHigh | (row >> C::kTurnShift & C::kTurnMask);
 }
 
+/// The place of group `group` in a row of a key. Groups turn within their part: powers of two from the largest on, so that part and number of groups differ first in the part's bit.
+template <class C>
+__device__ __forceinline__ constexpr uint32_t key_place(uint32_t row, uint32_t group) {
+  constexpr uint32_t kGroups = C::kChunks / 4;
+  if constexpr ((kGroups & (kGroups - 1)) == 0) {
+    return group ^ key_turn<C>(row);
+  } else {
+    uint32_t below = (group ^ kGroups) >> 1;  // to all bits below the highest
+    below |= below >> 1, below |= below >> 2, below |= below >> 4;
+    return group ^ (key_turn<C>(row) & below);
+  }
+}
+
 /// The byte in which the code of `chunk` of token `token` (0 ... 15) begins, from the start of the side.
 template <class C>
 __device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
   if constexpr (!C::kByLane) {
     return int(token * C::kRowBytes + chunk * C::kBits / 8);
   } else {
-    constexpr uint32_t kChunks = C::kChunks, kPiece = C::kPiece;
+    constexpr uint32_t kChunks = C::kKeys ? C::kChunks : C::kChunks / 8 * 8, kPiece = C::kPiece;
     uint32_t lane, position;  // position: among the lane's bytes
     if constexpr (C::kKeys) {
       const uint32_t row = token % 8;
       lane = row * 4 + chunk % 4;
-      position = token / 8 * (kChunks / 4) + (chunk / 4 ^ key_turn<C>(row));
+      position = token / 8 * (kChunks / 4) + key_place<C>(row, chunk / 4);
     } else {
+      // The last four of an odd number of fours: of half of the lanes.
+      if (C::kChunks > kChunks && chunk >= kChunks) return int(16 * kChunks + (chunk % 4 * 4 + token % 4) * 4 + token / 4);
       const uint32_t span = chunk / C::kRowSpan;
       lane = (span / (kChunks / 8) * C::kRowSpan + chunk % C::kRowSpan) * 4 + token % 4;
       position = token / 4 * (kChunks / 8) + span % (kChunks / 8);
@@ -218,7 +233,7 @@ __device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
 /// The index of token `token`'s gain among the 16 of its unit: a lane that holds tokens g and g + 8 reads one word.
 __device__ __forceinline__ int gain_index(int token) { return token % 8 * 2 + token / 8; }
 
-// From codes to channels: one codebook entry becomes the f16 channels of one chunk. C is the traits struct of one side.
+// From codes to channels: one codebook entry, or the sum of one of each stage, becomes the f16 channels of one chunk. C is the traits struct of one side.
 
 /// The code of `chunk` of token `token` (0 ... 15); `codes` is one side of a unit in shared memory.
 template <class C>
@@ -240,6 +255,21 @@ struct entry_bytes {
   static constexpr int kPiece = kAll < 16 ? kAll : 16;
   static constexpr int kPieces = kAll / kPiece;
   static constexpr int kWords = (kAll + 3) / 4;
+};
+
+/// The codebooks of a chunk: one for each stage, end to end, and an equal share of a code's bits for each.
+template <class C>
+struct chunk_stages {
+  static constexpr int kBits = C::kBits / C::kCodeStages, kEntries = 1 << kBits;
+  static constexpr int kStored = C::kCodeStages * kEntries;   // entries of the chunk
+  static constexpr int kTables = C::kChunks * C::kCodeStages;  // of the row: the codebooks of its chunks, end to end, as the shares of its codes are
+  static_assert(C::kBits % C::kCodeStages == 0, "equal shares");
+
+  /// Where the entry lies that `code` names in stage `stage`: bytes from the beginning of the chunk's codebooks.
+  static __device__ __forceinline__ int offset(int code, int stage) {
+    if constexpr (C::kCodeStages == 1) return code * entry_bytes<C>::kAll;
+    else return (stage * kEntries + (code >> stage * kBits & (kEntries - 1))) * entry_bytes<C>::kAll;
+  }
 };
 
 /// Loads the entry at `entry` (global) as 32-bit words.
@@ -277,6 +307,9 @@ __device__ __forceinline__ uint32_t halves_of_steps(uint32_t steps) {
   return fused_multiply_add_halves(permute_bytes(steps ^ 0x80808080u, 0x64646464u, kFirst ? 0x4342u : 0x4140u), 0x3c003c00u, 0xe480e480u);
 }
 
+/// Pairs of halves added: of stages exactly, as their sums are halves.
+__device__ __forceinline__ uint32_t add_halves(uint32_t a, uint32_t b) { return fused_multiply_add_halves(a, 0x3c003c00u, b); }
+
 /// Stores `kWords` pairs of channels in shared memory, in as few stores as their alignment allows.
 template <int kWords>
 __device__ __forceinline__ void store_channels(f16* to, const uint32_t (&words)[kWords]) {
@@ -308,7 +341,7 @@ __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const uns
   const int lane = lane_index(), first_row = lane / kLanes;
   if (first_row >= kRowsAtOnce) return;
   for (int chunk = lane % kLanes; chunk < kChunks; chunk += kLanes) {
-    const unsigned char* entries = codebook + int64_t(chunk) * C::kEntries * entry_bytes<C>::kAll;
+    const unsigned char* entries = codebook + int64_t(chunk) * chunk_stages<C>::kStored * entry_bytes<C>::kAll;
     float scale[C::kChannels];
     if constexpr (C::kQ8 && kScaled) {
 #pragma unroll
@@ -316,17 +349,24 @@ __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const uns
     }
 #pragma unroll
     for (int row = first_row; row < 16; row += kRowsAtOnce) {
-      uint32_t words[entry_bytes<C>::kWords];
-      load_entry<C>(words, entries + code_at<C>(codes, row, chunk) * entry_bytes<C>::kAll);
+      uint32_t words[entry_bytes<C>::kWords], later[C::kCodeStages][entry_bytes<C>::kWords];  // the first stage's place of the later ones is empty
+      const int code = code_at<C>(codes, row, chunk);
+      load_entry<C>(words, entries + chunk_stages<C>::offset(code, 0));
+#pragma unroll
+      for (int stage = 1; stage < C::kCodeStages; ++stage) load_entry<C>(later[stage], entries + chunk_stages<C>::offset(code, stage));
       uint32_t channels[C::kChannels / 2];
 #pragma unroll
       for (int i = 0; i < C::kChannels; i += 2) {
         if constexpr (C::kQ8) {
           float x = entry_channel<C>(words, i), y = entry_channel<C>(words, i + 1);
+#pragma unroll
+          for (int stage = 1; stage < C::kCodeStages; ++stage) x += entry_channel<C>(later[stage], i), y += entry_channel<C>(later[stage], i + 1);
           if constexpr (kScaled) x *= scale[i], y *= scale[i + 1];
           channels[i / 2] = pack(to_f16(x), to_f16(y));
         } else {
           channels[i / 2] = words[i / 2];
+#pragma unroll
+          for (int stage = 1; stage < C::kCodeStages; ++stage) channels[i / 2] = add_halves(channels[i / 2], later[stage][i / 2]);
         }
       }
       store_channels<C::kChannels / 2>(rows + row * row_stride + chunk * C::kChannels, channels);
@@ -436,14 +476,20 @@ __device__ __forceinline__ void multiply_rows(float (&d)[4], const T* rows, int 
   }
 }
 
+/// Weights as a B operand. A product's result has its tokens on rows; as B operand the tokens belong on pairs of registers: one transpose per 8 x 8 block.
+template <class T>
+__device__ __forceinline__ void transpose_weights(uint32_t (&b)[2], const float (&weights)[4]) {
+  b[0] = transpose_matrix(pack(round_to<T>(weights[0]), round_to<T>(weights[1])));
+  b[1] = transpose_matrix(pack(round_to<T>(weights[2]), round_to<T>(weights[3])));
+}
+
 /// d[channel][column] += rows^T . weights; `weights` holds token g (d[0], d[1]) and g + 8 (d[2], d[3]) of columns 2t, 2t + 1.
 template <int kHeadDim, class T>
 __device__ __forceinline__ void accumulate_rows(float (&d)[kHeadDim / 16][4], const T* rows, int row_stride, const float (&weights)[4]) {
   const int lane = lane_index();
   const T* from = rows + (lane % 8 + lane / 16 * 8) * row_stride + lane / 8 % 2 * 8;
-  // A product's result has its tokens on rows; as B operand the tokens belong on pairs of registers: one transpose per 8 x 8 block.
-  const uint32_t b[2] = {transpose_matrix(pack(round_to<T>(weights[0]), round_to<T>(weights[1]))),
-                         transpose_matrix(pack(round_to<T>(weights[2]), round_to<T>(weights[3])))};
+  uint32_t b[2];
+  transpose_weights<T>(b, weights);
 #pragma unroll
   for (int tile = 0; tile < kHeadDim / 16; ++tile) {
     uint32_t a[4];
@@ -1045,11 +1091,145 @@ __device__ __forceinline__ void finish_piece(const P& p, const piece& w, const d
   }
 }
 
+// The query columns of a CTA of "rows", in groups of eight, the width of the matrix instruction. Those of one group lie in registers; of several groups they lie in shared
+// memory, where all warps read them, and a unit that was fetched once is multiplied by all of them.
+
+template <class K>
+constexpr bool kMany = K::kColumns > 8;
+template <class K>
+constexpr int column_groups = kMany<K> ? K::kColumns / 8 : 1;
+
+/// Shared memory while the loop runs.
+template <class K, bool = kMany<K>>
+struct block_columns {
+  warp_memory<K> warps[K::kWarps];
+};
+
+/// Of several groups: queries as ldmatrix reads them, rows padded by 16 bytes so that the eight of one phase lie in different banks; and what each column may see.
+template <class K>
+struct block_columns<K, true> {
+  struct sight {
+    int position;  // kSeesNothing of a column that does not exist
+    uint32_t new_rows;
+  };
+  static constexpr int kStride = K::kHeadDim + 8, kSeesNothing = -0x7fffffff - 1;
+  static constexpr bool kRounds = !unit_row<K, typename K::Key>::kElements;  // queries for keys that were codes are others
+  warp_memory<K> warps[K::kWarps];
+  alignas(16) typename K::Element q[K::kColumns * kStride];
+  f16 decoded_q[kRounds ? K::kColumns * kStride : 8];
+  sight sights[K::kColumns];
+  int places[K::kColumns];  // row and head in [rows, q_heads]
+};
+
+/// Fills q, decoded_q, sights and places; `column_at`: column_of() of a column's number in the CTA. All threads, and a block barrier after it.
+template <class K, class P, class Column>
+__device__ __forceinline__ void store_columns(block_columns<K, true>& to, const P& p, const Column& column_at) {
+  using memory = block_columns<K, true>;
+  constexpr int kPieces = K::kHeadDim / 8, kTasks = K::kColumns * kPieces;
+#pragma unroll 1
+  for (int task = thread_index(); task < kTasks; task += K::kWarps * 32) {
+    const int nth = task / kPieces, piece = task % kPieces;
+    const column c = column_at(nth);
+    // Columns that do not exist are zeros, and see nothing.
+    copy_async(to.q + nth * memory::kStride + piece * 8, byte_pointer(p.q) + c.row * p.q_row_stride + c.head * p.q_head_stride + piece * 16, c.valid);
+    if (piece > 0) continue;
+    store_shared(&to.sights[nth].position, c.valid ? c.position : memory::kSeesNothing);
+    store_shared(&to.sights[nth].new_rows, c.valid ? c.new_rows : 0u);
+    store_shared(to.places + nth, c.row * p.q_heads + c.head);
+  }
+  copy_async_commit();
+  copy_async_wait<0>();
+  if constexpr (memory::kRounds) {
+#pragma unroll 1
+    for (int task = thread_index(); task < kTasks; task += K::kWarps * 32) {  // what this thread copied
+      const int at = task / kPieces * memory::kStride + task % kPieces * 8;
+      bytes16 x = load_shared(reinterpret_cast<const bytes16*>(to.q + at));
+#pragma unroll
+      for (int i = 0; i < 4; ++i) x.w[i] = halves_of_query<typename K::Element>(x.w[i]);
+      store_shared(reinterpret_cast<bytes16*>(to.decoded_q + at), x);
+    }
+  }
+}
+
+/// Columns 2t and 2t + 1 of a group, without rows and heads: place_of knows those.
+struct column_pair {
+  column of[2];
+};
+template <class K>
+__device__ __forceinline__ column_pair load_pair(const block_columns<K, true>& from, int group) {
+  const bytes16 pair = load_shared(reinterpret_cast<const bytes16*>(from.sights + group * 8 + lane_index() % 4 * 2));
+  column_pair to;
+#pragma unroll
+  for (int c = 0; c < 2; ++c) {
+    const int position = int(pair.w[2 * c]);
+    to.of[c] = {position != block_columns<K, true>::kSeesNothing, 0, 0, position, pair.w[2 * c + 1]};
+  }
+  return to;
+}
+
+/// Where the scores of `c`, this lane's column `which` (0 or 1) of a group, lie in [rows, q_heads]. Divisions would be unrolled with the loop over columns.
+template <class K, class P>
+__device__ __forceinline__ int64_t place_of(const P& p, const block_columns<K>& block, const column& c, int group, int which) {
+  if constexpr (kMany<K>) return load_shared(block.places + group * 8 + lane_index() % 4 * 2 + which);
+  else return int64_t(c.row) * p.q_heads + c.head;
+}
+
+/// d[group][token][column] = rows . columns; `rows`: 16 rows in shared memory, elements, or f16 that were codes; `one`: the columns, if they are one group.
+template <class K, class T, class Memory, int kSteps>
+__device__ __forceinline__ void multiply_groups(float (&d)[column_groups<K>][4], const T* rows, const Memory& block, const uint32_t (&one)[kSteps][2]) {
+  constexpr int kStride = K::kHeadDim + 8;
+  if constexpr (!kMany<K>) {
+    multiply_rows<K::kHeadDim>(d[0], rows, kStride, one);
+  } else {
+    const int lane = lane_index();
+    const T* from = rows + lane % 16 * kStride + lane / 16 * 8;
+    const T* columns;
+    if constexpr (kIsBf16<T> == kIsBf16<typename K::Element>) columns = block.q;
+    else columns = block.decoded_q;
+    columns += lane % 8 * kStride + lane / 8 * 8;
+#pragma unroll
+    for (int step = 0; step < K::kHeadDim / 16; step += 2) {
+      uint32_t a[2][4];
+      load_matrix_x4(a[0], from + step * 16);
+      load_matrix_x4(a[1], from + step * 16 + 16);
+#pragma unroll
+      for (int group = 0; group < column_groups<K>; ++group) {
+        uint32_t b[4];
+        load_matrix_x4(b, columns + group * 8 * kStride + step * 16);
+        multiply_add<T>(d[group], a[0], {b[0], b[1]});
+        multiply_add<T>(d[group], a[1], {b[2], b[3]});
+      }
+    }
+  }
+}
+
+/// o[group][channel][column] += rows^T . weights, as accumulate_rows.
+template <class K, class T, class State>
+__device__ __forceinline__ void accumulate_groups(State (&state)[column_groups<K>], const T* rows, const float (&weights)[column_groups<K>][K::kWarpUnits][4], int u) {
+  constexpr int kStride = K::kHeadDim + 8;
+  if constexpr (!kMany<K>) {
+    accumulate_rows<K::kHeadDim>(state[0].o, rows, kStride, weights[0][u]);
+  } else {
+    const int lane = lane_index();
+    const T* from = rows + (lane % 8 + lane / 16 * 8) * kStride + lane / 8 % 2 * 8;
+    uint32_t b[column_groups<K>][2];
+#pragma unroll
+    for (int group = 0; group < column_groups<K>; ++group) transpose_weights<T>(b[group], weights[group][u]);
+#pragma unroll
+    for (int tile = 0; tile < K::kHeadDim / 16; ++tile) {
+      uint32_t a[4];
+      load_matrix_x4_transposed(a, from + tile * 16);
+#pragma unroll
+      for (int group = 0; group < column_groups<K>; ++group) multiply_add<T>(state[group].o[tile], a, b[group]);
+    }
+  }
+}
+
 // Algorithm "rows": codes become f16 rows in shared memory, and the matrix unit does the rest. Right for every contract, fast for exact rows.
 // Attention of one KV head's query columns over coded pages, anchor pages and ring: one list of units of 16 tokens per sequence. A CTA owns a run
 // of it (work.cuh), its warps take turns, and each warp keeps its own softmax state until the end. No block barrier in the loop.
 
-/// Running softmax of a warp: lane 4g + t holds columns 2t and 2t + 1; channels 16 i + g and 16 i + g + 8 of o[i].
+/// Running softmax of a warp for eight columns: lane 4g + t holds columns 2t and 2t + 1; channels 16 i + g and 16 i + g + 8 of o[i].
 template <class K>
 struct softmax_state {
   float o[K::kHeadDim / 16][4] = {};
@@ -1091,9 +1271,9 @@ __device__ __forceinline__ float capped(const P& p, float score) {
   else return p.softcap - 2.0f * p.softcap / (1.0f + exp2_fast(score * (2.0f * kLog2e / p.softcap)));
 }
 
-/// Leaves a warp's state for the merge. Columns beyond kColumns are padding of the matrix instruction.
+/// Leaves a warp's state of columns `first` ... for the merge. Columns beyond kColumns are padding of the matrix instruction.
 template <class K>
-__device__ __forceinline__ void store_result(warp_result<K>& r, softmax_state<K>& state) {
+__device__ __forceinline__ void store_result(warp_result<K>& r, softmax_state<K>& state, int first) {
   const int g = lane_index() / 4, t = lane_index() % 4;
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
@@ -1102,22 +1282,22 @@ __device__ __forceinline__ void store_result(warp_result<K>& r, softmax_state<K>
     for (int mask = 4; mask < 32; mask *= 2) weight += shuffle_xor(weight, mask);
     if (2 * t >= K::kColumns) continue;
     if (g == 0) {
-      store_shared(r.maximum + 2 * t + c, state.maximum[c]);
-      store_shared(r.weight + 2 * t + c, weight);
+      store_shared(r.maximum + first + 2 * t + c, state.maximum[c]);
+      store_shared(r.weight + first + 2 * t + c, weight);
     }
 #pragma unroll
     for (int tile = 0; tile < K::kHeadDim / 16; ++tile)
 #pragma unroll
       for (int half = 0; half < 2; ++half)
-        store_shared(r.o + (2 * t + c) * warp_result<K>::kStride + tile * 16 + half * 8 + g, state.o[tile][c + 2 * half]);
+        store_shared(r.o + (first + 2 * t + c) * warp_result<K>::kStride + tile * 16 + half * 8 + g, state.o[tile][c + 2 * half]);
   }
 }
 
-/// Shared memory: the warps' units while the loop runs, then what it leaves.
+/// Shared memory: the warps' units while the loop runs, with the block's columns where those are many; then what it leaves.
 template <class K>
 struct rows_memory {
   union {
-    warp_memory<K> warps[K::kWarps];
+    block_columns<K> loop;
     warp_result<K> results[K::kWarps];
   };
   work_memory work;
@@ -1127,7 +1307,6 @@ struct rows_memory {
 /// The piece `w` of a sequence: its run of units, merged and written.
 template <class K, class P>
 __device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
-  constexpr int kStride = unit_rows<typename K::Element, K::kHeadDim>::kStride;
   constexpr int kStepUnits = K::kWarps * K::kWarpUnits;
 
   const int warp = warp_index(), g = lane_index() / 4, t = lane_index() % 4;
@@ -1138,14 +1317,19 @@ __device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
     const int beyond = rows_of_b.count * (p.q_heads / p.kv_heads);
     return column_of(p, s, b, rows_of_b.first, rows_of_b.count, kv_head, c < K::kColumns ? group * K::kColumns + c : beyond);
   };
+  block_columns<K>& block = reinterpret_cast<rows_memory<K>*>(shared_memory())->loop;
+  // Of one group a lane's columns and queries lie in registers.
   const column mine[2] = {column_at(2 * t), column_at(2 * t + 1)};
   uint32_t q[K::kHeadDim / 16][2];
-  {
+  uint32_t decoded_q[unit_row<K, typename K::Key>::kElements ? 1 : K::kHeadDim / 16][2];  // for keys that were codes
+  if constexpr (kMany<K>) {
+    store_columns(block, p, column_at);
+    block_barrier();
+  } else {
     const column c = column_at(g);
     load_columns<K::kHeadDim>(q, byte_pointer(p.q) + c.row * p.q_row_stride + c.head * p.q_head_stride, c.valid);
+    if constexpr (!unit_row<K, typename K::Key>::kElements) round_columns<typename K::Element>(decoded_q, q);
   }
-  uint32_t decoded_q[unit_row<K, typename K::Key>::kElements ? 1 : K::kHeadDim / 16][2];  // for keys that were codes
-  if constexpr (!unit_row<K, typename K::Key>::kElements) round_columns<typename K::Element>(decoded_q, q);
   const unsigned char* k_codebook = byte_pointer(p.k_codebook) + int64_t(kv_head) * K::Key::kCodebookBytes;
   const unsigned char* v_codebook = byte_pointer(p.v_codebook) + int64_t(kv_head) * K::Value::kCodebookBytes;
 
@@ -1155,7 +1339,7 @@ __device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
   const int first = begin + warp * K::kWarpUnits;
   const int steps = end > first ? (end - first + kStepUnits - 1) / kStepUnits : 0;
 
-  warp_memory<K>& mem = reinterpret_cast<rows_memory<K>*>(shared_memory())->warps[warp];
+  warp_memory<K>& mem = block.warps[warp];
   const auto prefetch = [&](int step) {
     if (step < steps) {
 #pragma unroll
@@ -1168,7 +1352,8 @@ __device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
     copy_async_commit();  // also when empty: the wait below counts groups
   };
 
-  softmax_state<K> state;
+  constexpr int kGroups = column_groups<K>;
+  softmax_state<K> state[kGroups];
   for (int step = 0; step < K::kStages - 1; ++step) prefetch(step);
   for (int step = 0; step < steps; ++step) {
     const int slot = step % K::kStages;
@@ -1176,13 +1361,13 @@ __device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
     copy_async_wait<K::kStages - 1>();
     warp_barrier();
 
-    float score[K::kWarpUnits][4];
+    float score[kGroups][K::kWarpUnits][4];
 #pragma unroll
     for (int u = 0; u < K::kWarpUnits; ++u) {
       const int unit = first + step * kStepUnits + u;
       if (unit >= end) {
 #pragma unroll
-        for (int i = 0; i < 4; ++i) score[u][i] = minus_infinity();
+        for (int i = 0; i < kGroups * 4; ++i) score[i / 4][u][i % 4] = minus_infinity();
         continue;
       }
       auto& rows = mem.rows_of(slot, u);
@@ -1197,29 +1382,35 @@ __device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
       }
       warp_barrier();
 
-      float dot[4] = {};
-      if constexpr (unit_row<K, typename K::Key>::kElements) multiply_rows<K::kHeadDim>(dot, rows.k, kStride, q);
-      else if (anchor_entry < 0) multiply_rows<K::kHeadDim>(dot, decoded_rows(rows.k), kStride, decoded_q);
-      else multiply_rows<K::kHeadDim>(dot, rows.k, kStride, q);
+      float dot[kGroups][4] = {};
+      if constexpr (unit_row<K, typename K::Key>::kElements) multiply_groups<K>(dot, rows.k, block, q);
+      else if (anchor_entry < 0) multiply_groups<K>(dot, decoded_rows(rows.k), block, decoded_q);
+      else multiply_groups<K>(dot, rows.k, block, q);
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const column& c = mine[i % 2];
-        const int token = f.token[i / 2];
-        const float raw = token >= 0 && sees(c, s, token, p.tree_mask != nullptr) ? capped<K>(p, dot[i] * f.factor[i / 2]) : minus_infinity();
-        score[u][i] = raw * kLog2e;
-        if (p.ring_scores && ring_unit >= 0 && token >= 0 && c.valid)
-          store_global(p.ring_scores + (int64_t(c.row) * p.q_heads + c.head) * p.ring_rows + token % p.ring_rows, raw);
+      for (int group = 0; group < kGroups; ++group) {
+        column_pair pair;
+        if constexpr (kMany<K>) pair = load_pair(block, group);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const column& c = kMany<K> ? pair.of[i % 2] : mine[i % 2];
+          const int token = f.token[i / 2];
+          const float raw = token >= 0 && sees(c, s, token, p.tree_mask != nullptr) ? capped<K>(p, dot[group][i] * f.factor[i / 2]) : minus_infinity();
+          score[group][u][i] = raw * kLog2e;
+          if (p.ring_scores && ring_unit >= 0 && token >= 0 && c.valid)
+            store_global(p.ring_scores + place_of<K>(p, block, c, group, i % 2) * p.ring_rows + token % p.ring_rows, raw);
+        }
       }
     }
 
-    state.weigh(score);
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) state[group].weigh(score[group]);
 #pragma unroll
     for (int u = 0; u < K::kWarpUnits; ++u) {
       if (first + step * kStepUnits + u >= end) break;
       auto& rows = mem.rows_of(slot, u);
-      if constexpr (unit_row<K, typename K::Value>::kElements) accumulate_rows<K::kHeadDim>(state.o, rows.v, kStride, score[u]);
-      else if (first + step * kStepUnits + u < s.coded_units) accumulate_rows<K::kHeadDim>(state.o, decoded_rows(rows.v), kStride, score[u]);
-      else accumulate_rows<K::kHeadDim>(state.o, rows.v, kStride, score[u]);
+      if constexpr (unit_row<K, typename K::Value>::kElements) accumulate_groups<K>(state, rows.v, score, u);
+      else if (first + step * kStepUnits + u < s.coded_units) accumulate_groups<K>(state, decoded_rows(rows.v), score, u);
+      else accumulate_groups<K>(state, rows.v, score, u);
     }
     warp_barrier();  // the rows and the stage are written again
   }
@@ -1227,7 +1418,8 @@ __device__ __forceinline__ void decode_piece(const P& p, const piece& w) {
 
   block_barrier();
   rows_memory<K>& memory = *reinterpret_cast<rows_memory<K>*>(shared_memory());
-  store_result(memory.results[warp], state);
+#pragma unroll
+  for (int group = 0; group < kGroups; ++group) store_result(memory.results[warp], state[group], group * 8);
   block_barrier();
   finish_piece<K>(p, w, s, column_at, {reinterpret_cast<unsigned char*>(memory.results), sizeof(warp_result<K>)}, K::kWarps, &memory.flag);
 }
@@ -1240,8 +1432,8 @@ __device__ __forceinline__ void decode(const P& p) {
 }
 
 // Three CTAs of four warps per SM: left alone, ptxas takes 200 registers for some contracts, and two fit.
-// Of more warps, or of rows whose sums alone take 64 registers, at least one CTA is all that is asked for: without the 1, ptxas may spill to fit more.
-extern "C" __global__ void __launch_bounds__(128, 128 <= 128 && K::kHeadDim <= 128 ? 3 : 1)
+// Of more warps, of more columns, or of rows whose sums alone take 64 registers, at least one CTA is all that is asked for: without the 1, ptxas may spill to fit more.
+extern "C" __global__ void __launch_bounds__(128, 128 <= 128 && K::kHeadDim <= 128 && K::kColumns <= 8 ? 3 : 1)
 antkv_decode_d128_kf16_vf16_f16__sm80_w4_t64_s2(const __grid_constant__ antkv_decode_params p) {
   decode<K>(p);
 }

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm90_lookup_w12_s2_c4
-//   inputs    f56b72424896ca63
+//   inputs    2c7c65ba1d0d4ac0
 //   remake    npx gen --only antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm90_lookup_w12_s2_c4
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -15,7 +15,7 @@ struct K {
   struct Key {
     static constexpr bool kExact = false;
     static constexpr int kRowBytes = 8, kCodebookBytes = 73728;
-    static constexpr int kChannels = 16, kBits = 8, kEntries = 256;
+    static constexpr int kChannels = 16, kBits = 8, kCodeStages = 1, kEntries = 256;
     static constexpr bool kQ8 = false;
     static constexpr int kScaleOffset = 65536, kHalfNormOffset = 65536;
     static constexpr bool kKeys = true, kByLane = true;  // the order of codes in a unit
@@ -24,7 +24,7 @@ struct K {
   struct Value {
     static constexpr bool kExact = false;
     static constexpr int kRowBytes = 8, kCodebookBytes = 41472;
-    static constexpr int kChannels = 16, kBits = 8, kEntries = 256;
+    static constexpr int kChannels = 16, kBits = 8, kCodeStages = 1, kEntries = 256;
     static constexpr bool kQ8 = true;
     static constexpr int kScaleOffset = 32768, kHalfNormOffset = 33280;
     static constexpr bool kKeys = false, kByLane = true;
@@ -39,6 +39,7 @@ struct K {
   static constexpr int kWarps = 12, kStages = 2;       // tiles whose codes are under way in a warp's registers
   static constexpr int kCopies = 4;                           // of the table of values
   static constexpr int kWarpBytes = 4288;                     // of shared memory: a warp's own
+  static constexpr bool kResultsOverTables = false;    // results lie in the tables' place when these have been used
   static constexpr int kKeyTableBytes = 32768, kValueTableBytes = 131072, kSharedBytes = 216544;
 };
 
@@ -196,19 +197,34 @@ __device__ __forceinline__ constexpr uint32_t key_turn(uint32_t row) {
   return (row & 1) * C::kTurnHigh | (row >> C::kTurnShift & C::kTurnMask);
 }
 
+/// The place of group `group` in a row of a key. Groups turn within their part: powers of two from the largest on, so that part and number of groups differ first in the part's bit.
+template <class C>
+__device__ __forceinline__ constexpr uint32_t key_place(uint32_t row, uint32_t group) {
+  constexpr uint32_t kGroups = C::kChunks / 4;
+  if constexpr ((kGroups & (kGroups - 1)) == 0) {
+    return group ^ key_turn<C>(row);
+  } else {
+    uint32_t below = (group ^ kGroups) >> 1;  // to all bits below the highest
+    below |= below >> 1, below |= below >> 2, below |= below >> 4;
+    return group ^ (key_turn<C>(row) & below);
+  }
+}
+
 /// The byte in which the code of `chunk` of token `token` (0 ... 15) begins, from the start of the side.
 template <class C>
 __device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
   if constexpr (!C::kByLane) {
     return int(token * C::kRowBytes + chunk * C::kBits / 8);
   } else {
-    constexpr uint32_t kChunks = C::kChunks, kPiece = C::kPiece;
+    constexpr uint32_t kChunks = C::kKeys ? C::kChunks : C::kChunks / 8 * 8, kPiece = C::kPiece;
     uint32_t lane, position;  // position: among the lane's bytes
     if constexpr (C::kKeys) {
       const uint32_t row = token % 8;
       lane = row * 4 + chunk % 4;
-      position = token / 8 * (kChunks / 4) + (chunk / 4 ^ key_turn<C>(row));
+      position = token / 8 * (kChunks / 4) + key_place<C>(row, chunk / 4);
     } else {
+      // The last four of an odd number of fours: of half of the lanes.
+      if (C::kChunks > kChunks && chunk >= kChunks) return int(16 * kChunks + (chunk % 4 * 4 + token % 4) * 4 + token / 4);
       const uint32_t span = chunk / C::kRowSpan;
       lane = (span / (kChunks / 8) * C::kRowSpan + chunk % C::kRowSpan) * 4 + token % 4;
       position = token / 4 * (kChunks / 8) + span % (kChunks / 8);
@@ -253,14 +269,20 @@ __device__ __forceinline__ void multiply_rows(float (&d)[4], const T* rows, int 
   }
 }
 
+/// Weights as a B operand. A product's result has its tokens on rows; as B operand the tokens belong on pairs of registers: one transpose per 8 x 8 block.
+template <class T>
+__device__ __forceinline__ void transpose_weights(uint32_t (&b)[2], const float (&weights)[4]) {
+  b[0] = transpose_matrix(pack(round_to<T>(weights[0]), round_to<T>(weights[1])));
+  b[1] = transpose_matrix(pack(round_to<T>(weights[2]), round_to<T>(weights[3])));
+}
+
 /// d[channel][column] += rows^T . weights; `weights` holds token g (d[0], d[1]) and g + 8 (d[2], d[3]) of columns 2t, 2t + 1.
 template <int kHeadDim, class T>
 __device__ __forceinline__ void accumulate_rows(float (&d)[kHeadDim / 16][4], const T* rows, int row_stride, const float (&weights)[4]) {
   const int lane = lane_index();
   const T* from = rows + (lane % 8 + lane / 16 * 8) * row_stride + lane / 8 % 2 * 8;
-  // A product's result has its tokens on rows; as B operand the tokens belong on pairs of registers: one transpose per 8 x 8 block.
-  const uint32_t b[2] = {transpose_matrix(pack(round_to<T>(weights[0]), round_to<T>(weights[1]))),
-                         transpose_matrix(pack(round_to<T>(weights[2]), round_to<T>(weights[3])))};
+  uint32_t b[2];
+  transpose_weights<T>(b, weights);
 #pragma unroll
   for (int tile = 0; tile < kHeadDim / 16; ++tile) {
     uint32_t a[4];
@@ -798,16 +820,30 @@ __device__ __forceinline__ void prefetch_exact(const P& p, const decode_view& s,
   // A lane asks for half a row of K or of V; the anchors' tokens lie behind their rows.
   const exact_unit u = exact_unit_of<K>(p, s, kv_head, units.first + n * K::kWarps, page);
   const int64_t at = u.offset(lane_index() / 2) + lane_index() % 2 * K::kHeadDim;
-  prefetch_global(u.k + at);
-  prefetch_global(u.v + at);
+#pragma unroll
+  for (int line = 0; line < K::kHeadDim; line += 128) {
+    prefetch_global(u.k + at + line);
+    prefetch_global(u.v + at + line);
+  }
   if (lane_index() == 0 && units.first + n * K::kWarps < s.anchor_units) prefetch_global(u.k + 64 * K::kHeadDim);
 }
+
+/// What a lane reads at once of a value's row: 8 channels, or 4 of head dims that are not made of spans of 64.
+template <int kWords>
+struct value_piece {
+  using type = bytes16;
+};
+template <>
+struct value_piece<2> {
+  using type = bytes8;
+};
 
 /// Attends to this warp's share of the piece's exact rows and adds them to `result`, which holds what its coded tokens came to.
 template <class K, class P, class Context>
 __device__ __forceinline__ void attend_exact(const P& p, const Context* context, exact_units& units, warp_result<K>& result) {
   constexpr int kPieces = K::kHeadDim / 32;   // 16-byte pieces of a row that a lane reads of K
-  constexpr int kSpans = K::kHeadDim / 64;    // ... and of V
+  constexpr int kSpan = K::kHeadDim % 64 ? 32 : 64, kSpans = K::kHeadDim / kSpan, kWords = kSpan / 16;  // ... and of V, in words
+  using value_words = typename value_piece<kWords>::type;
   constexpr int kStride = warp_result<K>::kStride;
   using T = typename K::Element;
   const int g = lane_index() / 4, t = lane_index() % 4;
@@ -824,7 +860,7 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
   const int open[2] = {shuffle(own_open, 8 * t), shuffle(own_open, 8 * t + 4)};
 
   // The sums stay in the result between units: registers are for rows on their way, K's and V's together.
-  float* const sums = result.o + 2 * t * kStride + g * 8;
+  float* const sums = result.o + 2 * t * kStride + g * 2 * kWords;
   float maximum[2], weight[2];
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
@@ -837,7 +873,8 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
     if (n > 0 && n % 32 == 0) load_pages<K>(units, s, n);
     const int unit = units.first + n * K::kWarps;
     const exact_unit rows = exact_unit_of<K>(p, s, kv_head, unit, shuffle(units.page, n % 32));
-    bytes16 k[2][kPieces], v[4][kSpans];
+    bytes16 k[2][kPieces];
+    value_words v[4][kSpans];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const bytes16* row = reinterpret_cast<const bytes16*>(rows.k + rows.offset(g + 8 * half)) + t;
@@ -846,7 +883,7 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
     }
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const bytes16* row = reinterpret_cast<const bytes16*>(rows.v + rows.offset(2 * t + i % 2 + i / 2 * 8)) + g;
+      const value_words* row = reinterpret_cast<const value_words*>(rows.v + rows.offset(2 * t + i % 2 + i / 2 * 8)) + g;
 #pragma unroll
       for (int span = 0; span < kSpans; ++span) v[i][span] = load_global_once(row + span * 8);
     }
@@ -925,17 +962,17 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
     const uint32_t b[2] = {transpose_matrix(round_pair<T>(score[0], score[1])), transpose_matrix(round_pair<T>(score[2], score[3]))};
 #pragma unroll
     for (int span = 0; span < kSpans; ++span) {
-      float o[4][4] = {};  // tile h: rows g and g + 8 are channels 64 * span + 8 g + 2 h and the next; columns 2t, 2t + 1
+      float o[kWords][4] = {};  // tile h: rows g and g + 8 are channels kSpan * span + 2 (kWords g + h) and the next; columns 2t, 2t + 1
 #pragma unroll
-      for (int h = 0; h < 4; ++h)
+      for (int h = 0; h < kWords; ++h)
         multiply_add<T>(o[h], {permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x5410), permute_bytes(v[0][span].w[h], v[1][span].w[h], 0x7632),
                            permute_bytes(v[2][span].w[h], v[3][span].w[h], 0x5410), permute_bytes(v[2][span].w[h], v[3][span].w[h], 0x7632)}, b);
       if (2 * t >= K::kColumns) continue;
 #pragma unroll
       for (int c = 0; c < 2; ++c)
 #pragma unroll
-        for (int h = 0; h < 4; h += 2) {
-          bytes16* at = reinterpret_cast<bytes16*>(sums + c * kStride + span * 64 + h * 2);
+        for (int h = 0; h < kWords; h += 2) {
+          bytes16* at = reinterpret_cast<bytes16*>(sums + c * kStride + span * kSpan + h * 2);
           float sum[4] = {o[h][c], o[h][c + 2], o[h + 1][c], o[h + 1][c + 2]};
           const bytes16 before = load_shared(at);
 #pragma unroll
@@ -1025,9 +1062,14 @@ struct value_table {
   static constexpr int kChunks = K::kHeadDim / C::kChannels;
   static constexpr int kSlots = 32 / kSlotBytes;                  // that 4 copies leave room for in a row
   static constexpr int kPerLane = K::kHeadDim / 8 / kSlotBytes;   // slots that a lane reads per token
+  /// An odd number of fours of chunks: of the last four, rows r and r + 4 look up half an entry each.
+  static constexpr bool kHalved = kChunks % 8 == 4;
+  static_assert(!kHalved || (C::kChannels == 8 && kSlots == 4), "generator/layout.ts let other halves through");
   static constexpr int kGroupsPerRow = 4 / kCopies;               // groups of kSlots slots that a row has room for
   static constexpr int kWords = kSlotBytes / 4;
-  static constexpr int kCodeWords = kChunks / 8;                  // 32-bit words of codes of a lane and unit: kChunks / 2 bytes
+  static constexpr int kOwnWords = kChunks / 8;                   // 32-bit words of codes of a lane and unit, of four bytes for every eight chunks
+  static constexpr int kCodeWords = kOwnWords + (kHalved ? 1 : 0);
+  static constexpr int kLaneWords = kPerLane * kWords + (kHalved ? 1 : 0);  // of entries that a lane reads per token
   static constexpr int kRow = 128, kSlice = 256 * kRow;
   static constexpr int kTableBytes = (K::kHeadDim / 32 + kGroupsPerRow - 1) / kGroupsPerRow * kSlice;
 
@@ -1039,9 +1081,12 @@ struct value_table {
   static __device__ __forceinline__ int lane_offset(int r, int t) {
     return group_offset(r / kSlots * kPerLane) + (r % kSlots * kCopies + t % kCopies) * kSlotBytes;
   }
+  /// The same of the half entries.
+  static __device__ __forceinline__ int half_offset(int r, int t) { return group_offset(kChunks / kSlots - 1) + (r % 4 * kCopies + t % kCopies) * kSlotBytes + r / 4 * 4; }
   /// The channel in byte `byte` of word `word` (of a lane's kPerLane * kWords) that lane row r looks up.
   static __device__ __forceinline__ int channel(int r, int word, int byte) {
     const int slot = word / kWords, part = word % kWords;
+    if (kHalved && slot == kPerLane) return (kChunks - 4 + r % 4) * C::kChannels + r / 4 * 4 + byte;
     if constexpr (kPairs) return ((2 * slot + byte / 2) * 8 + r) * 2 + byte % 2;
     return ((r / kSlots * kPerLane + slot) * kSlots + r % kSlots) * C::kChannels + 4 * part + byte;
   }
@@ -1066,6 +1111,11 @@ struct value_table {
 #pragma unroll
       for (int i = 0; i < kWords; ++i) words[i] = entry.w[i];
     }
+  }
+
+  /// Half of the entry of token `token`'s last chunk in this row; `half_at` is the shared address that half_offset leads to.
+  static __device__ __forceinline__ uint32_t look_up_last(const row_places<K>& rows, const uint32_t (&codes)[kCodeWords], uint32_t half_at, int token) {
+    return load_table_u32(rows.at(codes[kCodeWords - 1], token, half_at));
   }
 
   // A task is 32 bytes, one sector, of the codebook: some entries of one slot.
@@ -1155,13 +1205,41 @@ struct value_sums {
 
   int sums[kSets][kTiles][4] = {};
 
-  /// The table's copy and rows that this lane reads, from its begin.
+  /// The table's copy and rows that this lane reads, from its begin; those of half entries.
   static __device__ __forceinline__ int lane_offset() { return T::lane_offset(lane_index() / 4, lane_index() % 4); }
+  static __device__ __forceinline__ int half_offset() { return T::half_offset(lane_index() / 4, lane_index() % 4); }
   /// Which channel of a pair the lane's rows of A are for, as the sparse product is told; `element` is 0 or 1.
   static __device__ __forceinline__ uint32_t places_of(int element, uint32_t zero) { return opaque(element ? 0xddddddddu : 0x88888888u, zero); }
 
-  /// Adds a tile of two units. `at` is the shared address that lane_offset leads to.
-  __device__ __forceinline__ void add(const row_places<K>& rows, uint32_t at, const uint32_t (&codes)[2][T::kCodeWords], const uint32_t (&weights)[kWeightSets][kWeightWords],
+  /// Adds the words that tokens t, 4 + t, 8 + t and 12 + t of either unit look up in one place: `word` of a lane's.
+  __device__ __forceinline__ void add_word(const uint32_t (&found)[2][4], int word, const uint32_t (&weights)[kWeightSets][kWeightWords], uint32_t places) {
+    const int tile = word * 2;
+    if constexpr (kSparse) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        uint32_t b[4];  // tokens t and 8 + t, 4 + t and 12 + t of either unit
+#pragma unroll
+        for (int i = 0; i < 4; ++i) b[i] = permute_bytes(found[i / 2][i % 2], found[i / 2][i % 2 + 2], half ? 0x7632 : 0x5410);
+        mma_sparse_16x8x64_u8s8(sums[0][tile + half], weights[0], b, places);
+      }
+    } else {
+      uint32_t turned[2][4];
+#pragma unroll
+      for (int unit = 0; unit < 2; ++unit) {
+#pragma unroll
+        for (int token = 0; token < 4; ++token) turned[unit][token] = found[unit][token];
+        transpose_bytes(turned[unit]);
+      }
+#pragma unroll
+      for (int k = 0; k < 2; ++k)
+#pragma unroll
+        for (int set = 0; set < kSets; ++set)
+          mma_16x8x32_s8u8(sums[set][tile + k], {turned[0][2 * k], turned[0][2 * k + 1], turned[1][2 * k], turned[1][2 * k + 1]}, weights[kSparse ? 0 : set]);
+    }
+  }
+
+  /// Adds a tile of two units. `at` and `half_at` are the shared addresses that lane_offset and half_offset lead to.
+  __device__ __forceinline__ void add(const row_places<K>& rows, uint32_t at, uint32_t half_at, const uint32_t (&codes)[2][T::kCodeWords], const uint32_t (&weights)[kWeightSets][kWeightWords],
                                       uint32_t places) {
 #pragma unroll
     for (int slot = 0; slot < T::kPerLane; ++slot) {
@@ -1182,31 +1260,18 @@ struct value_sums {
           for (int token = 0; token < 4; ++token) T::look_up(found[unit][token], rows, codes[unit], at, token, slot);
 #pragma unroll
         for (int word = 0; word < T::kWords; ++word) {
-          const int tile = (slot * T::kWords + word) * 2;
-          if constexpr (kSparse) {
+          uint32_t words[2][4];
 #pragma unroll
-            for (int half = 0; half < 2; ++half) {
-              uint32_t b[4];  // tokens t and 8 + t, 4 + t and 12 + t of either unit
-#pragma unroll
-              for (int i = 0; i < 4; ++i) b[i] = permute_bytes(found[i / 2][i % 2][word], found[i / 2][i % 2 + 2][word], half ? 0x7632 : 0x5410);
-              mma_sparse_16x8x64_u8s8(sums[0][tile + half], weights[0], b, places);
-            }
-          } else {
-            uint32_t turned[2][4];
-#pragma unroll
-            for (int unit = 0; unit < 2; ++unit) {
-#pragma unroll
-              for (int token = 0; token < 4; ++token) turned[unit][token] = found[unit][token][word];
-              transpose_bytes(turned[unit]);
-            }
-#pragma unroll
-            for (int k = 0; k < 2; ++k)
-#pragma unroll
-              for (int set = 0; set < kSets; ++set)
-                mma_16x8x32_s8u8(sums[set][tile + k], {turned[0][2 * k], turned[0][2 * k + 1], turned[1][2 * k], turned[1][2 * k + 1]}, weights[kSparse ? 0 : set]);
-          }
+          for (int i = 0; i < 8; ++i) words[i / 4][i % 4] = found[i / 4][i % 4][word];
+          add_word(words, slot * T::kWords + word, weights, places);
         }
       }
+    }
+    if constexpr (T::kHalved) {
+      uint32_t words[2][4];
+#pragma unroll
+      for (int i = 0; i < 8; ++i) words[i / 4][i % 4] = T::look_up_last(rows, codes[i / 4], half_at, i % 4);
+      add_word(words, T::kLaneWords - 1, weights, places);
     }
   }
 
@@ -1263,20 +1328,38 @@ struct sum_keys {
   static constexpr int kColumns = K::kColumns;
   static constexpr int kChunks = K::kHeadDim / C::kChannels, kPerLane = kChunks / 4;  // look-ups of a lane per token
   static constexpr int kEntryBytes = 2 * kColumns, kSlots = 128 / kEntryBytes;        // chunks in a row of 128 bytes
-  static constexpr int kCopies = kChunks < kSlots ? kSlots / kChunks : 1;
   static constexpr int kRow = 128, kSlice = 256 * kRow;
-  static constexpr int kTableBytes = (kChunks + kSlots - 1) / kSlots * kSlice;
-  static constexpr int kCodeWords = kChunks / 8;
+  static constexpr int kWordCodes = C::kPiece < 4 ? C::kPiece : 4;                    // in a word of a lane's
+  static constexpr int kCodeWords = kChunks / 2 / kWordCodes;
   static constexpr bool kFour = kColumns == 4;
   static constexpr int kBlocks = kFour ? 2 : 1;  // of 8 tokens that share a product: the rows of 4 columns hold two
   static constexpr int kScores = 8 / kBlocks, kLaneColumns = 1;
-  static constexpr int kAtOnce = kPerLane < 4 ? kPerLane : 4;    // look-ups added before the matrix unit adds
+  static constexpr int kSums = (kPerLane + 3) / 4, kAtOnce = kPerLane / kSums;  // look-ups added before the matrix unit adds: 4 at most
+  static_assert(kPerLane % kSums == 0 && kAtOnce >= 2, "sums of equally many look-ups");
   static constexpr bool kTablePerPiece = true;
   static constexpr int kWarpBytes = 0;      // of shared memory beside the table
   static constexpr int kMiddle = 8191;      // what a dot product of 0 is in the table: entries are 0 ... 16382
   static constexpr int kMaximaBytes = K::kWarps * kColumns * 4;
 
-  uint32_t address[kAtOnce];           // of the lane's look-ups, of code 0
+  // The table is made of slices, whose rows are lines of banks. What fills no row is cut into parts, powers of two (CACHE.md, "Order of codes"), each in a slice of its own
+  // and there as many times as it fits, so that rows of lanes that do not take turns read copies of their own.
+  static constexpr int kFull = kChunks / kSlots * kSlots;  // chunks in full rows
+  /// Groups of four chunks in the part of group `group`: the highest bit in which it differs from their number.
+  static __device__ __forceinline__ constexpr int part_of(int group) {
+    int bits = group ^ kPerLane;
+    bits |= bits >> 1, bits |= bits >> 2, bits |= bits >> 4;
+    return bits / 2 + 1;
+  }
+  /// Whether the part of group `group` begins behind another one that fills no row.
+  static __device__ __forceinline__ constexpr bool is_behind(int group) { return 4 * group >= kFull && (kPerLane - kFull / 4) / part_of(group) > 1; }
+  /// Chunks in a row of the slice of chunk `chunk`.
+  static __device__ __forceinline__ constexpr int row_chunks(int chunk) { return chunk < kFull ? kSlots : 4 * part_of(chunk / 4); }
+  static __device__ __forceinline__ constexpr int slice_of(int chunk) { return chunk / kSlots + (is_behind(chunk / 4) ? 1 : 0); }
+  static constexpr int kSlices = K::kKeyTableBytes / kSlice, kTableBytes = kSlices * kSlice;  // generator/shared.ts counts them
+  static_assert(kPerLane - kFull / 4 <= 3, "at most two parts fill no row");
+
+  static constexpr int kWhole = kPerLane / 4 * 4, kAddresses = (kWhole > 0 ? 4 : 0) + kPerLane % 4;
+  uint32_t address[kAddresses];        // of the lane's look-ups, of code 0: of four groups that take turns, and of what fills no four
   // A, of ones and zeros: rows 0 ... 7 pick the low bytes of the columns, rows 8 ... 15 the high ones. Of 4 columns, rows 0 ... 3 (8 ... 11) are
   // one block's, the others the next block's.
   uint32_t pick[4], places;
@@ -1292,11 +1375,17 @@ struct sum_keys {
   // The table is a matrix product: A has 16 entries and 16 channels (a slab), B the queries. A slab has one chunk or several, and B zeros where column and channel
   // are of different ones. k is permuted, so that lane 4g + t holds channels 4t ... 4t + 3 of rows g and g + 8.
   static constexpr int kSlabs = K::kHeadDim / 16, kOfSlab = 16 / C::kChannels > 0 ? 16 / C::kChannels : 1;  // chunks
-  static constexpr bool kTwin = kFour && kCopies > 1;     // 4 columns come twice in a product's 8, for two copies
-  static constexpr int kAbreast = kFour && !kTwin ? 2 : 1;  // chunks in a product's 8 columns
-  static constexpr int kProducts = kOfSlab / kAbreast, kAll = kSlabs * kProducts;
+  /// Of 4 columns: where chunks are there more than once, they come twice in a product's 8 columns, for two copies; else two chunks do.
+  static __device__ __forceinline__ constexpr bool is_twin(int chunk) { return kFour && chunk >= kFull; }
+  static __device__ __forceinline__ constexpr int abreast(int chunk) { return kFour && chunk < kFull ? 2 : 1; }
+  static constexpr bool kAlike = kFull == kChunks || (kChunks < kSlots && (kChunks & (kChunks - 1)) == 0);  // all rows of the table
+  static constexpr int kCopies = kChunks < kSlots ? kSlots / kChunks : 1, kAbreast = kFour && kCopies == 1 ? 2 : 1;  // of rows that are
+  static constexpr bool kTwin = kFour && kCopies > 1;
+  static constexpr int kSpan = kOfSlab > 1 ? 1 : 2;  // slabs that chunks abreast are of, at most
+  /// The first chunk of slice `slice`, and products of 16 entries and its chunks: eight, or four that are there twice as often.
+  static __device__ __forceinline__ constexpr int first_of(int slice) { return slice * kSlots <= kFull ? slice * kSlots : kFull + row_chunks(kFull); }
+  static __device__ __forceinline__ constexpr int products_of(int slice) { return row_chunks(first_of(slice)) / abreast(first_of(slice)); }
   static constexpr int kTurns = (16 + K::kWarps - 1) / K::kWarps;  // blocks of 16 entries that a warp takes
-  static_assert(kAll % 8 == 0, "steps of eight products");
   static_assert(C::kChannels <= 16, "a chunk lies in a slab");
   struct raw_table {
     uint32_t rows[kTurns][kSlabs][4];
@@ -1330,16 +1419,21 @@ struct sum_keys {
       raw.q[slab][0] = halves_of_query<typename K::Element>(four.w[0]), raw.q[slab][1] = halves_of_query<typename K::Element>(four.w[1]);
     }
   }
-  /// Product `u` of a turn's: dot products of entries g and g + 8 with columns 2t and 2t + 1 (of 4 columns, those of chunk 2u + t / 2 and 2t mod 4).
-  static __device__ __forceinline__ void multiply(float (&d)[4], const raw_table& raw, int turn, int u) {
-    const int g = lane_index() / 4, t = lane_index() % 4, slab = u / kProducts;
-    const int wanted = u % kProducts * kAbreast + (kAbreast > 1 ? g / kColumns : 0);  // which of the slab's chunks
-    uint32_t b[2];
-#pragma unroll
-    for (int i = 0; i < 2; ++i) b[i] = (4 * t + 2 * i) / C::kChannels == wanted ? raw.q[slab][i] : 0;
+  /// A product of a turn's: dot products of entries g and g + 8 with columns 2t and 2t + 1 of chunk `chunk` (of two abreast, chunk + t / 2 and 2t mod 4).
+  static __device__ __forceinline__ void multiply(float (&d)[4], const raw_table& raw, int turn, int chunk) {
+    const int g = lane_index() / 4, t = lane_index() % 4;
 #pragma unroll
     for (int i = 0; i < 4; ++i) d[i] = 0;
-    mma_16x8x16(d, raw.rows[turn][slab], b);
+#pragma unroll
+    for (int further = 0; further < kSpan; ++further) {
+      if (further >= abreast(chunk)) continue;
+      const int slab = chunk / kOfSlab + further;
+      const int wanted = chunk - slab * kOfSlab + (abreast(chunk) > 1 ? g / kColumns : 0);  // which of the slab's chunks
+      uint32_t b[2];
+#pragma unroll
+      for (int i = 0; i < 2; ++i) b[i] = (4 * t + 2 * i) / C::kChannels == wanted ? raw.q[slab][i] : 0;
+      mma_16x8x16(d, raw.rows[turn][slab], b);
+    }
   }
 
   /// Builds the table, all threads. `maxima`: kMaximaBytes of shared memory, which holds each warp's largest |q . centroid| per column until the next call.
@@ -1349,9 +1443,11 @@ struct sum_keys {
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn)
 #pragma unroll
-      for (int u = 0; u < kAll; ++u) {
+      for (int u = 0; u < kSlices * 8; ++u) {
+        const int slice = u / 8, first = first_of(slice);
+        if (u % 8 >= products_of(slice)) continue;
         float d[4];
-        multiply(d, raw, turn, u);
+        multiply(d, raw, turn, first + u % 8 * abreast(first));
 #pragma unroll
         for (int i = 0; i < 4; ++i) most[i % 2] = fmaxf(most[i % 2], fabsf(d[i]));
       }
@@ -1370,12 +1466,18 @@ struct sum_keys {
       const int block = warp + turn * K::kWarps;
       if (block >= 16) break;
 #pragma unroll
-      for (int first = 0; first < kAll; first += 8) {
+      for (int slice = 0; slice < kSlices; ++slice) {
+        const int first = first_of(slice), products = products_of(slice);
         uint32_t packed[2][8];
 #pragma unroll
         for (int u = 0; u < 8; ++u) {
+          if (u >= products) {
+#pragma unroll
+            for (int half = 0; half < 2; ++half) packed[half][u] = packed[half][u - products];
+            continue;
+          }
           float d[4];
-          multiply(d, raw, turn, first + u);
+          multiply(d, raw, turn, first + u * abreast(first));
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             // 2^23 + x, rounded to a whole number, has x in its low bits.
@@ -1397,9 +1499,16 @@ struct sum_keys {
           }
 #pragma unroll
         for (int step = 0; step < 8; ++step) {
-          const int u = first + (step + g) % 8;
-          const int chunk = kAbreast * u + (kAbreast > 1 ? t / 2 : 0), copy = kTwin ? t / 2 : 0;
-          unsigned char* to = table + (block * 16 + g) * kRow + chunk / kSlots * kSlice + (chunk % kSlots + copy * kChunks) * kEntryBytes + t * 2 % kColumns * 2;
+          unsigned char* to;
+          if constexpr (kAlike) {
+            const int u = slice * 8 + (step + g) % 8;
+            const int chunk = kAbreast * u + (kAbreast > 1 ? t / 2 : 0), copy = kTwin ? t / 2 : 0;
+            to = table + (block * 16 + g) * kRow + chunk / kSlots * kSlice + (chunk % kSlots + copy * kChunks) * kEntryBytes + t * 2 % kColumns * 2;
+          } else {
+            const int place = (step + g) % 8, twin = is_twin(first) ? 1 : 0;
+            const int in_row = abreast(first) * (place % products) + (abreast(first) > 1 ? t / 2 : 0), copy = twin * (t / 2) + place / products * (1 + twin);
+            to = table + (block * 16 + g) * kRow + slice * kSlice + (in_row + copy * row_chunks(first)) * kEntryBytes + t * 2 % kColumns * 2;
+          }
 #pragma unroll
           for (int half = 0; half < 2; ++half) store_shared(reinterpret_cast<uint32_t*>(to + half * 8 * kRow), packed[half][step]);
         }
@@ -1419,9 +1528,15 @@ struct sum_keys {
     const uint32_t zero = uint32_t(p.batch) >> 31;
     const int r = lane_index() / 4, t = lane_index() % 4;
 #pragma unroll
-    for (int i = 0; i < kAtOnce; ++i) {
-      const int chunk = 4 * (i ^ int(key_turn<C>(r))) + t;
-      address[i] = opaque(shared_address(table) + chunk / kSlots * kSlice + chunk % kSlots * kEntryBytes + (kCopies > 1 ? r / 2 % kCopies * kChunks * kEntryBytes : 0), zero);
+    for (int i = 0; i < kAddresses; ++i) {
+      if constexpr ((kPerLane & (kPerLane - 1)) == 0) {  // one part
+        const int chunk = 4 * (i ^ int(key_turn<C>(r))) + t;
+        address[i] = opaque(shared_address(table) + chunk / kSlots * kSlice + chunk % kSlots * kEntryBytes + (kCopies > 1 ? r / 2 % kCopies * kChunks * kEntryBytes : 0), zero);
+      } else {
+        const int group = i < 4 ? i : kWhole + i - 4, in_row = row_chunks(4 * group), copies = kSlots / in_row;  // of a lane row that takes no turns
+        const int chunk = 4 * int(key_place<C>(r, group)) + t;
+        address[i] = opaque(shared_address(table) + slice_of(chunk) * kSlice + (chunk - first_of(slice_of(chunk)) + r / part_of(group) % copies * in_row) * kEntryBytes, zero);
+      }
     }
     // B's register i holds word i % 2 of the entries of block (or quad of columns) i / 2: bytes 0 and 1 are one column's, 2 and 3 the next one's.
     const int g = lane_index() / 4, element = g % 2;
@@ -1446,7 +1561,7 @@ struct sum_keys {
                                          const uint32_t (&gains)[2][kGainWords], const float (&bias)[1], const Meanwhile& meanwhile) const {
     constexpr int kParts = kColumns / 2;  // words of an entry
     constexpr int kTogether = kPerLane * kParts <= 8 ? 4 : kPerLane * kParts <= 16 ? 2 : 1;  // blocks whose look-ups are under way together: 32 registers
-    uint32_t sums[4][kPerLane / kAtOnce][kParts];  // [block]
+    uint32_t sums[4][kSums][kParts];  // [block]
 #pragma unroll
     for (int first = 0; first < 4; first += kTogether) {
       uint32_t found[kTogether][kPerLane][kParts];
@@ -1455,7 +1570,8 @@ struct sum_keys {
 #pragma unroll
         for (int i = 0; i < kPerLane; ++i) {
           const int byte = (first + block) % 2 * kPerLane + i;
-          const uint32_t at = rows.at(codes[(first + block) / 2][byte / 4], byte % 4, address[i % kAtOnce]) + i / 4 * (16 / kSlots) * kSlice;
+          const int base = i < kWhole ? i % 4 : kAddresses - kPerLane + i;
+          const uint32_t at = rows.at(codes[(first + block) / 2][byte / kWordCodes], byte % kWordCodes, address[base]) + (i < kWhole ? i / 4 * (16 / kSlots) * kSlice : 0);
           if constexpr (kFour) {
             const bytes8 entry = load_table_8(at);
             found[block][i][0] = entry.w[0], found[block][i][1] = entry.w[1];
@@ -1473,6 +1589,7 @@ struct sum_keys {
 #pragma unroll
           for (int c = 0; c < kParts; ++c) {
             uint32_t sum = found[block][i][c] + found[block][i + 1][c];  // of 4 at most: below 2^16, no carry into the other column
+            if constexpr (kAtOnce == 3) sum = sum + found[block][i + kAtOnce - 1][c];
             if constexpr (kAtOnce == 4) sum = sum + found[block][i + kAtOnce - 2][c] + found[block][i + kAtOnce - 1][c];
             sums[first + block][i / kAtOnce][c] = sum;
           }
@@ -1481,7 +1598,7 @@ struct sum_keys {
     for (int pair = 0; pair < 4 / kBlocks; ++pair) {
       int d[4] = {};
 #pragma unroll
-      for (int i = 0; i < kPerLane / kAtOnce; ++i) {
+      for (int i = 0; i < kSums; ++i) {
         uint32_t b[4];
 #pragma unroll
         for (int w = 0; w < 4; ++w) b[w] = sums[pair * kBlocks + w / kParts][i][w % kParts];
@@ -1654,26 +1771,27 @@ struct coded_state {
 
 // A warp's tiles of 32 coded tokens: where they lie, and their codes' way to registers.
 
-/// A lane's words of one side of a unit; `side` is where its first ones lie.
-template <int kWords>
+/// The first kCount of a lane's words of one side of a unit, kPiece bytes of each lane after the other's; `side` is where its first ones lie. Pieces of 2 bytes stay words of their own.
+template <int kPiece, int kCount, int kWords>
 __device__ __forceinline__ void load_codes(uint32_t (&words)[kWords], const unsigned char* side) {
-  if constexpr (kWords == 1) {
-    words[0] = load_global_once(reinterpret_cast<const uint32_t*>(side));
-  } else if constexpr (kWords == 2) {
-    const bytes8 x = load_global_once(reinterpret_cast<const bytes8*>(side));
-    words[0] = x.w[0], words[1] = x.w[1];
-  } else {
+  constexpr int kEach = kPiece < 4 ? 1 : kPiece / 4;
 #pragma unroll
-    for (int piece = 0; piece < kWords / 4; ++piece) {
-      const bytes16 x = load_global_once(reinterpret_cast<const bytes16*>(side) + piece * 32);
+  for (int piece = 0; piece < kCount / kEach; ++piece) {
+    const unsigned char* const from = side + piece * 32 * kPiece;
+    if constexpr (kPiece == 2) {
+      words[piece] = load_global_once(reinterpret_cast<const uint16_t*>(from));
+    } else if constexpr (kPiece == 4) {
+      words[piece] = load_global_once(reinterpret_cast<const uint32_t*>(from));
+    } else if constexpr (kPiece == 8) {
+      const bytes8 x = load_global_once(reinterpret_cast<const bytes8*>(from));
+      words[2 * piece] = x.w[0], words[2 * piece + 1] = x.w[1];
+    } else {
+      const bytes16 x = load_global_once(reinterpret_cast<const bytes16*>(from));
 #pragma unroll
-      for (int i = 0; i < 4; ++i) words[4 * piece + i] = x.w[i];
+      for (int i = 0; i < kEach; ++i) words[kEach * piece + i] = x.w[i];
     }
   }
 }
-/// How far apart the lanes' first words of a side lie, in bytes.
-template <int kWords>
-constexpr int kLaneBytes = kWords < 4 ? kWords * 4 : 16;
 
 /// As `opaque` (antkv_device.cuh): the sum that leads to the pointer stays done.
 __device__ __forceinline__ const unsigned char* hold_pointer(const unsigned char* p, uint32_t zero) {
@@ -1694,13 +1812,24 @@ struct tile_places {
   bytes16 tile[32];
 };
 
-/// A warp's own: the places, which its loop needs, then its result.
-template <class K>
+/// A warp's own: the places, which its loop needs, then its result, unless that has no room beside the tables.
+template <class K, bool kResult = !K::kResultsOverTables>
 union warp_memory {
   warp_result<K> result;
   tile_places places;
   bytes16 bytes[K::kWarpBytes / 16];
 };
+template <class K>
+union warp_memory<K, false> {
+  tile_places places;
+  bytes16 bytes[K::kWarpBytes / 16];
+};
+/// Where this warp's result goes. Over the tables every warp must be done with them.
+template <class K>
+__device__ __forceinline__ warp_result<K>& result_of(warp_memory<K>& memory) {
+  if constexpr (K::kResultsOverTables) return reinterpret_cast<warp_result<K>*>(shared_memory())[warp_index()];
+  else return memory.result;
+}
 
 /// Codes that a warp has in registers when its loop begins: a tile's keys (kStages 1), or those of two tiles, values' codes included.
 template <class K, class Keys>
@@ -1714,7 +1843,8 @@ struct first_codes {
 template <class K, class Keys>
 struct tile_stream {
   using Values = value_table<K>;
-  static constexpr bool kSameLanes = Keys::kCodeWords == Values::kCodeWords;
+  static constexpr int kKeyPiece = K::Key::kPiece, kValuePiece = K::Value::kPiece;  // bytes of a lane that lie together
+  static constexpr bool kSameLanes = kKeyPiece == kValuePiece && Keys::kCodeWords == Values::kCodeWords;
 
   int first, count;
   int coded_len;
@@ -1722,7 +1852,7 @@ struct tile_stream {
   int64_t head;             // of the KV head, in a page
   uint32_t next, hidden;    // lane 2 n + u: unit u of tile n of the next batch
   int page;                 // ... of the batch after that
-  const unsigned char *key_codes_at, *value_codes_at, *gains;  // of this lane, in the first unit of the pool
+  const unsigned char *key_codes_at, *value_codes_at, *last_codes_at, *gains;  // of this lane, in the first unit of the pool; the last: those of values that two rows share
 
   bool paired;  // tiles 2 n and 2 n + 1 are neighbours; only of keys that are turned. At first: whether this lane's share of the pairs lets them
 
@@ -1786,8 +1916,9 @@ struct tile_stream {
   __device__ __forceinline__ void start_first(const P& p, tile_places& places, int page_now, first_codes<K, Keys>& codes) {
     const uint32_t zero = uint32_t(p.batch) >> 31;
     const unsigned char* const pool = byte_pointer(p.pages);
-    key_codes_at = hold_pointer(pool + lane_index() * kLaneBytes<Keys::kCodeWords>, zero);
-    value_codes_at = kSameLanes ? key_codes_at : hold_pointer(pool + lane_index() * kLaneBytes<Values::kCodeWords>, zero);
+    key_codes_at = hold_pointer(pool + lane_index() * kKeyPiece, zero);
+    value_codes_at = kSameLanes ? key_codes_at : hold_pointer(pool + lane_index() * kValuePiece, zero);
+    last_codes_at = Values::kHalved ? hold_pointer(pool + lane_index() % 16 * 4, zero) : nullptr;
     gains = K::kKeyGain ? hold_pointer(Keys::gains_at(pool) + K::kKeyGainOffset, zero) : nullptr;
     if (count == 0) return;
     place(p, 0, page_now);
@@ -1841,13 +1972,17 @@ struct tile_stream {
   __device__ __forceinline__ void load_keys(key_codes<Keys>& codes, const tile_units& u) const {
 #pragma unroll
     for (int unit = 0; unit < 2; ++unit) {
-      load_codes(codes.words[unit], key_codes_at + u.at[unit]);
+      load_codes<kKeyPiece, Keys::kCodeWords>(codes.words[unit], key_codes_at + u.at[unit]);
       if constexpr (K::kKeyGain) Keys::load_gains(codes.gains[unit], gains + u.at[unit]);
     }
   }
   __device__ __forceinline__ void load_values(uint32_t (&words)[2][Values::kCodeWords], const tile_units& u) const {
 #pragma unroll
-    for (int unit = 0; unit < 2; ++unit) load_codes(words[unit], value_codes_at + u.at[unit] + K::kValueOffset);
+    for (int unit = 0; unit < 2; ++unit) {
+      load_codes<kValuePiece, Values::kOwnWords>(words[unit], value_codes_at + u.at[unit] + K::kValueOffset);
+      if constexpr (Values::kHalved)
+        words[unit][Values::kOwnWords] = load_global_once(reinterpret_cast<const uint32_t*>(last_codes_at + u.at[unit] + K::kValueOffset + 32 * 4 * Values::kOwnWords));
+    }
   }
 };
 
@@ -1874,6 +2009,8 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
   const row_places<K> rows(zero);
   const uint32_t value_places = value_sums<K>::places_of(Keys::value_element(), zero);
   const uint32_t value_address = opaque(shared_address(values) + value_sums<K>::lane_offset(), zero);
+  uint32_t half_address = 0;
+  if constexpr (Values::kHalved) half_address = opaque(shared_address(values) + value_sums<K>::half_offset(), zero);
 
   // The first of the tiles that not every column sees whole.
   const int whole = (load_shared(&context->open) >> 5) - tiles.first, masked = tiles.tiles_before(whole > 0, whole);
@@ -1919,7 +2056,7 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
       if (set == 1) keys.prepare_slow();
     }
     Keys::weights(weights, x);
-    state.sums.add(rows, value_address, codes, weights, value_places);
+    state.sums.add(rows, value_address, half_address, codes, weights, value_places);
     if constexpr (Way::kTurns)
       if (set == 0 && vote_any(!keys.paired)) keys.prepare_slow();
   };
@@ -1971,7 +2108,8 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
     if (i < tiles.count) find(i + 8);
   }
   const exact_units units = exact_units_of<K>(context);
-  state.store(keys, memory.result, scales);
+  if constexpr (K::kResultsOverTables) block_barrier();
+  state.store(keys, result_of<K>(memory), scales);
   return units;
 }
 
@@ -2007,6 +2145,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
   using Keys = key_method<K>;
   using Values = value_table<K>;
   static_assert(sizeof(warp_memory<K>) == K::kWarpBytes, "generator/shared.ts is wrong");
+  static_assert(!K::kResultsOverTables || (Keys::kTablePerPiece && K::kWarps * sizeof(warp_result<K>) <= K::kValueTableBytes + K::kKeyTableBytes), "generator/shared.ts puts results where they must not be");
   static_assert(Keys::kTableBytes == K::kKeyTableBytes && Values::kTableBytes == K::kValueTableBytes, "generator/shared.ts is wrong");
   struct cta_memory {
     alignas(16) uint32_t flag;
@@ -2028,6 +2167,8 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
   const int group = int(uint32_t(block.y) / uint32_t(p.kv_heads)), kv_head = block.y - group * p.kv_heads;
   const unsigned char* k_codebook = byte_pointer(p.k_codebook) + int64_t(kv_head) * K::Key::kCodebookBytes;
   const unsigned char* v_codebook = byte_pointer(p.v_codebook) + int64_t(kv_head) * K::Value::kCodebookBytes;
+  // What tables are made of waits in registers, both tables' at once where there is room.
+  constexpr bool kTogether = sizeof(typename Keys::raw_table) + sizeof(typename Values::raw_entries) <= 4 * 208;
   bool filled = false;
   for_each_piece<K>(p, &cta->work, [&](const piece& w) {
     const auto columns = [&](int c) -> const unsigned char* {
@@ -2043,7 +2184,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     tiles.begin(p, w, kv_head);
     typename Keys::raw_table raw_keys = {};  // not of the piece before
     typename Values::raw_entries raw_values = {};
-    if (!filled || Keys::kTablePerPiece) Keys::load(raw_keys, k_codebook, columns);
+    if ((!filled || Keys::kTablePerPiece) && kTogether) Keys::load(raw_keys, k_codebook, columns);
     if (!filled) Values::load(raw_values, v_codebook);
     int page;
     tiles.find_pages(p, w, page);
@@ -2052,14 +2193,16 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
       Values::store(values, raw_values);
       for (int i = thread_index(); i < K::kHeadDim; i += K::kWarps * 32) store_shared(cta->scales + i, load_global(reinterpret_cast<const float*>(v_codebook + K::Value::kScaleOffset) + i));
     }
+    if ((!filled || Keys::kTablePerPiece) && !kTogether) Keys::load(raw_keys, k_codebook, columns);
     first_codes<K, Keys> codes = {};
-    tiles.start_first(p, warps[warp_index()].places, page, codes);
+    if (kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
     if (!filled || Keys::kTablePerPiece) Keys::fill(key_table, raw_keys, maxima);
+    if (!kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
     if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns, tiles.paired);
     if constexpr (!K::kKeySum) block_barrier();  // the context is there; look-up sums have had a barrier
     prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, exact_units_of<K>(&cta->context), 0);
     tiles.first_hidden(p, warps[warp_index()].places);
-    filled = true;
+    filled = !K::kResultsOverTables;
     block_barrier();  // the tables are there
     exact_units units;
     {
@@ -2073,10 +2216,10 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
       else if (__builtin_expect(vote_any(keys.general), 0)) attend(loop_way<false>());
       else attend(loop_way<true>());
     }
-    attend_exact<K>(p, &cta->context, units, warps[warp_index()].result);
+    attend_exact<K>(p, &cta->context, units, result_of<K>(warps[warp_index()]));
     block_barrier();
     finish_piece<K>(p, load_words(&cta->context.w), load_words(&cta->context.s), [&](int c) { return load_words(cta->context.columns + c); },
-                    {reinterpret_cast<unsigned char*>(warps), sizeof(warp_memory<K>)}, K::kWarps, &cta->flag);
+                    {K::kResultsOverTables ? values : reinterpret_cast<unsigned char*>(warps), K::kResultsOverTables ? sizeof(warp_result<K>) : sizeof(warp_memory<K>)}, K::kWarps, &cta->flag);
   });
 }
 

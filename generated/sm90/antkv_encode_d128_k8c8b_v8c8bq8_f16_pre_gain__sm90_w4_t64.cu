@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/encode.cu.hbs
 //   kernel    antkv_encode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm90_w4_t64
-//   inputs    d624e0e9a770f8a2
+//   inputs    bf622662a37b0936
 //   remake    npx gen --only antkv_encode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm90_w4_t64
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -15,7 +15,7 @@ struct K {
   struct Key {
     static constexpr bool kExact = false;
     static constexpr int kRowBytes = 16, kCodebookBytes = 81920;
-    static constexpr int kChannels = 8, kBits = 8, kEntries = 256;
+    static constexpr int kChannels = 8, kBits = 8, kCodeStages = 1, kEntries = 256;
     static constexpr bool kQ8 = false;
     static constexpr int kScaleOffset = 65536, kHalfNormOffset = 65536;
     static constexpr bool kKeys = true, kByLane = true;  // the order of codes in a unit
@@ -24,7 +24,7 @@ struct K {
   struct Value {
     static constexpr bool kExact = false;
     static constexpr int kRowBytes = 16, kCodebookBytes = 49664;
-    static constexpr int kChannels = 8, kBits = 8, kEntries = 256;
+    static constexpr int kChannels = 8, kBits = 8, kCodeStages = 1, kEntries = 256;
     static constexpr bool kQ8 = true;
     static constexpr int kScaleOffset = 32768, kHalfNormOffset = 33280;
     static constexpr bool kKeys = false, kByLane = true;
@@ -191,19 +191,34 @@ __device__ __forceinline__ constexpr uint32_t key_turn(uint32_t row) {
   return (row & 1) * C::kTurnHigh | (row >> C::kTurnShift & C::kTurnMask);
 }
 
+/// The place of group `group` in a row of a key. Groups turn within their part: powers of two from the largest on, so that part and number of groups differ first in the part's bit.
+template <class C>
+__device__ __forceinline__ constexpr uint32_t key_place(uint32_t row, uint32_t group) {
+  constexpr uint32_t kGroups = C::kChunks / 4;
+  if constexpr ((kGroups & (kGroups - 1)) == 0) {
+    return group ^ key_turn<C>(row);
+  } else {
+    uint32_t below = (group ^ kGroups) >> 1;  // to all bits below the highest
+    below |= below >> 1, below |= below >> 2, below |= below >> 4;
+    return group ^ (key_turn<C>(row) & below);
+  }
+}
+
 /// The byte in which the code of `chunk` of token `token` (0 ... 15) begins, from the start of the side.
 template <class C>
 __device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
   if constexpr (!C::kByLane) {
     return int(token * C::kRowBytes + chunk * C::kBits / 8);
   } else {
-    constexpr uint32_t kChunks = C::kChunks, kPiece = C::kPiece;
+    constexpr uint32_t kChunks = C::kKeys ? C::kChunks : C::kChunks / 8 * 8, kPiece = C::kPiece;
     uint32_t lane, position;  // position: among the lane's bytes
     if constexpr (C::kKeys) {
       const uint32_t row = token % 8;
       lane = row * 4 + chunk % 4;
-      position = token / 8 * (kChunks / 4) + (chunk / 4 ^ key_turn<C>(row));
+      position = token / 8 * (kChunks / 4) + key_place<C>(row, chunk / 4);
     } else {
+      // The last four of an odd number of fours: of half of the lanes.
+      if (C::kChunks > kChunks && chunk >= kChunks) return int(16 * kChunks + (chunk % 4 * 4 + token % 4) * 4 + token / 4);
       const uint32_t span = chunk / C::kRowSpan;
       lane = (span / (kChunks / 8) * C::kRowSpan + chunk % C::kRowSpan) * 4 + token % 4;
       position = token / 4 * (kChunks / 8) + span % (kChunks / 8);
@@ -215,7 +230,7 @@ __device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
 /// The index of token `token`'s gain among the 16 of its unit: a lane that holds tokens g and g + 8 reads one word.
 __device__ __forceinline__ int gain_index(int token) { return token % 8 * 2 + token / 8; }
 
-// From codes to channels: one codebook entry becomes the f16 channels of one chunk. C is the traits struct of one side.
+// From codes to channels: one codebook entry, or the sum of one of each stage, becomes the f16 channels of one chunk. C is the traits struct of one side.
 
 /// The code of `chunk` of token `token` (0 ... 15); `codes` is one side of a unit in shared memory.
 template <class C>
@@ -237,6 +252,21 @@ struct entry_bytes {
   static constexpr int kPiece = kAll < 16 ? kAll : 16;
   static constexpr int kPieces = kAll / kPiece;
   static constexpr int kWords = (kAll + 3) / 4;
+};
+
+/// The codebooks of a chunk: one for each stage, end to end, and an equal share of a code's bits for each.
+template <class C>
+struct chunk_stages {
+  static constexpr int kBits = C::kBits / C::kCodeStages, kEntries = 1 << kBits;
+  static constexpr int kStored = C::kCodeStages * kEntries;   // entries of the chunk
+  static constexpr int kTables = C::kChunks * C::kCodeStages;  // of the row: the codebooks of its chunks, end to end, as the shares of its codes are
+  static_assert(C::kBits % C::kCodeStages == 0, "equal shares");
+
+  /// Where the entry lies that `code` names in stage `stage`: bytes from the beginning of the chunk's codebooks.
+  static __device__ __forceinline__ int offset(int code, int stage) {
+    if constexpr (C::kCodeStages == 1) return code * entry_bytes<C>::kAll;
+    else return (stage * kEntries + (code >> stage * kBits & (kEntries - 1))) * entry_bytes<C>::kAll;
+  }
 };
 
 /// Loads the entry at `entry` (global) as 32-bit words.
@@ -274,6 +304,9 @@ __device__ __forceinline__ uint32_t halves_of_steps(uint32_t steps) {
   return fused_multiply_add_halves(permute_bytes(steps ^ 0x80808080u, 0x64646464u, kFirst ? 0x4342u : 0x4140u), 0x3c003c00u, 0xe480e480u);
 }
 
+/// Pairs of halves added: of stages exactly, as their sums are halves.
+__device__ __forceinline__ uint32_t add_halves(uint32_t a, uint32_t b) { return fused_multiply_add_halves(a, 0x3c003c00u, b); }
+
 /// Stores `kWords` pairs of channels in shared memory, in as few stores as their alignment allows.
 template <int kWords>
 __device__ __forceinline__ void store_channels(f16* to, const uint32_t (&words)[kWords]) {
@@ -305,7 +338,7 @@ __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const uns
   const int lane = lane_index(), first_row = lane / kLanes;
   if (first_row >= kRowsAtOnce) return;
   for (int chunk = lane % kLanes; chunk < kChunks; chunk += kLanes) {
-    const unsigned char* entries = codebook + int64_t(chunk) * C::kEntries * entry_bytes<C>::kAll;
+    const unsigned char* entries = codebook + int64_t(chunk) * chunk_stages<C>::kStored * entry_bytes<C>::kAll;
     float scale[C::kChannels];
     if constexpr (C::kQ8 && kScaled) {
 #pragma unroll
@@ -313,17 +346,24 @@ __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const uns
     }
 #pragma unroll
     for (int row = first_row; row < 16; row += kRowsAtOnce) {
-      uint32_t words[entry_bytes<C>::kWords];
-      load_entry<C>(words, entries + code_at<C>(codes, row, chunk) * entry_bytes<C>::kAll);
+      uint32_t words[entry_bytes<C>::kWords], later[C::kCodeStages][entry_bytes<C>::kWords];  // the first stage's place of the later ones is empty
+      const int code = code_at<C>(codes, row, chunk);
+      load_entry<C>(words, entries + chunk_stages<C>::offset(code, 0));
+#pragma unroll
+      for (int stage = 1; stage < C::kCodeStages; ++stage) load_entry<C>(later[stage], entries + chunk_stages<C>::offset(code, stage));
       uint32_t channels[C::kChannels / 2];
 #pragma unroll
       for (int i = 0; i < C::kChannels; i += 2) {
         if constexpr (C::kQ8) {
           float x = entry_channel<C>(words, i), y = entry_channel<C>(words, i + 1);
+#pragma unroll
+          for (int stage = 1; stage < C::kCodeStages; ++stage) x += entry_channel<C>(later[stage], i), y += entry_channel<C>(later[stage], i + 1);
           if constexpr (kScaled) x *= scale[i], y *= scale[i + 1];
           channels[i / 2] = pack(to_f16(x), to_f16(y));
         } else {
           channels[i / 2] = words[i / 2];
+#pragma unroll
+          for (int stage = 1; stage < C::kCodeStages; ++stage) channels[i / 2] = add_halves(channels[i / 2], later[stage][i / 2]);
         }
       }
       store_channels<C::kChannels / 2>(rows + row * row_stride + chunk * C::kChannels, channels);
@@ -359,7 +399,7 @@ struct run_of {
   static constexpr int kAbreast = kChannels >= 8 ? 2 : 4;              // tiles of 8 entries whose sums are compared together
   static constexpr int kLength = 2 * kAbreast, kStep = 8 * kAbreast;   // entries of a lane's run, and of a step: 4 runs
   static constexpr int kSteps = C::kEntries / kStep;
-  static_assert(C::kEntries % kStep == 0 && (kChannels <= 8 || kChannels % 16 == 0), "whole steps, whole spans");
+  static_assert(chunk_stages<C>::kEntries % kStep == 0 && (kChannels <= 8 || kChannels % 16 == 0), "whole steps, whole spans; a step's codes differ in the first stage alone");
 
   /// The first channel of the lane's pair `i`.
   static __device__ __forceinline__ int channel(int i) { return i / 2 * 16 + i % 2 * 8 + lane_index() % 4 % kPairs * 2; }
@@ -367,24 +407,33 @@ struct run_of {
   static __device__ __forceinline__ int column() { return lane_index() / 8 * kLength + lane_index() / 4 % 2; }
 };
 
-/// What a lane loads for a step: pairs of channels as stored, and the half norms of its run.
+/// What a lane loads for a step: pairs of channels as stored, those of the later stages, and the half norms of its run.
 template <class C>
 struct step_of {
   using R = run_of<C>;
   static constexpr int kChannelBytes = C::kQ8 ? 1 : 2;
   uint32_t pair[R::kAbreast][R::kOwned];
+  uint32_t later[C::kCodeStages][R::kOwned];  // the same for all entries; the first stage's place is empty
   float half_norm[R::kLength];
 
+  static __device__ __forceinline__ uint32_t load_pair(const unsigned char* entry, int i) {
+    const unsigned char* at = entry + (i / 2 * 16 + i % 2 * 8) * kChannelBytes;
+    if constexpr (C::kQ8) return load_global(reinterpret_cast<const uint16_t*>(at));
+    else return load_global(reinterpret_cast<const uint32_t*>(at));
+  }
+  /// Loads the later stages' entries of the step that begins at `code`; `entries`: where the lane's channels begin in the chunk's codebooks.
+  __device__ __forceinline__ void load_later(const unsigned char* entries, int code) {
+#pragma unroll
+    for (int stage = 1; stage < C::kCodeStages; ++stage)
+#pragma unroll
+      for (int i = 0; i < R::kOwned; ++i) later[stage][i] = load_pair(entries + chunk_stages<C>::offset(code, stage), i);
+  }
   /// `entries` and `half_norms` are where the lane's own begin in the step.
   __device__ __forceinline__ void load(const unsigned char* entries, const float* half_norms) {
 #pragma unroll
     for (int j = 0; j < R::kAbreast; ++j)
 #pragma unroll
-      for (int i = 0; i < R::kOwned; ++i) {
-        const unsigned char* at = entries + (2 * j * C::kChannels + i / 2 * 16 + i % 2 * 8) * kChannelBytes;
-        if constexpr (C::kQ8) pair[j][i] = load_global(reinterpret_cast<const uint16_t*>(at));
-        else pair[j][i] = load_global(reinterpret_cast<const uint32_t*>(at));
-      }
+      for (int i = 0; i < R::kOwned; ++i) pair[j][i] = load_pair(entries + 2 * j * C::kChannels * kChannelBytes, i);
 #pragma unroll
     for (int i = 0; i < R::kLength; i += 4) {
       const bytes16 four = load_global(reinterpret_cast<const bytes16*>(half_norms + i));
@@ -394,8 +443,14 @@ struct step_of {
   }
   /// The halves of tile `j`'s pair `i`.
   __device__ __forceinline__ uint32_t halves(int j, int i) const {
-    if constexpr (C::kQ8) return halves_of_steps<0>(pair[j][i]);
-    return pair[j][i];
+    uint32_t sum = halves_of(pair[j][i]);
+#pragma unroll
+    for (int stage = 1; stage < C::kCodeStages; ++stage) sum = add_halves(sum, halves_of(later[stage][i]));
+    return sum;
+  }
+  static __device__ __forceinline__ uint32_t halves_of(uint32_t pair) {
+    if constexpr (C::kQ8) return halves_of_steps<0>(pair);
+    return pair;
   }
 };
 
@@ -519,15 +574,33 @@ struct alignas(4 * kChannels) row_piece {
   uint32_t w[kChannels];
 };
 
+/// Adds the later stages' entries to those of a run that begins at `code`: its codes differ in the first stage alone.
+template <class C, int kPairs>
+__device__ __forceinline__ void add_later(uint32_t (&pairs)[kPairs], const unsigned char* entries, int code) {
+#pragma unroll
+  for (int stage = 1; stage < C::kCodeStages; ++stage) {
+    uint32_t words[entry_bytes<C>::kWords];
+    load_entry<C>(words, entries + chunk_stages<C>::offset(code, stage));
+#pragma unroll
+    for (int i = 0; i < kPairs; ++i) {
+      const int pair = i % (C::kChannels / 2);
+      uint32_t halves = words[C::kQ8 ? pair / 2 : pair];
+      if constexpr (C::kQ8) halves = pair % 2 ? halves_of_steps<2>(halves) : halves_of_steps<0>(halves);
+      pairs[i] = add_halves(pairs[i], halves);
+    }
+  }
+}
+
 /// Compares the entries of `run` in fp32, each lane for its row `x`. A run is a whole number of 16 bytes.
 template <class C>
 __device__ __forceinline__ nearest_entry search_run(const float* x, const unsigned char* entries, const float* half_norms, const float* scales, int run) {
   constexpr int kLength = run_of<C>::kLength, kBytes = kLength * entry_bytes<C>::kAll;
   constexpr int kPiece = C::kChannels < 4 ? 2 : 4;  // of 4: no bank conflicts
   uint32_t pairs[kLength * C::kChannels / 2];
+  const unsigned char* first = entries + (C::kCodeStages == 1 ? run * kBytes : chunk_stages<C>::offset(run * kLength, 0));
 #pragma unroll
   for (int i = 0; i < kBytes / 16; ++i) {
-    const bytes16 piece = load_global(reinterpret_cast<const bytes16*>(entries + run * kBytes) + i);
+    const bytes16 piece = load_global(reinterpret_cast<const bytes16*>(first) + i);
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
       // Not an int8 to a float at once: conversions are rare and slow, an eighth of the rate.
@@ -535,6 +608,7 @@ __device__ __forceinline__ nearest_entry search_run(const float* x, const unsign
       else pairs[4 * i + k] = piece.w[k];
     }
   }
+  add_later<C>(pairs, entries, run * kLength);
   float half_norm[kLength], closeness[kLength];
 #pragma unroll
   for (int i = 0; i < kLength; i += 4) {
@@ -576,7 +650,7 @@ __device__ __forceinline__ void find_nearest(const float* rows, const unsigned c
   for (int job = warp_index(); job < C::kChunks * kBlocks; job += K::kWarps) {
     const int chunk = job / kBlocks, base = job % kBlocks * kTiles * 16;
     if (base >= count) continue;
-    const unsigned char* entries = codebook + int64_t(chunk) * C::kEntries * entry_bytes<C>::kAll;
+    const unsigned char* entries = codebook + int64_t(chunk) * chunk_stages<C>::kStored * entry_bytes<C>::kAll;
     const float* half_norms = reinterpret_cast<const float*>(codebook + C::kHalfNormOffset) + chunk * C::kEntries;
     const float* scales = reinterpret_cast<const float*>(codebook + C::kScaleOffset) + chunk * C::kChannels;
     const float* chunk_rows = rows + base * kStride + chunk * C::kChannels;
@@ -585,6 +659,8 @@ __device__ __forceinline__ void find_nearest(const float* rows, const unsigned c
     const unsigned char* my_entries = entries + (R::column() * C::kChannels + R::channel(0)) * step_of<C>::kChannelBytes;
     const float* my_norms = half_norms + lane_index() % 4 * R::kLength;
     next.load(my_entries, my_norms);
+    const unsigned char* my_channels = entries + R::channel(0) * step_of<C>::kChannelBytes;
+    next.load_later(my_channels, 0);
     row_fragments<C, kTiles> x;
     const float scale = x.template load<kStride>(chunk_rows, scales);
     // An operand that holds one value twice is two registers made in two ways: ptxas gives each use of one that it knows to be the same a copy of its own.
@@ -610,7 +686,9 @@ __device__ __forceinline__ void find_nearest(const float* rows, const unsigned c
         for (int i = 0; i < 4; ++i) start[j][i] = next.half_norm[2 * j + i % 2] * -(i < 2 ? scale : again);
       }
       my_entries += R::kStep * C::kChannels * step_of<C>::kChannelBytes, my_norms += R::kStep;
-      if (step + 1 < R::kSteps) next.load(my_entries, my_norms);
+      if constexpr (C::kCodeStages > 1)  // the first stage from its beginning again
+        if ((step + 1) * R::kStep % chunk_stages<C>::kEntries == 0) my_entries -= chunk_stages<C>::kEntries * entry_bytes<C>::kAll;
+      if (step + 1 < R::kSteps) next.load(my_entries, my_norms), next.load_later(my_channels, (step + 1) * R::kStep);
 #pragma unroll
       for (int m = 0; m < kTiles; ++m) {
         float d[R::kAbreast][4];

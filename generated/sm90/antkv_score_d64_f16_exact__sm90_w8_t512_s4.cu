@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/score.cu.hbs
 //   kernel    antkv_score_d64_f16_exact__sm90_w8_t512_s4
-//   inputs    da3ecf8cc9908f66
+//   inputs    76cef2fbba96ee53
 //   remake    npx gen --only antkv_score_d64_f16_exact__sm90_w8_t512_s4
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -10,12 +10,47 @@ namespace antkv_score_d64_f16_exact__sm90_w8_t512_s4_ {  // its own: device link
 using namespace antkv;
 
 struct K {
+  using Element = f16;  // of queries, keys, values and outputs
   static constexpr int kHeadDim = 64;
   // What the weight P is multiplied by: 1 - P, |q|, |v - o|.
   static constexpr bool kTimesRest = false, kTimesQuery = true, kTimesDistance = true;
+  static constexpr bool kSoftcap = false;
   static constexpr bool kMean = false, kNorm = false;  // over the rows that see the key; of the key itself, whatever sees it
   static constexpr int kWarps = 8, kUnits = 4, kStages = 4, kSharedBytes = 77824;
 };
+
+// The 16-bit type of a contract's queries, exact rows and output, f16 or bf16: what the two do differently, by one set of names.
+
+template <class T>
+constexpr bool kIsBf16 = false;
+template <>
+constexpr bool kIsBf16<bf16> = true;
+
+/// The nearest T, ties to even.
+template <class T>
+__device__ __forceinline__ T round_to(float x) {
+  if constexpr (kIsBf16<T>) return to_bf16(x);
+  else return to_f16(x);
+}
+/// Two of them in a register, `lo` in the low 16 bits.
+template <class T>
+__device__ __forceinline__ uint32_t round_pair(float lo, float hi) {
+  if constexpr (kIsBf16<T>) return pack_bf16(lo, hi);
+  else return pack_halves(lo, hi);
+}
+/// d += A * B of 16 x 16 and 16 x 8 elements of T.
+template <class T>
+__device__ __forceinline__ void multiply_add(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  if constexpr (kIsBf16<T>) mma_16x8x16_bf16(d, a, b);
+  else mma_16x8x16(d, a, b);
+}
+/// A pair of a query's channels as halves, for keys that were codes: those have more digits than bf16, but not room for all of its sizes.
+template <class T>
+__device__ __forceinline__ uint32_t halves_of_query(uint32_t pair) {
+  if constexpr (!kIsBf16<T>) return pair;
+  const auto half = [](uint32_t bits) { return fminf(fmaxf(to_float(bf16{uint16_t(bits)}), -65504.0f), 65504.0f); };
+  return pack_halves(half(pair), half(pair >> 16));
+}
 
 // Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
 
@@ -106,8 +141,8 @@ template <class K>
 struct column_tile {
   static constexpr int kColumns = 64;
   static constexpr int kStride = K::kHeadDim + 8;
-  f16 q[kColumns * kStride];
-  f16 o[K::kTimesDistance ? kColumns * kStride : 8];
+  typename K::Element q[kColumns * kStride];
+  typename K::Element o[K::kTimesDistance ? kColumns * kStride : 8];
   float lse[kColumns];
   float offset[kColumns];  // what the exponent of a weight begins with: P (times |q|, form massq; times |q| scale 2^1/2, form exact) = 2^(s log2(e) + offset); -inf for none
   float factor[kColumns];  // form massq: -1 / |q|; form exact: -|o|^2 / 2
@@ -128,7 +163,9 @@ template <class K, class P>
 struct column_source {
   static constexpr int kShare = column_tile<K>::kColumns / K::kWarps, kPieces = K::kHeadDim / 8, kAtOnce = 32 / kPieces;  // columns of a warp, 16-byte pieces of each
   static constexpr int kLanes = 32 / kShare;  // that prepare a column
-  static_assert(kLanes <= 8 && kPieces % 8 == 0);
+  static constexpr bool kEights = kPieces % 8 == 0;  // a column is whole lines of banks
+  static_assert(kLanes <= 8 && kPieces % 4 == 0);
+  using Element = typename K::Element;
   const P& p;
   row_range rows;
   int first_row, q_pos, head, ratio;  // first query row of the sequence, its position; first query head
@@ -167,14 +204,20 @@ struct column_source {
     find();
   }
 
+  /// A numbering of the warp's share, where columns are no whole lines of banks: `near` of them after one another are columns that begin 8 / near lanes of a line apart.
+  static __device__ __forceinline__ int apart(int nth, int near) {
+    if constexpr (kEights || kShare < 8) return nth;
+    else return nth / 8 * 8 + nth % near * (8 / near) + nth % 8 / near;
+  }
+
   /// Copies the warp's columns; lane i knows where column i lies.
-  __device__ __forceinline__ void copy_rows(f16* to, const unsigned char* column) const {
+  __device__ __forceinline__ void copy_rows(Element* to, const unsigned char* column) const {
     const int lane = lane_index();
 #pragma unroll
     for (int i = 0; i < kShare; i += kAtOnce) {
-      const int at = i + lane / kPieces;
+      const int at = apart(i + lane / kPieces, 2);
       const auto* from = reinterpret_cast<const unsigned char*>(shuffle_address(reinterpret_cast<uint64_t>(column), at));
-      copy_async(to + column_tile<K>::place(share + at, lane % kPieces), from + lane % kPieces * 16, true);
+      if (32 % kPieces == 0 || lane < kAtOnce * kPieces) copy_async(to + column_tile<K>::place(share + at, lane % kPieces), from + lane % kPieces * 16, true);
     }
   }
 
@@ -182,18 +225,21 @@ struct column_source {
     return uint64_t(shuffle(uint32_t(x >> 32), lane)) << 32 | shuffle(uint32_t(x), lane);
   }
 
-  /// |x|^2 of the warp's column lane / kLanes. Each of the column's lanes reads pieces that lie in other banks than those the seven lanes beside it read.
-  __device__ __forceinline__ float norm(const f16* from) const {
-    constexpr int kNear = 8 / kLanes;
+  static constexpr int kNear = 8 / kLanes;  // columns that eight lanes prepare
+
+  /// |x|^2 of the lane's column. Each of the column's lanes reads pieces that lie in other banks than those the seven lanes beside it read.
+  __device__ __forceinline__ float norm(const Element* from) const {
     const int lane = lane_index();
-    const int column = share + lane / kLanes, first = lane % kLanes * kNear;
+    const int column = share + apart(lane / kLanes, kNear), first = lane % kLanes * (kEights ? kNear : 1);
     float sum[2] = {0, 0};  // do not wait for each other
 #pragma unroll
-    for (int i = 0; i < kPieces / kLanes; ++i) {
-      const bytes16 x = load_shared(reinterpret_cast<const bytes16*>(from + column_tile<K>::place(column, first + i / kNear * 8 + i % kNear)));
+    for (int i = 0; i < (kPieces + kLanes - 1) / kLanes; ++i) {
+      const int piece = first + (kEights ? i / kNear * 8 + i % kNear : i * kLanes);
+      if (kPieces % kLanes != 0 && piece >= kPieces) break;
+      const bytes16 x = load_shared(reinterpret_cast<const bytes16*>(from + column_tile<K>::place(column, piece)));
 #pragma unroll
       for (int j = 0; j < 8; ++j) {
-        const float value = to_float(f16{uint16_t(x.w[j / 2] >> (16 * (j % 2)))});
+        const float value = to_float(Element{uint16_t(x.w[j / 2] >> (16 * (j % 2)))});
         sum[j % 2] = fused_multiply_add(value, value, sum[j % 2]);
       }
     }
@@ -210,12 +256,13 @@ struct column_source {
     if constexpr (K::kTimesQuery) q_norm = norm(tile.q);
     if constexpr (K::kTimesDistance) o_norm = norm(tile.o);
     if (lane_index() % kLanes != 0) return;
-    const int mine = share + lane_index() / kLanes;
+    const int mine = share + apart(lane_index() / kLanes, kNear);
     const float lse = load_shared(tile.lse + mine);
     // A row that saw nothing has an lse of -inf and no weight to give, as has a column beyond the last, and for forms with |q| a query that is zero.
     const bool sees = lse != minus_infinity() && load_shared(tile.position + mine) != kNowhere && q_norm > 0;
     const float times = K::kTimesQuery ? 0.5f * log2_fast(K::kTimesDistance ? 2 * p.scale * p.scale * q_norm : q_norm) : 0;
-    store_shared(tile.offset + mine, sees ? times - lse * kLog2e : minus_infinity());
+    const float capped = K::kSoftcap ? p.softcap * kLog2e : 0;  // score_scale
+    store_shared(tile.offset + mine, sees ? times - lse * kLog2e - capped : minus_infinity());
     if constexpr (K::kTimesDistance) store_shared(tile.factor + mine, -0.5f * o_norm);
     else if constexpr (K::kTimesQuery) store_shared(tile.factor + mine, sees ? -exp2_fast(-times) : 0);
   }
@@ -248,15 +295,15 @@ __device__ __forceinline__ void load_fragments(uint32_t (&a)[kSteps][4], const u
   }
 }
 
-/// -|x|^2 / 2 of rows g and g + 8.
-template <int kSteps>
+/// -|x|^2 / 2 of rows g and g + 8, of elements T.
+template <class T, int kSteps>
 __device__ __forceinline__ void half_norms(float (&norm)[2], const uint32_t (&a)[kSteps][4]) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     float sum = 0;
 #pragma unroll
     for (int i = 0; i < kSteps * 4; ++i) {
-      const float x = to_float(f16{uint16_t(a[i / 4][half + 2 * (i / 2 % 2)] >> (16 * (i % 2)))});
+      const float x = to_float(T{uint16_t(a[i / 4][half + 2 * (i / 2 % 2)] >> (16 * (i % 2)))});
       sum = fused_multiply_add(x, x, sum);
     }
     sum += shuffle_xor(sum, 1);
@@ -270,16 +317,40 @@ __device__ __forceinline__ void load_pair(float (&x)[2], const float* from) {
   x[0] = float_of_bits(pair.w[0]), x[1] = float_of_bits(pair.w[1]);
 }
 
+/// What makes the exponent of a weight (log2 units, the column's part aside) of a product q . k: product * factor, or where scores are capped factor / (1 + 2^(product * bend)),
+/// which is softcap * tanh(score / softcap) + softcap.
+struct score_scale {
+  float factor, bend;
+};
+template <class K, class P>
+__device__ __forceinline__ score_scale scale_of(const P& p) {
+  if constexpr (K::kSoftcap) return {2 * p.softcap * kLog2e, -2 * p.scale / p.softcap * kLog2e};
+  else return {p.scale * kLog2e, 0};
+}
+
+/// A product as `factor` wants it: where scores are capped its place between -softcap (0) and softcap (1).
+template <class K>
+__device__ __forceinline__ float capped(float product, const score_scale& scale) {
+  if constexpr (K::kSoftcap) return reciprocal_fast(1 + exp2_fast(product * scale.bend));
+  else return product;
+}
+/// For forms that ask what a change of the key does: what it moves of the capped score over what it moves of the score, 1 - tanh^2.
+template <class K>
+__device__ __forceinline__ float slope_of(float place) {
+  if constexpr (K::kSoftcap && K::kTimesQuery) return fused_multiply_add(-4 * place, place, 4 * place);
+  else return 1;
+}
+
 /// Form exact: adds what a column of weight P |q| scale 2^1/2 and distance -|v - o|^2 / 2 gives.
 __device__ __forceinline__ void add_distance(float& sum, float weight, float distance) {
   // Where v and o agree rounding may leave the wrong sign.
   sum = fused_multiply_add(weight, square_root_fast(fabsf(distance)), sum);
 }
 
-/// The other forms: adds what a column of weight P, or P |q|, gives; `factor` is the column's.
+/// The other forms: adds what a column of weight P, or P |q|, gives; `factor` is the column's, `slope` that of the capped score.
 template <class K>
-__device__ __forceinline__ void add_share(float& sum, float weight, float factor) {
-  if constexpr (K::kTimesRest) sum = fused_multiply_add(weight, saturate(fused_multiply_add(weight, factor, 1)), sum);
+__device__ __forceinline__ void add_share(float& sum, float weight, float factor, float slope = 1) {
+  if constexpr (K::kTimesRest) sum = fused_multiply_add(weight * slope, saturate(fused_multiply_add(weight, factor, 1)), sum);
   else sum += weight;
 }
 
@@ -304,8 +375,8 @@ struct column_products {
 
 /// d += keys * columns, of eight columns in shared memory.
 template <class K>
-__device__ __forceinline__ void multiply(float (&d)[K::kUnits][4], const uint32_t (&keys)[K::kUnits][K::kHeadDim / 16][4], const f16* columns) {
-  const f16* row = columns + lane_index() % 8 * column_tile<K>::kStride + lane_index() / 8 * 8;
+__device__ __forceinline__ void multiply(float (&d)[K::kUnits][4], const uint32_t (&keys)[K::kUnits][K::kHeadDim / 16][4], const typename K::Element* columns) {
+  const auto* row = columns + lane_index() % 8 * column_tile<K>::kStride + lane_index() / 8 * 8;
 #pragma unroll
   for (int step = 0; step < K::kHeadDim / 16; step += 2) {
     uint32_t b[4];
@@ -313,7 +384,7 @@ __device__ __forceinline__ void multiply(float (&d)[K::kUnits][4], const uint32_
 #pragma unroll
     for (int half = 0; half < 2; ++half)
 #pragma unroll
-      for (int u = 0; u < K::kUnits; ++u) mma_16x8x16(d[u], keys[u][step + half], {b[2 * half], b[2 * half + 1]});
+      for (int u = 0; u < K::kUnits; ++u) multiply_add<typename K::Element>(d[u], keys[u][step + half], {b[2 * half], b[2 * half + 1]});
   }
 }
 
@@ -337,9 +408,9 @@ __device__ __forceinline__ void multiply_columns(column_products<K>& to, const k
   }
 }
 
-/// Adds what products `from` of columns `first` ... weigh. `scale` is log2(e) times the scale of scores. Masked: key g of the first unit has position `key`.
+/// Adds what products `from` of columns `first` ... weigh. Masked: key g of the first unit has position `key`.
 template <class K, bool kMasked>
-__device__ __forceinline__ void add_weights(float (&sum)[K::kUnits][2], const column_products<K>& from, const column_tile<K>& tile, int first, int key, float scale) {
+__device__ __forceinline__ void add_weights(float (&sum)[K::kUnits][2], const column_products<K>& from, const column_tile<K>& tile, int first, int key, const score_scale& scale) {
 #pragma unroll
   for (int group = 0; group < column_products<K>::kGroups; ++group) {
     const int column = first + group * 8;
@@ -356,18 +427,20 @@ __device__ __forceinline__ void add_weights(float (&sum)[K::kUnits][2], const co
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int c = i % 2, half = i / 2;
-        float score = from.score[group][u][i];
-        if constexpr (kMasked) score = key + u * 16 + half * 8 <= position[c] ? score : minus_infinity();
-        const float weight = exp2_fast(fused_multiply_add(score, scale, offset[c]));
-        if constexpr (K::kTimesDistance) add_distance(sum[u][half], weight, from.distance[group][u][i]);
-        else add_share<K>(sum[u][half], weight, factor[c]);
+        float score = capped<K>(from.score[group][u][i], scale);
+        if constexpr (kMasked && !K::kSoftcap) score = key + u * 16 + half * 8 <= position[c] ? score : minus_infinity();
+        float weight = exp2_fast(fused_multiply_add(score, scale.factor, offset[c]));
+        if constexpr (kMasked && K::kSoftcap) weight = key + u * 16 + half * 8 <= position[c] ? weight : 0;  // a capped score is finite
+        const float slope = slope_of<K>(score);
+        if constexpr (K::kTimesDistance) add_distance(sum[u][half], weight * slope, from.distance[group][u][i]);
+        else add_share<K>(sum[u][half], weight, factor[c], slope);
       }
   }
 }
 
 /// Adds what a tile of columns weighs. The next columns are multiplied before the last ones are weighed: the matrix unit and the exponentials work at the same time.
 template <class K, bool kMasked>
-__device__ __forceinline__ void add_tile(float (&sum)[K::kUnits][2], const key_fragments<K>& keys, const column_tile<K>& tile, int key, float scale) {
+__device__ __forceinline__ void add_tile(float (&sum)[K::kUnits][2], const key_fragments<K>& keys, const column_tile<K>& tile, int key, const score_scale& scale) {
   constexpr int kColumns = column_tile<K>::kColumns, kStep = 8 * column_products<K>::kGroups;
   // A tile's own sum: small weights would vanish one by one beside a large score.
   float part[K::kUnits][2] = {};
@@ -387,7 +460,7 @@ __device__ __forceinline__ void add_tile(float (&sum)[K::kUnits][2], const key_f
 
 /// Walks over the columns of `source` from row `start` of its range on, and adds what they weigh to the warp's sums. `key`: position of the warp's first key.
 template <class K, class P>
-__device__ __forceinline__ void add_rows(float (&sum)[K::kUnits][2], const key_fragments<K>& keys, column_source<K, P>& source, int start, int key, float scale) {
+__device__ __forceinline__ void add_rows(float (&sum)[K::kUnits][2], const key_fragments<K>& keys, column_source<K, P>& source, int start, int key, const score_scale& scale) {
   constexpr int kColumns = column_tile<K>::kColumns;
   auto& tiles = *reinterpret_cast<column_tile<K> (*)[K::kStages]>(shared_memory());
   const int begin = start * source.ratio, count = (source.rows.count * source.ratio - begin + kColumns - 1) / kColumns;
@@ -430,6 +503,7 @@ __device__ __forceinline__ void add_rows(float (&sum)[K::kUnits][2], const key_f
 // tiles, a few of them under way: no atomics, and the sums come out the same every time.
 //   column  s_j = sum_i P_ij                        mass    s_j = sum_i P_ij (1 - P_ij)
 //   massq   s_j = sum_i P_ij (1 - P_ij) |q_i|       exact   s_j = sum_i P_ij |v_j - o_i| |q_i| scale
+// With softcap P is that of the capped score s, and massq and exact, which say what a change of the key does, count 1 - (s / softcap)^2 of each term.
 //   saliency: column over the number of those rows  norm    s_j = scale |k_j|
 // over the rows i that see j and the query heads of the KV head; exact is how far a change of key j moves the outputs o_i. Rows may be a sample: each listed one then
 // stands for several. Form norm asks no row.
@@ -478,7 +552,7 @@ __device__ __forceinline__ void score(const P& p) {
     load_fragments(fragments.k[u], byte_pointer(p.k) + row * p.k_row_stride + head * p.k_head_stride, p.k_row_stride, keys - key);
     if constexpr (K::kTimesDistance) {
       load_fragments(fragments.v[u], byte_pointer(p.v) + row * p.v_row_stride + head * p.v_head_stride, p.v_row_stride, keys - key);
-      half_norms(fragments.v_norm[u], fragments.v[u]);
+      half_norms<typename K::Element>(fragments.v_norm[u], fragments.v[u]);
     }
   }
 
@@ -488,7 +562,7 @@ __device__ __forceinline__ void score(const P& p) {
   float sum[K::kUnits][2] = {};
   if constexpr (K::kNorm) {
 #pragma unroll
-    for (int u = 0; u < K::kUnits; ++u) half_norms(sum[u], fragments.k[u]);
+    for (int u = 0; u < K::kUnits; ++u) half_norms<typename K::Element>(sum[u], fragments.k[u]);
   }
 #pragma unroll 1
   for (int part = 0; part < (K::kNorm ? 0 : 2); ++part) {
@@ -496,7 +570,7 @@ __device__ __forceinline__ void score(const P& p) {
     if (range.count == 0) continue;
     column_source<K, P> source{p, range, first_row, q_pos, head * ratio, ratio, warp_index() * column_source<K, P>::kShare};
     // Rows before the block's first key see none of its keys.
-    add_rows<K>(sum, fragments, source, rows_before(range, first_pos + block_key - q_pos), first_pos + mine, p.scale * kLog2e);
+    add_rows<K>(sum, fragments, source, rows_before(range, first_pos + block_key - q_pos), first_pos + mine, scale_of<K>(p));
     if (part == 0) {
 #pragma unroll
       for (int i = 0; i < K::kUnits * 2; ++i) sum[i / 2][i % 2] *= float(older) / float(listed);

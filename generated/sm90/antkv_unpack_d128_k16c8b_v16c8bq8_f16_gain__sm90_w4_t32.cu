@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/unpack.cu.hbs
 //   kernel    antkv_unpack_d128_k16c8b_v16c8bq8_f16_gain__sm90_w4_t32
-//   inputs    714d7fd805c61d88
+//   inputs    40f1f37c6df5a4de
 //   remake    npx gen --only antkv_unpack_d128_k16c8b_v16c8bq8_f16_gain__sm90_w4_t32
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -15,7 +15,7 @@ struct K {
   struct Key {
     static constexpr bool kExact = false;
     static constexpr int kRowBytes = 8, kCodebookBytes = 73728;
-    static constexpr int kChannels = 16, kBits = 8, kEntries = 256;
+    static constexpr int kChannels = 16, kBits = 8, kCodeStages = 1, kEntries = 256;
     static constexpr bool kQ8 = false;
     static constexpr int kScaleOffset = 65536, kHalfNormOffset = 65536;
     static constexpr bool kKeys = true, kByLane = true;  // the order of codes in a unit
@@ -24,7 +24,7 @@ struct K {
   struct Value {
     static constexpr bool kExact = false;
     static constexpr int kRowBytes = 8, kCodebookBytes = 41472;
-    static constexpr int kChannels = 16, kBits = 8, kEntries = 256;
+    static constexpr int kChannels = 16, kBits = 8, kCodeStages = 1, kEntries = 256;
     static constexpr bool kQ8 = true;
     static constexpr int kScaleOffset = 32768, kHalfNormOffset = 33280;
     static constexpr bool kKeys = false, kByLane = true;
@@ -190,19 +190,34 @@ __device__ __forceinline__ constexpr uint32_t key_turn(uint32_t row) {
   return (row & 1) * C::kTurnHigh | (row >> C::kTurnShift & C::kTurnMask);
 }
 
+/// The place of group `group` in a row of a key. Groups turn within their part: powers of two from the largest on, so that part and number of groups differ first in the part's bit.
+template <class C>
+__device__ __forceinline__ constexpr uint32_t key_place(uint32_t row, uint32_t group) {
+  constexpr uint32_t kGroups = C::kChunks / 4;
+  if constexpr ((kGroups & (kGroups - 1)) == 0) {
+    return group ^ key_turn<C>(row);
+  } else {
+    uint32_t below = (group ^ kGroups) >> 1;  // to all bits below the highest
+    below |= below >> 1, below |= below >> 2, below |= below >> 4;
+    return group ^ (key_turn<C>(row) & below);
+  }
+}
+
 /// The byte in which the code of `chunk` of token `token` (0 ... 15) begins, from the start of the side.
 template <class C>
 __device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
   if constexpr (!C::kByLane) {
     return int(token * C::kRowBytes + chunk * C::kBits / 8);
   } else {
-    constexpr uint32_t kChunks = C::kChunks, kPiece = C::kPiece;
+    constexpr uint32_t kChunks = C::kKeys ? C::kChunks : C::kChunks / 8 * 8, kPiece = C::kPiece;
     uint32_t lane, position;  // position: among the lane's bytes
     if constexpr (C::kKeys) {
       const uint32_t row = token % 8;
       lane = row * 4 + chunk % 4;
-      position = token / 8 * (kChunks / 4) + (chunk / 4 ^ key_turn<C>(row));
+      position = token / 8 * (kChunks / 4) + key_place<C>(row, chunk / 4);
     } else {
+      // The last four of an odd number of fours: of half of the lanes.
+      if (C::kChunks > kChunks && chunk >= kChunks) return int(16 * kChunks + (chunk % 4 * 4 + token % 4) * 4 + token / 4);
       const uint32_t span = chunk / C::kRowSpan;
       lane = (span / (kChunks / 8) * C::kRowSpan + chunk % C::kRowSpan) * 4 + token % 4;
       position = token / 4 * (kChunks / 8) + span % (kChunks / 8);
@@ -214,7 +229,7 @@ __device__ __forceinline__ int code_offset(uint32_t token, uint32_t chunk) {
 /// The index of token `token`'s gain among the 16 of its unit: a lane that holds tokens g and g + 8 reads one word.
 __device__ __forceinline__ int gain_index(int token) { return token % 8 * 2 + token / 8; }
 
-// From codes to channels: one codebook entry becomes the f16 channels of one chunk. C is the traits struct of one side.
+// From codes to channels: one codebook entry, or the sum of one of each stage, becomes the f16 channels of one chunk. C is the traits struct of one side.
 
 /// The code of `chunk` of token `token` (0 ... 15); `codes` is one side of a unit in shared memory.
 template <class C>
@@ -236,6 +251,21 @@ struct entry_bytes {
   static constexpr int kPiece = kAll < 16 ? kAll : 16;
   static constexpr int kPieces = kAll / kPiece;
   static constexpr int kWords = (kAll + 3) / 4;
+};
+
+/// The codebooks of a chunk: one for each stage, end to end, and an equal share of a code's bits for each.
+template <class C>
+struct chunk_stages {
+  static constexpr int kBits = C::kBits / C::kCodeStages, kEntries = 1 << kBits;
+  static constexpr int kStored = C::kCodeStages * kEntries;   // entries of the chunk
+  static constexpr int kTables = C::kChunks * C::kCodeStages;  // of the row: the codebooks of its chunks, end to end, as the shares of its codes are
+  static_assert(C::kBits % C::kCodeStages == 0, "equal shares");
+
+  /// Where the entry lies that `code` names in stage `stage`: bytes from the beginning of the chunk's codebooks.
+  static __device__ __forceinline__ int offset(int code, int stage) {
+    if constexpr (C::kCodeStages == 1) return code * entry_bytes<C>::kAll;
+    else return (stage * kEntries + (code >> stage * kBits & (kEntries - 1))) * entry_bytes<C>::kAll;
+  }
 };
 
 /// Loads the entry at `entry` (global) as 32-bit words.
@@ -273,6 +303,9 @@ __device__ __forceinline__ uint32_t halves_of_steps(uint32_t steps) {
   return fused_multiply_add_halves(permute_bytes(steps ^ 0x80808080u, 0x64646464u, kFirst ? 0x4342u : 0x4140u), 0x3c003c00u, 0xe480e480u);
 }
 
+/// Pairs of halves added: of stages exactly, as their sums are halves.
+__device__ __forceinline__ uint32_t add_halves(uint32_t a, uint32_t b) { return fused_multiply_add_halves(a, 0x3c003c00u, b); }
+
 /// Stores `kWords` pairs of channels in shared memory, in as few stores as their alignment allows.
 template <int kWords>
 __device__ __forceinline__ void store_channels(f16* to, const uint32_t (&words)[kWords]) {
@@ -304,7 +337,7 @@ __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const uns
   const int lane = lane_index(), first_row = lane / kLanes;
   if (first_row >= kRowsAtOnce) return;
   for (int chunk = lane % kLanes; chunk < kChunks; chunk += kLanes) {
-    const unsigned char* entries = codebook + int64_t(chunk) * C::kEntries * entry_bytes<C>::kAll;
+    const unsigned char* entries = codebook + int64_t(chunk) * chunk_stages<C>::kStored * entry_bytes<C>::kAll;
     float scale[C::kChannels];
     if constexpr (C::kQ8 && kScaled) {
 #pragma unroll
@@ -312,17 +345,24 @@ __device__ __forceinline__ void expand_rows(f16* rows, int row_stride, const uns
     }
 #pragma unroll
     for (int row = first_row; row < 16; row += kRowsAtOnce) {
-      uint32_t words[entry_bytes<C>::kWords];
-      load_entry<C>(words, entries + code_at<C>(codes, row, chunk) * entry_bytes<C>::kAll);
+      uint32_t words[entry_bytes<C>::kWords], later[C::kCodeStages][entry_bytes<C>::kWords];  // the first stage's place of the later ones is empty
+      const int code = code_at<C>(codes, row, chunk);
+      load_entry<C>(words, entries + chunk_stages<C>::offset(code, 0));
+#pragma unroll
+      for (int stage = 1; stage < C::kCodeStages; ++stage) load_entry<C>(later[stage], entries + chunk_stages<C>::offset(code, stage));
       uint32_t channels[C::kChannels / 2];
 #pragma unroll
       for (int i = 0; i < C::kChannels; i += 2) {
         if constexpr (C::kQ8) {
           float x = entry_channel<C>(words, i), y = entry_channel<C>(words, i + 1);
+#pragma unroll
+          for (int stage = 1; stage < C::kCodeStages; ++stage) x += entry_channel<C>(later[stage], i), y += entry_channel<C>(later[stage], i + 1);
           if constexpr (kScaled) x *= scale[i], y *= scale[i + 1];
           channels[i / 2] = pack(to_f16(x), to_f16(y));
         } else {
           channels[i / 2] = words[i / 2];
+#pragma unroll
+          for (int stage = 1; stage < C::kCodeStages; ++stage) channels[i / 2] = add_halves(channels[i / 2], later[stage][i / 2]);
         }
       }
       store_channels<C::kChannels / 2>(rows + row * row_stride + chunk * C::kChannels, channels);
