@@ -8,37 +8,24 @@ const test = suite('ops/tally');
 const WIDE = 'd128_k32c12b_v32c12b_f16_gain_n4__sm90_tally_w16_t2048_p2';
 const MIXED = 'd64_k16c12bq8_v8c10b_f16__sm80_tally_w8_t512_p1';
 const SHORT = 'd128_k8c8b_v8c10bq8_f16_gain__sm80_tally_w4_t256_p2';
-<<<<<<< HEAD
 /** Codes in stages: a codebook for each share of a code; int8 keys, and rounds of one tile. */
 const STAGED = 'd128_k16c6b6b_v16c6b6bq8_f16_gain_n4__sm80_tally_w16_t512_p4';
 const STAGED_KEYS = 'd64_k16c6b6bq8_v32c12b_f16__sm80_tally_w8_t256_p1';
-const ALL = [WIDE, MIXED, SHORT, STAGED, STAGED_KEYS];
-=======
 /** Exact rows of a head dim that is no multiple of 64. */
 const UNEVEN = 'd96_k8c8b_v8c8bq8_f16_n4__sm90_tally_w8_t512_p2';
-const ALL = [WIDE, MIXED, SHORT, UNEVEN];
->>>>>>> w-sums
+const ALL = [WIDE, MIXED, SHORT, STAGED, STAGED_KEYS, UNEVEN];
 
 /** Which kernels meet which shapes. */
 const ON: Readonly<Record<Group, readonly string[]>> = {
   lengths: ALL,
-<<<<<<< HEAD
-  anchors: [MIXED, WIDE, STAGED],
-=======
-  anchors: [MIXED, WIDE, UNEVEN],
->>>>>>> w-sums
+  anchors: [MIXED, WIDE, STAGED, UNEVEN],
   ragged: [SHORT],
   bound: [MIXED],
   ratios: [SHORT],
   ratiosOfRows: [MIXED],
   rings: [SHORT],
-<<<<<<< HEAD
   positions: [WIDE, MIXED, STAGED_KEYS],
-  masked: ALL,
-=======
-  positions: [WIDE, MIXED],
-  masked: [WIDE, MIXED, SHORT],
->>>>>>> w-sums
+  masked: [WIDE, MIXED, SHORT, STAGED, STAGED_KEYS],
   maskedRing: [MIXED],
   trees: [WIDE],
   frozen: [SHORT, STAGED],
