@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_lookup_w8_s2_c2
-//   inputs    d79f3de55c00a68c
+//   inputs    494acb589ad05560
 //   remake    npx gen --only antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_lookup_w8_s2_c2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -1211,15 +1211,16 @@ struct value_sums {
   /// Which channel of a pair the lane's rows of A are for, as the sparse product is told; `element` is 0 or 1.
   static __device__ __forceinline__ uint32_t places_of(int element, uint32_t zero) { return opaque(element ? 0xddddddddu : 0x88888888u, zero); }
 
-  /// Adds the words that tokens t, 4 + t, 8 + t and 12 + t of either unit look up in one place: `word` of a lane's.
-  __device__ __forceinline__ void add_word(const uint32_t (&found)[2][4], int word, const uint32_t (&weights)[kWeightSets][kWeightWords], uint32_t places) {
+  /// Adds the words found(unit, i) that tokens t + 4 i of either unit look up in one place: `word` of a lane's.
+  template <class F>
+  __device__ __forceinline__ void add_word(const F& found, int word, const uint32_t (&weights)[kWeightSets][kWeightWords], uint32_t places) {
     const int tile = word * 2;
     if constexpr (kSparse) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         uint32_t b[4];  // tokens t and 8 + t, 4 + t and 12 + t of either unit
 #pragma unroll
-        for (int i = 0; i < 4; ++i) b[i] = permute_bytes(found[i / 2][i % 2], found[i / 2][i % 2 + 2], half ? 0x7632 : 0x5410);
+        for (int i = 0; i < 4; ++i) b[i] = permute_bytes(found(i / 2, i % 2), found(i / 2, i % 2 + 2), half ? 0x7632 : 0x5410);
         mma_sparse_16x8x64_u8s8(sums[0][tile + half], weights[0], b, places);
       }
     } else {
@@ -1227,7 +1228,7 @@ struct value_sums {
 #pragma unroll
       for (int unit = 0; unit < 2; ++unit) {
 #pragma unroll
-        for (int token = 0; token < 4; ++token) turned[unit][token] = found[unit][token];
+        for (int token = 0; token < 4; ++token) turned[unit][token] = found(unit, token);
         transpose_bytes(turned[unit]);
       }
 #pragma unroll
@@ -1259,19 +1260,14 @@ struct value_sums {
 #pragma unroll
           for (int token = 0; token < 4; ++token) T::look_up(found[unit][token], rows, codes[unit], at, token, slot);
 #pragma unroll
-        for (int word = 0; word < T::kWords; ++word) {
-          uint32_t words[2][4];
-#pragma unroll
-          for (int i = 0; i < 8; ++i) words[i / 4][i % 4] = found[i / 4][i % 4][word];
-          add_word(words, slot * T::kWords + word, weights, places);
-        }
+        for (int word = 0; word < T::kWords; ++word) add_word([&](int unit, int token) { return found[unit][token][word]; }, slot * T::kWords + word, weights, places);
       }
     }
     if constexpr (T::kHalved) {
       uint32_t words[2][4];
 #pragma unroll
       for (int i = 0; i < 8; ++i) words[i / 4][i % 4] = T::look_up_last(rows, codes[i / 4], half_at, i % 4);
-      add_word(words, T::kLaneWords - 1, weights, places);
+      add_word([&](int unit, int token) { return words[unit][token]; }, T::kLaneWords - 1, weights, places);
     }
   }
 
