@@ -41,8 +41,12 @@ export interface DemoRecord extends Place {
   readonly lived?: Lived;
 }
 
-/** Kernel against reference, both on the same inputs: the tolerances of `check` (harness/runner), which derive them from the types. */
-export const TOLERANCE = { score: 1e-3, output: 4e-3, lse: 2e-3, codes: 0.999 } as const;
+/**
+ * Kernel against reference, both on the same inputs: the tolerances of `check` (harness/runner), which derive them from the types, but for the LSE. Recorded keys after RoPE have
+ * partial sums far above their scores, and sums of look-ups are rounded by the largest of them; an LSE that is off by e weighs its part of a merge by exp(e), so it may be off
+ * by what an output may.
+ */
+export const TOLERANCE = { score: 1e-3, output: 4e-3, lse: 4e-3, codes: 0.999 } as const;
 
 /** What of an attend record is beyond {@link TOLERANCE}. */
 export function faultsOf({ faults, agreement: a }: Pick<AttendRecord, 'faults' | 'agreement'>): string[] {
