@@ -65,8 +65,20 @@ const valid = (row: Choice): boolean => {
   return reject(contract).length === 0 && misfit(contract, tile, arch).length === 0;
 };
 
-const few = covering(AXES, valid);
-const many = covering(MANY, valid);
+/** What the ops but decode do not have stands at one value, and what exact sides do not have. */
+function settled<R extends Choice>(row: R): R {
+  const exact = [row.k, row.v].find((name) => name === 'f16' || name === 'bf16');
+  return {
+    ...row,
+    ...(row.op === 'decode' ? { stages: Math.max(row.stages, 1) } : { splits: 1, ratio: 1, qLen: 1, softcap: false, sink: false, stages: 0 }),
+    ...(exact && { dtype: exact }),
+    ...(exact === row.k && { key: 'post', gain: 'none' }),
+    ...(isExact(row) && { anchors: -1 }),
+  };
+}
+
+const few = covering(AXES, valid, settled);
+const many = covering(MANY, valid, settled);
 const rows: readonly Choice[] = [...few.rows, ...many.rows];
 
 /** The shape of a row; `seed` moves the lengths. */
