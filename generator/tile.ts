@@ -104,10 +104,8 @@ export const GROUP_WARPS = 12;
 
 /** Registers of a thread that hold keys, and for form exact values, of a `score` tile: the matrix unit's operands of every step. */
 const keyRegisters = ({ headDim, form }: Contract, { tokens = 0, warps }: Tile): number => (tokens / UNIT_TOKENS / warps) * ((headDim ?? 0) / 4) * (form === 'exact' ? 2 : 1);
-/** Registers of a `tally` tile for all but codes: addresses, look-ups under way, references. */
-const TALLY_OTHER_REGISTERS = 60;
-/** At most this many hold keys, and as many as this are for all else: products of two steps, columns, sums, addresses. */
-const [MOST_KEY_REGISTERS, OTHER_REGISTERS] = [128, 80];
+/** At most this many hold keys, and as many as this are for all else: products of two steps, columns, sums, addresses; of a `tally` tile all but codes. */
+const [MOST_KEY_REGISTERS, OTHER_REGISTERS, TALLY_OTHER_REGISTERS] = [128, 80, 60];
 
 /** The best `tally` tile that fits, or undefined. As many columns at a time as there is room for, as tokens are met once for all of them. */
 export function tallyTile(contract: Contract, arch: Arch): Tile | undefined {
@@ -239,12 +237,10 @@ export function misfit(contract: Contract, tile: Tile, arch: Arch): string[] {
     if (fields.includes(field) !== (tile[field] !== undefined)) return [`a tile of ${op} has ${fields.join(', ')}, not ${Object.keys(tile).join(', ')}`];
   }
   const why = tile.algorithm === 'lookup' ? lookupTileMisfit(tile) : tile.algorithm === 'tally' ? tallyTileMisfit(contract as CacheContract, tile, arch) : tile.algorithm === 'group' ? groupMisfit(contract, tile, arch) : rowsMisfit(op, tile);
-  if (op === 'score' && !tile.algorithm && why.length === 0) why.push(...scoreMisfit(contract, tile, arch));
-  if (op === 'decode' && !tile.algorithm && why.length === 0) why.push(...rowsDecodeMisfit(contract, tile, arch));
+  if (!tile.algorithm && why.length === 0) why.push(...(op === 'score' ? scoreMisfit(contract, tile, arch) : op === 'decode' ? rowsDecodeMisfit(contract, tile, arch) : []));
   if (threadsOf(tile) > arch.threadsPerBlock) why.push(`${threadsOf(tile)} threads, ${arch.name} has ${arch.threadsPerBlock} per block`);
   // Shared memory is a function of a sound tile only.
   if (why.length > 0) return why;
-
   const beyond = tile.algorithm === 'lookup' ? resultsBeyondTables(contract as CacheContract, tile) : 0;
   if (beyond > 0) why.push(`results of ${tile.warps} warps want ${beyond} B more than the tables that they are written over`);
   const bytes = sharedBytes(contract, tile);

@@ -10,10 +10,10 @@ import { againOf, sampleOf } from '../../tuner/sample/draw.ts';
 import { kernelsOfDraws } from '../../tuner/sample/pack.ts';
 
 const archs = [findArch('sm80')!, findArch('sm90')!];
-const { draws, refused } = sampleOf(600, 7, archs);
+const { draws, refused } = sampleOf(900, 7, archs);
 
 test('every draw is offered, fits, and has a shape of its op', () => {
-  assert.is(draws.length, 600);
+  assert.is(draws.length, 900);
   for (const { kernel, shape } of draws) {
     assert.equal([...reject(kernel.contract), ...misfit(kernel.contract, kernel.tile, kernel.arch)], [], kernelName(kernel));
     const parsed = SHAPES[kernel.contract.op as CheckOp].safeParse(shape);

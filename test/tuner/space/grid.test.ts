@@ -92,7 +92,7 @@ test('a line that is no shape is told by its number', () => {
   told(file('{"tokens":0}'), /line 2: [\s\S]*tokens/);
   told(file('{"tokens":5,"colour":1}'), /line 2: [\s\S]*colour/);
   told(file('{"tokens":5,"contract":"antkv_fly"}'), /line 2: .*"fly" is not an op/);
-  told(file('{"tokens":5,"contract":"antkv_decode_d128_k8c8b_v8c8b_f16_n16"}'), /line 2: .*not built yet/);
+  told(file('{"tokens":5,"contract":"antkv_kmeans_k8c8b_bf16"}'), /line 2: .*not built yet/);
   told(() => readShapes('\n\n', 's.jsonl'), /s\.jsonl has no shapes/);
 });
 
