@@ -1,12 +1,15 @@
-// The sheets of a decode measurement: which contracts meet which shapes, and why. Each answers one question; bench-views.ts prints the answers. Pure.
+// The sheets of a measurement: which contracts meet which shapes, and why; all of them decode's but `ops`. Each answers one question; bench-views.ts prints the answers. Pure.
 import type { Arch } from '../generator/arch.ts';
 import { reject, type Contract } from '../generator/contract.ts';
 import { kernelName, type Kernel } from '../generator/name.ts';
 import { defaultTile, misfit, type Tile } from '../generator/tile.ts';
 import { decodeCase, HEADS, type Case, type CaseShape, type Grid } from './bench-plan.ts';
+import { OP_GOALS } from './op-goals.ts';
 import { exactContract, goalContract, GOALS, GOAL_SHAPES, type QueryColumns } from './goals.ts';
 
-export const SHEET_NAMES = ['goals', 'codes', 'ragged', 'pages', 'heads', 'd64', 'rows'] as const;
+const DECODE_SHEETS = ['goals', 'codes', 'ragged', 'pages', 'heads', 'd64', 'rows'] as const;
+/** `ops`: the ops beside decode. */
+export const SHEET_NAMES = [...DECODE_SHEETS, 'ops'] as const;
 export type SheetName = (typeof SHEET_NAMES)[number];
 
 interface Sheet {
@@ -33,7 +36,7 @@ export const RAGGED: readonly number[] = (() => {
 /** Tokens of each sequence of the uniform batch of 16 that has as many in all. */
 export const RAGGED_MEAN = Math.round(RAGGED.reduce((a, b) => a + b, 0) / 16);
 
-export const SHEETS: Readonly<Record<SheetName, Sheet>> = {
+export const SHEETS: Readonly<Record<(typeof DECODE_SHEETS)[number], Sheet>> = {
   /** Is decode as fast as it must be? */
   goals: { headDim: 128, shapes: GOAL_SHAPES.map(({ batch, tokens }) => at(batch, tokens)), launches: 7 },
   /** Does speed depend on the codes? */
@@ -74,6 +77,7 @@ export function sheetCases(names: readonly SheetName[], options: SheetOptions): 
   const { archs, tiles, sms, only = () => true, batch, tokens, splits = 'auto' } = options;
   const left = new Set<string>();
   const groups = names.map((name) => {
+    if (name === 'ops') return opCases(options);
     const { headDim, shapes, goals = GOALS.keys(), launches } = SHEETS[name];
     const chosen = [...goals].map((i) => GOALS[i]!);
     const sized = shapes.filter((shape) => (!batch || batch.includes(shape.batch!)) && (!tokens || shape.tokens === undefined || tokens.includes(shape.tokens)));
@@ -94,6 +98,13 @@ export function sheetCases(names: readonly SheetName[], options: SheetOptions): 
     return ranked.toSorted((a, b) => a.rank - b.rank).map((one) => one.case);
   });
   return { groups, left: [...left] };
+}
+
+/** The shapes at which the ops beside decode are held to something, all kernels' first tiles first. */
+function opCases({ archs, tiles, only = () => true, batch, tokens }: SheetOptions): Case[] {
+  const sized = OP_GOALS.filter(({ shape }) => (!batch || batch.includes(shape.batch!)) && (!tokens || tokens.includes(shape.tokens!)));
+  const ranked = archs.flatMap((arch) => sized.flatMap(({ contract, shape }) => tiles(contract, arch).map((tile, rank) => ({ rank, case: { kernel: { contract, arch, tile }, shape, launches: [] } }))));
+  return ranked.filter((one) => only(one.case.kernel)).toSorted((a, b) => a.rank - b.rank).map((one) => one.case);
 }
 
 const kernelFor = (contract: Contract, arch: Arch): Kernel => ({ contract, arch, tile: defaultTile(contract, arch) });

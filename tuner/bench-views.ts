@@ -3,6 +3,7 @@ import type { Contract } from '../generator/contract.ts';
 import { parseKernelName } from '../generator/name.ts';
 import type { Row } from './bench-row.ts';
 import { featuresOf, figures, launchOf, lengthWord, linesOf, shapeKey, shapeWords, tokensWord, type Line } from './bench-table.ts';
+import { opViews } from './bench-ops-view.ts';
 import { GOALS, GOAL_SHAPES, goalOf, LIMITS, type Goal } from './goals.ts';
 
 export interface View {
@@ -156,5 +157,5 @@ function goals(lines: readonly Line[], entries: readonly Entry[]): View[] {
 export function viewsOf(rows: readonly Row[]): View[] {
   const lines = linesOf(rows.filter(({ op }) => op === 'decode'));
   const entries = entriesOf(lines);
-  return [...codes(entries), ...ragged(entries), ...floors(entries), ...queryRows(entries), ...goals(lines, entries)];
+  return [...opViews(rows), ...codes(entries), ...ragged(entries), ...floors(entries), ...queryRows(entries), ...goals(lines, entries)];
 }

@@ -14,11 +14,11 @@ import type { SheetName } from '../../tuner/bench-sheets.ts';
 // Written down again in tuner/bench-plan.ts and bench-sheets.ts, which are loaded only when there is work.
 const OPS = ['decode', 'append', 'encode', 'unpack', 'score', 'select'] as const;
 const CODES = ['uniform', 'zipf', 'equal'] as const;
-const SHEETS = ['goals', 'codes', 'ragged', 'pages', 'heads', 'd64', 'rows'] as const;
+const SHEETS = ['goals', 'codes', 'ragged', 'pages', 'heads', 'd64', 'rows', 'ops'] as const;
 
 export const benchOptions = <T>(y: Argv<T>) =>
   recipeOptions(y)
-    .option('sheet', { type: 'string', requiresArg: true, describe: `of decode: ${SHEETS.join(', ')}, a list with commas, or all (default: goals, unless kernels or shapes are chosen otherwise)` })
+    .option('sheet', { type: 'string', requiresArg: true, describe: `questions: ${SHEETS.join(', ')}, a list with commas, or all (default: goals, unless kernels or shapes are chosen otherwise)` })
     .option('tiles', { type: 'string', default: 'default', requiresArg: true, describe: 'of sheets: shipped (what tables choose, and the default), default, all that are worth a race, as in names (lookup_w16_s2_c4), or several with commas' })
     .option('only', { type: 'string', requiresArg: true, describe: 'kernels whose name, or contract, matches one of these globs; without --sheet whole names also of tiles that are not committed' })
     .option('op', { choices: OPS, requiresArg: true, describe: 'operation (default: decode)' })

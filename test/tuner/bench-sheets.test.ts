@@ -5,10 +5,11 @@ import { findArch } from '../../generator/arch.ts';
 import { reject } from '../../generator/contract.ts';
 import { contractName, kernelName } from '../../generator/name.ts';
 import { defaultTile, misfit } from '../../generator/tile.ts';
-import { kernelsOfCases, requestsOf, totalTokens } from '../../tuner/bench-plan.ts';
+import { baselineShapes, kernelsOfCases, requestsOf, totalTokens } from '../../tuner/bench-plan.ts';
 import { benchRequestSchema } from '../../tuner/bench-schema.ts';
 import { RAGGED, RAGGED_MEAN, raceTiles, SHEET_NAMES, sheetCases, SHEETS } from '../../tuner/bench-sheets.ts';
 import { exactContract, goalContract, goalOf, GOALS, GOAL_SHAPES } from '../../tuner/goals.ts';
+import { OP_GOALS } from '../../tuner/op-goals.ts';
 import { kernelRef } from '../../tuner/problem.ts';
 
 const sm90 = findArch('sm90')!;
@@ -33,7 +34,9 @@ test('every sheet has cases whose requests the runner takes, with FP16 beside ev
   assert.equal(left, []);
   assert.is(groups.length, SHEET_NAMES.length);
   groups.forEach((cases, i) => {
-    const { shapes, launches, headDim } = SHEETS[SHEET_NAMES[i]!];
+    const name = SHEET_NAMES[i]!;
+    if (name === 'ops') return;
+    const { shapes, launches, headDim } = SHEETS[name];
     for (const one of cases) {
       assert.ok(one.launches.length >= 1 && one.launches.length <= launches);
       for (const request of requestsOf(one, ref)) benchRequestSchema.parse(request);
@@ -42,6 +45,19 @@ test('every sheet has cases whose requests the runner takes, with FP16 beside ev
     const exact = cases.filter(({ kernel }) => kernel.contract.k === 'f16').map(({ shape }) => JSON.stringify(shape));
     for (const shape of shapes) assert.is(exact.includes(JSON.stringify(shape)), shape.page_size === undefined && shape.codes === undefined);
   });
+});
+
+test('ops: every contract that is held to something exists, its requests are taken, and a score has its forward pass beside it', () => {
+  const cases = sheetCases(['ops'], options).groups[0]!;
+  assert.is(cases.length, OP_GOALS.length);
+  for (const one of cases) {
+    assert.equal(reject(one.kernel.contract), []);
+    for (const request of requestsOf(one, ref)) benchRequestSchema.parse(request);
+  }
+  assert.equal(baselineShapes(cases), [{ batch: 1, tokens: 32_768, q_heads: 32, kv_heads: 8, head_dim: 128, q_len: 32_768, causal: true }]);
+  for (const { reach, aim } of OP_GOALS) assert.ok(reach > 0 && (aim === undefined || aim < reach));
+  assert.equal([...new Set(sheetCases(['ops'], { ...options, batch: [16] }).groups[0]!.map(({ kernel }) => kernel.contract.op))], ['select', 'append']);
+  assert.ok(sheetCases(['ops'], { ...options, only: ({ contract }) => contract.op === 'score' }).groups[0]!.every(({ kernel }) => kernel.contract.op === 'score'));
 });
 
 test('four columns are taken by the kernels of four, more by those of eight, and beside them by those that take as many at once as a CTA can', () => {
