@@ -26,6 +26,8 @@ export const environmentSchema = z.looseObject({
   read_gbps: rate,
   copy_gbps: rate,
   mma_tflops: rate,
+  /** Microseconds of a step that does nothing, its graph included; older rows lack it. */
+  launch_us: rate.default(null),
   /** SM clocks when idle and under load. */
   idle_mhz: rate,
   busy_mhz: rate,
@@ -70,6 +72,7 @@ export function environmentOf(ceilings: CeilingsRecord, nvcc: string | null): En
     read_gbps: ceilings.read?.gbps ?? null,
     copy_gbps: ceilings.copy.gbps,
     mma_tflops: ceilings.mma?.tflops ?? null,
+    launch_us: ceilings.launch?.us.median ?? null,
     idle_mhz: ceilings.clocks_idle?.sm_mhz ?? null,
     busy_mhz: ceilings.clocks_busy?.sm_mhz ?? null,
   };

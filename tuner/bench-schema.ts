@@ -130,5 +130,7 @@ export const ceilingsRecordSchema = z.looseObject({
   read: z.object({ ...rateSchema, threads: positive, ctas: positive }).nullable(),
   /** m16n8k16, f16 to f32, on constant operands. */
   mma: z.object({ tflops: z.number(), us: spreadSchema, ctas_per_sm: positive, threads: positive, clocks: clocksSchema }).nullable(),
+  /** A kernel that does nothing; older records lack it. */
+  launch: z.object({ us: spreadSchema, b2b_us: z.number() }).nullish(),
 });
 export type CeilingsRecord = z.infer<typeof ceilingsRecordSchema>;

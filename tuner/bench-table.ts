@@ -170,5 +170,6 @@ export function environmentWords({ environment: e }: Row): string {
     ...known(e.read_gbps, 'GB/s read'),
     ...known(e.copy_gbps, 'GB/s copied (read and written)'),
     ...known(e.mma_tflops, 'TFLOP/s FP16'),
+    ...(e.launch_us === null ? [] : [`${e.launch_us.toFixed(1)} µs for a step that does nothing`]),
   ].join(', ');
 }

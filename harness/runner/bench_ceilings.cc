@@ -112,6 +112,15 @@ Json mma_rate(const Gpu& gpu, const Image& image, const Nvml& nvml, int samples)
   return best;
 }
 
+/// A CTA of 512 threads on each SM that does nothing, timed as the steps of bench are: what of a small step is its launch.
+Json launch_time(const Gpu& gpu, const Image& image, const Nvml& nvml, int samples) {
+  const CUfunction function = image.function("antkv_ceiling_launch");
+  const Timing timing = time_step(gpu, nvml, 16, samples, [&](int) {
+    return std::vector<Launch>{{"antkv_ceiling_launch", function, {gpu.driver.attribute(kAttributeMultiprocessors), 1, 1}, 512, 0, bytes_of(int32_t(0))}};
+  });
+  return Json::object().set("us", spread(timing.us)).set("b2b_us", timing.b2b_us);
+}
+
 }  // namespace
 
 Json ceilings(const Gpu& gpu, const Json& request) {
@@ -137,11 +146,12 @@ Json ceilings(const Gpu& gpu, const Json& request) {
   const DeviceMemory data(gpu, bytes, "the ceilings");
   const uint32_t sum = fill_random(gpu, data.at(), bytes, block);
   record.set("copy", copy_bandwidth(gpu, data.at() + bytes / 2, data.at(), bytes / 2, samples));
-  if (path.empty()) return record.set("read", Json()).set("mma", Json()).set("clocks_busy", nvml.clocks());
+  if (path.empty()) return record.set("read", Json()).set("mma", Json()).set("launch", Json()).set("clocks_busy", nvml.clocks());
   const Image image(gpu, path);
   // The copy wrote the same repeated block over the second half, so the sum still holds.
   record.set("read", read_bandwidth(gpu, image, data.at(), bytes, sum, samples));
   record.set("mma", mma_rate(gpu, image, nvml, samples));
+  record.set("launch", launch_time(gpu, image, nvml, samples));
   return record.set("clocks_busy", nvml.clocks());
 }
 

@@ -93,7 +93,7 @@ test('cells stand under their heads', () => {
 test('numbers in words', () => {
   assert.equal([1.234, 12.34, 123.4].map(figures), ['1.23', '12.3', '123']);
   assert.equal([4096, 131072, 100, undefined].map(tokensWord), ['4K', '128K', '100', 'mixed']);
-  assert.is(environmentWords(row(ONE_BIT, 1)), 'Test GPU, 132 SMs, compute capability 9, driver 580.1, nvcc 13.0.88, 1980 MHz under load, 4000 GB/s read, 3900 GB/s copied (read and written), 600 TFLOP/s FP16');
+  assert.is(environmentWords(row(ONE_BIT, 1)), 'Test GPU, 132 SMs, compute capability 9, driver 580.1, nvcc 13.0.88, 1980 MHz under load, 4000 GB/s read, 3900 GB/s copied (read and written), 600 TFLOP/s FP16, 4.0 µs for a step that does nothing');
 });
 
 test.run();

@@ -5,7 +5,7 @@ export const ONE_BIT = 'antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t6
 export const EXACT = 'antkv_decode_d128_kf16_vf16_f16__sm80_w4_t64_s2';
 export const COMBINE = 'antkv_combine_d128_f16__sm80_w4';
 
-export const ENVIRONMENT = { device: 'Test GPU', cc: 90, multiprocessors: 132, l2_bytes: 5e7, memory_bytes: 8e10, driver: '580.1', nvcc: '13.0.88', emulated: false, read_gbps: 4000, copy_gbps: 3900, mma_tflops: 600, idle_mhz: 345, busy_mhz: 1980 };
+export const ENVIRONMENT = { device: 'Test GPU', cc: 90, multiprocessors: 132, l2_bytes: 5e7, memory_bytes: 8e10, driver: '580.1', nvcc: '13.0.88', emulated: false, read_gbps: 4000, copy_gbps: 3900, mma_tflops: 600, launch_us: 4, idle_mhz: 345, busy_mhz: 1980 };
 
 /** A row; `us` is the median. */
 export const row = (kernel: string, us: number, more: Partial<Row> = {}): Row =>
