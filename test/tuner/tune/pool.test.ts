@@ -118,6 +118,36 @@ test('compile workers: so many at once, each kernel once, faults of the machine 
   await slow.get('disk').then(() => assert.unreachable('no error'), (error: Error) => assert.instance(error, EnvironmentError));
 });
 
+test('compile workers: what somebody waits for comes before what was asked for ahead', async () => {
+  const order: string[] = [];
+  const pool = new CompilePool({
+    nvcc: 'x',
+    async compile(kernel): Promise<Outcome> {
+      order.push(kernel);
+      await new Promise((wake) => setTimeout(wake, 1));
+      return { lost: { kernel, stage: 'compile', kind: 'error', why: '', repro: '' } };
+    },
+  }, 1);
+  for (const kernel of ['a', 'b', 'c', 'd']) void pool.get(kernel, true);
+  await Promise.all([pool.get('c'), pool.get('e'), pool.get('a'), pool.get('d', true)]);
+  await pool.get('b');
+  assert.equal(order, ['a', 'c', 'e', 'b', 'd']);
+});
+
+test('compilers begin with the first kernels of all tasks', async () => {
+  const compiler = fakeCompiler();
+  const measurer = new FakeMeasurer({ times });
+  let before: readonly string[] | undefined;
+  const race = measurer.race.bind(measurer);
+  measurer.race = (request) => {
+    before ??= [...compiler.compiled];
+    return race(request);
+  };
+  const pool = new CompilePool(compiler, 8);
+  await sweepOf([measurer], { devices: [{ measurer, environment: DIGEST, pool, label: '0' }] }).run();
+  for (const { kernels } of tasks) assert.ok(kernels.every((kernel) => before!.includes(kernel)));
+});
+
 test('nvcc that fails, hangs or breaks is an answer with a command', async () => {
   const cache = process.env['ANTKV_CACHE'];
   process.env['ANTKV_CACHE'] = temporaryFolder();
