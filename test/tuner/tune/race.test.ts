@@ -93,10 +93,13 @@ test('an arm that missed rounds is compared in those it had', () => {
   assert.is(standingsOf([A, B], seen).leader, B);
 });
 
-test('a confirmation within 2 % is one', () => {
+test('a confirmation within 2 % is one, and one that is surely faster', () => {
   const race = rounds([[A, 100], [B, 90]], 20, 0.01);
   assert.ok(confirmed(B, A, race, rounds([[A, 100], [B, 91]], 10, 0.01)).ok);
-  const not = confirmed(B, A, race, rounds([[A, 100], [B, 99]], 10, 0.01));
+  const less = rounds([[A, 100], [B, 94]], 10, 0.01);
+  assert.ok(confirmed(B, A, race, less).ok, 'faster than the default in both, by how much is a matter of the process');
+  assert.not.ok(confirmed(B, A, race, less.slice(0, 4)).ok, 'four rounds do not make that sure');
+  const not = confirmed(B, A, race, rounds([[A, 100], [B, 99.9]], 10, 0.01));
   assert.ok(!not.ok && /-9\.\d % over the default in the race, -[01]\.\d % in a fresh process|-10\.\d % over/.test(not.why));
 });
 
