@@ -7,7 +7,7 @@ import { armsOf } from '../space/arms.ts';
 import { armWord } from '../tune/problem.ts';
 import { FAR } from '../tune/screen.ts';
 import type { Point, TimedArm } from './pool.ts';
-import { nearestFirst, surfaceOf, type Place, type Surface } from './surface.ts';
+import { distance, nearestFirst, surfaceOf, type Place, type Surface } from './surface.ts';
 
 /** Differences below this share are none: the incumbent stays, else the kernel with less shared memory. */
 export const TIE = 0.005;
@@ -53,7 +53,7 @@ export function bestOf({ arms, incumbent }: Point, kernel: string): TimedArm | u
   return kept && kept.us <= own[0]!.us * (1 + TIE) ? kept : own[0];
 }
 
-/** A launch that was not timed where others of its kernel were was far behind: it counts as this many times the kernel's best. */
+/** Where a kernel, or a launch of it, was not timed it was far behind, or lost: it counts as this many times the best that was. So nothing is chosen at a point where it never ran. */
 const UNTIMED = Math.log(FAR);
 
 /** The arm of a kernel that a spread launch comes to at a point: itself, or where tokens are too few for so many shares the largest launch, as shares beyond it are empty. */
@@ -69,20 +69,17 @@ function armAt({ problem, arms }: Point, kernel: string, launch: string, sms: nu
  * each launch: which number of CTAs is best changes back and forth between points that are far apart, by little there and by much between, so that each is asked for alone.
  */
 function layersOf(points: readonly Point[], kernel: string, part: Layer['part'], sms: number, reference: (place: Place) => number): Layer[] {
-  const timed = points.filter(({ problem }) => problem.mode === part).flatMap((point): Best[] => {
-    const arm = bestOf(point, kernel);
-    return arm ? [{ streams: point.streams, tokens: point.tokens, arm, point }] : [];
-  });
-  if (timed.length === 0) return [];
-  const ratio = ({ us }: TimedArm, place: Place): number => Math.log(us / reference(place));
-  const layer = (own: readonly Best[], value: (best: Best) => number): Layer => ({ kernel, part, points: own, surface: surfaceOf(timed.map((best) => ({ streams: best.streams, tokens: best.tokens, value: value(best) }))) });
-  if (part === 'sequence') return [layer(timed, (best) => ratio(best.arm, best))];
-  const launches = new Set(timed.flatMap(({ point }) => point.arms.filter((arm) => arm.kernel === kernel).map(({ launch }) => launch)));
-  return [...launches].sort().map((launch) => {
-    const found = timed.map((best) => ({ best, arm: armAt(best.point, kernel, launch, sms) }));
-    const values = new Map(found.map(({ best, arm }) => [best.point, arm ? ratio(arm, best) : ratio(best.arm, best) + UNTIMED]));
-    return layer(found.flatMap(({ best, arm }) => (arm?.launch === launch ? [{ ...best, arm }] : [])), ({ point }) => values.get(point)!);
-  });
+  const here = points.filter(({ problem }) => problem.mode === part);
+  /** `worth`: the arm whose time counts at a point; `launch`: of those, the ones that may be chosen. */
+  const layer = (worth: (point: Point) => TimedArm | undefined, launch?: string): Layer[] => {
+    const found = here.map((point) => ({ point, arm: worth(point) }));
+    const own = found.flatMap(({ point, arm }): Best[] => (arm && (launch === undefined || arm.launch === launch) ? [{ streams: point.streams, tokens: point.tokens, arm, point }] : []));
+    const ratio = (point: Point, arm: TimedArm | undefined): number => Math.log((arm ?? point.arms[0]!).us / reference(point)) + (arm ? 0 : UNTIMED);
+    return own.length === 0 ? [] : [{ kernel, part, points: own, surface: surfaceOf(found.map(({ point, arm }) => ({ streams: point.streams, tokens: point.tokens, value: ratio(point, arm) }))) }];
+  };
+  if (part === 'sequence') return layer((point) => bestOf(point, kernel));
+  const launches = new Set(here.flatMap(({ arms }) => arms.filter((arm) => arm.kernel === kernel).map(({ launch }) => launch)));
+  return [...launches].sort().flatMap((launch) => layer((point) => armAt(point, kernel, launch, sms), launch));
 }
 
 /** The field of `points` (one contract, one device) for `kernels`. */
@@ -118,14 +115,22 @@ export function decide({ layers, points, sms }: Field, parts: readonly ('sequenc
   if (open.length === 0) return undefined;
   const least = Math.min(...open.map(({ value }) => value));
   const near = nearestFirst(points.filter(({ problem }) => parts.includes(problem.mode)), place)[0];
-  const keeps = ({ layer }: (typeof open)[number]): number => (near?.incumbent?.kernel === layer.kernel ? 0 : 1);
-  const stays = ({ layer }: (typeof open)[number]): number => (near?.incumbent && layer.points.some(({ point, arm }) => point === near && armWord(arm) === armWord(near.incumbent!)) ? 0 : 1);
-  const [best] = open.filter(({ value }) => value <= least + TIE).sort(
+  const tied = open.filter(({ value }) => value <= least + TIE).map(({ layer, value }) => {
+    const from = nearestFirst(layer.points, place)[0]!;
+    return {
+      layer, value, from, far: Math.round(1e6 * distance(from, place)), shared: sharedOf(layer.kernel),
+      keeps: near?.incumbent?.kernel === layer.kernel ? 0 : 1,
+      stays: near?.incumbent && from.point === near && armWord(from.arm) === armWord(near.incumbent) ? 0 : 1,
+    };
+  });
+  const [best] = tied.sort(
     (a, b) =>
-      keeps(a) - keeps(b) || sharedOf(a.layer.kernel) - sharedOf(b.layer.kernel) || (a.layer.kernel < b.layer.kernel ? -1 : a.layer.kernel > b.layer.kernel ? 1 : 0) ||
+      a.keeps - b.keeps || a.shared - b.shared || (a.layer.kernel < b.layer.kernel ? -1 : a.layer.kernel > b.layer.kernel ? 1 : 0) ||
       // Bits that do not depend on batch mates are worth as much as a tie.
-      Number(a.layer.part === 'spread') - Number(b.layer.part === 'spread') || stays(a) - stays(b) || a.value - b.value,
+      Number(a.layer.part === 'spread') - Number(b.layer.part === 'spread') ||
+      // Launches of one kernel: what was chosen before, then what was timed nearest by.
+      a.stays - b.stays || a.far - b.far || a.value - b.value,
   );
-  const from = nearestFirst(best!.layer.points, place)[0]!;
-  return { choice: choiceOf(from.arm, from.point, place.streams, sms), part: best!.layer.part, value: best!.value, from: from.point, arm: from.arm };
+  const { layer, value, from } = best!;
+  return { choice: choiceOf(from.arm, from.point, place.streams, sms), part: layer.part, value, from: from.point, arm: from.arm };
 }
