@@ -1,6 +1,7 @@
 // nvcc: where it is, its command line (pure), its report, and one guarded run of it.
 import { spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
+import { setPriority } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { execa } from 'execa';
 import { gencodeFlags, type Arch } from '../generator/arch.ts';
@@ -94,8 +95,18 @@ function watchExit(): void {
   process.prependOnceListener('exit', () => groups.forEach(killGroup));
 }
 
-/** Runs nvcc in `cwd`; its temporary files stay there too. Never throws: a compiler that fails is a result. */
-export function runNvcc(nvcc: string, args: readonly string[], cwd: string, timeoutMs: number): Promise<NvccRun> {
+/** How far compilers of a sweep stand back behind what asks the GPU and computes references meanwhile. */
+const NICE = 10;
+function standBack(pid: number): void {
+  try {
+    setPriority(pid, NICE); // the programs that nvcc starts take after it
+  } catch {
+    // It has ended already.
+  }
+}
+
+/** Runs nvcc in `cwd`; its temporary files stay there too. `nice`: other work of this machine goes first. Never throws: a compiler that fails is a result. */
+export function runNvcc(nvcc: string, args: readonly string[], cwd: string, timeoutMs: number, nice = false): Promise<NvccRun> {
   watchExit();
   return new Promise((resolve) => {
     const child = spawn(nvcc, args, { cwd, detached: true, env: { ...process.env, TMPDIR: cwd }, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -105,6 +116,7 @@ export function runNvcc(nvcc: string, args: readonly string[], cwd: string, time
     child.stdout.on('data', hear);
     child.stderr.on('data', hear);
     if (child.pid !== undefined) groups.add(child.pid);
+    if (nice && child.pid !== undefined) standBack(child.pid);
     const timer = setTimeout(() => {
       timedOut = true;
       if (child.pid !== undefined) killGroup(child.pid);

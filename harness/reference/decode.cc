@@ -10,6 +10,9 @@
 namespace reference {
 namespace {
 
+/// Keys that one core reads after the other. Longer sequences are shared by all cores; sums are made range by range, so that they do not depend on how many there are.
+constexpr size_t kRange = 8192;
+
 /// Where a key and its value lie.
 struct Key {
   int token;
@@ -59,6 +62,12 @@ struct Decode {
     if (c.format.pre && rotated) rope.rotate(k, double(value_or(p.first_pos, b, 0)) + key.token);
   }
 
+  /// Calls work(first, end, range) for the keys first ... end - 1 of every range, in any order.
+  template <class F>
+  void for_each_range(size_t keys, const F& work) const {
+    for_each_part(int((keys + kRange - 1) / kRange), double(keys) * d * 4, [&](int range) { work(range * kRange, std::min(keys, (range + 1) * kRange), size_t(range)); });
+  }
+
   void attend(int b, int head, Attention& result) const;
 };
 
@@ -71,25 +80,28 @@ void Decode::attend(int b, int head, Attention& result) const {
   const int q_pos = value_or(p.q_pos, b, first_pos + first_new), columns = q_len * ratio;
   const auto at = [&](int column) { return int64_t(first_row + column / ratio) * p.q_heads + head * ratio + column % ratio; };
   const std::vector<Key> keys = gather(b, head);
-  std::vector<double> q(size_t(columns) * d), k(d), v(d), scores(size_t(columns) * keys.size()), largest(columns, minus_infinity), sum(columns, 0);
+  std::vector<double> q(size_t(columns) * d), scores(size_t(columns) * keys.size()), largest(columns, minus_infinity), sum(columns, 0);
   for (int column = 0; column < columns; column++)
     read_elements(c.element, static_cast<const uint8_t*>(p.q) + (first_row + column / ratio) * p.q_row_stride + (head * ratio + column % ratio) * p.q_head_stride, d, &q[size_t(column) * d]);
 
-  for (size_t j = 0; j < keys.size(); j++) {
-    const Key& key = keys[j];
-    read(key, b, head, true, k.data(), v.data());
-    for (int column = 0; column < columns; column++) {
-      const int i = column / ratio;
-      const bool by_mask = p.tree_mask && key.token >= first_new;  // wherever they lie: exact recipes write new rows to pages
-      const bool seen = by_mask ? p.tree_mask[first_row + i] >> (key.token - first_new) & 1 : int64_t(first_pos) + key.token <= int64_t(q_pos) + i;
-      const double raw = double(p.scale) * dot(&q[size_t(column) * d], k.data(), d);
-      const double score = !seen ? minus_infinity : c.softcap ? p.softcap * std::tanh(raw / p.softcap) : raw;
-      scores[size_t(column) * keys.size() + j] = score;
-      largest[column] = std::max(largest[column], score);
-      if (key.ring_row >= 0) result.ring_scores[at(column) * p.ring_rows + key.ring_row] = score;
+  for_each_range(keys.size(), [&](size_t first, size_t end, size_t) {
+    std::vector<double> k(d), v(d);
+    for (size_t j = first; j < end; j++) {
+      const Key& key = keys[j];
+      read(key, b, head, true, k.data(), v.data());
+      for (int column = 0; column < columns; column++) {
+        const int i = column / ratio;
+        const bool by_mask = p.tree_mask && key.token >= first_new;  // wherever they lie: exact recipes write new rows to pages
+        const bool seen = by_mask ? p.tree_mask[first_row + i] >> (key.token - first_new) & 1 : int64_t(first_pos) + key.token <= int64_t(q_pos) + i;
+        const double raw = double(p.scale) * dot(&q[size_t(column) * d], k.data(), d);
+        const double score = !seen ? minus_infinity : c.softcap ? p.softcap * std::tanh(raw / p.softcap) : raw;
+        scores[size_t(column) * keys.size() + j] = score;
+        if (key.ring_row >= 0) result.ring_scores[at(column) * p.ring_rows + key.ring_row] = score;
+      }
     }
-  }
+  });
   for (int column = 0; column < columns; column++) {
+    for (size_t j = 0; j < keys.size(); j++) largest[column] = std::max(largest[column], scores[size_t(column) * keys.size() + j]);
     // A learned sink is one more key, whose value is 0.
     const double sink = c.sink ? double(p.sink_logits[head * ratio + column % ratio]) : minus_infinity;
     largest[column] = std::max(largest[column], sink);
@@ -98,13 +110,22 @@ void Decode::attend(int b, int head, Attention& result) const {
     for (size_t j = 0; j < keys.size(); j++) sum[column] += std::exp(scores[size_t(column) * keys.size() + j] - largest[column]);
     result.lse[at(column)] = largest[column] + std::log(sum[column]);
   }
-  for (size_t j = 0; j < keys.size(); j++) {
-    read(keys[j], b, head, false, k.data(), v.data());
+  std::vector<std::vector<double>> sums((keys.size() + kRange - 1) / kRange, std::vector<double>(size_t(columns) * d, 0));
+  for_each_range(keys.size(), [&](size_t first, size_t end, size_t range) {
+    std::vector<double> k(d), v(d);
+    for (size_t j = first; j < end; j++) {
+      read(keys[j], b, head, false, k.data(), v.data());
+      for (int column = 0; column < columns; column++) {
+        const double weight = std::exp(scores[size_t(column) * keys.size() + j] - result.lse[at(column)]);
+        if (!(weight > 0)) continue;  // NaN too: a row that sees nothing
+        double* out = &sums[range][size_t(column) * d];
+        for (int x = 0; x < d; x++) out[x] += weight * v[x];
+      }
+    }
+  });
+  for (const auto& part : sums) {
     for (int column = 0; column < columns; column++) {
-      const double weight = std::exp(scores[size_t(column) * keys.size() + j] - result.lse[at(column)]);
-      if (!(weight > 0)) continue;  // NaN too: a row that sees nothing
-      double* out = &result.out[at(column) * d];
-      for (int x = 0; x < d; x++) out[x] += weight * v[x];
+      for (int x = 0; x < d; x++) result.out[at(column) * d + x] += part[size_t(column) * d + x];
     }
   }
 }

@@ -114,6 +114,9 @@ class Races {
   Launcher& launcher_;
   std::string path_;
   std::unique_ptr<Gpu> gpu_;
+  // Kept from race to race: to make either again takes as long as a small race.
+  std::unique_ptr<Nvml> nvml_;
+  std::unique_ptr<DeviceMemory> filler_;
   std::list<Kept> kept_;  ///< the one that was used last comes first
   std::chrono::steady_clock::time_point ended_{};  ///< of the last race
   int arm_ = -1;

@@ -5,6 +5,7 @@
 #include "bench.h"
 #include "bench_cache.h"
 #include "../reference/numeric.h"
+#include "../reference/parallel.h"
 
 namespace runner {
 namespace {
@@ -103,9 +104,11 @@ class DecodeTrial final : public Trial {
   }
 
  private:
-  /// What the reference says of one sequence and KV head.
+  /// One sequence and KV head, read back from copy 0, and what the reference says of it.
   struct Wanted {
     int b, head;
+    CacheSlice slice;
+    std::vector<uint8_t> q, ring_k, ring_v;
     reference::Attention attention;
   };
 
@@ -115,6 +118,7 @@ class DecodeTrial final : public Trial {
   void place();
   ByteParts useful_bytes() const;
   Wanted want(int b, int head) const;
+  void ask(Wanted& wanted) const;
   void choose();
 
   Content content_;
@@ -175,15 +179,25 @@ ByteParts DecodeTrial::useful_bytes() const {
           {"codebooks", cache_->codebook_bytes(false)}, {"queries", p_->rows * row_bytes_}, {"outputs", p_->rows * row_bytes_}};
 }
 
-/// Asks the reference about one sequence and KV head of copy 0.
+/// Reads what the reference is asked about.
 DecodeTrial::Wanted DecodeTrial::want(int b, int head) const {
-  CacheSlice slice = cache_->slice(b, head);
-  const int32_t coded_len = cache_->coded_len()[b], kv_len = s_.kv_len[b], cu_q[] = {0, s_.q_len};
+  Wanted wanted{b, head, cache_->slice(b, head), std::vector<uint8_t>(size_t(s_.q_len * row_bytes_)), {}, {}, {}};
+  arena.read(0, q_ + wanted.q.size() * size_t(b), wanted.q.data(), wanted.q.size());
+  if (s_.window) {
+    wanted.ring_k.resize(size_t(p_->ring_head_stride)), wanted.ring_v.resize(wanted.ring_k.size());
+    const size_t at = size_t(cache_->slots()[b] * p_->ring_slot_stride + head * p_->ring_head_stride);
+    arena.read(0, ring_k_ + at, wanted.ring_k.data(), wanted.ring_k.size());
+    arena.read(0, ring_v_ + at, wanted.ring_v.data(), wanted.ring_v.size());
+  }
+  return wanted;
+}
+
+/// Asks the reference, without a word to the device: from any thread.
+void DecodeTrial::ask(Wanted& wanted) const {
+  const int32_t coded_len = cache_->coded_len()[wanted.b], kv_len = s_.kv_len[wanted.b], cu_q[] = {0, s_.q_len};
   P p{};
-  slice.bind(p);
-  std::vector<uint8_t> q(size_t(s_.q_len * row_bytes_)), ring_k, ring_v;
-  arena.read(0, q_ + q.size() * size_t(b), q.data(), q.size());
-  p.q = q.data() + head * s_.ratio() * head_bytes_;
+  wanted.slice.bind(p);
+  p.q = wanted.q.data() + wanted.head * s_.ratio() * head_bytes_;
   p.q_row_stride = row_bytes_;
   p.q_head_stride = head_bytes_;
   p.coded_len = &coded_len;
@@ -197,13 +211,10 @@ DecodeTrial::Wanted DecodeTrial::want(int b, int head) const {
   if (s_.window) {
     p.ring_rows = p_->ring_rows;
     p.ring_row_stride = p_->ring_row_stride;
-    ring_k.resize(size_t(p_->ring_head_stride)), ring_v.resize(ring_k.size());
-    const size_t at = size_t(cache_->slots()[b] * p_->ring_slot_stride + head * p_->ring_head_stride);
-    arena.read(0, ring_k_ + at, ring_k.data(), ring_k.size());
-    arena.read(0, ring_v_ + at, ring_v.data(), ring_v.size());
-    p.ring_k = ring_k.data(), p.ring_v = ring_v.data();
+    p.ring_k = wanted.ring_k.data(), p.ring_v = wanted.ring_v.data();
   }
-  return {b, head, reference::reference_decode(contract, p)};
+  wanted.attention = reference::reference_decode(contract, p);
+  wanted.slice = {}, wanted.q.clear(), wanted.ring_k.clear(), wanted.ring_v.clear();
 }
 
 /// Decides what the reference is asked, and asks it.
@@ -224,6 +235,7 @@ void DecodeTrial::choose() {
   } else {
     kind_ = "finite";
   }
+  reference::for_each_part(int(wanted_.size()), double(s_.tokens()) * s_.kv_heads * d() * 4, [&](int at) { ask(wanted_[size_t(at)]); });
 }
 
 void DecodeTrial::check(const Arm& arm, BenchCheck& found) {
@@ -249,9 +261,10 @@ void DecodeTrial::check(const Arm& arm, BenchCheck& found) {
 
   Agreement agreement;
   std::vector<double> got(d());
-  for (const auto& [b, head, attention] : wanted_) {
+  for (const Wanted& wanted : wanted_) {
+    const reference::Attention& attention = wanted.attention;
     for (int i = 0; i < s_.q_len * s_.ratio(); i++) {
-      const int64_t column = int64_t(b * s_.q_len + i / s_.ratio()) * s_.q_heads + head * s_.ratio() + i % s_.ratio();
+      const int64_t column = int64_t(wanted.b * s_.q_len + i / s_.ratio()) * s_.q_heads + wanted.head * s_.ratio() + i % s_.ratio();
       reference::read_elements(contract.element, out.data() + column * head_bytes_, d(), got.data());
       agreement.row(got.data(), &attention.out[size_t(i) * d()], d());
       agreement.logarithm(lse[column], attention.lse[i]);

@@ -1,10 +1,11 @@
 // Makes a recorded space of what a journal holds: the exporter behind test/fixtures. Pure.
 import { InputError } from '../../generator/errors.ts';
 import { candidateOf } from '../space/space.ts';
-import { poolsOf, type Point } from '../table/pool.ts';
-import type { EventOf, TuneEvent } from '../tune/events.ts';
-import { armWord, problemKey, type Problem } from '../tune/problem.ts';
-import type { RecordedRow, RecordedSpace } from './recorded.ts';
+import { poolsOf, type Point, type Pool } from '../table/pool.ts';
+import { launchesFor } from '../tune/arms.ts';
+import { of, type EventOf, type TuneEvent } from '../tune/events.ts';
+import { armWord, problemKey, type Problem, type Task } from '../tune/problem.ts';
+import type { RecordedHeader, RecordedRow, RecordedSpace } from './recorded.ts';
 
 export interface ExportOptions {
   readonly arch: string;
@@ -32,9 +33,46 @@ function lossesOf(events: readonly TuneEvent[]): Map<string, string> {
 const micros = (us: number | undefined): number | null => (us === undefined ? null : Number(us.toPrecision(6)));
 const bestOf = (point: Point | undefined, kernel: string | undefined): number | undefined => point?.arms.find((arm) => arm.kernel === kernel)?.us;
 
+/** What a journal says of kernels besides their times. */
+interface Known {
+  /** The kernel whose PTX is another's, by that one. */
+  readonly twins: ReadonlyMap<string, string>;
+  readonly losses: ReadonlyMap<string, string>;
+}
+const knownOf = (events: readonly TuneEvent[]): Known => ({
+  twins: new Map(events.flatMap((event) => (event.event === 'pruned' && event.same !== undefined ? [[event.kernel, event.same] as const] : []))),
+  losses: lossesOf(events),
+});
+
+/** Kernels with the PTX of another have that one's times; those that were lost have none, and say why. `points`: of `problems`, undefined where nothing was timed. */
+function spaceOf(task: Task, pool: Pool, problems: readonly Problem[], points: readonly (Point | undefined)[], rowsAre: RecordedHeader['rows'], { twins, losses }: Known): RecordedSpace {
+  const reason = (kernel: string): { why?: string } => (losses.has(kernel) ? { why: losses.get(kernel)! } : {});
+  const ofKernel = (kernel: string): RecordedRow => {
+    // A point's arms are fastest first.
+    const us = points.map((point) => micros(bestOf(point, kernel) ?? bestOf(point, twins.get(kernel))));
+    return { id: kernel, fields: candidateOf(kernel).fields, us, ...(us.every((time) => time === null) ? reason(kernel) : {}) };
+  };
+  const ofArms = (kernel: string): RecordedRow[] => {
+    const own = points[0]!.arms.filter((arm) => arm.kernel === (twins.get(kernel) ?? kernel));
+    const { fields } = candidateOf(kernel);
+    if (own.length === 0) return [{ id: kernel, fields, us: [null], ...reason(kernel) }];
+    // In the order in which a sweep would have tried them: that of their times is what a search is to find out.
+    const order = launchesFor(problems[0]!, kernel, pool.device.sms);
+    const rank = ({ launch }: { readonly launch: string }): number => (order.includes(launch) ? order.indexOf(launch) : order.length);
+    const arms = own.toSorted((a, b) => rank(a) - rank(b) || (a.launch < b.launch ? -1 : 1));
+    return arms.map(({ launch, us }) => ({ id: armWord({ kernel, launch }), fields: { ...fields, launch }, us: [micros(us)] }));
+  };
+  const arms = rowsAre === 'arms';
+  const rows = task.kernels.flatMap((kernel) => (arms ? ofArms(kernel) : [ofKernel(kernel)]));
+  const usual = arms ? armWord(points[0]!.default) : task.kernels[0]!;
+  const emulated = pool.clock === 'emulated';
+  const what = `${emulated ? 'EMULATED, times mean nothing: ' : ''}${rows.length} ${arms ? 'arms at one problem' : `kernels over ${problems.length} problems`} of ${task.contract}, measured on ${pool.device.name}`;
+  return { header: { space: 1, origin: emulated ? 'synthetic' : 'measured', what, device: pool.device.name, arch: task.arch, contract: task.contract, rows: rowsAre, problems: [...problems], seeds: [usual] }, rows };
+}
+
 /**
- * The space of one task as it was measured, pooled as tables pool times. Kernels with the PTX of another have that one's times; those that were lost have none, and say
- * why. Throws InputError if the journal has no such task, no times of it, or times on several devices and none is named.
+ * The space of one task as it was measured, pooled as tables pool times. Throws InputError if the journal has no such task, no times of it, or times on several devices
+ * and none is named.
  */
 export function exportSpace(events: readonly TuneEvent[], { arch, contract, device, problem, emulated = false }: ExportOptions): RecordedSpace {
   const task = events.findLast((event): event is EventOf<'task'> => event.event === 'task' && event.task.arch === arch && event.task.contract === contract)?.task;
@@ -46,24 +84,20 @@ export function exportSpace(events: readonly TuneEvent[], { arch, contract, devi
   const problems = problem ? [problem] : task.problems;
   const points = problems.map((one) => pool.points.find((point) => problemKey(point.problem) === problemKey(one)));
   if (points.every((point) => point === undefined)) throw new InputError(`the journal has no times at that problem`, FIX);
-  const twins = new Map(events.flatMap((event) => (event.event === 'pruned' && event.same !== undefined ? [[event.kernel, event.same] as const] : [])));
-  const losses = lossesOf(events);
-  const reason = (kernel: string): { why?: string } => (losses.has(kernel) ? { why: losses.get(kernel)! } : {});
+  return spaceOf(task, pool, problems, points, problem ? 'arms' : 'kernels', knownOf(events));
+}
 
-  const ofKernel = (kernel: string): RecordedRow => {
-    // A point's arms are fastest first.
-    const us = points.map((point) => micros(bestOf(point, kernel) ?? bestOf(point, twins.get(kernel))));
-    return { id: kernel, fields: candidateOf(kernel).fields, us, ...(us.every((time) => time === null) ? reason(kernel) : {}) };
-  };
-  const ofArms = (kernel: string): RecordedRow[] => {
-    const arms = points[0]!.arms.filter((arm) => arm.kernel === (twins.get(kernel) ?? kernel));
-    const { fields } = candidateOf(kernel);
-    if (arms.length === 0) return [{ id: kernel, fields, us: [null], ...reason(kernel) }];
-    return arms.map(({ launch, us }) => ({ id: armWord({ kernel, launch }), fields: { ...fields, launch }, us: [micros(us)] }));
-  };
-  const rows = problem ? task.kernels.flatMap(ofArms) : task.kernels.map(ofKernel);
-  const usual = problem ? armWord(points[0]!.default) : task.kernels[0]!;
-  const what = `${pool.clock === 'emulated' ? 'EMULATED, times mean nothing: ' : ''}${rows.length} ${problem ? 'arms at one problem' : `kernels over ${problems.length} problems`} of ${contract}, measured on ${pool.device.name}`;
-  const origin = pool.clock === 'emulated' ? 'synthetic' : 'measured';
-  return { header: { space: 1, origin, what, device: pool.device.name, arch, contract, rows: problem ? 'arms' : 'kernels', problems, seeds: [usual] }, rows };
+/** Every problem of a journal that was measured, as a space of arms: kernels of the task that has most of them. Those whose default is none of its rows are left out. */
+export function exportSpaces(events: readonly TuneEvent[]): RecordedSpace[] {
+  const known = knownOf(events);
+  const tasks = new Map<string, Task>();
+  for (const { task } of of(events, 'task')) {
+    const key = `${task.arch} ${task.contract}`;
+    if (task.kernels.length >= (tasks.get(key)?.kernels.length ?? 0)) tasks.set(key, task);
+  }
+  return poolsOf(events).filter(({ clock }) => clock === 'gpu').flatMap((pool) => pool.points.flatMap((point): RecordedSpace[] => {
+    const task = tasks.get(`${pool.arch} ${point.problem.contract}`);
+    const space = task && spaceOf(task, pool, [point.problem], [point], 'arms', known);
+    return space?.rows.some(({ id }) => id === space.header.seeds[0]) ? [space] : [];
+  }));
 }

@@ -24,7 +24,7 @@ export const ASSUMED = {
   /** A round of an arm takes its time twice, as it runs once untimed before, and at least so many seconds; an op without a model is taken to need no longer. */
   sample: 2e-4,
   /** Requests of a race; share of its rounds that it takes until its intervals are narrow enough; arms that race. */
-  blocks: 2.5,
+  blocks: 2.1,
   rounds: 0.6,
   racers: 8,
   /** Share of the problems whose winner is confirmed, for which data are made anew in a fresh process, and rounds of that. */

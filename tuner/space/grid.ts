@@ -12,7 +12,7 @@ import type { PointShape, Problem } from '../tune/problem.ts';
  */
 export const DECODE_GRID = {
   sequence: { tokens: [1024, 4096, 16_384, 32_768, 65_536, 131_072], batch: [1, 2, 4, 16, 64] },
-  spread: { tokens: [1024, 4096, 32_768, 131_072], batch: [1, 4, 16, 64] },
+  spread: { tokens: [1024, 4096, 16_384, 32_768, 131_072], batch: [1, 4, 16, 64] },
 } as const;
 export const OTHER_GRID = { tokens: [1024, 8192, 65_536], batch: [1, 8] } as const;
 /** Query rows of `score`: a window's worth. Of `append` all sequences flush: other steps take the same time with any tile. */

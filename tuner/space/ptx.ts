@@ -86,7 +86,7 @@ class Failure extends Error {
 const isInternal = ({ code, log }: NvccRun): boolean => /internal (compiler )?error|assertion .*failed|died due to signal|segmentation fault/i.test(log) || (code ?? -1) > 128 || code === null;
 
 async function guarded(nvcc: Nvcc, args: readonly string[], dir: string, timeoutMs: number): Promise<string> {
-  const run = await runNvcc(nvcc.path, args, dir, timeoutMs);
+  const run = await runNvcc(nvcc.path, args, dir, timeoutMs, true);
   if (run.timedOut) throw new Failure('timeout', `nvcc took longer than ${timeoutMs / 1000} s`);
   if (run.code !== 0) throw new Failure(isInternal(run) ? 'ice' : 'error', firstErrorLine(run.log));
   return run.log;

@@ -72,12 +72,14 @@ export const emulatedCompiler = (): Compiler => ({
   },
 });
 
-/** Up to `jobs` compilers at once. What was asked first is compiled first. */
+/** Up to `jobs` compilers at once. What somebody waits for is compiled first, then what was asked for ahead, each in the order in which it was asked. */
 export class CompilePool {
   readonly jobs: number;
   readonly nvcc: string;
   private readonly queue: PQueue;
   private readonly known = new Map<string, Promise<Outcome>>();
+  /** Asked for ahead and not begun. */
+  private readonly waiting = new Set<string>();
   private readonly compiler: Compiler;
 
   constructor(compiler: Compiler, jobs: number) {
@@ -87,10 +89,18 @@ export class CompilePool {
     this.queue = new PQueue({ concurrency: jobs });
   }
 
-  get(kernel: string): Promise<Outcome> {
+  /** `ahead`: nobody waits for it yet. */
+  get(kernel: string, ahead = false): Promise<Outcome> {
     const known = this.known.get(kernel);
-    if (known) return known;
-    const made = this.queue.add(() => this.compiler.compile(kernel));
+    if (known) {
+      if (!ahead && this.waiting.delete(kernel)) this.queue.setPriority(kernel, 1);
+      return known;
+    }
+    if (ahead) this.waiting.add(kernel);
+    const made = this.queue.add(() => {
+      this.waiting.delete(kernel);
+      return this.compiler.compile(kernel);
+    }, { id: kernel, priority: ahead ? 0 : 1 });
     made.catch(() => {}); // whoever waits hears of it; nobody may
     this.known.set(kernel, made);
     return made;
@@ -99,5 +109,6 @@ export class CompilePool {
   /** Nothing that has not begun will. */
   drop(): void {
     this.queue.clear();
+    this.waiting.clear();
   }
 }

@@ -29,8 +29,8 @@ export interface Gpu extends Measurer {
 }
 
 type Rounds = RaceBlock['rounds'];
-/** Times a round is repeated, and the pauses before, in ms. */
-const PAUSES = [1000, 2000, 4000];
+/** Times a round is repeated, and the pauses before, in ms: what passes has passed by then, and power that a problem draws it draws again. */
+const PAUSES = [250, 1000];
 /** Of a step that nobody has timed yet, in us. */
 const UNKNOWN_US = 10_000;
 
@@ -157,20 +157,22 @@ class RunnerGpu implements Gpu {
     }
   }
 
-  /** Repeats rounds in which the SM clock was off, each up to three times; what is off even then counts, for the clock is what the device has. */
+  /** Repeats rounds in which the SM clock was off, each up to twice; what is off even then counts, for the clock is what the device has under this load. */
   private async steady(problem: Problem, arms: readonly Arm[], seed: number, first: Rounds): Promise<{ kept: Rounds; discarded: number }> {
+    const key = problemKey(problem);
     let kept = first;
     let discarded = 0;
     for (const [i, pause] of PAUSES.entries()) {
-      const sound = this.clocks.steady(this.session(), kept);
+      const sound = this.clocks.steady(this.session(), key, kept);
       const off = kept.length - sound.length;
-      if (off === 0) break;
+      if (off === 0) return { kept, discarded };
       await this.options.clock.sleep(pause);
       const record = await this.ask(problem, arms, off, seed + 1_000_003 * (i + 1));
       if ('kind' in record || record.arms.some(({ ok }) => !ok)) break; // the rounds that there are count
       discarded += off;
       kept = [...sound, ...roundsOf(record, arms.map((_, at) => at))];
     }
+    this.clocks.accept(key, kept);
     return { kept, discarded };
   }
 

@@ -2,7 +2,10 @@
 import { median } from '../space/numbers.ts';
 import { armWord, type Arm } from './problem.ts';
 
-/** A race goes on until no arm's interval is wider than this on either side of its middle (a ratio less one), or this many rounds. */
+/**
+ * A race goes on until the intervals of the default, and of what a table chose before, to the leader are no wider than this on either side of their middle (a ratio less
+ * one), and no other arm may be faster than the leader by more; or so many rounds.
+ */
 export const ENOUGH = { half: 0.005, rounds: 60 } as const;
 /** An arm is dropped when it is surely slower than the leader by more than this. */
 export const WORSE = 0.005;
@@ -90,7 +93,8 @@ export function standingsOf(arms: readonly Arm[], rounds: readonly Round[], most
   const alive = arms.filter((arm) => !slower.has(arm) || stays.has(arm));
   const open = others.filter(({ arm }) => !slower.has(arm));
   const least = Math.min(...open.map(({ to }) => to.rounds));
-  // An arm that is surely slower needs neither more rounds nor a narrower interval.
-  const settled = open.every(({ to }) => to.half <= ENOUGH.half) ? 'interval' : least >= most ? 'rounds' : undefined;
+  // An arm that is surely slower, or surely no faster, needs neither more rounds nor a narrower interval; who may win a tie needs one, for the tie is to be one.
+  const decided = ({ arm, to }: (typeof open)[number]): boolean => to.half <= ENOUGH.half || (!stays.has(arm) && to.low >= -ENOUGH.half);
+  const settled = open.every(decided) ? 'interval' : least >= most ? 'rounds' : undefined;
   return { leader, alive, ties: arms.filter((arm) => arm === leader || open.some((other) => other.arm === arm)), settled };
 }

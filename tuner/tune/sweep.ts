@@ -19,7 +19,7 @@ import { CompilePool, emulatedCompiler, nvccCompiler } from './compile-pool.ts';
 import { measureBaselines } from './baselines.ts';
 import { bootedAt, ceilingsOf, environmentOf, openDevices, type Devices, type Opened } from './devices.ts';
 import type { Write } from './events.ts';
-import { incumbentsOf } from './incumbents.ts';
+import { incumbentsOf, namedOf } from './incumbents.ts';
 import type { Clock } from './measurer.ts';
 import { runSweep, type PoolDevice, type SweepEnd } from './pool.ts';
 import { problemKey, type Task } from './problem.ts';
@@ -56,8 +56,8 @@ export interface Sweep extends SweepPlan {
   readonly onNote: (text: string) => void;
 }
 
-/** The tasks of a plan on a device, kernels cut to the effort. Throws UsageError if there are none. */
-export function tasksFor({ contracts, archs, tuning, effort, only }: SweepPlan, device: Pick<DeviceFacts, 'cc' | 'sms' | 'memoryBytes'>): Task[] {
+/** The tasks of a plan on a device, kernels cut to the effort and to what tables chose before. Throws UsageError if there are none. */
+export function tasksFor({ contracts, archs, tuning, effort, tables, only }: SweepPlan, device: Pick<DeviceFacts, 'cc' | 'sms' | 'memoryBytes'>): Task[] {
   // What computes is the device that measures, whatever its kernels were made for.
   const native = ARCHS.findLast(({ name }) => Number(name.slice(2)) <= device.cc) ?? ARCHS[0]!;
   const { machine } = usualTarget(native);
@@ -65,7 +65,10 @@ export function tasksFor({ contracts, archs, tuning, effort, only }: SweepPlan, 
   const planned = tasksOf(contracts, archs, tuning, () => device, () => model);
   const tasks = planned.flatMap(({ task }): Task[] => {
     const wanted = only?.(task.arch, task.contract) ?? 'all';
-    if (wanted === 'all') return [{ ...task, kernels: task.kernels.slice(0, EFFORTS[effort].kernels) }];
+    if (wanted === 'all') {
+      const chosen = new Set(namedOf(tables, task.arch, task.contract));
+      return [{ ...task, kernels: task.kernels.filter((kernel, rank) => rank < EFFORTS[effort].kernels || chosen.has(kernel)) }];
+    }
     const again = new Set(wanted);
     return again.size === 0 ? [] : [{ ...task, kernels: [task.kernels[0]!, ...task.kernels.slice(1).filter((kernel) => again.has(kernel))] }];
   });

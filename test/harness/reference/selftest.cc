@@ -187,6 +187,16 @@ void decode() {
   a = x.run(0, 0);
   expect("an empty sequence: output 0, LSE -inf", a.out[1] == 0 && a.lse[0] == -INFINITY, a.lse[0]);
 
+  Cache z;  // 20,000 tokens, which cores share: all but the last page are one
+  z.table.assign(1250, 0);
+  z.table[1249] = 1;
+  z.p.block_table = z.table.data();
+  z.p.max_pages = 1250;
+  for (int token = 0; token < 16; token++) z.put(token, 0, token, 1), z.put(1249 * kPage + token, 1, 100, 1);
+  a = z.run(20000, 20000);
+  near("a long sequence: every key counts once", a.lse[0], std::log(19984 + 16 * std::exp(1)));
+  near("and every value", a.out[1], (1249 * 120 + 1600 * std::exp(1)) / (19984 + 16 * std::exp(1)));
+
   Cache y;
   y.c.format.pre = 1;
   y.first_pos[0] = 1;

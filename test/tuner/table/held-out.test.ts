@@ -1,5 +1,5 @@
 // What a table of the default grid loses at shapes between its points: the sweep of an H200 against one of shapes that it did not see.
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { suite } from 'uvu';
@@ -7,17 +7,20 @@ import * as assert from 'uvu/assert';
 import { readTable } from '../../../generator/table/read.ts';
 import { eventsOf, parseJournal } from '../../../tuner/journal/read.ts';
 import { mean } from '../../../tuner/space/numbers.ts';
-import { fieldOf } from '../../../tuner/table/field.ts';
+import { usual } from '../../../tuner/table/contract.ts';
+import { decide, fieldOf } from '../../../tuner/table/field.ts';
 import { holdOut } from '../../../tuner/table/leave-out.ts';
 import { poolsOf, type Pool } from '../../../tuner/table/pool.ts';
 
 const test = suite('table/held-out');
-const recorded = (name: string): Pool => {
-  const file = new URL(`../../../harness/bench/records/${name}`, import.meta.url);
-  return poolsOf(eventsOf(parseJournal(gunzipSync(readFileSync(file)).toString(), name).lines)).find(({ arch }) => arch === 'sm90')!;
+const RECORDS = new URL('../../../harness/bench/records/', import.meta.url);
+/** The newest journal of a kind. */
+const recorded = (kind: 'sweep' | 'held-out'): Pool => {
+  const name = readdirSync(RECORDS).filter((file) => file.startsWith(`h200-${kind}-`) && file.endsWith('.jsonl.gz')).sort().at(-1)!;
+  return poolsOf(eventsOf(parseJournal(gunzipSync(readFileSync(new URL(name, RECORDS))).toString(), name).lines)).find(({ arch }) => arch === 'sm90')!;
 };
-const grid = recorded('h200-sweep-2026-11-22.jsonl.gz');
-const held = recorded('h200-held-out-2026-11-22.jsonl.gz');
+const grid = recorded('sweep');
+const held = recorded('held-out');
 const { table: { kernels } } = readTable(fileURLToPath(new URL('../../../generated/sm90/table.nvidia-h200.json', import.meta.url)));
 
 /** Losses of the kernels that the table ships at the shapes held out, as shares of the best that was found there. */
@@ -34,17 +37,32 @@ test('no shape held out was measured for the table', () => {
   assert.is(held.points.length, 6 * 11 * 2);
 });
 
-test('sequences of one length: 1 % in the mean and 3.5 % at worst', () => {
+test('sequences of one length: 1 % in the mean and 3 % at worst', () => {
   assert.is(contracts.length, 6);
   for (const contract of contracts) {
     const lost = losses(contract, 'sequence');
     assert.is(lost.length, 11);
-    assert.ok(mean(lost) <= 0.01 && Math.max(...lost) <= 0.035, `${contract}: ${lost.map((loss) => loss.toFixed(3)).join(' ')}`);
+    assert.ok(mean(lost) <= 0.01 && Math.max(...lost) <= 0.03, `${contract}: ${lost.map((loss) => loss.toFixed(3)).join(' ')}`);
   }
 });
 
-test('work spread over sequences has a coarser grid: 5 % in the mean', () => {
-  for (const contract of contracts) assert.ok(mean(losses(contract, 'spread')) <= 0.05, contract);
+test('work spread over sequences: 3 % in the mean', () => {
+  for (const contract of contracts) assert.ok(mean(losses(contract, 'spread')) <= 0.031, contract);
+});
+
+test('at no point of the grid is what a table chooses slower than the default', () => {
+  const places = [...new Set(grid.points.map(({ problem }) => problem.contract))];
+  for (const contract of places) {
+    const points = grid.points.filter(({ problem }) => problem.contract === contract);
+    const first = usual(points.map((point) => point.default.kernel));
+    const field = fieldOf(points, [first, ...Object.keys(kernels).filter((kernel) => kernel.startsWith(`${contract}__`) && kernel !== first)], grid.device.sms);
+    for (const point of points.filter((one) => one.default.kernel === first)) {
+      const { arm, from } = decide(field, [point.problem.mode], point)!;
+      assert.is(from, point, `${contract}: what is chosen ran there`);
+      // Two ties of half a percent: what was chosen before, and the kernel of less shared memory.
+      assert.ok(arm.us <= point.default.us * 1.0101, `${contract} ${point.problem.mode} ${point.streams} x ${point.tokens}: ${arm.us} against ${point.default.us}`);
+    }
+  }
 });
 
 test.run();

@@ -15,6 +15,9 @@ import { runSweep, type SweepOptions } from '../../../tuner/tune/pool.ts';
 import { duration, SweepProgress } from '../../../tuner/tune/progress.ts';
 import type { Problem, Task } from '../../../tuner/tune/problem.ts';
 import { findArch } from '../../../generator/arch.ts';
+import { contractName, parseContractName } from '../../../generator/name.ts';
+import { DEFAULT_TUNING } from '../../../tuner/space/grid.ts';
+import { tasksFor, type SweepPlan } from '../../../tuner/tune/sweep.ts';
 import { fakeNvcc } from '../fake.ts';
 import { temporaryFolder } from '../../folder.ts';
 import { DIGEST, ENVIRONMENT, fakeClock, fakeCompiler, FakeJournal, FakeMeasurer, warpsOf } from './fake.ts';
@@ -118,6 +121,36 @@ test('compile workers: so many at once, each kernel once, faults of the machine 
   await slow.get('disk').then(() => assert.unreachable('no error'), (error: Error) => assert.instance(error, EnvironmentError));
 });
 
+test('compile workers: what somebody waits for comes before what was asked for ahead', async () => {
+  const order: string[] = [];
+  const pool = new CompilePool({
+    nvcc: 'x',
+    async compile(kernel): Promise<Outcome> {
+      order.push(kernel);
+      await new Promise((wake) => setTimeout(wake, 1));
+      return { lost: { kernel, stage: 'compile', kind: 'error', why: '', repro: '' } };
+    },
+  }, 1);
+  for (const kernel of ['a', 'b', 'c', 'd']) void pool.get(kernel, true);
+  await Promise.all([pool.get('c'), pool.get('e'), pool.get('a'), pool.get('d', true)]);
+  await pool.get('b');
+  assert.equal(order, ['a', 'c', 'e', 'b', 'd']);
+});
+
+test('compilers begin with the first kernels of all tasks', async () => {
+  const compiler = fakeCompiler();
+  const measurer = new FakeMeasurer({ times });
+  let before: readonly string[] | undefined;
+  const race = measurer.race.bind(measurer);
+  measurer.race = (request) => {
+    before ??= [...compiler.compiled];
+    return race(request);
+  };
+  const pool = new CompilePool(compiler, 8);
+  await sweepOf([measurer], { devices: [{ measurer, environment: DIGEST, pool, label: '0' }] }).run();
+  for (const { kernels } of tasks) assert.ok(kernels.every((kernel) => before!.includes(kernel)));
+});
+
 test('nvcc that fails, hangs or breaks is an answer with a command', async () => {
   const cache = process.env['ANTKV_CACHE'];
   process.env['ANTKV_CACHE'] = temporaryFolder();
@@ -182,6 +215,17 @@ test('what a table chose is the incumbent of its own device alone', async () => 
   assert.equal(incumbentsOf({ ...task, kernels: task.kernels.slice(0, 1) }, [table], ENVIRONMENT.device), []);
   assert.ok(namedOf([table], 'sm80', task.contract).includes(task.kernels[1]!));
   assert.is(choiceAt(table, { ...task.problems[0]!, contract: 'antkv_select' }), undefined);
+});
+
+test('a quick sweep tries what a table chose before, however unlikely the model finds it', () => {
+  const contract = parseContractName('antkv_unpack_d128_kf16_vf16_f16');
+  const plan: SweepPlan = { contracts: [contract], archs: [findArch('sm90')!], tuning: DEFAULT_TUNING, effort: 'quick', seed: 1, tables: [] };
+  const of = (tables: readonly Table[], effort: SweepPlan['effort'] = 'quick'): readonly string[] => tasksFor({ ...plan, effort, tables }, ENVIRONMENT.device)[0]!.kernels;
+  const last = of([], 'exhaustive').at(-1)!;
+  const chose = (kernel: string, arch: string) => ({ arch, contracts: { [contractName(contract)]: { modes: { sequence: { choices: { a: { kernel } } } } } } }) as unknown as Table;
+  assert.is(of([]).length, 8);
+  assert.equal(of([chose(last, 'sm90')]), [...of([]), last]);
+  assert.equal(of([chose(last, 'sm80'), chose('antkv_unpack_d128_kf16_vf16_f16__sm90_w3_t32_s9', 'sm90')]), of([]), 'not those of other architectures, nor what is offered no more');
 });
 
 test.run();

@@ -69,6 +69,18 @@ test('arms that cannot be told apart tie, and the race ends at its limit', () =>
   assert.is(standingsOf([A, B], rounds([[A, 100], [B, 100.1]], 40, 0.01)).settled, 'interval');
 });
 
+test('who may win a tie is told apart narrowly; another arm only as far as it might be faster', () => {
+  // B leads by a little less than what tells arms apart after twelve rounds of this noise, and never loses by 0.5 %.
+  const paired = (other: Arm, ratio: (i: number) => number): Round[] => Array.from({ length: 12 }, (_, i) => roundsByArm([A, B, other], [{ us: [120, 100, 100 * ratio(i)] }])[0]!);
+  const ahead = paired(C, (i) => 0.996 + 0.003 * i);
+  assert.is(standingsOf([A, B, C], ahead).settled, 'interval');
+  assert.equal(standingsOf([A, B, C], ahead).ties, [B, C]);
+  assert.is(standingsOf([A, B, C], ahead, 60, [C]).settled, undefined, 'what a table chose is a tie only within 0.5 %');
+  assert.is(standingsOf([A, B, C], paired(C, (i) => 0.98 + 0.006 * i)).settled, undefined, 'it may be 2 % faster');
+  const usual = ahead.map((round) => new Map([['a 1', round.get('c 1')!], ['b 1', 100]]));
+  assert.is(standingsOf([A, B], usual).settled, undefined, 'so is the default');
+});
+
 test('alone, or without rounds', () => {
   assert.is(standingsOf([A], []).settled, 'alone');
   const none = standingsOf([A, B], []);
@@ -81,10 +93,13 @@ test('an arm that missed rounds is compared in those it had', () => {
   assert.is(standingsOf([A, B], seen).leader, B);
 });
 
-test('a confirmation within 2 % is one', () => {
+test('a confirmation within 2 % is one, and one that is surely faster', () => {
   const race = rounds([[A, 100], [B, 90]], 20, 0.01);
   assert.ok(confirmed(B, A, race, rounds([[A, 100], [B, 91]], 10, 0.01)).ok);
-  const not = confirmed(B, A, race, rounds([[A, 100], [B, 99]], 10, 0.01));
+  const less = rounds([[A, 100], [B, 94]], 10, 0.01);
+  assert.ok(confirmed(B, A, race, less).ok, 'faster than the default in both, by how much is a matter of the process');
+  assert.not.ok(confirmed(B, A, race, less.slice(0, 4)).ok, 'four rounds do not make that sure');
+  const not = confirmed(B, A, race, rounds([[A, 100], [B, 99.9]], 10, 0.01));
   assert.ok(!not.ok && /-9\.\d % over the default in the race, -[01]\.\d % in a fresh process|-10\.\d % over/.test(not.why));
 });
 
