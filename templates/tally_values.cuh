@@ -20,11 +20,15 @@ struct value_tally {
   }
   /// Adds a token's weights to the tallies of its entries.
   static __device__ __forceinline__ void add(uint32_t* tally, const token_row<C>& row, const uint32_t (&weights)[kPass]) {
+    uint32_t any = 0;
 #pragma unroll
-    for (int c = 0; c < kPass; ++c) {
-      if (weights[c] == 0) continue;
+    for (int c = 0; c < kPass; ++c) any |= weights[c];
+    if (any == 0) return;
 #pragma unroll
-      for (int i = 0; i < kTables; ++i) atomic_add_shared(tally + c * kRows + i * kEntries + row.code(i), weights[c]);
+    for (int i = 0; i < kTables; ++i) {
+      uint32_t* const entry = tally + i * kEntries + row.code(i);
+#pragma unroll
+      for (int c = 0; c < kPass; ++c) atomic_add_shared(entry + c * kRows, weights[c]);
     }
   }
 
