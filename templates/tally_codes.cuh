@@ -1,5 +1,26 @@
 // A lane's token on its way to registers: its codes, its gain, and whether anybody sees it.
 
+constexpr int log2_up(int n) { return n <= 1 ? 0 : 1 + log2_up((n + 1) / 2); }
+
+/// How a side's tables lie in shared memory. Book by book, lanes of a look-up meet in banks at random, three to four at the busiest. Where the books are a power of two
+/// and a pass has columns enough, numbers lie entry by entry instead, `[entries][kPass][books]`, and a lane goes through the books from its own on: lanes ask different books
+/// of their entries, and those that ask the same one add to different columns. So no two tallies lie in one bank, whatever the codes are.
+template <class K, class C>
+struct tally_order {
+  static constexpr int kTables = chunk_stages<C>::kTables, kEntries = chunk_stages<C>::kEntries;
+  static constexpr bool kTurned = kTables <= 32 && (kTables & (kTables - 1)) == 0 && kTables * K::kPass >= 32 && kTables * chunk_stages<C>::kBits % 32 == 0;
+  static constexpr int kGroups = 32 / kTables;  // of lanes with the same books in the same order, if kTurned: they differ by their columns
+
+  static __device__ __forceinline__ int first_book() { return kTurned ? lane_index() % kTables : 0; }
+  /// A table's row of entry `entry` of book `book`.
+  static __device__ __forceinline__ int row_of(int book, int entry) { return kTurned ? entry * kTables + book : book * kEntries + entry; }
+  /// The place of code `i` of a turned row, in bytes: entries of 2^kEntryPlaces, in them the book's number of kBookBytes.
+  template <int kEntryPlaces, int kBookBytes, class Row>
+  static __device__ __forceinline__ uint32_t turned_place(const Row& row, int i) {
+    return row.template code<kEntryPlaces>(i) | ((uint32_t(lane_index()) * kBookBytes + uint32_t(i) * kBookBytes) & uint32_t((kTables - 1) * kBookBytes));
+  }
+};
+
 /// The codes of one side of a token, packed tightly from the lowest bit on. C is the traits struct of the side.
 template <class C>
 struct token_row {
@@ -34,12 +55,31 @@ struct token_row {
       words[kWords - 1] >>= shift;
     }
   }
-  /// Of all codes' shares, in the order of the codebooks, number `i`: an entry of codebook i.
+  /// Turns the row by whole codes: number `first` becomes number 0, and those before it follow the last. Rows of whole words.
+  __device__ __forceinline__ void turn(int first) {
+    const int bit = first * chunk_stages<C>::kBits;
+    uint32_t was[kWords];
+#pragma unroll
+    for (int step = 1; step < kWords; step *= 2) {
+#pragma unroll
+      for (int i = 0; i < kWords; ++i) was[i] = words[i];
+#pragma unroll
+      for (int i = 0; i < kWords; ++i) words[i] = bit / 32 & step ? was[(i + step) % kWords] : was[i];
+    }
+#pragma unroll
+    for (int i = 0; i < kWords; ++i) was[i] = words[i];
+#pragma unroll
+    for (int i = 0; i < kWords; ++i) words[i] = uint32_t((uint64_t(was[(i + 1) % kWords]) << 32 | was[i]) >> bit % 32);
+  }
+  /// Of all codes' shares, in the order of the codebooks, number `i`: an entry of codebook i, times 2^kPlaces.
+  template <int kPlaces = 0>
   __device__ __forceinline__ uint32_t code(int i) const {
-    const int bit = i * chunk_stages<C>::kBits, word = bit / 32, shift = bit % 32;
+    constexpr uint32_t kMask = uint32_t(chunk_stages<C>::kEntries - 1) << kPlaces;
+    const int bit = i * chunk_stages<C>::kBits - kPlaces, word = bit / 32, shift = bit % 32;
+    if (bit < 0) return words[0] << -bit & kMask;
     uint32_t bits = words[word] >> shift;
-    if (shift + chunk_stages<C>::kBits > 32) bits |= words[word + 1] << (32 - shift);
-    return bits & (chunk_stages<C>::kEntries - 1);
+    if (shift + chunk_stages<C>::kBits + kPlaces > 32 && word + 1 < kWords) bits = uint32_t((uint64_t(words[word + 1]) << 32 | words[word]) >> shift);
+    return bits & kMask;
   }
 };
 
@@ -87,6 +127,8 @@ struct token_source {
   template <class K>
   __device__ __forceinline__ bool settle(token_codes<K>& codes, int token) const {
     codes.key.settle(place), codes.value.settle(place);
+    if constexpr (tally_order<K, typename K::Key>::kTurned) codes.key.turn(tally_order<K, typename K::Key>::first_book());
+    if constexpr (tally_order<K, typename K::Value>::kTurned) codes.value.turn(tally_order<K, typename K::Value>::first_book());
     return token >= coded_len || (codes.anchors >> place & 1) != 0;
   }
 };

@@ -7,8 +7,6 @@ struct tally_cost {
   static constexpr int kPiece = (score_table<K>::kRows + value_tally<K>::kRows) / 4;
 };
 
-constexpr int log2_up(int n) { return n <= 1 ? 0 : 1 + log2_up((n + 1) / 2); }
-
 /// What a CTA keeps in shared memory beside tables and tallies.
 template <class K>
 struct tally_memory {
