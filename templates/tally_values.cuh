@@ -31,12 +31,15 @@ struct value_tally {
 #pragma unroll
     for (int c = 0; c < kPass; ++c) any |= weights[c];
     if (any == 0) return;
-    if constexpr (Order::kTurned) return add_turned(tally, row, weights);
+    if constexpr (Order::kTurned) {
+      add_turned(tally, row, weights);
+    } else {
 #pragma unroll
-    for (int i = 0; i < kTables; ++i) {
-      uint32_t* const entry = tally + place_of(0, i, row.code(i));
+      for (int i = 0; i < kTables; ++i) {
+        uint32_t* const entry = tally + place_of(0, i, row.code(i));
 #pragma unroll
-      for (int c = 0; c < kPass; ++c) atomic_add_shared(entry + c * kRows, weights[c]);
+        for (int c = 0; c < kPass; ++c) atomic_add_shared(entry + c * kRows, weights[c]);
+      }
     }
   }
   /// The same, in the order of the lane: group m adds column c ^ m where the first adds c.
