@@ -109,7 +109,7 @@ const [MOST_KEY_REGISTERS, OTHER_REGISTERS, TALLY_OTHER_REGISTERS] = [128, 80, 6
 
 /** The best `tally` tile that fits, or undefined. As many columns at a time as there is room for, as tokens are met once for all of them. */
 export function tallyTile(contract: Contract, arch: Arch): Tile | undefined {
-  const tiles = [4, 2, 1].flatMap((pass) => [16, 8].flatMap((warps) => [2048, 1024, 512].map((tokens): Tile => ({ algorithm: 'tally', warps, tokens, pass }))));
+  const tiles = [4, 2, 1].flatMap((pass) => [16, 8].flatMap((warps) => [3072, 2048, 1024, 512].map((tokens): Tile => ({ algorithm: 'tally', warps, tokens, pass }))));
   return tiles.find((tile) => misfit(contract, tile, arch).length === 0);
 }
 

@@ -188,6 +188,9 @@ __device__ __forceinline__ T shuffle_down(T value, int delta) {
 __device__ __forceinline__ bool vote_any(bool predicate) { return __any_sync(~0u, predicate); }
 /// Bit i: lane i's predicate.
 __device__ __forceinline__ uint32_t vote_ballot(bool predicate) { return __ballot_sync(~0u, predicate); }
+/// The sum of all lanes' values, and the largest: one instruction, where a butterfly takes five shuffles, one behind the other.
+__device__ __forceinline__ uint32_t reduce_add(uint32_t value) { return __reduce_add_sync(~0u, value); }
+__device__ __forceinline__ int reduce_max(int value) { return __reduce_max_sync(~0u, value); }
 
 // --- matrix unit --------------------------------------------------------------------------------------------------
 // Lane = 4 * g + t. m16n8k16: A holds rows g, g + 8 and columns 2t, 2t + 1 (+ 8); B rows 2t, 2t + 1 (+ 8) of column g;

@@ -6,9 +6,9 @@
 // barrier, the reference, which is raised only when it must, by a whole number, so that tallies are shifted; then weights. Sums of integers do not depend on
 // who comes first: equal calls give equal bits.
 
-/// What a pass is about: columns `first` ... `first` + kPass - 1 and tiles begin ... end - 1, of 32 tokens.
+/// What a pass is about: columns `first` ... `first` + kPass - 1 and tiles begin ... end - 1, of 32 tokens; `token`: the lane's of its warp's first.
 struct tally_pass {
-  int first, begin, end;
+  int first, begin, end, token;
 };
 
 /// Makes the table of a pass and clears the tallies, all threads. step[]: what a step of the table is worth, in log2 units. Returns the columns, as bits, whose query is
@@ -27,12 +27,13 @@ __device__ __forceinline__ uint32_t make_table(const P& p, tally_memory<K>& cta,
   block_barrier();
   float most[K::kPass];
   Keys::find_largest(most, products);
-  to_warps<K>(cta.largest[0], most, [](float a, float b) { return fmaxf(a, b); });
+  leave_largest<K>(cta.largest[0], most, warp_index());
+  leave_sum<K>(cta.added[1], {}, warp_index());  // nothing before round 0
   block_barrier();
   uint32_t broken = 0;
 #pragma unroll
   for (int c = 0; c < K::kPass; ++c) {
-    most[c] = over_warps<K>(cta.largest[0], c, 0.0f, [](float a, float b) { return fmaxf(a, b); });
+    most[c] = largest_of<K>(cta.largest[0], c);
     step[c] = most[c] / Keys::kMiddle * p.scale * kLog2e;
     broken |= uint32_t(most[c] >= kNoNumber) << c;
   }
@@ -43,10 +44,9 @@ __device__ __forceinline__ uint32_t make_table(const P& p, tally_memory<K>& cta,
   return broken;
 }
 
-/// Scores of a token, in log2 units; -inf where a column does not see it. `table`: its address.
-template <class K, class P>
-__device__ __forceinline__ void score_token(const P& p, const tally_memory<K>& cta, float (&score)[K::kPass], const token_codes<K>& codes, uint32_t table, const float (&step)[K::kPass],
-                                            const tally_pass& pass, int token, bool none, int open) {
+/// Scores of a token, in log2 units; -inf if no column may see it.
+template <class K>
+__device__ __forceinline__ void score_token(float (&score)[K::kPass], const token_codes<K>& codes, uint32_t table, const float (&step)[K::kPass], bool none) {
   score_table<K>::add_up(score, table, codes.key);
 #pragma unroll
   for (int c = 0; c < K::kPass; ++c) {
@@ -54,12 +54,15 @@ __device__ __forceinline__ void score_token(const P& p, const tally_memory<K>& c
     if constexpr (K::kKeyGain) factor *= to_float(f16{uint16_t(codes.gain)});
     score[c] = none ? minus_infinity() : score[c] * factor;
   }
-  if (__builtin_expect(token >= open, 0)) {
-    const decode_view s = load_words(&cta.context.s);
+}
+
+/// -inf where a column of the pass does not see `token`, one of the last.
+template <class K, class P>
+__device__ __forceinline__ void hide_unseen(const P& p, const tally_memory<K>& cta, float (&score)[K::kPass], int first, int token) {
+  const decode_view s = load_words(&cta.context.s);
 #pragma unroll
-    for (int c = 0; c < K::kPass; ++c)
-      if (!sees(load_words(cta.context.columns + min_int(pass.first + c, K::kColumns - 1)), s, token, p.tree_mask != nullptr)) score[c] = minus_infinity();
-  }
+  for (int c = 0; c < K::kPass; ++c)
+    if (!sees(load_words(cta.context.columns + min_int(first + c, K::kColumns - 1)), s, token, p.tree_mask != nullptr)) score[c] = minus_infinity();
 }
 
 /// Goes through the tokens of a pass in rounds, and adds up their weights. `coming`: codes of the first round, `pages`: of the second. All threads.
@@ -73,23 +76,35 @@ __device__ __forceinline__ tally_reference<K> count_tokens(const P& p, tally_mem
     token_row<typename K::Value> values[kTiles];
     float score[kTiles][K::kPass], top[K::kPass];
 #pragma unroll
+    for (int j = 0; j < kTiles; ++j) {
+      token_codes<K> codes = coming[j];
+      const int token = token_of<K, kTiles>(pass.token, round, j);
+      source.load(coming[j], p, token_of<K, kTiles>(pass.token, round + 1, j), pages[j]);
+      pages[j] = source.page_of(p, token_of<K, kTiles>(pass.token, round + 2, j));
+      const bool hidden = source.settle<K>(codes, token);
+      values[j] = codes.value;
+      // What lies beyond the last tile belongs to another CTA, or to no one.
+      score_token<K>(score[j], codes, table, step, hidden || token >= pass.end * 32);
+    }
+    // Once a round, for all tiles: branches between them would part their look-ups.
+    if (__builtin_expect(token_of<K, kTiles>(pass.token, round, kTiles - 1) >= open, 0)) {
+#pragma unroll
+      for (int j = 0; j < kTiles; ++j) {
+        const int token = token_of<K, kTiles>(pass.token, round, j);
+        if (token >= open) hide_unseen<K>(p, cta, score[j], pass.first, token);
+      }
+    }
+#pragma unroll
     for (int c = 0; c < K::kPass; ++c) top[c] = minus_infinity();
 #pragma unroll
     for (int j = 0; j < kTiles; ++j) {
-      const token_codes<K> codes = coming[j];
-      const int token = token_of<K, kTiles>(pass, round, j);
-      source.load(coming[j], p, token_of<K, kTiles>(pass, round + 1, j), pages[j]);
-      pages[j] = source.page_of(p, token_of<K, kTiles>(pass, round + 2, j));
-      values[j] = codes.value;
-      // What lies beyond the last tile belongs to another CTA, or to no one.
-      score_token<K>(p, cta, score[j], codes, table, step, pass, token, codes.hidden || token >= pass.end * 32, open);
 #pragma unroll
       for (int c = 0; c < K::kPass; ++c) {
         if (!(score[j][c] < kNoNumber)) broken |= 1u << c, score[j][c] = minus_infinity();
         top[c] = fmaxf(top[c], score[j][c]);
       }
     }
-    to_warps<K>(cta.largest[round % 2], top, [](float a, float b) { return fmaxf(a, b); });
+    leave_largest<K>(cta.largest[round % 2], top, warp);
     block_barrier();
     reference.raise(cta, tally, round);
 
@@ -104,7 +119,7 @@ __device__ __forceinline__ tally_reference<K> count_tokens(const P& p, tally_mem
       }
       value_tally<K>::add(tally, values[j], weights);
     }
-    to_warps<K>(cta.added[round % 2], added, [](uint32_t a, uint32_t b) { return a + b; });
+    leave_sum<K>(cta.added[round % 2], added, warp);
   }
 #pragma unroll
   for (int c = 0; c < K::kPass; ++c) broken = vote_any(broken >> c & 1) ? broken | 1u << c : broken;
@@ -148,11 +163,11 @@ __device__ __forceinline__ void attend_pass(const P& p, tally_memory<K>& cta, un
   int pages[kTiles];
   token_codes<K> coming[kTiles];
 #pragma unroll
-  for (int j = 0; j < kTiles; ++j) pages[j] = source.page_of(p, token_of<K, kTiles>(pass, 0, j));
+  for (int j = 0; j < kTiles; ++j) pages[j] = source.page_of(p, token_of<K, kTiles>(pass.token, 0, j));
 #pragma unroll
   for (int j = 0; j < kTiles; ++j) {
-    source.load(coming[j], p, token_of<K, kTiles>(pass, 0, j), pages[j]);
-    pages[j] = source.page_of(p, token_of<K, kTiles>(pass, 1, j));
+    source.load(coming[j], p, token_of<K, kTiles>(pass.token, 0, j), pages[j]);
+    pages[j] = source.page_of(p, token_of<K, kTiles>(pass.token, 1, j));
   }
   float step[K::kPass];
   const uint32_t broken = make_table(p, cta, table, tally, k_codebook, pass.first, step);
@@ -190,8 +205,9 @@ __device__ __forceinline__ void decode_tally(const P& p) {
     cut(w, (s.coded_units + 1) / 2, begin, end);
     if (end > begin) {
       const token_source source = token_source::of(p, w.b, kv_head, s.coded_len);
+      const int token = (begin + warp_index()) * 32 + lane_index();
 #pragma unroll 1
-      for (int first = 0; first < K::kColumns && load_words(cta.context.columns + first).valid; first += K::kPass) attend_pass<K>(p, cta, table, tally, source, {first, begin, end});
+      for (int first = 0; first < K::kColumns && load_words(cta.context.columns + first).valid; first += K::kPass) attend_pass<K>(p, cta, table, tally, source, {first, begin, end, token});
     }
     // A warp's exact rows; warp 0's are added to what the coded tokens came to.
     warp_result<K>& mine = results[warp_index()];

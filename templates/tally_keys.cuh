@@ -1,11 +1,13 @@
 // Keys of "tally": a table of q . entry for the query columns of a pass, in 16-bit fixed point; a score is the sum over its chunks, and their stages.
 
-/// The table, `[codebooks * entries][kPass]` numbers. 14 bits each, so that four add up in 16, two columns to a word.
+/// The table, `[codebooks * entries][kPass]` numbers, rows as tally_order says. 14 bits each, so that four add up in 16, two columns to a word.
 template <class K>
 struct score_table {
   using C = typename K::Key;
+  using Order = tally_order<K, C>;
   static constexpr int kTables = chunk_stages<C>::kTables, kEntries = chunk_stages<C>::kEntries;
   static constexpr int kPass = K::kPass, kRows = kTables * kEntries, kEntryBytes = 2 * kPass;
+  static constexpr int kEntryPlaces = log2_up(kTables * kEntryBytes);  // if turned
   static constexpr int kMiddle = 8191;  // what a product of 0 is in the table: entries are 0 ... 16382
   static constexpr int kThreads = K::kWarps * 32;
   // A product's A is 16 entries, k channels, in an order of its own: lane 4g + t holds channels t * kOwn and the next of rows g and g + 8.
@@ -85,7 +87,7 @@ struct score_table {
         }
 #pragma unroll
         for (int i = 0; i < 4; ++i)
-          if (2 * t + i % 2 < kPass) store_shared(products + (2 * t + i % 2) * kRows + first + i / 2 * 8, d[i]);
+          if (2 * t + i % 2 < kPass) store_shared(products + (2 * t + i % 2) * kRows + Order::row_of(book, block * 16 + g + i / 2 * 8), d[i]);
       }
     }
   }
@@ -130,6 +132,11 @@ struct score_table {
       words[0] = two.w[0], words[1] = two.w[1];
     }
   }
+  /// Where code `i` of a row looks, in bytes.
+  static __device__ __forceinline__ uint32_t place_of(const token_row<C>& row, int i) {
+    if constexpr (Order::kTurned) return Order::template turned_place<kEntryPlaces, kEntryBytes>(row, i);
+    else return (i * kEntries + row.code(i)) * kEntryBytes;
+  }
   /// The products of a token's key and the columns, in steps of the table. `table`: its address.
   static __device__ __forceinline__ void add_up(float (&score)[kPass], uint32_t table, const token_row<C>& row) {
     uint32_t sums[kPass] = {};
@@ -139,7 +146,7 @@ struct score_table {
 #pragma unroll
       for (int i = first; i < first + 4 && i < kTables; ++i) {
         uint32_t words[(kPass + 1) / 2];
-        look_up(words, table + (i * kEntries + row.code(i)) * kEntryBytes);
+        look_up(words, table + place_of(row, i));
 #pragma unroll
         for (int w = 0; w < (kPass + 1) / 2; ++w) four[w] += words[w];
       }

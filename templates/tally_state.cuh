@@ -7,15 +7,13 @@ struct tally_cost {
   static constexpr int kPiece = (score_table<K>::kRows + value_tally<K>::kRows) / 4;
 };
 
-constexpr int log2_up(int n) { return n <= 1 ? 0 : 1 + log2_up((n + 1) / 2); }
-
 /// What a CTA keeps in shared memory beside tables and tallies.
 template <class K>
 struct tally_memory {
   alignas(16) warp_result<K> coded;  // what the coded tokens came to, of all passes
   piece_context<K> context;
   work_memory work;
-  float largest[2][K::kWarps][K::kPass];   // by parity of the round: of a warp's scores
+  int largest[2][K::kWarps][K::kPass];     // by parity of the round: of a warp's scores, in_order
   uint32_t added[2][K::kWarps][K::kPass];  // ... and what its weights add up to
   uint32_t broken[K::kWarps];              // bit c: column c met something that is no number
   uint32_t flag;
@@ -32,24 +30,38 @@ struct tally_places {
   static_assert(kFirst + sizeof(tally_memory<K>) <= K::kSharedBytes, "generator/shared.ts is wrong");
 };
 
-/// Joins values of the lanes of each warp, one per column, and leaves them in shared memory.
-template <class K, class T, class F>
-__device__ __forceinline__ void to_warps(T (*values)[K::kPass], T (&mine)[K::kPass], const F& join) {
-  const int warp = warp_index();
+/// Floats as integers of the same order, and back.
+__device__ __forceinline__ int in_order(float x) {
+  const int bits = int(float_bits(x));
+  return bits ^ (bits >> 31 & 0x7fffffff);
+}
+__device__ __forceinline__ float from_order(int x) { return float_of_bits(uint32_t(x ^ (x >> 31 & 0x7fffffff))); }
+
+/// The largest of each warp's lanes, one per column, to shared memory; and that of column `c` of all warps, in all threads: lane w reads warp w's.
+template <class K>
+__device__ __forceinline__ void leave_largest(int (*largest)[K::kPass], const float (&mine)[K::kPass], int warp) {
 #pragma unroll
   for (int c = 0; c < K::kPass; ++c) {
-#pragma unroll
-    for (int mask = 1; mask < 32; mask *= 2) mine[c] = join(mine[c], shuffle_xor(mine[c], mask));
-    if (lane_index() == 0) store_shared(values[warp] + c, mine[c]);
+    const int most = reduce_max(in_order(mine[c]));
+    if (lane_index() == 0) store_shared(largest[warp] + c, most);
   }
 }
-/// Joins those of column `c` of all warps, in all threads: lane w reads warp w's.
-template <class K, class T, class F>
-__device__ __forceinline__ T over_warps(const T (*values)[K::kPass], int c, T none, const F& join) {
-  T x = lane_index() < K::kWarps ? load_shared(values[lane_index()] + c) : none;
+template <class K>
+__device__ __forceinline__ float largest_of(const int (*largest)[K::kPass], int c) {
+  return from_order(reduce_max(load_shared(largest[lane_index() % K::kWarps] + c)));
+}
+/// The same of sums.
+template <class K>
+__device__ __forceinline__ void leave_sum(uint32_t (*sums)[K::kPass], const uint32_t (&mine)[K::kPass], int warp) {
 #pragma unroll
-  for (int mask = 1; mask < K::kWarps; mask *= 2) x = join(x, shuffle_xor(x, mask));
-  return shuffle(x, 0);  // of fewer lanes than the warp
+  for (int c = 0; c < K::kPass; ++c) {
+    const uint32_t sum = reduce_add(mine[c]);
+    if (lane_index() == 0) store_shared(sums[warp] + c, sum);
+  }
+}
+template <class K>
+__device__ __forceinline__ uint32_t sum_of(const uint32_t (*sums)[K::kPass], int c) {
+  return reduce_add(lane_index() < K::kWarps ? load_shared(sums[lane_index()] + c) : 0u);
 }
 
 /// The reference of each column of a pass, in all threads alike: a weight is 2^(score - reference + kPlaces), a whole number.
@@ -71,12 +83,16 @@ struct tally_reference {
   }
   /// Raises references to cover the round's scores, and where tallies might overflow by one; shifts tallies accordingly. All threads, behind a barrier.
   __device__ __forceinline__ void raise(tally_memory<K>& cta, uint32_t* tally, int round) {
+    float top[K::kPass];
+#pragma unroll
+    for (int c = 0; c < K::kPass; ++c) {
+      top[c] = largest_of<K>(cta.largest[round % 2], c);
+      total[c] += sum_of<K>(cta.added[(round + 1) % 2], c);
+    }
     bool shifted = false;
 #pragma unroll
     for (int c = 0; c < K::kPass; ++c) {
-      const float top = over_warps<K>(cta.largest[round % 2], c, minus_infinity(), [](float a, float b) { return fmaxf(a, b); });
-      if (round > 0) total[c] += over_warps<K>(cta.added[(round - 1) % 2], c, 0u, [](uint32_t a, uint32_t b) { return a + b; });
-      const float least = total[c] >= kDue ? at[c] + 1 : at[c], wanted = fmaxf(least, ceilf(top));
+      const float least = total[c] >= kDue ? at[c] + 1 : at[c], wanted = fmaxf(least, ceilf(top[c]));
       if (wanted > at[c] && at[c] > minus_infinity()) {
         const int places = int(fminf(wanted - at[c], 32.0f));
         value_tally<K>::lower(tally, c, places);
@@ -89,8 +105,8 @@ struct tally_reference {
   }
 };
 
-/// The lane's token of tile `j` of a warp's kTiles in round `round`.
-template <class K, int kTiles, class Pass>
-__device__ __forceinline__ int token_of(const Pass& pass, int round, int j) {
-  return (pass.begin + (round * kTiles + j) * K::kWarps + warp_index()) * 32 + lane_index();
+/// The lane's token of tile `j` of a warp's kTiles in round `round`; `first`: that of the first tile of the first round.
+template <class K, int kTiles>
+__device__ __forceinline__ int token_of(int first, int round, int j) {
+  return first + (round * kTiles + j) * K::kWarps * 32;
 }

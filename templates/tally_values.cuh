@@ -1,12 +1,18 @@
 // Values of "tally": weights are added up per entry of a codebook, as 32-bit fixed-point numbers in shared memory; each entry is read and multiplied once, at the end.
 
-/// The tallies of a pass, `[kPass][codebooks * entries]`.
+/// The tallies of a pass, `[kPass][codebooks * entries]`, or as tally_order says.
 template <class K>
 struct value_tally {
   using C = typename K::Value;
+  using Order = tally_order<K, C>;
   static constexpr int kTables = chunk_stages<C>::kTables, kEntries = chunk_stages<C>::kEntries;
   static constexpr int kPass = K::kPass, kRows = kTables * kEntries, kThreads = K::kWarps * 32;
+  static constexpr int kEntryPlaces = log2_up(kPass * kTables * 4);  // of an entry's bytes, if turned
 
+  /// Where the tally of column `c` lies.
+  static __device__ __forceinline__ int place_of(int c, int book, int entry) {
+    return Order::kTurned ? (entry * kPass + c) * kTables + book : c * kRows + Order::row_of(book, entry);
+  }
   static __device__ __forceinline__ void clear(uint32_t* tally) {
     for (int i = thread_index(); i < kPass * kRows; i += kThreads) store_shared(tally + i, 0u);
   }
@@ -14,17 +20,51 @@ struct value_tally {
   static __device__ __forceinline__ void lower(uint32_t* tally, int c, int places) {
     const uint32_t half = places < 32 ? 1u << places >> 1 : 0;
     for (int i = thread_index(); i < kRows; i += kThreads) {
-      const uint32_t before = load_shared(tally + c * kRows + i);
-      store_shared(tally + c * kRows + i, places < 32 ? (before >> places) + ((before & half) != 0) : 0u);
+      uint32_t* const one = tally + (Order::kTurned ? place_of(c, i % kTables, i / kTables) : c * kRows + i);
+      const uint32_t before = load_shared(one);
+      store_shared(one, places < 32 ? (before >> places) + ((before & half) != 0) : 0u);
     }
   }
   /// Adds a token's weights to the tallies of its entries.
   static __device__ __forceinline__ void add(uint32_t* tally, const token_row<C>& row, const uint32_t (&weights)[kPass]) {
+    uint32_t any = 0;
 #pragma unroll
-    for (int c = 0; c < kPass; ++c) {
-      if (weights[c] == 0) continue;
+    for (int c = 0; c < kPass; ++c) any |= weights[c];
+    if (any == 0) return;
+    if constexpr (Order::kTurned) {
+      add_turned(tally, row, weights);
+    } else {
 #pragma unroll
-      for (int i = 0; i < kTables; ++i) atomic_add_shared(tally + c * kRows + i * kEntries + row.code(i), weights[c]);
+      for (int i = 0; i < kTables; ++i) {
+        uint32_t* const entry = tally + place_of(0, i, row.code(i));
+#pragma unroll
+        for (int c = 0; c < kPass; ++c) atomic_add_shared(entry + c * kRows, weights[c]);
+      }
+    }
+  }
+  /// The same, in the order of the lane: group m adds column c ^ m where the first adds c.
+  static __device__ __forceinline__ void add_turned(uint32_t* tally, const token_row<C>& row, const uint32_t (&weights)[kPass]) {
+    constexpr int kGroups = Order::kGroups;
+    const int m = lane_index() / kTables;
+    uint32_t mine[kPass];
+    unsigned char* from[kGroups];  // of the tallies of a group's columns
+#pragma unroll
+    for (int c = 0; c < kPass; ++c) mine[c] = weights[c];
+#pragma unroll
+    for (int bit = 1; bit < kGroups; bit *= 2)
+#pragma unroll
+      for (int c = 0; c < kPass; ++c)
+        if (!(c & bit)) {
+          const uint32_t low = mine[c], high = mine[c | bit];
+          mine[c] = m & bit ? high : low, mine[c | bit] = m & bit ? low : high;
+        }
+#pragma unroll
+    for (int c = 0; c < kGroups; ++c) from[c] = reinterpret_cast<unsigned char*>(tally + (c ^ m) * kTables);
+#pragma unroll
+    for (int i = 0; i < kTables; ++i) {
+      const uint32_t place = Order::template turned_place<kEntryPlaces, 4>(row, i);
+#pragma unroll
+      for (int c = 0; c < kPass; ++c) atomic_add_shared(reinterpret_cast<uint32_t*>(from[c % kGroups] + place) + c / kGroups * (kGroups * kTables), mine[c]);
     }
   }
 
@@ -70,12 +110,12 @@ struct value_tally {
       float sum[kPass][kOwn] = {}, weight[kPass] = {};
 #pragma unroll 4
       for (int entry = first + lane_index() / kPieces; entry < end; entry += kAbreast) {
-        const int row = (chunk * C::kCodeStages + stage) * kEntries + entry;
+        const int book = chunk * C::kCodeStages + stage, row = book * kEntries + entry;
         float x[kOwn];
         load_channels(x, codebook + int64_t(row) * entry_bytes<C>::kAll + piece * entry_bytes<C>::kPiece);
 #pragma unroll
         for (int c = 0; c < kPass; ++c) {
-          const float m = float(load_shared(tally + c * kRows + row));
+          const float m = float(load_shared(tally + place_of(c, book, entry)));
           weight[c] += m;
 #pragma unroll
           for (int i = 0; i < kOwn; ++i) sum[c][i] = fused_multiply_add(m, x[i], sum[c][i]);

@@ -4,24 +4,32 @@ import { reject, type Contract } from '../generator/contract.ts';
 import { kernelName, type Kernel } from '../generator/name.ts';
 import { defaultTile, misfit, type Tile } from '../generator/tile.ts';
 import { decodeCase, HEADS, type Case, type CaseShape, type Grid } from './bench-plan.ts';
+import { exactContract, goalContract, GOALS, GOAL_SHAPES, LARGE, type Goal, type HeadDim, type QueryColumns } from './goals.ts';
 import { OP_GOALS } from './op-goals.ts';
-import { exactContract, goalContract, GOALS, GOAL_SHAPES, type QueryColumns } from './goals.ts';
 
-const DECODE_SHEETS = ['goals', 'codes', 'ragged', 'pages', 'heads', 'd64', 'rows'] as const;
+const DECODE_SHEETS = ['goals', 'codes', 'ragged', 'pages', 'heads', 'd64', 'rows', 'breadth', 'large'] as const;
 /** `ops`: the ops beside decode. */
 export const SHEET_NAMES = [...DECODE_SHEETS, 'ops'] as const;
 export type SheetName = (typeof SHEET_NAMES)[number];
 
-interface Sheet {
-  readonly headDim: 64 | 128;
+/** Shapes that kernels of one head dim and type meet. */
+export interface SheetPart {
+  readonly headDim: HeadDim;
+  /** f16 unless given. */
+  readonly dtype?: 'bf16';
   readonly shapes: readonly CaseShape[];
-  /** Goals by their place; all unless given. */
-  readonly goals?: readonly number[];
+}
+
+interface Sheet {
+  readonly parts: readonly SheetPart[];
+  /** Those of decode unless given. */
+  readonly goals?: readonly Goal[];
   /** Launches that race on each shape. */
   readonly launches: number;
 }
 
 const at = (batch: number, tokens: number, more: CaseShape = {}): CaseShape => ({ batch, tokens, ...HEADS, ...more });
+const d128 = (shapes: readonly CaseShape[]): SheetPart[] => [{ headDim: 128, shapes }];
 const withRatio = (ratio: number): CaseShape => ({ q_heads: ratio * HEADS.kv_heads });
 
 /** Sixteen lengths, evenly spread over the logarithms of 1024 ... 131072 by a fixed generator, in its order, and two rows of the batch that are empty. */
@@ -38,18 +46,29 @@ export const RAGGED_MEAN = Math.round(RAGGED.reduce((a, b) => a + b, 0) / 16);
 
 export const SHEETS: Readonly<Record<(typeof DECODE_SHEETS)[number], Sheet>> = {
   /** Is decode as fast as it must be? */
-  goals: { headDim: 128, shapes: GOAL_SHAPES.map(({ batch, tokens }) => at(batch, tokens)), launches: 7 },
+  goals: { parts: d128(GOAL_SHAPES.map(({ batch, tokens }) => at(batch, tokens))), launches: 7 },
   /** Does speed depend on the codes? */
-  codes: { headDim: 128, shapes: (['uniform', 'zipf', 'equal'] as const).map((codes) => at(16, 32_768, codes === 'uniform' ? {} : { codes })), launches: 3 },
+  codes: { parts: d128((['uniform', 'zipf', 'equal'] as const).map((codes) => at(16, 32_768, codes === 'uniform' ? {} : { codes }))), launches: 3 },
   /** What does a batch of unequal sequences cost? */
-  ragged: { headDim: 128, shapes: [{ batch: RAGGED.length, lens: [...RAGGED], ...HEADS }, at(16, RAGGED_MEAN)], launches: 3 },
+  ragged: { parts: d128([{ batch: RAGGED.length, lens: [...RAGGED], ...HEADS }, at(16, RAGGED_MEAN)]), launches: 3 },
   /** Small and large pages. */
-  pages: { headDim: 128, shapes: [64, 16, 256].map((page_size) => at(16, 32_768, page_size === 64 ? {} : { page_size })), launches: 3 },
+  pages: { parts: d128([64, 16, 256].map((page_size) => at(16, 32_768, page_size === 64 ? {} : { page_size }))), launches: 3 },
   /** Other numbers of query heads per KV head. */
-  heads: { headDim: 128, shapes: [4, 1, 2, 5, 8].map((ratio) => at(16, 32_768, withRatio(ratio))), launches: 3 },
-  d64: { headDim: 64, shapes: GOAL_SHAPES.slice(0, 3).map(({ batch, tokens }) => at(batch, tokens)), goals: [0, 1, 2, 3], launches: 3 },
+  heads: { parts: d128([4, 1, 2, 5, 8].map((ratio) => at(16, 32_768, withRatio(ratio)))), launches: 3 },
+  d64: { parts: [{ headDim: 64, shapes: GOAL_SHAPES.slice(0, 3).map(({ batch, tokens }) => at(batch, tokens)) }], goals: GOALS.slice(0, 4), launches: 3 },
   /** Several query rows: drafts and their checks. */
-  rows: { headDim: 128, shapes: [1, 2, 4, 8, 16].map((q_len) => at(16, 32_768, q_len === 1 ? {} : { q_len })), launches: 3 },
+  rows: { parts: d128([1, 2, 4, 8, 16].map((q_len) => at(16, 32_768, q_len === 1 ? {} : { q_len }))), launches: 3 },
+  /** Are other head dims, types, ratios and pages as near to their floors as the usual ones? */
+  breadth: {
+    parts: [
+      ...d128([...[4, 1, 2, 5, 6, 7, 8, 16].map((ratio) => at(16, 32_768, withRatio(ratio))), at(16, 32_768, { page_size: 16 })]),
+      { headDim: 128, dtype: 'bf16', shapes: [at(16, 32_768)] },
+      ...([64, 96, 256] as const).map((headDim) => ({ headDim, shapes: [at(16, 32_768)] })),
+    ],
+    launches: 2,
+  },
+  /** Codebooks of 4096 entries, stored or in stages. */
+  large: { parts: d128(GOAL_SHAPES.slice(0, 3).map(({ batch, tokens }) => at(batch, tokens))), goals: LARGE, launches: 3 },
 };
 
 const columnsOf = ({ q_heads = HEADS.q_heads, kv_heads = HEADS.kv_heads, q_len = 1 }: CaseShape): number => (q_len * q_heads) / kv_heads;
@@ -78,23 +97,24 @@ export function sheetCases(names: readonly SheetName[], options: SheetOptions): 
   const left = new Set<string>();
   const groups = names.map((name) => {
     if (name === 'ops') return opCases(options);
-    const { headDim, shapes, goals = GOALS.keys(), launches } = SHEETS[name];
-    const chosen = [...goals].map((i) => GOALS[i]!);
-    const sized = shapes.filter((shape) => (!batch || batch.includes(shape.batch!)) && (!tokens || shape.tokens === undefined || tokens.includes(shape.tokens)));
-    // A page of tokens means nothing to exact rows, and codes even less: they are compared at any of them.
-    const plain = sized.filter((shape) => shape.page_size === undefined && shape.codes === undefined);
-    const ranked = archs.flatMap((arch) => [
-      // FP16 rows have no tile for 4.
-      ...plain.flatMap((shape) => columnsFor(shape).map((columns) => ({ rank: 0, case: decodeCase(kernelFor(exactContract(headDim, columns === 4 ? 8 : columns), arch), shape, sms, splits, launches) }))),
-      ...sized.flatMap((shape) =>
-        chosen.flatMap((goal) => columnsFor(shape).flatMap((columns) => {
-          const contract = goalContract(goal, headDim, columns);
-          if (reject(contract).length > 0) left.add(`${goal.title}, head dim ${headDim}: ${reject(contract).join('; ')}`);
-          const kernels = reject(contract).length > 0 ? [] : tiles(contract, arch).map((tile) => ({ contract, arch, tile }));
-          return kernels.filter(only).map((kernel, rank) => ({ rank, case: decodeCase(kernel, shape, sms, splits, launches) }));
-        })),
-      ),
-    ]);
+    const { parts, goals = GOALS, launches } = SHEETS[name];
+    const ranked = archs.flatMap((arch) => parts.flatMap(({ headDim, dtype, shapes }) => {
+      const sized = shapes.filter((shape) => (!batch || batch.includes(shape.batch!)) && (!tokens || shape.tokens === undefined || tokens.includes(shape.tokens)));
+      // A page of tokens means nothing to exact rows, and codes even less: they are compared at any of them; and bf16 with f16.
+      const plain = sized.filter((shape) => shape.page_size === undefined && shape.codes === undefined && dtype === undefined);
+      return [
+        // FP16 rows have no tile for 4.
+        ...plain.flatMap((shape) => columnsFor(shape).map((columns) => ({ rank: 0, case: decodeCase(kernelFor(exactContract(headDim, columns === 4 ? 8 : columns), arch), shape, sms, splits, launches) }))),
+        ...sized.flatMap((shape) =>
+          goals.flatMap((goal) => columnsFor(shape).flatMap((columns) => {
+            const contract = goalContract(goal, headDim, columns, dtype);
+            if (reject(contract).length > 0) left.add(`${goal.title}, head dim ${headDim}: ${reject(contract).join('; ')}`);
+            const kernels = reject(contract).length > 0 ? [] : tiles(contract, arch).map((tile) => ({ contract, arch, tile }));
+            return kernels.filter(only).map((kernel, rank) => ({ rank, case: decodeCase(kernel, shape, sms, splits, launches) }));
+          })),
+        ),
+      ];
+    }));
     return ranked.toSorted((a, b) => a.rank - b.rank).map((one) => one.case);
   });
   return { groups, left: [...left] };

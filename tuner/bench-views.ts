@@ -38,8 +38,9 @@ function fastest<T>(entries: readonly Entry[], keyOf: (entry: Entry) => T): Map<
   return best;
 }
 
+const dtypeOf = ({ kernel }: Row): string => parseKernelName(kernel).contract.dtype ?? 'f16';
 const isUsual = ({ row, features: { lens, ratio, kvHeads, qLen, pageSize, codes } }: Entry): boolean =>
-  row.head_dim === 128 && !lens && ratio === 4 && kvHeads === 8 && qLen === 1 && pageSize === 64 && codes === 'uniform';
+  row.head_dim === 128 && dtypeOf(row) === 'f16' && !lens && ratio === 4 && kvHeads === 8 && qLen === 1 && pageSize === 64 && codes === 'uniform';
 const CODES = ['uniform', 'zipf', 'equal'];
 /** Goals in their order, of each the shapes from the usual to the odd. */
 const placeOf = ({ goal, row, features: { codes, pageSize, ratio, qLen } }: Entry): number[] => [GOALS.indexOf(goal), -(row.head_dim ?? 0), qLen, ratio, pageSize, CODES.indexOf(codes)];
@@ -57,7 +58,7 @@ const tick = (met: boolean): string => (met ? '✓' : '✗');
 
 /** A row for each goal and shape, beside the usual one of the same size: `cells` of both. Nothing without both. */
 function beside(entries: readonly Entry[], title: string, head: readonly string[], other: (entry: Entry) => boolean, cells: (entry: Entry, usual: Entry) => readonly string[], notes: readonly string[]): View[] {
-  const key = (entry: Entry): string => JSON.stringify([entry.row.environment.device, entry.row.environment.run, entry.goal.title, entry.row.head_dim, shapeWords(entry.row), sizeWords(entry)]);
+  const key = (entry: Entry): string => JSON.stringify([entry.row.environment.device, entry.row.environment.run, entry.goal.title, entry.row.head_dim, dtypeOf(entry.row), shapeWords(entry.row), sizeWords(entry)]);
   const usual = fastest(entries.filter(isUsual), (entry) => JSON.stringify([entry.row.environment.device, entry.row.environment.run, entry.goal.title, sizeWords(entry)]));
   const rows = [...fastest(entries.filter(other), key).values()].toSorted(inOrder).flatMap((entry) => {
     const compared = usual.get(JSON.stringify([entry.row.environment.device, entry.row.environment.run, entry.goal.title, sizeWords(entry)]));
@@ -73,12 +74,12 @@ const codes = (entries: readonly Entry[]): View[] =>
     ['Zipf: the entry of rank r has weight 1 / (r + 1). Time that depends on the codes is time lost to bank conflicts.']);
 
 const floors = (entries: readonly Entry[]): View[] =>
-  beside(entries, 'Other pages, query heads and head dims: the fraction of the floor that is reached', ['d', 'how', 'µs', '% of floor', 'usual % of floor', 'of it', ''],
-    ({ features: { qLen, codes: dealt, lens, pageSize, ratio }, row }) => !lens && qLen === 1 && dealt === 'uniform' && (row.head_dim !== 128 || pageSize !== 64 || ratio !== 4),
+  beside(entries, 'Other pages, query heads, head dims and types: the fraction of the floor that is reached', ['d', 'how', 'µs', '% of floor', 'usual % of floor', 'of it', ''],
+    ({ features: { qLen, codes: dealt, lens, pageSize, ratio }, row }) => !lens && qLen === 1 && dealt === 'uniform' && (row.head_dim !== 128 || dtypeOf(row) !== 'f16' || pageSize !== 64 || ratio !== 4),
     (entry, usual) => {
       const part = (entry.ofFloor ?? NaN) / (usual.ofFloor ?? NaN);
       const known = Number.isFinite(part);
-      return [`${entry.row.head_dim} ${shapeWords(entry.row)}`.trim(), howWords(entry), figures(entry.row.us.median), entry.ofFloor?.toFixed(0) ?? '-', usual.ofFloor?.toFixed(0) ?? '-', known ? percent(part) : '-', known ? tick(part >= LIMITS.ofFloorFraction) : '-'];
+      return [[entry.row.head_dim, dtypeOf(entry.row) === 'f16' ? '' : dtypeOf(entry.row), shapeWords(entry.row)].filter((word) => word !== '').join(' '), howWords(entry), figures(entry.row.us.median), entry.ofFloor?.toFixed(0) ?? '-', usual.ofFloor?.toFixed(0) ?? '-', known ? percent(part) : '-', known ? tick(part >= LIMITS.ofFloorFraction) : '-'];
     },
     [`Usual: head dim 128, 4 query heads per KV head, pages of 64. ✓: at least ${percent(LIMITS.ofFloorFraction)} of its fraction of the floor's speed.`]);
 

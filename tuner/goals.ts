@@ -28,6 +28,15 @@ export const GOALS: readonly Goal[] = [
   { title: '0.5 bit, post', axes: { k: '16c8b', v: '16c8bq8', key: 'post' }, reach: [7.5, 6.5, 4.5, undefined, undefined], aim: [10, 9, 7, undefined, undefined] },
 ];
 
+/** Codebooks of 4096 entries, as one or as a sum of two of 64. */
+export const LARGE: readonly Goal[] = (
+  [
+    ['0.375 bit + gain, post', '32c12b', 'post', [3]], ['0.375 bit + gain, post, 8-bit books', '32c12bq8', 'post', [3]],
+    ['0.75 bit + gain, post', '16c12b', 'post', []], ['0.75 bit in stages + gain, post', '16c6b6b', 'post', []],
+    ['0.75 bit + gain, pre', '16c12b', 'pre', []], ['0.75 bit in stages + gain, pre', '16c6b6b', 'pre', []],
+  ] as const
+).map(([title, codec, key, reach]) => ({ title, axes: { k: codec, v: codec, key, gain: 'k' }, reach: GOAL_SHAPES.map((_, i) => reach[i]), aim: GOAL_SHAPES.map(() => undefined) }));
+
 /** What other shapes are held to. */
 export const LIMITS = {
   /** Of the fraction of its floor's speed that the kernel reaches at head dim 128, 4 query heads per KV head and pages of 64: other head dims, ratios and pages. */
@@ -39,13 +48,14 @@ export const LIMITS = {
 } as const;
 
 export type QueryColumns = NonNullable<Contract['columns']>;
+export type HeadDim = NonNullable<Contract['headDim']>;
 
 /** The decode contract of a goal. `columns`: query rows x heads per KV head that one CTA takes. */
-export const goalContract = ({ axes }: Goal, headDim: 64 | 128, columns: QueryColumns): Contract => contractOf('decode', { ...axes, headDim, dtype: 'f16', columns });
+export const goalContract = ({ axes }: Goal, headDim: HeadDim, columns: QueryColumns, dtype: 'f16' | 'bf16' = 'f16'): Contract => contractOf('decode', { ...axes, headDim, dtype, columns });
 
 /** Decode of exact FP16 rows. */
-export const exactContract = (headDim: 64 | 128, columns: QueryColumns = 8): Contract => contractOf('decode', { k: 'f16', v: 'f16', headDim, dtype: 'f16', columns });
+export const exactContract = (headDim: HeadDim, columns: QueryColumns = 8): Contract => contractOf('decode', { k: 'f16', v: 'f16', headDim, dtype: 'f16', columns });
 
-/** The goal that a decode contract serves, whatever its head dim and columns. */
+/** The goal that a decode contract serves, whatever its head dim, type and columns. */
 export const goalOf = ({ op, k, v, key, gain }: Contract): Goal | undefined =>
   op === 'decode' ? GOALS.find(({ axes }) => axes.k === k && axes.v === v && axes.key === key && (axes.gain ?? 'none') === gain) : undefined;

@@ -5,15 +5,14 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { EnvironmentError, InputError } from '../generator/errors.ts';
-import { kernelName, type Kernel } from '../generator/name.ts';
-import { renderKernel } from '../generator/source.ts';
+import { kernelName } from '../generator/name.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { baselineShapes, kernelsOfCases, roundsOf, type Case } from './bench-plan.ts';
 import { compileCeilings } from './ceilings.ts';
 import { checkRequest, checksOf } from './check-plan.ts';
-import { buildEmulatedKernel, runnerSources } from './host.ts';
-import { compileFatbins } from './images.ts';
+import { runnerSources } from './host.ts';
 import { findNvcc, NVCC_FIX } from './nvcc.ts';
+import { writePackImages, type ImageForm } from './pack-images.ts';
 import { kernelRef } from './problem.ts';
 import { removeTemporary, temporaryFolder } from './temporary.ts';
 
@@ -23,8 +22,8 @@ export interface MeasurePackOptions {
   /** What to measure, in groups, most important first. */
   readonly groups: readonly (readonly Case[])[];
   readonly samples?: number;
-  /** Kernels compiled for the emulated driver instead of fatbins, and no ceilings: for tests of the pack itself. */
-  readonly emulated?: boolean;
+  /** `emulated`: for the emulated driver, and no ceilings, for tests of the pack itself; `sources`: compiled by measure.sh. Default: fatbins. */
+  readonly form?: ImageForm;
   readonly onStep?: (what: string) => void;
 }
 
@@ -32,29 +31,11 @@ export interface MeasurePackOptions {
 export interface PackLine {
   readonly record: 'pack';
   readonly antkv: string;
-  /** Of the fatbins; null if emulated. */
+  /** Of the fatbins, of sources the one here; null if emulated. */
   readonly nvcc: string | null;
   readonly requests: number;
   /** Of kernels and requests: records of another pack are not gone on with. */
   readonly digest: string;
-}
-
-/** Compiles `kernels` into `dir`/images; the name of each with its path below `dir`. */
-async function writeImages(kernels: readonly Kernel[], dir: string, emulated: boolean, onStep: (what: string) => void): Promise<Map<string, string>> {
-  const paths = new Map(kernels.map((kernel) => [kernelName(kernel), `images/${kernelName(kernel)}.${emulated ? 'so' : 'fatbin'}`]));
-  const scratch = temporaryFolder('antkv-pack-');
-  try {
-    const built = emulated ? undefined : await compileFatbins(kernels, scratch, onStep);
-    for (const kernel of kernels) {
-      const name = kernelName(kernel);
-      const from = built ? built.get(name)!.image : await buildEmulatedKernel(name, renderKernel(kernel));
-      await writeFile(join(dir, paths.get(name)!), await readFile(from));
-      if (emulated) onStep(name);
-    }
-  } finally {
-    removeTemporary(scratch);
-  }
-  return paths;
 }
 
 async function digestOf(dir: string, paths: readonly string[]): Promise<string> {
@@ -65,7 +46,8 @@ async function digestOf(dir: string, paths: readonly string[]): Promise<string> 
 
 /** Fills the new or empty folder `dir`. Throws EnvironmentError without nvcc (unless emulated), CompileError, InputError if the folder has files. */
 export async function writeMeasurePack(dir: string, options: MeasurePackOptions): Promise<PackLine> {
-  const { emulated = false, onStep = () => {}, samples } = options;
+  const { form = 'fatbins', onStep = () => {}, samples } = options;
+  const emulated = form === 'emulated';
   const nvcc = emulated ? undefined : await findNvcc();
   if (!emulated && !nvcc) throw new EnvironmentError('nvcc was not found: a pack holds compiled kernels', NVCC_FIX);
   const put = async (path: string, text: string): Promise<void> => {
@@ -80,14 +62,14 @@ export async function writeMeasurePack(dir: string, options: MeasurePackOptions)
   const cases = options.groups.flat();
   const checked = checksOf(kernelsOfCases(cases));
   const kernels = [...new Map([...kernelsOfCases(cases), ...checked.flatMap(({ combine }) => combine ?? [])].map((kernel) => [kernelName(kernel), kernel])).values()];
-  const paths = await writeImages(kernels, dir, emulated, onStep);
+  const { paths, files } = await writePackImages(kernels, dir, form, onStep);
   if (nvcc) await compileCeilings(nvcc, join(dir, 'images/ceilings.fatbin'));
   const ref = (name: string) => kernelRef(name, paths.get(name)!);
   const head = [{ cmd: 'info' }, { cmd: 'ceilings', ...(emulated ? { samples: 3 } : { image: 'images/ceilings.fatbin' }) }];
   const requests = [...head, ...checked.map((check) => checkRequest(check, ref)), ...roundsOf(options.groups, ref, samples)];
   await put('requests.jsonl', requests.map((request, i) => `${JSON.stringify({ id: i + 1, ...request })}\n`).join(''));
   await put('baseline.json', `${JSON.stringify(baselineShapes(cases))}\n`);
-  const line: PackLine = { record: 'pack', antkv: packageJson.version, nvcc: nvcc?.version ?? null, requests: requests.length, digest: await digestOf(dir, ['requests.jsonl', ...paths.values()]) };
+  const line: PackLine = { record: 'pack', antkv: packageJson.version, nvcc: nvcc?.version ?? null, requests: requests.length, digest: await digestOf(dir, ['requests.jsonl', ...files]) };
   await put('pack.json', `${JSON.stringify(line)}\n`);
   return line;
 }

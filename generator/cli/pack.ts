@@ -11,12 +11,14 @@ const options = <T>(y: Argv<T>) =>
     .option('measure', { type: 'boolean', default: false, describe: 'kernels, runner source and requests: "sh measure.sh" there writes records for "gen bench --records"' })
     .option('sms', { type: 'number', requiresArg: true, describe: 'multiprocessors of the GPU, for --splits auto (default: 132, H100 and H200)' })
     .option('emulated', { type: 'boolean', default: false, describe: 'kernels for the emulated driver: to try a pack without a GPU' })
+    .option('sources', { type: 'boolean', default: false, describe: 'sources, which measure.sh compiles there with nvcc: small packs, made in seconds' })
     .option('out', { type: 'string', demandOption: true, requiresArg: true, describe: 'folder, or FILE.tar.gz' });
 
 export type PackArguments = Global & Awaited<ReturnType<typeof options>['argv']>;
 
 async function run(argv: PackArguments): Promise<void> {
   if (!argv.measure) throw new UsageError('gen pack: only measuring packs are built yet', 'gen pack --measure --out DIR');
+  if (argv.emulated && argv.sources) throw new UsageError('--emulated and --sources contradict each other', 'leave one out');
   const { sms } = argv;
   if (sms !== undefined && !(Number.isInteger(sms) && sms >= 1)) throw new UsageError(`--sms takes a whole number from 1, not ${sms}`, 'leave --sms out for 132');
   const plan = await planOf(argv, { sheet: 'sm90', other: 'sm80,sm90' });
@@ -28,7 +30,7 @@ async function run(argv: PackArguments): Promise<void> {
   const count = kernelsOfCases(groups.flat()).length;
   let done = 0;
   const packed = await packMeasure(argv.out, {
-    groups, emulated: argv.emulated,
+    groups, form: argv.emulated ? 'emulated' : argv.sources ? 'sources' : 'fatbins',
     ...(argv.samples === undefined ? {} : { samples: argv.samples }),
     onStep: (what) => line.step(++done, Math.max(done, count), what),
   }).finally(() => line.end());

@@ -91,16 +91,20 @@ async function compiled({ compile, arch, seed, ...argv }: SupportArguments): Pro
   return names.map(parseKernelName).map((kernel) => ({ arch: kernel.arch.name, by: `nvcc ${nvcc}`, contract: contractName(kernel.contract) }));
 }
 
-/** What was seen before, with the new in place of what the same architecture and device had. */
+/** What was seen before and now; where the same architecture and device had counts, the larger ones, as contracts of both may be the same. */
 function merged(seen: readonly Seen[]): Support {
   const next: Record<string, Record<string, Record<string, number>>> = structuredClone(SEEN) as never;
   const pairs = new Set(seen.map(({ arch, by }) => `${arch}\n${by}`));
   for (const pair of [...pairs].sort()) {
     const [arch, by] = pair.split('\n') as [string, string];
-    (next[arch] ??= {})[by] = countValues(seen.filter((one) => one.arch === arch && one.by === by).map(({ contract }) => contract));
+    const before = next[arch]?.[by] ?? {};
+    const counts = Object.entries(countValues(seen.filter((one) => one.arch === arch && one.by === by).map(({ contract }) => contract)));
+    (next[arch] ??= {})[by] = sorted({ ...before, ...Object.fromEntries(counts.map(([value, count]) => [value, Math.max(count, before[value] ?? 0)])) });
   }
-  return Object.fromEntries(Object.entries(next).sort(([a], [b]) => (a < b ? -1 : 1)));
+  return sorted(next);
 }
+
+const sorted = <T>(record: Readonly<Record<string, T>>): Record<string, T> => Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1)));
 
 async function run(argv: SupportArguments): Promise<void> {
   const seen = [...(argv.records ?? []).flatMap(seenIn), ...(await compiled(argv))];

@@ -27,7 +27,8 @@ const options = <T>(y: Argv<T>) =>
     .option('sanitize', { type: 'boolean', default: false, describe: 'small shapes under compute-sanitizer too (GPU only)' })
     .option('seed', { type: 'number', default: 1, requiresArg: true, describe: 'of the random problems' })
     .option('sample', { type: 'number', requiresArg: true, describe: 'this many random kernels and shapes out of the whole product of axes instead' })
-    .option('pack', { type: 'string', requiresArg: true, describe: 'with --sample: compile them into this folder, for a GPU without Node: run checks.sh there' })
+    .option('pack', { type: 'string', requiresArg: true, describe: 'with --sample: write them into this folder, compiled, for a GPU without Node: run checks.sh there' })
+    .option('sources', { type: 'boolean', default: false, describe: 'with --pack: sources, which checks.sh compiles there with nvcc' })
     .option('shape', { type: 'string', requiresArg: true, describe: 'this shape only, as JSON: repeats a check' });
 
 type VerifyArguments = Global & Awaited<ReturnType<typeof options>['argv']>;
@@ -84,6 +85,7 @@ const again = ({ kernel, shape, seed, tool }: VerifyRecord, device: string): str
 
 /** The draws of --sample, and a note of what the pruners refused; undefined without it. */
 async function drawsOf(argv: VerifyArguments): Promise<readonly Draw[] | undefined> {
+  if (argv.sources && argv.pack === undefined) throw new UsageError('--sources says what is in a pack', 'add --pack DIR');
   if (argv.sample === undefined) {
     if (argv.pack !== undefined) throw new UsageError('--pack holds draws', 'add --sample N');
     return undefined;
@@ -106,8 +108,8 @@ async function pack(argv: VerifyArguments, folder: string, draws: readonly Draw[
   const total = kernelsOfDraws(draws).length;
   const line = progress(argv, 'compiling');
   let done = 0;
-  const { requests, bytes } = await writeSamplePack(resolve(folder), draws, (what) => line.step(++done, total, what)).finally(() => line.end());
-  note(argv, `${requests} checks, ${(bytes / 1e6).toFixed(1)} MB of kernels: run ${folder}/checks.sh on a machine with a GPU`);
+  const { requests, bytes } = await writeSamplePack(resolve(folder), draws, argv.sources ? 'sources' : 'fatbins', (what) => line.step(++done, total, what)).finally(() => line.end());
+  note(argv, `${requests} checks, ${(bytes / 1e6).toFixed(1)} MB of ${argv.sources ? 'sources' : 'kernels'}: run ${folder}/checks.sh on a machine with a GPU`);
 }
 
 async function run(argv: VerifyArguments): Promise<void> {

@@ -10,7 +10,7 @@
 # CHECKS=0      no checks before the measurements
 # REQUEST_S=N   seconds that one request may take on average (45); eight share one process
 # ANTKV_DRIVER  another libcuda.so.1, for example an emulated one
-# CXX, PYTHON   other programs than g++ and python3
+# CXX, PYTHON, NVCC  other programs than g++, python3 and nvcc (of packs with sources)
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 out=${OUT:-$here/records.jsonl}
@@ -36,6 +36,15 @@ if [ ! -x "$runner" ] || [ -n "$(find harness generated -newer "$runner" -print 
 fi
 driver=${ANTKV_DRIVER:-libcuda.so.1}
 
+# Where requests find images/: here, or, of a pack with sources, where those were compiled.
+images=$here
+if [ -d sources ]; then
+  images=$work
+  sh compile.sh "$work" || exit 3
+  [ -f "$work/images/ceilings.fatbin" ] || cp images/ceilings.fatbin "$work/images" || exit 3
+  say "compiled, $(elapsed) s"
+fi
+
 part=$work/part.$$
 todo=$work/todo.$$
 trap 'rm -f "$part" "$todo"' EXIT
@@ -52,7 +61,7 @@ next=1
 while [ "$next" -le "$total" ]; do
   if [ -n "${LIMIT:-}" ] && [ "$(elapsed)" -ge "$LIMIT" ]; then say "LIMIT reached: $((total - next + 1)) requests of $total were not run; run again for them"; break; fi
   last=$((next + 7))
-  sed -n "$next,${last}p" "$todo" | timeout -k 5 "$((8 * ${REQUEST_S:-45}))" "$runner" --driver "$driver" | awk '{ print } /"fatal":true/ { exit }' >"$part"
+  sed -n "$next,${last}p" "$todo" | (cd "$images" && exec timeout -k 5 "$((8 * ${REQUEST_S:-45}))" "$runner" --driver "$driver") | awk '{ print } /"fatal":true/ { exit }' >"$part"
   answered=$(wc -l <"$part")
   cat "$part" >>"$out"
   asked=$(sed -n "$next,${last}p" "$todo" | wc -l)

@@ -62,6 +62,14 @@ inline T exchange(T value, int from, const char* file, int line) {
   memcpy(&value, &slots[from % kWarp], 4);
   return value;
 }
+/// Gives `value` to the other lanes and returns what all gave; read it before the next collective.
+inline const uint32_t (&give_all(uint32_t value, const char* file, int line))[kWarp] {
+  Machine& m = *machine;
+  uint32_t(&slots)[kWarp] = m.exchange[m.parity];
+  slots[m.thread % kWarp] = value;
+  m.arrive(Collective::reduce, nullptr, file, line);
+  return slots;
+}
 
 }  // namespace antkv_emu
 
@@ -246,6 +254,16 @@ __device__ __forceinline__ uint32_t vote_ballot(bool predicate, ANTKV_HERE) {
 }
 
 __device__ __forceinline__ bool vote_any(bool predicate, ANTKV_HERE) { return vote_ballot(predicate, file, line) != 0; }
+__device__ __forceinline__ uint32_t reduce_add(uint32_t value, ANTKV_HERE) {
+  uint32_t sum = 0;
+  for (const uint32_t one : antkv_emu::give_all(value, file, line)) sum += one;
+  return sum;
+}
+__device__ __forceinline__ int reduce_max(int value, ANTKV_HERE) {
+  int most = value;
+  for (const uint32_t one : antkv_emu::give_all(uint32_t(value), file, line)) most = int(one) > most ? int(one) : most;
+  return most;
+}
 
 // --- matrix unit --------------------------------------------------------------------------------------------------
 __device__ __forceinline__ void mma_16x8x16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], ANTKV_HERE) {

@@ -138,11 +138,11 @@ for (const [words, want] of LOOKUPS) {
 
 // sm90, sm80 and sm86 of each.
 const TALLIES: [contract: string, tiles: readonly (string | undefined)[]][] = [
-  ['d128_k32c12b_v32c12b_f16_gain_n4', ['w16 t2048 p2', 'w16 t2048 p1', 'w16 t2048 p1']],
+  ['d128_k32c12b_v32c12b_f16_gain_n4', ['w16 t3072 p2', 'w16 t3072 p1', 'w16 t3072 p1']],
   ['d128_k16c12b_v16c12b_f16', ['w16 t2048 p1', undefined, undefined]],
   ['d128_k16c6b6b_v16c6b6b_f16', ['w16 t2048 p4', 'w16 t2048 p4', 'w16 t2048 p4']],
   ['d128_k8c10b_v8c10b_f16_n4', ['w16 t1024 p2', 'w16 t1024 p1', 'w16 t1024 p1']],
-  ['d64_k32c12b_v32c12b_f16_n4', ['w16 t2048 p4', 'w16 t2048 p2', 'w16 t2048 p2']],
+  ['d64_k32c12b_v32c12b_f16_n4', ['w16 t3072 p4', 'w16 t3072 p2', 'w16 t3072 p2']],
   ['d128_k32c12b_v32c12b_f16_pre_n4', [undefined, undefined, undefined]],
   ['d128_k32c12b_vf16_f16_n4', [undefined, undefined, undefined]],
 ];

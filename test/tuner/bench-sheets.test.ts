@@ -36,14 +36,19 @@ test('every sheet has cases whose requests the runner takes, with FP16 beside ev
   groups.forEach((cases, i) => {
     const name = SHEET_NAMES[i]!;
     if (name === 'ops') return;
-    const { shapes, launches, headDim } = SHEETS[name];
+    const { parts, launches } = SHEETS[name];
     for (const one of cases) {
       assert.ok(one.launches.length >= 1 && one.launches.length <= launches);
       for (const request of requestsOf(one, ref)) benchRequestSchema.parse(request);
-      assert.is(one.kernel.contract.headDim, headDim);
     }
-    const exact = cases.filter(({ kernel }) => kernel.contract.k === 'f16').map(({ shape }) => JSON.stringify(shape));
-    for (const shape of shapes) assert.is(exact.includes(JSON.stringify(shape)), shape.page_size === undefined && shape.codes === undefined);
+    for (const { headDim, dtype, shapes } of parts) {
+      const own = cases.filter(({ kernel: { contract } }) => contract.headDim === headDim);
+      const met = (k: string, v: string, shape: object): boolean => own.some((one) => one.kernel.contract.k === k && one.kernel.contract.dtype === v && JSON.stringify(one.shape) === JSON.stringify(shape));
+      for (const shape of shapes) {
+        if (dtype === undefined) assert.is(met('f16', 'f16', shape), shape.page_size === undefined && shape.codes === undefined);
+        assert.ok(own.some(({ kernel: { contract } }) => met(contract.k!, dtype ?? 'f16', shape)));
+      }
+    }
   });
 });
 

@@ -14,7 +14,7 @@ import { EXACT, ONE_BIT } from './rows.ts';
 
 test('an archive is measured where nothing but g++ and a driver is', async () => {
   const dir = temporaryFolder();
-  await packMeasure(join(dir, 'measure.tar.gz'), { groups: [casesOf([ONE_BIT, EXACT].map(parseKernelName), { batch: [1, 2], tokens: [256], splits: 'auto' }, 132)], samples: 2, emulated: true });
+  await packMeasure(join(dir, 'measure.tar.gz'), { groups: [casesOf([ONE_BIT, EXACT].map(parseKernelName), { batch: [1, 2], tokens: [256], splits: 'auto' }, 132)], samples: 2, form: 'emulated' });
   await execa('tar', ['-xzf', 'measure.tar.gz'], { cwd: dir });
   const { exitCode, stderr } = await execa('sh', ['measure.sh'], { cwd: join(dir, 'measure'), reject: false, env: { ANTKV_DRIVER: await buildEmulator(), PYTHON: 'false' } });
   assert.is(exitCode, 0, stderr);

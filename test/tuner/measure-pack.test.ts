@@ -6,19 +6,20 @@ import { execa } from 'execa';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { InputError } from '../../generator/errors.ts';
-import { parseKernelName } from '../../generator/name.ts';
+import { kernelName, parseKernelName } from '../../generator/name.ts';
 import { parseLaunch } from '../../tuner/bench-launch.ts';
 import { casesOf } from '../../tuner/bench-plan.ts';
 import { readRecords } from '../../tuner/bench-row.ts';
 import { launchOf } from '../../tuner/bench-table.ts';
 import { buildEmulator, buildRunner } from '../../tuner/host.ts';
 import { packMeasure } from '../../tuner/measure-pack.ts';
+import { writePackImages } from '../../tuner/pack-images.ts';
 import { temporaryFolder } from '../folder.ts';
-import { EXACT } from './rows.ts';
+import { EXACT, ONE_BIT } from './rows.ts';
 
 const dir = join(temporaryFolder(), 'measure');
 const groups = [casesOf([parseKernelName(EXACT)], { batch: [1], tokens: [32, 128], splits: ['1', '2', '2c', '3s'].map(parseLaunch) }, 132)];
-const options = { groups, samples: 2, emulated: true } as const;
+const options = { groups, samples: 2, form: 'emulated' } as const;
 const requests = (): Record<string, unknown>[] => readFileSync(join(dir, 'requests.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
 
 /** Runs measure.sh with the runner already there; Python is one that fails. */
@@ -96,6 +97,27 @@ test('a runner that dies loses one request, not the rest', async () => {
   const lines = readFileSync(join(out, 'records.jsonl'), 'utf8').trim().split('\n').slice(1).map((line) => JSON.parse(line) as { id: number; error?: string });
   assert.equal(lines.map(({ id }) => id), requests().map(({ id }) => id));
   assert.equal(lines.filter(({ error }) => error !== undefined).map(({ id }) => id), [3]);
+});
+
+test('sources are compiled once, into the folder of the records; a kernel that nvcc refuses is said and left out', async () => {
+  const [pack, out] = [temporaryFolder(), temporaryFolder()];
+  const kernels = [EXACT, ONE_BIT].map(parseKernelName);
+  const { paths, files } = await writePackImages(kernels, pack, 'sources', () => {});
+  assert.equal(files.filter((path) => path.endsWith('.cu')), kernels.map((kernel) => `sources/${kernelName(kernel)}.cu`));
+  // Writes what it was told to the file behind -o; refuses the second kernel.
+  const nvcc = join(out, 'nvcc');
+  writeFileSync(nvcc, `#!/bin/sh\nall=$*\ncase $all in *${kernelName(kernels[1]!)}*) echo "x.cu(1): error: no"; exit 1 ;; esac\nwhile [ $# -gt 1 ]; do [ "$1" = -o ] && echo "$all" >>"$2"; shift; done\n`, { mode: 0o755 });
+  for (let times = 0; times < 2; times++) {
+    const { stderr, exitCode } = await execa('sh', [join(pack, 'compile.sh'), out], { env: { NVCC: nvcc } });
+    assert.is(exitCode, 0);
+    assert.match(stderr, /error: no/);
+    assert.match(stderr, /1 of 2 kernels/);
+  }
+  const [first, second] = kernels.map((kernel) => join(out, paths.get(kernelName(kernel))!));
+  assert.is(existsSync(second!), false);
+  const said = readFileSync(first!, 'utf8').trim().split('\n');
+  assert.is(said.length, 1);
+  assert.match(said[0]!, new RegExp(`^-fatbin .*code=sm_80 .* ${kernelName(kernels[0]!)}\\.cu$`));
 });
 
 test('a pack replaces a pack, never a folder of anything else', async () => {

@@ -24,8 +24,19 @@ export interface Sample {
   readonly refused: ReadonlyMap<string, number>;
 }
 
-/** A contract of `op` with any value on every axis. */
-const anyContract = (dice: Dice, op: Op): Contract => Object.fromEntries([['op', op], ...AXES_OF[op].map((axis) => [axis, dice.pick(AXES[axis] as readonly unknown[])])]) as Contract;
+/** What most callers ask for: of the axes drawn freely almost none would have all of it, and its fast algorithms would never be drawn. */
+const PLAIN: Partial<Contract> = { dtype: 'f16', key: 'post', softcap: false, sink: false, numerics: 'exact' };
+/** The codec of values that goes with one of keys: the same, its codebook as it is or in 8 bits. */
+const partners = (k: Contract['k']): Contract['v'][] => AXES.v.filter((v) => k !== undefined && v.replace(/q8$/, '') === k.replace(/q8$/, ''));
+
+/** A contract of `op` with any value on every axis; half of them plain, and half with the same codec on both sides. */
+function anyContract(dice: Dice, op: Op): Contract {
+  const axes: readonly string[] = AXES_OF[op];
+  const drawn = Object.fromEntries(AXES_OF[op].map((axis) => [axis, dice.pick(AXES[axis] as readonly unknown[])])) as Partial<Contract>;
+  if (dice.once(2)) Object.assign(drawn, Object.fromEntries(Object.entries(PLAIN).filter(([axis]) => axes.includes(axis))));
+  if (axes.includes('v') && dice.once(2)) Object.assign(drawn, { v: dice.pick(partners(drawn.k)) });
+  return { op, ...drawn } as Contract;
+}
 
 /** Half of the kernels have the default tile, the others any tile of the tuner's space. */
 function anyKernel(dice: Dice, contract: Contract, arch: Arch): { kernel: Kernel } | { why: string } {

@@ -1,13 +1,12 @@
 // `gen verify --sample N --pack DIR`: a folder with which a machine without Node, network or nvcc makes the draws' checks; harness/runner/checks.sh runs it there.
-import { chmod, copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { kernelName, type Kernel } from '../../generator/name.ts';
 import { combineOf } from '../bench-plan.ts';
 import { buildRunner } from '../host.ts';
-import { compileFatbins } from '../images.ts';
-import { kernelRef, type CheckOp, type KernelRef } from '../problem.ts';
-import { removeTemporary, temporaryFolder } from '../temporary.ts';
+import { writePackImages, type ImageForm } from '../pack-images.ts';
+import { kernelRef, type CheckOp } from '../problem.ts';
 import { jobOf, requestOf } from '../verify.ts';
 import { againOf, type Draw } from './draw.ts';
 
@@ -19,28 +18,15 @@ export function kernelsOfDraws(draws: readonly Draw[]): Kernel[] {
   return [...new Map([...draws.map(({ kernel }) => kernel), ...merges].map((kernel) => [kernelName(kernel), kernel])).values()];
 }
 
-/** Fills the folder `dir`: images, runner, requests, and beside each request the command that repeats it. Throws EnvironmentError without nvcc, CompileError. */
-export async function writeSamplePack(dir: string, draws: readonly Draw[], onStep: (what: string) => void): Promise<{ requests: number; bytes: number }> {
-  await mkdir(join(dir, 'images'), { recursive: true });
-  const scratch = temporaryFolder('antkv-sample-');
-  let bytes = 0;
-  try {
-    const built = await compileFatbins(kernelsOfDraws(draws), scratch, onStep);
-    const refs = new Map<string, KernelRef>();
-    for (const [name, { image }] of built) {
-      const path = `images/${name}.fatbin`;
-      const fatbin = await readFile(image);
-      bytes += fatbin.length;
-      await writeFile(join(dir, path), fatbin);
-      refs.set(name, kernelRef(name, path));
-    }
-    const checks = draws.map((draw, i) => ({ id: i + 1, ...requestOf(jobOf(draw), refs, draw.seed) }));
-    const requests = [{ id: 0, cmd: 'info' }, ...checks];
-    await writeFile(join(dir, 'requests.jsonl'), requests.map((request) => `${JSON.stringify(request)}\n`).join(''));
-    await writeFile(join(dir, 'again.txt'), draws.map((draw, i) => `${i + 1} ${againOf(draw)}\n`).join(''));
-  } finally {
-    removeTemporary(scratch);
-  }
+/** Fills the folder `dir`: kernels, runner, requests, and beside each request the command that repeats it. Throws EnvironmentError without nvcc (unless they are sources), CompileError. */
+export async function writeSamplePack(dir: string, draws: readonly Draw[], form: ImageForm, onStep: (what: string) => void): Promise<{ requests: number; bytes: number }> {
+  await mkdir(dir, { recursive: true });
+  const { paths, bytes } = await writePackImages(kernelsOfDraws(draws), dir, form, onStep);
+  const refs = new Map([...paths].map(([name, path]) => [name, kernelRef(name, path)]));
+  const checks = draws.map((draw, i) => ({ id: i + 1, ...requestOf(jobOf(draw), refs, draw.seed) }));
+  const requests = [{ id: 0, cmd: 'info' }, ...checks];
+  await writeFile(join(dir, 'requests.jsonl'), requests.map((request) => `${JSON.stringify(request)}\n`).join(''));
+  await writeFile(join(dir, 'again.txt'), draws.map((draw, i) => `${i + 1} ${againOf(draw)}\n`).join(''));
   await copyFile(await buildRunner(), join(dir, 'antkv-runner'));
   await copyFile(SCRIPT, join(dir, basename(SCRIPT)));
   for (const file of ['antkv-runner', basename(SCRIPT)]) await chmod(join(dir, file), 0o755);

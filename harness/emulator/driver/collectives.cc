@@ -167,7 +167,7 @@ void perform(Collective kind, int first) {
     case Collective::group_fence:
     case Collective::group_commit:
     case Collective::group_wait: return group_perform(kind, first);
-    default: return;  // barriers; shuffles read each other's slots when they continue
+    default: return;  // barriers; shuffles and reductions read each other's slots when they continue
   }
 }
 

@@ -1,7 +1,8 @@
 // decode by tallies (and combine) on the emulated driver against the fp64 reference.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { meetsShapes, refusal, type Group } from './lookup.ts';
+import { countersSchema, sitesAt, wasted, type Site } from '../../../tuner/counters.ts';
+import { lookup, meetsShapes, refusal, type Group } from './lookup.ts';
 
 const test = suite('ops/tally');
 /** The kernel that 0.375 bit is judged by; int8 keys and codes of two widths; a side in the order of lanes, and rounds so short that weights have their most places. */
@@ -48,6 +49,21 @@ test('more tokens than tallies hold unless they are halved', async () => {
   await passes(MIXED, { coded_len: [30_000], page_size: 16, q_heads: 1, kv_heads: 1 }, { race: 0 });
   await passes(WIDE, { coded_len: [40_000], page_size: 64, q_heads: 2, kv_heads: 1 }, { race: 0 });
   await passes(STAGED, { coded_len: [30_000], page_size: 64, q_heads: 4, kv_heads: 1 }, { race: 0 });
+});
+
+test('turned tables: no look-up and no addition waits for a bank', async () => {
+  const TILES = 32;
+  const sites = async (words: string, keys: string, values: string): Promise<Site[][]> => {
+    const counters = countersSchema.parse((await passes(words, { coded_len: [32 * TILES], page_size: 64 }, { counters: 1, race: 0 })).counters);
+    const { source } = await lookup(words);
+    return [sitesAt(counters, source, keys), sitesAt(counters, source, values)];
+  };
+  const [keys, values] = await sites(STAGED, 'load_table_8(at)', 'atomic_add_shared(reinterpret_cast<uint32_t*>(from');
+  const instructions = (of: readonly Site[]): number => of.reduce((n, { count }) => n + count.instructions, 0);
+  assert.equal([keys!, values!].map(instructions), [16 * TILES, 16 * 4 * TILES]); // 16 books, four columns at a time
+  assert.equal([keys!, values!].map(wasted), [0, 0]);
+  // Book by book they do: what is counted above can be otherwise.
+  for (const met of await sites(WIDE, 'load_table_u32(at)', 'atomic_add_shared(entry')) assert.ok(wasted(met) > instructions(met));
 });
 
 test('a tile that does not fit is refused', async () => {
