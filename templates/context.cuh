@@ -1,7 +1,5 @@
 // What all warps of a CTA want to know of the piece under way.
 
-__device__ __forceinline__ int min_int(int a, int b) { return a < b ? a : b; }
-
 /// What the phases of a piece share, in shared memory: in registers it would take room from the loop, made anew it would take time.
 template <class K>
 struct piece_context {

@@ -202,6 +202,12 @@ __device__ __forceinline__ uint32_t atomic_and_global(uint32_t* p, uint32_t valu
 }
 /// Fibres see each other's stores at once; the race checks want to know (driver/order.h).
 __device__ __forceinline__ void grid_fence() { antkv_emu::machine->grid_fence(); }
+__device__ __forceinline__ uint32_t atomic_add_acquire_release(uint32_t* p, uint32_t value, ANTKV_HERE) {
+  grid_fence();
+  const uint32_t old = atomic_add_global(p, value, file, line);
+  grid_fence();
+  return old;
+}
 template <class T>
 __device__ __forceinline__ T load_global_coherent(const T* p, ANTKV_HERE) {
   return load_global(p, file, line);

@@ -76,7 +76,7 @@ std::string block_of(Record r) {
       story = text("%s: ", shared ? "shared-race" : "global-race") + what + " and " + who(r, thread, shared);
       if (!shared && r < now_global.block_first) {
         story += " of " + block_of(r) + ": blocks of one launch are not ordered; look for overlapping outputs, or, where one block reads what others wrote, "
-                                        "for grid_fence before and after the atomic_add_global of the counter, and barriers that bring the other threads of each block along";
+                                        "for grid_fence before and after the atomic_add_global of the counter, or an atomic_add_acquire_release, and barriers that bring the other threads of each block along";
       } else if (record_thread(r) / kWarp == thread / kWarp) {
         story += ": no warp_barrier lies between (shuffles, votes and matrix instructions do not order memory)";
       } else {

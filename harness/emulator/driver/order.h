@@ -2,8 +2,8 @@
 //
 // A write of block A comes before an access of block B if A's writer, or a thread that a barrier orders after it, called grid_fence; then that thread, or
 // one ordered after it, added to a word; later B added to the same word; then B called grid_fence; and the access comes after that fence. "After" within
-// a block means the same thread, or a barrier between. (PTX ISA, "Memory Consistency Model": release and acquire patterns, made of fence.sc and
-// read-modify-writes, which carry a release on to whoever adds next.) A plain store to the word ends the chain.
+// a block means the same thread, or a barrier between. atomic_add_acquire_release is a fence, an addition and a fence. (PTX ISA, "Memory Consistency
+// Model": release and acquire patterns, made of fences and read-modify-writes, which carry a release on to whoever adds next.) A plain store to the word ends the chain.
 #pragma once
 #include "shadow.h"
 

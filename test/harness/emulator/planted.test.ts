@@ -62,6 +62,7 @@ const BUGS: Readonly<Record<string, Bug>> = {
   merge_without_release: { kind: 'global-race', grid: 3, set: ['race=2'], within: 'merge', says: /load_global .*store_global .*look for .*grid_fence before and after the atomic_add_global/ },
   merge_without_barrier: { kind: 'global-race', grid: 3, set: ['race=2'], within: 'merge', says: /load_global .*store_global/ },
   merge_without_acquire: { kind: 'global-race', grid: 3, set: ['race=2'], within: 'merge', says: /load_global .*store_global/ },
+  merge_at_once_without_barrier: { kind: 'global-race', grid: 3, set: ['race=2'], within: 'merge_at_once', says: /load_global .*store_global .*atomic_add_acquire_release/ },
   merge_by_two_counters: { kind: 'global-race', grid: 3, set: ['race=2'], within: 'merge' },
   merge_by_a_flag: { kind: 'global-race', grid: 3, set: ['race=2'] },
   fence_before_the_store: { kind: 'global-race', grid: 3, set: ['race=2'], says: /load_global .*store_global/ },
@@ -90,7 +91,7 @@ const BUGS: Readonly<Record<string, Bug>> = {
   group_wait_too_lax: { ...GROUP, within: 'group_wait_too_lax', kind: 'group-early-read' },
   group_columns_replaced: { ...GROUP, within: 'group_columns_replaced', kind: 'async-source-changed' },
 };
-const GOOD = ['good_bytes', 'good_exchange', 'good_drain', 'good_uneven', 'good_merge', 'good_merge_by_one_thread', 'good_sparse', 'good_words'];
+const GOOD = ['good_bytes', 'good_exchange', 'good_drain', 'good_uneven', 'good_merge', 'good_merge_at_once', 'good_merge_by_one_thread', 'good_sparse', 'good_words'];
 const ORDERS = [0, 1, 2, 3, 5, 8, 13];
 
 const read = (file: string): string => readFileSync(new URL(`./kernels/${file}`, import.meta.url), 'utf8');

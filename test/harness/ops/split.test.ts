@@ -16,7 +16,7 @@ let runner: Runner;
 let combine: KernelRef;
 let sound: KernelRef;
 
-// 8 warps and 4 columns of 64 channels: a warp reads two results at once, and gathers every eighth part.
+// 8 warps and 4 columns of 64 channels: four groups of lanes share the parts of a column.
 const KERNEL = { contract: contractOf('decode', cacheAxes('d64 8c8b/8c8bq8 post n4')), arch: findArch('sm80')!, tile: { warps: 8, tokens: 128, stages: 2 } };
 const SOURCE = renderKernel(KERNEL);
 
@@ -68,8 +68,8 @@ async function found(kernel: KernelRef): Promise<string> {
 
 const PLANTED: readonly (readonly [what: string, from: string, to: string, report: RegExp])[] = [
   ['a counter that is not set back', 'if (last) store_global(counter, 0u);', '', /wrote to the input counters|values are NaN/],
-  ['no fence before the counter', '    grid_fence();\n    uint32_t* counter', '    uint32_t* counter', /global-race/],
-  ['no fence behind it', '    grid_fence();\n    store_shared(flag', '    store_shared(flag', /global-race/],
+  ['no release at the counter', 'atomic_add_acquire_release(counter, 1) == uint32_t(w.parts - 1);', 'atomic_add_global(counter, 1) == uint32_t(w.parts - 1);\n    grid_fence();', /global-race/],
+  ['no acquire at the counter', 'const bool last = atomic_add_acquire_release(', 'grid_fence();\n    const bool last = atomic_add_global(', /global-race/],
   ['no barrier before the counter', '  block_barrier();  // what this puts before', '  // what this puts before', /race/],
   ['a part that arrives last too early', 'uint32_t(w.parts - 1)', 'uint32_t(w.parts > 2 ? w.parts - 2 : w.parts - 1)', /./],
   ['a share that ends one unit late', 'end = boundary(w.to);', 'end = boundary(w.to) + (w.to < w.of);', /L2 error above|global-race/],

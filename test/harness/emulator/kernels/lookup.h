@@ -70,7 +70,8 @@ __device__ inline void merge(const emu_test_params& p) {
   atomic_add_global(wide, uint64_t(four.w[0]) << 8);
   grid_fence();
   block_barrier();
-  if (thread == 0) {
+  if (thread == 0 && block % 2) store_shared(old, atomic_add_acquire_release(counter, 1u));
+  if (thread == 0 && block % 2 == 0) {  // the same in pieces
     store_shared(old, atomic_add_global(counter, 1u));
     grid_fence();
   }

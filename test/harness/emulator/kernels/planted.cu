@@ -410,6 +410,8 @@ extern "C" __global__ void __launch_bounds__(128) emu_planted(const __grid_const
     case 68: return group_columns_replaced(p);
     case 69: return good_group(p);
     case 70: return group_of_two_warps(p);
+    case 71: return merge_at_once_without_barrier(p);
+    case 72: return good_merge_at_once(p);
   }
 }
 }  // namespace emu_planted_

@@ -65,8 +65,25 @@ __device__ inline void once_after_a_store(const emu_test_params& p) {  // the re
   load_global_once(p.out + (thread_index() ^ 32));
 }
 
+/// One addition that releases and acquires; all threads of a block after `barrier_before`.
+__device__ __forceinline__ void merge_at_once(const emu_test_params& p, bool barrier_before) {
+  const int thread = thread_index(), blocks = grid_size().x;
+  store_global(p.out + block_index().x * 64 + thread, uint32_t(thread));
+  if (barrier_before) block_barrier();
+  if (thread == 5) store_shared(words(), atomic_add_acquire_release(p.out + 1000, 1u));
+  block_barrier();
+  if (load_shared(words()) != uint32_t(blocks - 2)) return;
+  uint32_t sum = 0;
+  for (int i = 0; i < blocks; i++) sum += load_global_coherent(p.out + i * 64 + thread);
+  if (thread == 5) store_global(p.out + 1000, 0u);
+  store_global(p.out + 512 + thread, sum);
+}
+__device__ inline void merge_at_once_without_barrier(const emu_test_params& p) { merge_at_once(p, false); }
+
 // --- correct -------------------------------------------------------------------------------------------------------
 __device__ inline void good_merge(const emu_test_params& p) { merge(p, {true, true, true, true}); }
+
+__device__ inline void good_merge_at_once(const emu_test_params& p) { merge_at_once(p, true); }
 
 __device__ inline void good_merge_by_one_thread(const emu_test_params& p) {  // barrier, then one thread fences for all; what was learned is passed on by a second counter
   const int thread = thread_index(), block = block_index().x;
