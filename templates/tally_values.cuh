@@ -108,7 +108,7 @@ struct value_tally {
     for (int job = warp_index(); job < C::kChunks * kSlices; job += K::kWarps) {
       const int chunk = job / kSlices, slice = job % kSlices, stage = slice / kShares, first = slice % kShares * kShare, end = min_int(first + kShare, kEntries);
       float sum[kPass][kOwn] = {}, weight[kPass] = {};
-#pragma unroll 4
+#pragma unroll 8  // entries under way together
       for (int entry = first + lane_index() / kPieces; entry < end; entry += kAbreast) {
         const int book = chunk * C::kCodeStages + stage, row = book * kEntries + entry;
         float x[kOwn];

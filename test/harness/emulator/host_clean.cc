@@ -53,18 +53,20 @@ Case fragments() {
 }
 
 Case votes() {
-  return {"votes", 3, {1, 1, 1}, 0, random_words(128), 128 * 12, [](size_t i, uint32_t word, const std::vector<uint32_t>& from) {
-            const size_t thread = i / 12, lane = thread % 32;
+  return {"votes", 3, {1, 1, 1}, 0, random_words(128), 128 * 14, [](size_t i, uint32_t word, const std::vector<uint32_t>& from) {
+            const size_t thread = i / 14, lane = thread % 32;
             const uint32_t* warp = from.data() + thread / 32 * 32;
             uint32_t ballot = 0, sum = 0, scan = 0;
+            int32_t most = int32_t(warp[0]);
             for (size_t k = 0; k < 32; k++) {
               ballot |= (warp[k] & 1) << k;
               sum += warp[k];
+              most = std::max(most, int32_t(warp[k]));
               if (k <= lane) scan += warp[k];
             }
             const uint32_t answers[] = {warp[5], warp[lane ^ 31], warp[lane ^ 9], warp[lane < 3 ? lane : lane - 3], ballot, sum, scan, uint32_t(__builtin_popcount(warp[lane])),
-                                        warp[lane + 3 < 32 ? lane + 3 : lane], thread / 32 == 2, 1, uint32_t(thread)};
-            return word == answers[i % 12];
+                                        warp[lane + 3 < 32 ? lane + 3 : lane], thread / 32 == 2, 1, uint32_t(thread), sum, uint32_t(most)};
+            return word == answers[i % 14];
           }};
 }
 

@@ -80,12 +80,12 @@ int run_bench(Driver& d, const std::vector<std::string>& args) {
     };
     time(99, 0, 100);
     const double empty = time(99, 0, 20000);
-    const double votes = time(3, 0, 5000);      // 14 warp collectives x 128 lanes
+    const double votes = time(3, 0, 5000);      // 21 warp collectives x 128 lanes
     const double pipeline = time(4, 4096, 5000);
     const double matrix = time(1, 0, 5000);     // 3 x 4
     const double lookups = time(10, 32 << 10, 500);   // 512 x 128 loads
     printf("{\"race\":%d,\"emptyLaunchUs\":%.2f,\"launchesPerSecond\":%.0f,\"switchNs\":%.1f,\"pipelineUs\":%.1f,\"matrixUs\":%.1f,\"lookupNs\":%.1f}\n", race, empty * 1e6, 1 / empty,
-           (votes - empty) / (15.0 * 128) * 1e9, pipeline * 1e6, matrix * 1e6, lookups / (512 * 128) * 1e9);
+           (votes - empty) / (22.0 * 128) * 1e9, pipeline * 1e6, matrix * 1e6, lookups / (512 * 128) * 1e9);
   }
   return 0;
 }

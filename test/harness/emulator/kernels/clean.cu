@@ -55,11 +55,11 @@ __device__ void fragments(const emu_test_params& p) {
   }
 }
 
-/// Shuffles and votes of `in`, one word per thread.
+/// Shuffles, votes and reductions of `in`, one word per thread.
 __device__ void votes(const emu_test_params& p) {
   const int thread = thread_index(), lane = lane_index();
   const uint32_t mine = load_global(p.in + thread);
-  uint32_t* out = p.out + thread * 12;
+  uint32_t* out = p.out + thread * 14;
   store_global(out + 0, shuffle(mine, 5));
   store_global(out + 1, shuffle(mine, lane ^ 31));
   store_global(out + 2, shuffle_xor(mine, 9));
@@ -79,6 +79,8 @@ __device__ void votes(const emu_test_params& p) {
   store_global(out + 9, uint32_t(vote_any(thread == 69)));  // a thread of one warp
   store_global(out + 10, uint32_t(vote_any(lane == 31)) + 2 * uint32_t(vote_any(lane > 31)));
   store_global(out + 11, uint32_t(thread_index_anew()));
+  store_global(out + 12, reduce_add(mine));                 // modulo 2^32
+  store_global(out + 13, uint32_t(reduce_max(int(mine))));  // signed
 }
 
 /// A pipeline of two stages over 8 tiles of one 16-byte row per thread, read by the next thread; the last two tiles are zero-filled.
