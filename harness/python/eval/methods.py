@@ -6,3 +6,4 @@ DUMP = {**WEIGHTED, "start": "plusplus", "iterations": 25}  # what `gen calibrat
 BETTER = {"weights": "exact", "power": 1.0, "iterations": 25, "start": "plusplus", "windows": 64}
 START = {**WEIGHTED, "windows": 32}  # where gradients begin: they move centroids further than more iterations or careful starts would
 TUNING = {"steps": 200, "lr": 0.03}
+RING = {**TUNING, "windows": 8, "tokens": 2048, "ring": True}  # for caches that keep a window

@@ -4,7 +4,7 @@ Three ways to read: `online` is what users get: window, flush blocks, anchors ch
 strictest protocol, or the newest 128 tokens of every row.
 """
 
-from .methods import BETTER, DUMP, PLAIN, START, TUNING
+from .methods import DUMP, PLAIN, RING, START, TUNING
 from .recipe import other_names, preset_names
 
 ONLINE = ("online", {}, "flush")
@@ -44,12 +44,19 @@ def tuned_pairs(names, axes=None, words=()):
     for name in names:
         for label, basis in reversed(BASES.items()):
             for way in (STRICT, WINDOW, ONLINE):
-                yield entry(name, ["tuned", *words, label], way, {**BETTER, **START}, {**(axes or {}), **basis}, tuning=TUNING)
+                yield entry(name, ["tuned", *words, label], way, START, {**(axes or {}), **basis}, tuning=TUNING)
 
 
 def tuned_presets(records):
     """All presets with codes of 8 bits, tuned."""
     yield from tuned_pairs(name for name in CODED if name not in ("antkv-0.75", "antkv-0.375"))
+
+
+def tuned_ring(records):
+    """The presets as they are, tuned for the window that they have: what `python3 -m eval.codebooks` makes."""
+    for name in ("antkv-1", "antkv-0.5", "antkv-2", "antkv-1-fast", "antkv-4", "antkv-0.75", "antkv-0.375"):
+        for way in (ONLINE, WINDOW):
+            yield entry(name, ["tuned for its window"], way, START, tuning=RING)
 
 
 def tuned_wide(records):
