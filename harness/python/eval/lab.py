@@ -63,10 +63,10 @@ class Lab:
             self.kept[key] = make()
         return self.kept[key]
 
-    def recording(self, key, model, windows):
+    def recording(self, key, model, windows, tokens):
         """Rows of the first windows of the calibration text; `key` names the model."""
-        ids = protocol.cut(self.calibration, windows, protocol.CALIBRATION["tokens"], spread=False)
-        return self.once(("recording", key, windows), lambda: calibrate.record(model, ids))
+        ids = protocol.cut(self.calibration, windows, tokens, spread=False)
+        return self.once(("recording", key, windows, tokens), lambda: calibrate.record(model, ids))
 
     def prepared(self, run):
         """The model with the run's bases folded in. run.plan has a recipe for each layer."""
@@ -81,7 +81,7 @@ class Lab:
 
     def plain(self):
         """What bases and scales are found from."""
-        return self.recording((0.0, "none", None), self.model, protocol.CALIBRATION["windows"])
+        return self.recording((0.0, "none", None), self.model, **protocol.CALIBRATION)
 
     def chunks(self, run):
         """Codes of a value in each layer, where its basis depends on them."""
@@ -95,7 +95,7 @@ class Lab:
 
     def recorded(self, run, model):
         """What the run's codebooks are made of, on its prepared model."""
-        return self.recording((run.key_scale, run.basis, self.chunks(run)), model, run.method.windows)
+        return self.recording((run.key_scale, run.basis, self.chunks(run)), model, run.method.windows, run.method.tokens)
 
     def books(self, run, model):
         """One (k, v) per layer, as kernels will read them. Keys do not depend on the values' basis, nor values on scales of keys, but for tiny differences in rounding."""
