@@ -9,7 +9,7 @@ from plain import D, HEADS, RATIO, folder, halves, make_cache, need, relative, s
 
 def check_codes() -> str:
     """unpack(encode(x)) is the nearest centroid of each chunk, anchors are exact."""
-    cache = make_cache("antkv-1-fast")
+    cache = make_cache("antkv-1-fast", folded=True)  # values are coded as they come
     k, v, q = halves(512, HEADS, D), halves(512, HEADS, D), halves(512, HEADS * RATIO, D)
     number = cache.start(512)
     cache.prefill(0, number, q, k, v)

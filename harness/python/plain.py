@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 
 import torch
 
@@ -53,6 +54,13 @@ def codebook(codec: str):
     return pack_tensor((rows * 40).round().clamp(-127, 127).to(torch.int8), torch.full((HEADS, D), 1 / 40, device=DEVICE))
 
 
+def basis():
+    """A random (T, T^-1), each [HEADS, D, D]: a turn behind scales about 1, so that neither inverse nor transpose passes for T, and normal rows stay about normal."""
+    turns = torch.linalg.qr(torch.randn(HEADS, D, D, dtype=torch.float64, device=DEVICE)).Q
+    scales = (0.1 * torch.randn(HEADS, 1, D, dtype=torch.float64, device=DEVICE)).exp()
+    return (turns * scales).float().contiguous(), (turns / scales).transpose(1, 2).float().contiguous()
+
+
 def folder():
     """The generated folder in use."""
     return ops.library(torch.empty(0, device=DEVICE).device).folder
@@ -61,12 +69,14 @@ def folder():
 def make_cache(recipe, layers=1, **more) -> Cache:
     members = folder().recipe(recipe) if isinstance(recipe, str) else recipe
     books = {side: codebook(members[side]) for side in ("k", "v") if members[side] != "f16"}
+    if members.get("transform") == "basis" and not more.get("folded"):
+        books["v"] = replace(books["v"], basis=basis())
     shape = {"q_heads": HEADS * RATIO, "kv_heads": HEADS, "head_dim": D, "max_sequences": 4, "max_tokens": 2048, "inv_freq": inv_freq(), "page_size": 32, **more}
     return Cache(members, {layer: books for layer in range(layers)}, layers=layers, device=DEVICE, **shape)
 
 
 def stored_rows(cache: Cache, number: int):
-    """K and V [tokens, heads, d] fp32 of all that sequence `number` holds after an attend: coded tokens by unpack, the others out of the ring."""
+    """K and V [tokens, heads, d] fp32 of all that sequence `number` holds after an attend, V brought back from its basis: coded tokens by unpack, the others out of the ring."""
     s, at = cache._sequences[number], cache.layers[0]
     ints = lambda *values: torch.tensor(values, dtype=torch.int32, device=DEVICE)
     k, v = (torch.zeros(max(1, s.coded), HEADS, D, dtype=torch.float16, device=DEVICE) for _ in range(2))
@@ -75,7 +85,8 @@ def stored_rows(cache: Cache, number: int):
     if cache.exact:
         return k.float(), v.float()
     tokens = torch.arange(s.coded, s.committed + s.pending, device=DEVICE) % at.ring_k.shape[2]
-    return tuple(torch.cat([rows[: s.coded], ring[s.slot].transpose(0, 1)[tokens]]).float() for rows, ring in ((k, at.ring_k), (v, at.ring_v)))
+    k, v = (torch.cat([rows[: s.coded], ring[s.slot].transpose(0, 1)[tokens]]).float() for rows, ring in ((k, at.ring_k), (v, at.ring_v)))
+    return k, at.basis.leave(v)
 
 
 def attention(q, k, v):

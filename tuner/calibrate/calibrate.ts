@@ -16,7 +16,7 @@ import { placesOf, sharesOf, vectorsPerToken } from './scope.ts';
 import { createPool, type Pool } from './pool.ts';
 import { refineBooks } from './refine.ts';
 import { rotated } from './rows.ts';
-import type { BasisTask, ChunkResult, ChunkTask, Rows, WeightTask } from './task.ts';
+import type { BasisTask, ChunkResult, ChunkTask, Rows, TurnTask, WeightTask } from './task.ts';
 
 /** A form of the anchor score, or a file of weights (generator/format.ts). */
 export type Weights = 'none' | 'column' | 'exact' | { readonly file: string };
@@ -175,16 +175,22 @@ function sourceOf(file: DumpFile, layer: DumpLayer, side: 'k' | 'v', tokens: num
 
 const rowsOf = (file: DumpFile, layer: DumpLayer, side: 'k' | 'v', tokens: number, position: 'pre' | 'post'): Rows => (side === 'k' ? keysOf(file, layer, tokens, position) : file.rows(layer.v, tokens));
 
-/** The values of a layer in a basis of their own, head by head. */
+/** Tokens that a task turns: enough tasks for 16 cores where a layer has one head of 65,536. */
+const TURNED = 4096;
+
+/** The values of a layer in a basis of their own: bases head by head, then rows in pieces, so that cores beyond the number of heads have work too. */
 async function turnedValues(file: DumpFile, layer: DumpLayer, tokens: number, { recipe, onProgress }: Settled, pool: Pool): Promise<{ basis: Basis; rows: Rows } | undefined> {
   const codec = codecOf(recipe.v);
   if (codec.kind === 'exact') return undefined;
   const { headDim } = file.dump;
   const out = new Uint16Array(new SharedArrayBuffer(layer.kvHeads * tokens * headDim * 2));
   const rows = file.rows(layer.v, tokens);
-  const tasks = Array.from({ length: layer.kvHeads }, (_, head): BasisTask => ({ kind: 'basis', rows, head, chunks: chunksOf(codec, headDim), out }));
+  const tasks = Array.from({ length: layer.kvHeads }, (_, head): BasisTask => ({ kind: 'basis', rows, head, chunks: chunksOf(codec, headDim) }));
+  const found = await pool.run(tasks);
+  const starts = Array.from({ length: Math.ceil(tokens / TURNED) }, (_, i) => i * TURNED);
+  const pieces = found.flatMap(({ head, to: basis }) => starts.map((from): TurnTask => ({ kind: 'turn', rows, head, basis, range: [from, Math.min(tokens, from + TURNED)], out })));
   let done = 0;
-  const found = await pool.run(tasks, () => onProgress?.({ layer: layer.layer, what: 'basis', done: ++done, total: tasks.length }));
+  await pool.run(pieces, () => onProgress?.({ layer: layer.layer, what: 'basis', done: ++done, total: pieces.length }));
   const to = new Float32Array(layer.kvHeads * headDim * headDim);
   for (const { head, to: mine } of found) to.set(mine, head * headDim * headDim);
   return { basis: { kvHeads: layer.kvHeads, headDim, to, back: transposed(to, headDim) }, rows: { data: out, stride: tokens, tokens, headDim } };

@@ -1,7 +1,7 @@
 // One unit of work that a thread can take: one codebook, the weights of a KV head, the basis of its values, or codebooks refined. A pure function of its task.
 import { findCodec, stageEntries } from '../../generator/codec.ts';
 import { centroidsOf } from '../../generator/pack.ts';
-import { turnHead } from './basis.ts';
+import { basisOf, turnRows } from './basis.ts';
 import { seedOf, squares } from './kmeans.ts';
 import { centroids, nearest } from './nearest.ts';
 import { refine, type RefineResult, type RefineTask } from './refine.ts';
@@ -74,8 +74,6 @@ export interface BasisTask {
   readonly head: number;
   /** Codes of a row. */
   readonly chunks: number;
-  /** Takes the rows in their basis, as halves; memory that threads share. `[heads, tokens, head_dim]` */
-  readonly out: Uint16Array;
 }
 
 export interface BasisResult {
@@ -84,8 +82,21 @@ export interface BasisResult {
   readonly to: Float32Array;
 }
 
-export type Task = ChunkTask | WeightTask | BasisTask | RefineTask;
-export type Result<T extends Task> = T extends ChunkTask ? ChunkResult : T extends WeightTask ? WeightResult : T extends BasisTask ? BasisResult : RefineResult;
+/** Some rows of a head to be written in its basis. */
+export interface TurnTask {
+  readonly kind: 'turn';
+  readonly rows: Rows;
+  readonly head: number;
+  /** T of the head. */
+  readonly basis: Float32Array;
+  /** Tokens: from, until. */
+  readonly range: readonly [number, number];
+  /** Takes them as halves; memory that threads share. `[heads, tokens, head_dim]` */
+  readonly out: Uint16Array;
+}
+
+export type Task = ChunkTask | WeightTask | BasisTask | TurnTask | RefineTask;
+export type Result<T extends Task> = T extends ChunkTask ? ChunkResult : T extends WeightTask ? WeightResult : T extends BasisTask ? BasisResult : T extends TurnTask ? void : RefineResult;
 
 /** Does one task. */
 export function perform<T extends Task>(task: T): Result<T> {
@@ -95,7 +106,9 @@ export function perform<T extends Task>(task: T): Result<T> {
     case 'weights':
       return weigh(task) as Result<T>;
     case 'basis':
-      return turn(task) as Result<T>;
+      return { head: task.head, to: basisOf(task.rows, task.head, task.chunks) } satisfies BasisResult as Result<T>;
+    case 'turn':
+      return turnRows(task.rows, task.head, task.basis, task.range, task.out) as Result<T>;
     case 'refine':
       return refine(task) as Result<T>;
   }
@@ -134,8 +147,6 @@ function clusterOnce({ rows, codec: name, stream, scope, head, chunk, iterations
   });
   return { ...share, stored: rounded.stored, ...(rounded.scale && { scale: rounded.scale }), iterations: found.iterations, reseeded: found.reseeded, losses: found.losses, loss, energy };
 }
-
-const turn = ({ rows, head, chunks, out }: BasisTask): BasisResult => ({ head, to: turnHead(rows, head, chunks, out) });
 
 function weigh({ q, k, v, head, ratio, window, exact, power }: WeightTask): WeightResult {
   const { tokens, headDim } = k;

@@ -7,7 +7,7 @@ import math
 
 from .recipe import Codec, Recipe
 
-MENU = {"k": ("8c10b", "8c8b", "16c12b", "16c8b"), "v": ("8c8b", "16c12b", "16c8b", "32c12b")}
+MENU = {side: ("4c8b", "8c8b", "16c8b") for side in "kv"}
 EXACT = {"k": "f16", "v": "f16", "key": "post", "gain": "none", "policy": "none", "budget_permille": 0, "selection": "global", "window": 0, "flush_block": 1}
 CODED = {"key": "pre", "policy": "none", "budget_permille": 0, "selection": "global", "window": 0}
 PER_BIT = 1000  # steps of a bit in which budgets are counted; rates are rounded up to them

@@ -15,7 +15,7 @@ from .recipe import Codec
 @dataclass(frozen=True)
 class Method:
     """How centroids are found. power: exponent of the weights; keys are weighted by the exact form, values by the column form (`exact`), or both by `column`.
-    windows: of 2048 tokens each."""
+    windows: of `tokens` tokens each; keys after RoPE want windows as long as the texts that are read, as a rotation that no window held has no centroids."""
 
     weights: str = "exact"
     power: float = 1.0
@@ -25,6 +25,7 @@ class Method:
     seed: int = 0
     gain_in_loop: bool = False
     windows: int = 16
+    tokens: int = 2048
 
 
 @dataclass

@@ -63,10 +63,10 @@ class Lab:
             self.kept[key] = make()
         return self.kept[key]
 
-    def recording(self, key, model, windows):
+    def recording(self, key, model, windows, tokens):
         """Rows of the first windows of the calibration text; `key` names the model."""
-        ids = protocol.cut(self.calibration, windows, protocol.CALIBRATION["tokens"], spread=False)
-        return self.once(("recording", key, windows), lambda: calibrate.record(model, ids))
+        ids = protocol.cut(self.calibration, windows, tokens, spread=False)
+        return self.once(("recording", key, windows, tokens), lambda: calibrate.record(model, ids))
 
     def prepared(self, run):
         """The model with the run's bases folded in. run.plan has a recipe for each layer."""
@@ -81,7 +81,7 @@ class Lab:
 
     def plain(self):
         """What bases and scales are found from."""
-        return self.recording((0.0, "none", None), self.model, protocol.CALIBRATION["windows"])
+        return self.recording((0.0, "none", None), self.model, **protocol.CALIBRATION)
 
     def chunks(self, run):
         """Codes of a value in each layer, where its basis depends on them."""
@@ -93,24 +93,28 @@ class Lab:
             return None
         return self.once(("bases", run.basis, self.chunks(run)), lambda: fold.value_bases(self.plain(), self.model, self.chunks(run), run.basis == "metric"))
 
+    def recorded(self, run, model):
+        """What the run's codebooks are made of, on its prepared model."""
+        return self.recording((run.key_scale, run.basis, self.chunks(run)), model, run.method.windows, run.method.tokens)
+
     def books(self, run, model):
         """One (k, v) per layer, as kernels will read them. Keys do not depend on the values' basis, nor values on scales of keys, but for tiny differences in rounding."""
         method, pairs = run.method, []
         for layer, recipe in enumerate(run.plan):
             bases = {"k": (run.key_scale, "none", None), "v": (0.0, run.basis, self.chunks(run))}
             sides = {"k": (recipe.k, recipe.key, recipe.gain_on("k")), "v": (recipe.v, "pre", recipe.gain_on("v"))}
-            make = lambda s: lambda: calibrate.codebooks(self.recording((run.key_scale, run.basis, self.chunks(run)), model, method.windows), s, sides[s][0], sides[s][1], method, sides[s][2])
+            make = lambda s: lambda: calibrate.codebooks(self.recorded(run, model), s, sides[s][0], sides[s][1], method, sides[s][2])
             made = {s: self.once((s, bases[s], method, *sides[s]), make(s)) for s in sides}
             pairs.append(tuple(None if made[s] is None else made[s][layer] for s in "kv"))
         return pairs
 
     def attention(self, run):
-        """The run's back end and its model; tuning done, on the recipes without their windows."""
+        """The run's back end and its model; tuning done, anchors chosen globally there."""
         run = replace(run, plan=run.plan if len(run.plan) > 1 else run.plan * self.model.config.layers)
         model = self.prepared(run)
         books = self.books(run, model)
         if run.tuning:
-            bare = tuple(recipe.set(window=0, selection="global") if recipe.coded else recipe for recipe in run.plan)
+            bare = tuple(recipe.set(window=recipe.window if run.tuning.ring else 0, selection="global") if recipe.coded else recipe for recipe in run.plan)
             say = lambda step, loss: self.log(f"  {run.name}: step {step}, KL {loss:.4f}")
             how = ("tuned", run.key_scale, run.basis, bare, run.method, run.gain_bits, run.tuning)
             books = self.once(how, lambda: tuned(model, bare, books, self.calibration, run.tuning, say))

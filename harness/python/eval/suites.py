@@ -3,13 +3,11 @@
 A suite is a function of the records so far; most do not look at them.
 """
 
-from . import allocate
-from .recipe import Codec, other_names, preset_names
+from . import allocate, presets
+from .methods import BETTER, PLAIN, START, TUNING, WEIGHTED
 
 STRICT = {"key": "pre", "selection": "global", "window": 0}
 NONE = {"policy": "none", "budget_permille": 0}
-PLAIN = {"weights": "none", "iterations": 12, "start": "random"}
-WEIGHTED = {"weights": "exact", "power": 1.0, "iterations": 12, "start": "random"}
 
 
 def run(name, k, v=None, method=PLAIN, rule="newest", on="validation", more=None, **axes):
@@ -57,16 +55,6 @@ def measured(records):
     yield anchored("K 1 bit, V 2 bit, 1 %", "8c8b", "4c8b")
 
 
-def presets(records):
-    """Every preset as users get it: its window, flush blocks, anchors chosen online; and as strictly as the tables above."""
-    for name in preset_names():
-        method = {**WEIGHTED, "start": "plusplus", "iterations": 25}
-        yield {"name": f"{name}, online", "preset": name, "rule": "flush", "method": method}
-        if name not in ("f16", "bf16"):
-            yield {"name": f"{name}, no window", "preset": name, "set": {"window": 0, "selection": "global"}, "method": method}
-
-
-BETTER = {"weights": "exact", "power": 1.0, "iterations": 25, "start": "plusplus", "windows": 64}
 PROBE = {"steps": 200, "lr": 0.01}
 
 
@@ -117,8 +105,7 @@ def search(records):
         yield candidate(k, v, gain, permille)
 
 
-TUNED = {"tuning": {"steps": 200, "lr": 0.03}, "value_basis": "metric"}
-START = {"windows": 32, "iterations": 12}  # gradients move centroids further than more iterations would
+TUNED = {"tuning": TUNING, "value_basis": "metric"}
 
 
 def tuned(k, v, gain="none", permille=0, label="", **more):
@@ -127,7 +114,10 @@ def tuned(k, v, gain="none", permille=0, label="", **more):
 
 
 def better(records):
-    """What won alone (tuned centroids, a basis for values, a gain on both sides), together, at each budget of bits: codes of 8 bits, and any."""
+    """What won alone (tuned centroids, a basis for values, a gain on both sides), together, at each budget of bits: what kernels have, and any."""
+    yield tuned("8c10b", "16c12b", "k", 10)
+    yield tuned("16c12b", "16c12b", "k", 7)
+    yield tuned("32c12b", "32c12b", "k", 11)
     yield tuned("8c8bq8", "8c8bq8", "kv", 6)
     yield tuned("8c10b", "16c12b", "kv", 6)
     yield tuned("8c8bq8", "8c8bq8", "k", 10)
@@ -153,30 +143,17 @@ def more(records):
 
 
 LIMITS = (1.23, 0.95, 0.6)
+OFFERED = ("f16", "2c8b", "4c8b", "8c8b", "8c10b", "16c8b", "16c12b", "32c12b")  # codecs that kernels have and this evaluation knows (generator/codec.ts)
 
 
 def confirm(records):
-    """On validation text, what was best on the search set at each limit of bits: two of all, and one that kernels have: codes of 8 bits, no gain on values."""
+    """On validation text, what was best on the search set at each limit of bits: two of all, and the best that kernels have: codecs that are offered, no gain on values."""
     found = sorted((r for r in records if r["run"]["on"] == "search"), key=lambda r: r["perplexity"])
-    built = lambda r: all(Codec.parse(codec).bits in (8, 16) and "v" not in recipe["gain"] for recipe in r["run"]["plan"] for codec in (recipe["k"], recipe["v"]))
+    built = lambda r: all(codec.removesuffix("q8") in OFFERED and "v" not in recipe["gain"] for recipe in r["run"]["plan"] for codec in (recipe["k"], recipe["v"]))
     for limit in LIMITS:
         below = [r for r in found if r["held_bits"] <= limit]
         for record in [*below[:2], *[r for r in below if built(r)][:1]]:
             yield {**record["run"], "name": record["run"]["name"].replace("search: ", "confirmed: "), "on": "validation"}
-
-
-def systems(records):
-    """Recipes of other systems, by their own ways of making codebooks: plain k-means (MILLION), weighted by sensitivity (CQ)."""
-    for name in other_names():
-        method = PLAIN if name.startswith("million") else WEIGHTED
-        yield {"name": name, "preset": name, "method": {**method, "start": "plusplus", "iterations": 25}, "rule": "newest"}
-
-
-def tuned_presets(records):
-    """The presets with tuned centroids and values in another basis: as users get them, and without a window."""
-    for name in ("antkv-1", "antkv-1-fast", "antkv-2", "antkv-0.5"):
-        yield {"name": f"{name}, online, tuned", "preset": name, "rule": "flush", "method": {**BETTER, **START}, **TUNED}
-        yield {"name": f"{name}, no window, tuned", "preset": name, "set": {"window": 0, "selection": "global"}, "method": {**BETTER, **START}, **TUNED}
 
 
 LAYERS = 6  # of lm-a
@@ -192,11 +169,15 @@ def layers(records):
 
 
 def allocated(records):
-    """Plans by those losses, tuned."""
-    for limit in LIMITS:
+    """Plans by those losses, tuned, beside 8c8b everywhere, which costs 1.129 bits."""
+    yield tuned("8c8b", "8c8b", "kv")
+    for limit in (1.13, 0.95):
         plan = allocate.plan(records, limit, LAYERS)
         if plan:
             yield {"name": f"search: codecs by layer below {limit}, tuned, metric basis", "plan": plan, "method": {**BETTER, **START}, "on": "search", **TUNED}
 
 
-SUITES = {"measured": measured, "presets": presets, "tuned-presets": tuned_presets, "systems": systems, "probe": probe, "search": search, "better": better, "more": more, "layers": layers, "allocated": allocated, "confirm": confirm}
+SUITES = {
+    "measured": measured, "presets": presets.presets, "bases": presets.bases, "axes": presets.axes, "q8-keys": presets.q8_keys, "tuned-presets": presets.tuned_presets, "tuned-wide": presets.tuned_wide,
+    "tuned-ring": presets.tuned_ring, "systems": presets.systems, "probe": probe, "search": search, "better": better, "more": more, "layers": layers, "allocated": allocated, "confirm": confirm,
+}  # fmt: skip

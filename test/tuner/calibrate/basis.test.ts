@@ -5,7 +5,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { checkBasis } from '../../../generator/basis.ts';
 import { fromF16, toF16Array } from '../../../generator/f16.ts';
-import { covariance, dealt, principalBasis, transposed, turnHead } from '../../../tuner/calibrate/basis.ts';
+import { covariance, dealt, basisOf, principalBasis, transposed, turnRows } from '../../../tuner/calibrate/basis.ts';
 
 const D = 16;
 const ROWS = 500;
@@ -65,9 +65,11 @@ test('rows of a head go to their place of the output, one that varies in no chan
   data.set(toF16Array(rows), ROWS * D);
   const out = new Uint16Array(2 * ROWS * D);
   const given = { data, stride: ROWS, tokens: ROWS, headDim: D };
-  const still = turnHead(given, 0, 2, out);
+  const still = basisOf(given, 0, 2);
+  turnRows(given, 0, still, [0, ROWS], out);
   checkBasis({ kvHeads: 1, headDim: D, to: still, back: transposed(still, D) }, 'still');
-  const basis = turnHead(given, 1, 2, out);
+  const basis = basisOf(given, 1, 2);
+  for (const range of [[0, 3], [3, 8], [8, ROWS]] as const) turnRows(given, 1, basis, range, out); // pieces of any length meet
   assert.ok(out.subarray(0, ROWS * D).every((half) => (half & 0x7fff) === 0));
   const back = times(transposed(basis, D), Float32Array.from(out.subarray(ROWS * D), fromF16));
   back.forEach((value, n) => assert.ok(Math.abs(value - rows[n]!) < 0.02, `${value}, not ${rows[n]}`));
