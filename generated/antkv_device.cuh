@@ -117,6 +117,12 @@ __device__ __forceinline__ void atomic_add_global(uint64_t* p, uint64_t value) {
 __device__ __forceinline__ uint32_t atomic_and_global(uint32_t* p, uint32_t value) { return atomicAnd(p, value); }
 /// Stores of this thread before it are seen by every thread of the grid that sees its stores after it.
 __device__ __forceinline__ void grid_fence() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
+/// Adds to a 32-bit word of global memory, between two `grid_fence`s as it were; returns the old value. One wait for this thread's stores, where two fences wait twice.
+__device__ __forceinline__ uint32_t atomic_add_acquire_release(uint32_t* p, uint32_t value) {
+  uint32_t old;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;" : "=r"(old) : "l"(p), "r"(value) : "memory");
+  return old;
+}
 /// Reads what another CTA wrote during this launch: from L2, never from L1.
 template <class T>
 __device__ __forceinline__ T load_global_coherent(const T* p) {
@@ -191,6 +197,9 @@ __device__ __forceinline__ T shuffle_down(T value, int delta) {
 __device__ __forceinline__ bool vote_any(bool predicate) { return __any_sync(~0u, predicate); }
 /// Bit i: lane i's predicate.
 __device__ __forceinline__ uint32_t vote_ballot(bool predicate) { return __ballot_sync(~0u, predicate); }
+/// The sum of all lanes' values, and the largest: one instruction, where a butterfly takes five shuffles, one behind the other.
+__device__ __forceinline__ uint32_t reduce_add(uint32_t value) { return __reduce_add_sync(~0u, value); }
+__device__ __forceinline__ int reduce_max(int value) { return __reduce_max_sync(~0u, value); }
 
 // --- matrix unit --------------------------------------------------------------------------------------------------
 // Lane = 4 * g + t. m16n8k16: A holds rows g, g + 8 and columns 2t, 2t + 1 (+ 8); B rows 2t, 2t + 1 (+ 8) of column g;

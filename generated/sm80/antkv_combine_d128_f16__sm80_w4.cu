@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/combine.cu.hbs
 //   kernel    antkv_combine_d128_f16__sm80_w4
-//   inputs    9028dff2cfe0f778
+//   inputs    7d8bf556f5bf0850
 //   remake    npx gen --only antkv_combine_d128_f16__sm80_w4
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -52,6 +52,7 @@ __device__ __forceinline__ uint32_t halves_of_query(uint32_t pair) {
 
 __device__ __forceinline__ const unsigned char* byte_pointer(const void* p) { return static_cast<const unsigned char*>(p); }
 __device__ __forceinline__ unsigned char* byte_pointer(void* p) { return static_cast<unsigned char*>(p); }
+__device__ __forceinline__ int min_int(int a, int b) { return a < b ? a : b; }
 
 /// An optional array: its element `i`, or `otherwise` where the array is null.
 template <class T>

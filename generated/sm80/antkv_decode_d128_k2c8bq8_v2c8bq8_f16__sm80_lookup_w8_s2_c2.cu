@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d128_k2c8bq8_v2c8bq8_f16__sm80_lookup_w8_s2_c2
-//   inputs    429955611b46769c
+//   inputs    89c132376d145536
 //   remake    npx gen --only antkv_decode_d128_k2c8bq8_v2c8bq8_f16__sm80_lookup_w8_s2_c2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -80,6 +80,7 @@ __device__ __forceinline__ uint32_t halves_of_query(uint32_t pair) {
 
 __device__ __forceinline__ const unsigned char* byte_pointer(const void* p) { return static_cast<const unsigned char*>(p); }
 __device__ __forceinline__ unsigned char* byte_pointer(void* p) { return static_cast<unsigned char*>(p); }
+__device__ __forceinline__ int min_int(int a, int b) { return a < b ? a : b; }
 
 /// An optional array: its element `i`, or `otherwise` where the array is null.
 template <class T>
@@ -585,70 +586,125 @@ struct warp_results {
   __device__ __forceinline__ warp_result<K>& operator[](int i) const { return *reinterpret_cast<warp_result<K>*>(first + i * stride); }
 };
 
-/// A row of channels by the lanes of a warp: 4 of a lane at a time, 128 in all, so that a longer row takes several turns, and several of a shorter one fit side by side.
+/// What `merge_results` merges: the results of a CTA's warps. of(): four channels of a column, at(i) being those of result i.
 template <class K>
-struct channel_lanes {
-  static constexpr int kSpan = K::kHeadDim < 128 ? K::kHeadDim : 128, kUsed = kSpan / 4, kAbreast = 32 / kUsed;
-  static_assert(K::kHeadDim % kSpan == 0, "whole turns");
+struct results_of_warps {
+  static constexpr float kToLog2 = 1;  // what a maximum is multiplied by
+  warp_results<K> results;
+  int count;
+  struct fours {
+    const unsigned char *o, *maximum, *weight;
+    int stride;
+    __device__ __forceinline__ float maximum_of(int i) const { return load_shared(reinterpret_cast<const float*>(maximum + i * stride)); }
+    __device__ __forceinline__ float weight_of(int i) const { return load_shared(reinterpret_cast<const float*>(weight + i * stride)); }
+    /// Of a result that saw nothing they may never have been written.
+    __device__ __forceinline__ bytes16 sums_of(int i, float maximum) const {
+      return maximum == minus_infinity() ? bytes16{} : load_shared(reinterpret_cast<const bytes16*>(o + i * stride));
+    }
+  };
+  __device__ __forceinline__ fours of(const column&, int at, int channel) const {
+    const warp_result<K>& r = results[0];
+    return {byte_pointer(r.o + at * warp_result<K>::kStride + channel), byte_pointer(r.maximum + at), byte_pointer(r.weight + at), results.stride};
+  }
 };
 
-/// Merges results and writes output and log-sum-exp, or this CTA's part of them. A warp takes a column. What a result without weight holds is not read.
-/// `sinks`: learned sink logits of contracts that have them join here, as one more key whose value is 0.
-template <class K, class P, class Column>
-__device__ __forceinline__ void write_results(const P& p, const Column& column_at, const warp_results<K>& results, int count, bool whole, bool sinks) {
-  constexpr int kUsed = channel_lanes<K>::kUsed, kAbreast = channel_lanes<K>::kAbreast;
-  const int lane = lane_index(), first_channel = lane % kUsed * 4;
+/// The same of the parts of a sequence that CTAs have left in global memory, whose weights are 1.
+template <class K, class P>
+struct parts_of_ctas {
+  static constexpr float kToLog2 = kLog2e;
+  const P& p;
+  int first, count;
+  struct fours {
+    const float *o, *lse;
+    int64_t stride;  // in columns
+    __device__ __forceinline__ float maximum_of(int i) const { return load_global_coherent(lse + i * stride); }
+    __device__ __forceinline__ float weight_of(int) const { return 1; }
+    __device__ __forceinline__ bytes16 sums_of(int i, float) const { return load_global_coherent(reinterpret_cast<const bytes16*>(o + i * stride * K::kHeadDim)); }
+  };
+  __device__ __forceinline__ fours of(const column& c, int, int channel) const {
+    const int64_t stride = int64_t(p.rows) * p.q_heads, place = first * stride + c.row * p.q_heads + c.head;
+    return {p.partial_o + place * K::kHeadDim + channel, p.partial_lse + place, stride};
+  }
+};
+
+/// How merge_results shares its work: a thread has four channels of a column, of every kGroups-th part.
+template <class K>
+struct merge_groups {
+  static constexpr int kFours = K::kHeadDim / 4, kMost = K::kWarps * 32 / (K::kColumns * kFours);
+  static constexpr int kGroups = kMost >= 8 ? 8 : kMost >= 4 ? 4 : kMost >= 2 ? 2 : 1, kLanes = 32 / kGroups;  // the groups of a warp have the same kLanes fours
+};
+
+/// Merges `parts`, in a fixed order, and writes output and log-sum-exp, or this CTA's part of them. kAtOnce parts are under way together in each thread.
+/// `sinks`: learned sink logits of contracts that have them join here, as one more key whose value is 0. All threads.
+template <int kAtOnce, class K, class P, class Column, class Parts>
+__device__ __forceinline__ void merge_results(const P& p, const Column& column_at, const Parts& parts, bool whole, bool sinks) {
+  constexpr int kFours = merge_groups<K>::kFours, kGroups = merge_groups<K>::kGroups, kLanes = merge_groups<K>::kLanes;
+  const int group = lane_index() / kLanes;
 #pragma unroll 1
-  for (int flat = warp_index(); flat < K::kColumns; flat += K::kWarps) {
-    // Factors first, a lane's of one result: there are at most 32.
-    float top = lane < count ? load_shared(results[lane].maximum + flat) : minus_infinity();
-    float factor = top, total = lane < count ? load_shared(results[lane].weight + flat) : 0.0f;
+  for (int flat = warp_index() * kLanes + lane_index() % kLanes; flat < K::kColumns * kFours; flat += K::kWarps * kLanes) {
+    const int at = flat / kFours, channel = flat % kFours * 4;
+    const column c = column_at(at);
+    float top = minus_infinity(), total = 0, sum[4] = {};  // log2 units
+    if constexpr (K::kSink)
+      if (sinks && c.valid && group == 0) top = load_global(p.sink_logits + c.head) * kLog2e, total = top == minus_infinity() ? 0.0f : 1.0f;
+    // To what a maximum of `with` leads.
+    const auto lower = [&](float with) {
+      const float before = top;
+      top = fmaxf(top, with);
+      const float zero = top == minus_infinity() ? 0.0f : top;  // not -inf - -inf
+      const float shrink = exp2_fast(before - zero);
+      total *= shrink;
 #pragma unroll
-    for (int mask = 1; mask < 32; mask *= 2) top = fmaxf(top, shuffle_xor(top, mask));
-    float sink = minus_infinity();  // log2 units
-    if constexpr (K::kSink) {
-      const auto c = column_at(flat);
-      if (sinks && c.valid) sink = load_global(p.sink_logits + c.head) * kLog2e;
-      top = fmaxf(top, sink);
+      for (int j = 0; j < 4; ++j) sum[j] *= shrink;
+      return zero;
+    };
+    const auto fours = parts.of(c, at, channel);
+#pragma unroll 1
+    for (int base = group; base < (c.valid ? parts.count : 0); base += kAtOnce * kGroups) {
+      // Instead of those behind the last part it is loaded again: a branch would wait for what is loaded in it.
+      float maximum[kAtOnce], weight[kAtOnce];
+      bytes16 o[kAtOnce];
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        const int part = min_int(base + i * kGroups, parts.count - 1);
+        maximum[i] = fours.maximum_of(part), weight[i] = fours.weight_of(part);
+        o[i] = fours.sums_of(part, maximum[i]);
+      }
+      float most = minus_infinity();
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        maximum[i] = base + i * kGroups < parts.count ? maximum[i] * Parts::kToLog2 : minus_infinity();
+        most = fmaxf(most, maximum[i]);
+      }
+      const float zero = lower(most);
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        const float factor = exp2_fast(maximum[i] - zero);
+        total += weight[i] * factor;
+#pragma unroll
+        for (int j = 0; j < 4; ++j) sum[j] += factor * float_of_bits(o[i].w[j]);
+      }
     }
-    factor = factor == minus_infinity() ? 0.0f : exp2_fast(factor - top);
-    total *= factor;
 #pragma unroll
-    for (int mask = 1; mask < 32; mask *= 2) total += shuffle_xor(total, mask);
-    if constexpr (K::kSink) total += sink == minus_infinity() ? 0.0f : exp2_fast(sink - top);
-    factor = total > 0 ? factor / total : 0.0f;
+    for (int mask = kLanes; mask < 32; mask *= 2) {
+      lower(shuffle_xor(top, mask));
+      total += shuffle_xor(total, mask);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) sum[j] += shuffle_xor(sum[j], mask);
+    }
 
+    if (!c.valid || group > 0) continue;
+    const float scale = total > 0 ? 1 / total : 0.0f, lse = total > 0 ? (top + log2_fast(total)) * kLn2 : minus_infinity();
 #pragma unroll
-    for (int first = 0; first < K::kHeadDim; first += channel_lanes<K>::kSpan) {
-      const int channel = first + first_channel;
-      float sum[4] = {};
-#pragma unroll 4
-      for (int i = 0; i < count; i += kAbreast) {
-        const int mine = kAbreast == 1 ? i : i + lane / kUsed;
-        const float times = shuffle(factor, mine);
-        if (times > 0) {
-          const bytes16 o = load_shared(reinterpret_cast<const bytes16*>(results[mine].o + flat * warp_result<K>::kStride + channel));
-#pragma unroll
-          for (int j = 0; j < 4; ++j) sum[j] += times * float_of_bits(o.w[j]);
-        }
-      }
-      if constexpr (kAbreast == 2) {
-#pragma unroll
-        for (int j = 0; j < 4; ++j) sum[j] += shuffle_xor(sum[j], 16);
-      }
-
-      const auto c = column_at(flat);
-      if (!c.valid || lane >= kUsed) continue;
-      const float lse = total > 0 ? (top + log2_fast(total)) * kLn2 : minus_infinity();
-      if (whole) {
-        bytes8* out = reinterpret_cast<bytes8*>(byte_pointer(p.out) + c.row * p.out_row_stride + c.head * p.out_head_stride + channel * 2);
-        store_global(out, bytes8{{round_pair<typename K::Element>(sum[0], sum[1]), round_pair<typename K::Element>(sum[2], sum[3])}});
-        if (p.lse && lane == 0 && first == 0) store_global(p.lse + int64_t(c.row) * p.q_heads + c.head, lse);
-      } else {
-        const int64_t at = (int64_t(block_index().x) * p.rows + c.row) * p.q_heads + c.head;
-        store_global(reinterpret_cast<bytes16*>(p.partial_o + at * K::kHeadDim + channel), bytes16{{float_bits(sum[0]), float_bits(sum[1]), float_bits(sum[2]), float_bits(sum[3])}});
-        if (lane == 0 && first == 0) store_global(p.partial_lse + at, lse);
-      }
+    for (int j = 0; j < 4; ++j) sum[j] = total > 0 ? sum[j] * scale : 0.0f;
+    if (whole) {
+      bytes8* out = reinterpret_cast<bytes8*>(byte_pointer(p.out) + c.row * p.out_row_stride + c.head * p.out_head_stride + channel * 2);
+      store_global(out, bytes8{{round_pair<typename K::Element>(sum[0], sum[1]), round_pair<typename K::Element>(sum[2], sum[3])}});
+      if (p.lse && channel == 0) store_global(p.lse + int64_t(c.row) * p.q_heads + c.head, lse);
+    } else {
+      const int64_t place = (int64_t(block_index().x) * p.rows + c.row) * p.q_heads + c.head;
+      store_global(reinterpret_cast<bytes16*>(p.partial_o + place * K::kHeadDim + channel), bytes16{{float_bits(sum[0]), float_bits(sum[1]), float_bits(sum[2]), float_bits(sum[3])}});
+      if (channel == 0) store_global(p.partial_lse + place, lse);
     }
   }
 }
@@ -656,73 +712,15 @@ __device__ __forceinline__ void write_results(const P& p, const Column& column_a
 /// Tells the CTAs of the piece's sequence that this one's part is written. True, in all threads, for the last one, which sees all parts.
 template <class P>
 __device__ __forceinline__ bool arrive_last(const P& p, const piece& w, uint32_t* flag) {
-  block_barrier();  // what this puts before the fence, the fence puts before the addition: one thread's is enough
+  block_barrier();  // what this puts before the addition, its release covers: one thread's is enough
   if (thread_index() == 0) {
-    grid_fence();
     uint32_t* counter = p.counters + int64_t(w.b) * grid_size().y + block_index().y;
-    const bool last = atomic_add_global(counter, 1) == uint32_t(w.parts - 1);
-    if (last) store_global(counter, 0u);  // for the next launch
-    grid_fence();
+    const bool last = atomic_add_acquire_release(counter, 1) == uint32_t(w.parts - 1);
     store_shared(flag, uint32_t(last));
+    if (last) store_global(counter, 0u);  // for the next launch
   }
   block_barrier();
   return load_shared(flag) != 0;
-}
-
-/// Gathers the parts of a sequence into at most `capacity` results, one per warp; returns how many. A result takes every so-many-th part, in order.
-template <class K, class P, class Column>
-__device__ __forceinline__ int gather_parts(const P& p, const piece& w, const Column& column_at, const warp_results<K>& results, int capacity) {
-  constexpr int kUsed = channel_lanes<K>::kUsed;
-  const int used = w.parts < capacity ? w.parts : capacity, lane = lane_index(), warp = warp_index(), first_channel = lane % kUsed * 4;
-  if (warp >= used) return used;
-  warp_result<K>& r = results[warp];
-  const auto mine = column_at(lane % K::kColumns);
-  const int place = mine.valid ? mine.row * p.q_heads + mine.head : -1;  // of the lane's column in a part
-#pragma unroll
-  for (int first = 0; first < K::kHeadDim; first += channel_lanes<K>::kSpan) {
-    const int channel = first + first_channel;
-#pragma unroll 1
-    for (int base = 0; base < K::kColumns; base += 4) {
-      int at[4];
-      float maximum[4], weight[4] = {}, sum[4][4] = {};
-#pragma unroll
-      for (int c = 0; c < 4; ++c) maximum[c] = minus_infinity(), at[c] = shuffle(place, base + c);
-#pragma unroll 1
-      for (int part = warp; part < w.parts; part += used) {
-        const int64_t from = int64_t(w.first + part) * p.rows * p.q_heads;
-        float lse[4];
-        bytes16 o[4];
-#pragma unroll
-        for (int c = 0; c < 4; ++c) {  // all of them under way together
-          lse[c] = minus_infinity(), o[c] = {};
-          if (at[c] >= 0) {
-            lse[c] = load_global_coherent(p.partial_lse + from + at[c]);
-            o[c] = load_global_coherent(reinterpret_cast<const bytes16*>(p.partial_o + (from + at[c]) * K::kHeadDim + channel));
-          }
-        }
-#pragma unroll
-        for (int c = 0; c < 4; ++c) {
-          const float top = fmaxf(maximum[c], lse[c] * kLog2e), zero = top == minus_infinity() ? 0.0f : top;  // not -inf - -inf
-          const float shrink = exp2_fast(maximum[c] - zero), factor = exp2_fast(lse[c] * kLog2e - zero);
-          maximum[c] = top;
-          weight[c] = weight[c] * shrink + factor;
-#pragma unroll
-          for (int j = 0; j < 4; ++j) sum[c][j] = sum[c][j] * shrink + factor * float_of_bits(o[c].w[j]);
-        }
-      }
-      if (lane >= kUsed) continue;
-#pragma unroll
-      for (int c = 0; c < 4; ++c) {
-        store_shared(reinterpret_cast<bytes16*>(r.o + (base + c) * warp_result<K>::kStride + channel),
-                     bytes16{{float_bits(sum[c][0]), float_bits(sum[c][1]), float_bits(sum[c][2]), float_bits(sum[c][3])}});
-        if (lane == 0) {
-          store_shared(r.maximum + base + c, maximum[c]);
-          store_shared(r.weight + base + c, weight[c]);
-        }
-      }
-    }
-  }
-  return used;
 }
 
 /// Writes -inf where the ring holds no token of the sequence: what the buffer held before would come out of combine as attention mass.
@@ -736,21 +734,16 @@ __device__ __forceinline__ void clear_ring_scores(const P& p, const decode_view&
   }
 }
 
-/// Merges `count` results (1 to 32, in shared memory; they are used up), and with `counters` the parts of the other CTAs if this one is the last, and
-/// writes what the piece owes. `flag`: a word of shared memory beside them. All threads, after a block barrier.
+/// Merges `count` results in shared memory, and with `counters` the parts of all CTAs if this one is the last, and writes what the piece owes. `flag`: a word of
+/// shared memory beside them. All threads, after a block barrier.
 template <class K, class P, class Column>
 __device__ __forceinline__ void finish_piece(const P& p, const piece& w, const decode_view& s, const Column& column_at, const warp_results<K>& results, int count, uint32_t* flag) {
   if (p.ring_scores && w.from == 0) clear_ring_scores<K>(p, s, column_at);
   // Without counters combine follows, and reads the part even of a sequence that one CTA had to itself.
-  bool whole = p.splits == 1 || (p.counters && w.parts == 1);
-  bool sinks = w.from == 0;
-  for (int have = count;;) {
-    write_results<K>(p, column_at, results, have, whole, sinks);
-    if (whole || !p.counters || !arrive_last(p, w, flag)) break;
-    have = gather_parts<K>(p, w, column_at, results, count);
-    whole = true, sinks = false;  // a part has brought them
-    block_barrier();
-  }
+  const bool whole = p.splits == 1 || (p.counters && w.parts == 1);
+  merge_results<4, K>(p, column_at, results_of_warps<K>{results, count}, whole, w.from == 0);
+  if (whole || !p.counters || !arrive_last(p, w, flag)) return;
+  merge_results<16 / merge_groups<K>::kGroups, K>(p, column_at, parts_of_ctas<K, P>{p, w.first, w.parts}, true, false);  // a part has brought the sinks
 }
 
 // Attention over exact rows, anchors and ring, without shared memory: rows go from global memory straight to the matrix unit's registers.
@@ -996,8 +989,6 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
 }
 
 // What all warps of a CTA want to know of the piece under way.
-
-__device__ __forceinline__ int min_int(int a, int b) { return a < b ? a : b; }
 
 /// What the phases of a piece share, in shared memory: in registers it would take room from the loop, made anew it would take time.
 template <class K>

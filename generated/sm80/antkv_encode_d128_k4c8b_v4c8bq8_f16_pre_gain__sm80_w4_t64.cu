@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/encode.cu.hbs
 //   kernel    antkv_encode_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_w4_t64
-//   inputs    f9bf46402de7dba3
+//   inputs    e010211ca3161ffe
 //   remake    npx gen --only antkv_encode_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_w4_t64
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -74,6 +74,7 @@ __device__ __forceinline__ uint32_t halves_of_query(uint32_t pair) {
 
 __device__ __forceinline__ const unsigned char* byte_pointer(const void* p) { return static_cast<const unsigned char*>(p); }
 __device__ __forceinline__ unsigned char* byte_pointer(void* p) { return static_cast<unsigned char*>(p); }
+__device__ __forceinline__ int min_int(int a, int b) { return a < b ? a : b; }
 
 /// An optional array: its element `i`, or `otherwise` where the array is null.
 template <class T>

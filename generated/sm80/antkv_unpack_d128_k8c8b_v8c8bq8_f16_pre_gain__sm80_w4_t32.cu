@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/unpack.cu.hbs
 //   kernel    antkv_unpack_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t32
-//   inputs    aee0d5456fee8b41
+//   inputs    30be6a0f647fdf94
 //   remake    npx gen --only antkv_unpack_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t32
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -73,6 +73,7 @@ __device__ __forceinline__ uint32_t halves_of_query(uint32_t pair) {
 
 __device__ __forceinline__ const unsigned char* byte_pointer(const void* p) { return static_cast<const unsigned char*>(p); }
 __device__ __forceinline__ unsigned char* byte_pointer(void* p) { return static_cast<unsigned char*>(p); }
+__device__ __forceinline__ int min_int(int a, int b) { return a < b ? a : b; }
 
 /// An optional array: its element `i`, or `otherwise` where the array is null.
 template <class T>

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/encode.cu.hbs
 //   kernel    antkv_encode_d128_kf16_vf16_f16__sm90_w4_t32
-//   inputs    3a01209c9f233e0b
+//   inputs    e0bea0e5c316fc02
 //   remake    npx gen --only antkv_encode_d128_kf16_vf16_f16__sm90_w4_t32
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -74,6 +74,7 @@ __device__ __forceinline__ uint32_t halves_of_query(uint32_t pair) {
 
 __device__ __forceinline__ const unsigned char* byte_pointer(const void* p) { return static_cast<const unsigned char*>(p); }
 __device__ __forceinline__ unsigned char* byte_pointer(void* p) { return static_cast<unsigned char*>(p); }
+__device__ __forceinline__ int min_int(int a, int b) { return a < b ? a : b; }
 
 /// An optional array: its element `i`, or `otherwise` where the array is null.
 template <class T>

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/score_group.cu.hbs
 //   kernel    antkv_score_d64_f16__sm90_group_w12_t192_s4
-//   inputs    688d6e9fe3003908
+//   inputs    f25dd15ec3fc2441
 //   remake    npx gen --only antkv_score_d64_f16__sm90_group_w12_t192_s4
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -56,6 +56,7 @@ __device__ __forceinline__ uint32_t halves_of_query(uint32_t pair) {
 
 __device__ __forceinline__ const unsigned char* byte_pointer(const void* p) { return static_cast<const unsigned char*>(p); }
 __device__ __forceinline__ unsigned char* byte_pointer(void* p) { return static_cast<unsigned char*>(p); }
+__device__ __forceinline__ int min_int(int a, int b) { return a < b ? a : b; }
 
 /// An optional array: its element `i`, or `otherwise` where the array is null.
 template <class T>
