@@ -37,7 +37,7 @@ test('runners and kernels build', async () => {
     emulated('score', { headDim: 64, dtype: 'f16', form: 'exact' }),
     emulated('select', {}),
   ]);
-  wrong = await spoilt(oneBit, 'load_shared(results[lane].weight + flat)', '1.01f * load_shared(results[lane].weight + flat)');
+  wrong = await spoilt(oneBit, 'weight[i] = fours.weight_of(part)', 'weight[i] = 1.01f * fours.weight_of(part)');
 });
 test.after(async () => {
   await Promise.all([runner?.close(), poor?.close()]);

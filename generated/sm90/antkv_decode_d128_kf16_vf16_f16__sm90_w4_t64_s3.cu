@@ -1,43 +1,43 @@
 // Generated file. Do not edit.
 //   template  templates/decode.cu.hbs
-//   kernel    antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_w4_t64_s2
-//   inputs    f436fb9695e1e6a7
-//   remake    npx gen --only antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_w4_t64_s2
+//   kernel    antkv_decode_d128_kf16_vf16_f16__sm90_w4_t64_s3
+//   inputs    c5fc84f5efe5284b
+//   remake    npx gen --only antkv_decode_d128_kf16_vf16_f16__sm90_w4_t64_s3
 #include "antkv.h"
 #include "antkv_device.cuh"
 
-namespace antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_w4_t64_s2_ {  // its own: device linking would merge equal names
+namespace antkv_decode_d128_kf16_vf16_f16__sm90_w4_t64_s3_ {  // its own: device linking would merge equal names
 using namespace antkv;
 
 struct K {
   using Element = f16;  // of queries, exact rows and output
   static constexpr int kHeadDim = 128;
   struct Key {
-    static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 8, kCodebookBytes = 73728;
-    static constexpr int kChannels = 16, kBits = 8, kCodeStages = 1, kEntries = 256;
+    static constexpr bool kExact = true;
+    static constexpr int kRowBytes = 256, kCodebookBytes = 0;
+    static constexpr int kChannels = 1, kBits = 0, kCodeStages = 1, kEntries = 0;
     static constexpr bool kQ8 = false;
-    static constexpr int kScaleOffset = 65536, kHalfNormOffset = 65536;
-    static constexpr bool kKeys = true, kByLane = true;  // the order of codes in a unit
-    static constexpr int kChunks = 8, kPiece = 4, kTurnHigh = 0, kTurnShift = 0, kTurnMask = 1;
+    static constexpr int kScaleOffset = 0, kHalfNormOffset = 0;
+    static constexpr bool kKeys = true, kByLane = false;  // the order of codes in a unit
+    static constexpr int kChunks = 0, kPiece = 0, kTurnHigh = 0, kTurnShift = 0, kTurnMask = 0;
   };
   struct Value {
-    static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 8, kCodebookBytes = 41472;
-    static constexpr int kChannels = 16, kBits = 8, kCodeStages = 1, kEntries = 256;
-    static constexpr bool kQ8 = true;
-    static constexpr int kScaleOffset = 32768, kHalfNormOffset = 33280;
-    static constexpr bool kKeys = false, kByLane = true;
-    static constexpr int kChunks = 8, kPiece = 4, kRowSpan = 2;
+    static constexpr bool kExact = true;
+    static constexpr int kRowBytes = 256, kCodebookBytes = 0;
+    static constexpr int kChannels = 1, kBits = 0, kCodeStages = 1, kEntries = 0;
+    static constexpr bool kQ8 = false;
+    static constexpr int kScaleOffset = 0, kHalfNormOffset = 0;
+    static constexpr bool kKeys = false, kByLane = false;
+    static constexpr int kChunks = 0, kPiece = 0, kRowSpan = 0;
   };
-  static constexpr bool kCoded = true;  // a side is coded: pages carry a bitmap, and anchors exist
-  static constexpr int kUnitBytes = 288, kValueOffset = 128, kKeyGainOffset = 256;
-  static constexpr bool kPre = false, kKeyGain = true;
+  static constexpr bool kCoded = false;  // a side is coded: pages carry a bitmap, and anchors exist
+  static constexpr int kUnitBytes = 8192, kValueOffset = 4096, kKeyGainOffset = 8192;
+  static constexpr bool kPre = false, kKeyGain = false;
   static constexpr bool kSoftcap = false, kSink = false;
   static constexpr int kColumns = 8;  // query columns of a CTA
-  static constexpr int kWarps = 4, kStages = 2;
+  static constexpr int kWarps = 4, kStages = 3;
   static constexpr int kWarpUnits = 1;  // units of 16 tokens that a warp takes per step
-  static constexpr int kSharedBytes = 37184;
+  static constexpr int kSharedBytes = 104512;
 };
 
 // The 16-bit type of a contract's queries, exact rows and output, f16 or bf16: what the two do differently, by one set of names.
@@ -1427,8 +1427,8 @@ __device__ __forceinline__ void decode(const P& p) {
 // Three CTAs of four warps per SM: left alone, ptxas takes 200 registers for some contracts, and two fit.
 // Of more warps, of more columns, or of rows whose sums alone take 64 registers, at least one CTA is all that is asked for: without the 1, ptxas may spill to fit more.
 extern "C" __global__ void __launch_bounds__(128, 128 <= 128 && K::kHeadDim <= 128 && K::kColumns <= 8 ? 3 : 1)
-antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_w4_t64_s2(const __grid_constant__ antkv_decode_params p) {
+antkv_decode_d128_kf16_vf16_f16__sm90_w4_t64_s3(const __grid_constant__ antkv_decode_params p) {
   decode<K>(p);
 }
 
-}  // namespace antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_w4_t64_s2_
+}  // namespace antkv_decode_d128_kf16_vf16_f16__sm90_w4_t64_s3_
