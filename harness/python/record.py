@@ -1,7 +1,7 @@
 """Records keys, values and queries of a transformers model while it reads text: a K/V dump for gen calibrate, gen demo and gen simulate (generator/format.ts).
 
     python3 record.py --model PATH_OR_NAME --text FILE [--text FILE ...] --out dump.safetensors
-    python3 record.py --model PATH --ids tokens.npy --windows 16 --tokens 2048 --layers 0,8,16 --out dump.safetensors
+    python3 record.py --model PATH --ids tokens.npy --windows 8 --tokens 4096 --layers 0,8,16 --out dump.safetensors
 
 Keys are those before RoPE: what k_proj gives, behind k_norm where the model has one; queries are turned here. Works
 for models whose attention modules are called self_attn, with q_proj, k_proj and v_proj, or one qkv_proj, and half-split RoPE over whole heads (Llama, Qwen, Mistral, Phi-3).
@@ -150,8 +150,8 @@ def options():
     source.add_argument("--text", action="append", help="file of text; several are read one after the other")
     source.add_argument("--ids", help=".npy of token ids instead")
     p.add_argument("--out", required=True, help="dump to write")
-    p.add_argument("--windows", type=int, default=16)
-    p.add_argument("--tokens", type=int, default=2048, help="tokens of a window")
+    p.add_argument("--windows", type=int, default=8)
+    p.add_argument("--tokens", type=int, default=4096, help="tokens of a window: as long as the texts that will be read, where keys are coded after RoPE; a rotation that no window held has no centroid")
     p.add_argument("--first-id", type=int, help="token id that every window starts with, as <s>")
     p.add_argument("--layers", help="layers, with commas (default: all)")
     p.add_argument("--dtype", default="float16", choices=("float16", "bfloat16", "float32"))
