@@ -24,9 +24,9 @@ const timesOf = (journal: Journal): Timed[] => {
   return [...new Set(environments)].flatMap((environment) => timedOfEvents(events, environment)).filter(({ problem }) => parseContractName(problem.contract).op === 'decode');
 };
 
-/** Every decode time in the records of an H200, of `gen bench` and of `gen tune`. */
+/** Every decode time in the journals of an H200, and in the records of `gen bench` that lie there as text. */
 export const recordedTimes = (): Timed[] =>
-  readdirSync(folder).filter((file) => /^h200.*\.jsonl(\.gz)?$/.test(file) && !OUTDATED.includes(file)).sort().flatMap((file) =>
+  readdirSync(folder).filter((file) => /^h200-(.*\.jsonl|(sweep|held-out|spaces)-.*\.gz)$/.test(file) && !OUTDATED.includes(file)).sort().flatMap((file) =>
     file.endsWith('.gz')
       ? timesOf(parseJournal(gunzipSync(readFileSync(`${folder}${file}`)).toString(), file))
       : timedOfRows(readRecords(readFileSync(`${folder}${file}`, 'utf8'), file).rows));
