@@ -69,7 +69,7 @@ if (slurm) {
 
   test('killed, requeued, out of time, a node lost: the same table', async () => {
     const work = filled();
-    process.env['FAKE_MS'] = '250';
+    process.env['FAKE_MS'] = '500'; // long enough that the worker which is told of its limit is still at work
     const sbatch = [...SBATCH.slice(0, -1), 'measure:--gres=none'];
     await submit(work, { gen: GEN, sbatch });
     let first: Awaited<ReturnType<typeof running>>[number] | undefined;
