@@ -1,7 +1,7 @@
 // What decode by tallies does per tile of 32 coded tokens, and per piece before and behind them, counted from templates/tally*.cuh. Pure.
 import { chunksOf, codecOf, rowBytes, storedOf, type VqCodec } from './codec.ts';
 import type { CacheContract } from './contract.ts';
-import { unitLayout } from './layout.ts';
+import { isPowerOfTwo, unitLayout } from './layout.ts';
 import type { Tile } from './tile.ts';
 import { total, work, type Work } from './work.ts';
 
@@ -10,7 +10,7 @@ const MEETINGS = 3.5;
 /** Whether a side's numbers lie entry by entry, and lanes go through the books from their own on (`tally_order`, tally_codes.cuh): no two additions meet then. */
 function turned(codec: VqCodec, headDim: number, pass: number): boolean {
   const tables = chunksOf(codec, headDim) * codec.stages;
-  return tables <= 32 && (tables & (tables - 1)) === 0 && tables * pass >= 32 && rowBytes(codec, headDim) % 4 === 0;
+  return tables <= 32 && isPowerOfTwo(tables) && tables * pass >= 32 && rowBytes(codec, headDim) % 4 === 0;
 }
 /** Query columns that a step of decode has, of those that the kernel has room for: passes without a query are left out. */
 const usedColumns = ({ columns = 8 }: CacheContract): number => Math.min(columns, 4);

@@ -64,7 +64,7 @@ function isByLane(side: Side, chunks: number, channels: number, key: PageFormat[
   return key === 'post' ? chunks % 4 === 0 : isPowerOfTwo(chunks);
 }
 
-const isPowerOfTwo = (n: number): boolean => (n & (n - 1)) === 0;
+export const isPowerOfTwo = (n: number): boolean => Number.isInteger(n) && n > 0 && (n & (n - 1)) === 0;
 /** The largest power of two that divides `n`. */
 const powerIn = (n: number): number => n & -n;
 /** Channels of value codes whose last four chunks, where chunks are an odd number of fours, two rows of lanes share, a half of an entry each. */

@@ -3,7 +3,7 @@ import type { Arch } from './arch.ts';
 import { chunksOf, codecOf, entriesOf, rowBytes } from './codec.ts';
 import { isCacheContract, type CacheContract, type Contract, type Op } from './contract.ts';
 import { keyMethod, lookupMisfit, tallyMisfit } from './lookup.ts';
-import { UNIT_TOKENS } from './layout.ts';
+import { isPowerOfTwo, UNIT_TOKENS } from './layout.ts';
 import { resultsBeyondTables, sharedBytes } from './shared.ts';
 
 /**
@@ -104,8 +104,8 @@ export const GROUP_WARPS = 12;
 
 /** Registers of a thread that hold keys, and for form exact values, of a `score` tile: the matrix unit's operands of every step. */
 const keyRegisters = ({ headDim, form }: Contract, { tokens = 0, warps }: Tile): number => (tokens / UNIT_TOKENS / warps) * ((headDim ?? 0) / 4) * (form === 'exact' ? 2 : 1);
-/** At most this many hold keys, and as many as this are for all else: products of two steps, columns, sums, addresses; of a `tally` tile all but codes. */
-const [MOST_KEY_REGISTERS, OTHER_REGISTERS, TALLY_OTHER_REGISTERS] = [128, 80, 60];
+/** At most this many hold keys, and as many as this are for all else: products of two steps, columns, sums, addresses. */
+const [MOST_KEY_REGISTERS, OTHER_REGISTERS] = [128, 80];
 
 /** The best `tally` tile that fits, or undefined. As many columns at a time as there is room for, as tokens are met once for all of them. */
 export function tallyTile(contract: Contract, arch: Arch): Tile | undefined {
@@ -115,7 +115,6 @@ export function tallyTile(contract: Contract, arch: Arch): Tile | undefined {
 
 /** `score` tiles of groups: twice the keys per column first (1.2 times as fast on an H200), then as many stages as there is room for (four: 1 to 2.5 % less time than three). */
 const GROUP_TILES = [384, 192].flatMap((tokens) => [4, 3, 2].map((stages): Tile => ({ algorithm: 'group', warps: GROUP_WARPS, tokens, stages })));
-
 
 /**
  * The tile of a contract before anything was measured on `arch`: `lookup` where it fits, `tally` for codebooks of more entries than a byte counts (of smaller ones it was
@@ -159,8 +158,6 @@ function groupMisfit(contract: Contract, tile: Tile, arch: Arch): string[] {
   else if (keyRegisters(contract, tile) > MOST_GROUP_KEY_REGISTERS) why.push(`${keyRegisters(contract, tile)} registers of a thread for its keys; ${GROUP_WARPS} warps have ${MOST_GROUP_KEY_REGISTERS} for them`);
   return why;
 }
-
-const isPowerOfTwo = (n: number): boolean => Number.isInteger(n) && n > 0 && (n & (n - 1)) === 0;
 
 function rowsMisfit(op: Op, { warps, tokens = 16, stages = 1 }: Tile): string[] {
   const why: string[] = [];
@@ -208,6 +205,8 @@ function lookupTileMisfit({ warps, stages = 1, copies = 4 }: Tile): string[] {
   return why;
 }
 
+/** Registers of a thread of a `tally` tile for all but codes: addresses, look-ups under way, references. */
+const TALLY_OTHER_REGISTERS = 60;
 /** Registers of a thread that hold codes of a `tally` tile: of a round's tokens, of the next round's, and their scores. */
 function tallyRegisters({ k, v, headDim }: CacheContract, { warps, tokens = 0, pass = 1 }: Tile): number {
   const words = (name: string): number => Math.ceil(rowBytes(codecOf(name), headDim) / 4);

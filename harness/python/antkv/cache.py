@@ -12,15 +12,15 @@
 
 Forks are whole (Cache.fork); prefixes that are found again are in the ops (frozen_len, frozen_anchor_pages), not in this class."""
 
-from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence, Union
 
 import torch
 from torch import Tensor
 
 from . import eager, fork, ops
-from .basis import Basis, basis_of
+from .basis import basis_of
 from .errors import ArgumentError, ContractError
+from .layer import Layer
 from .pack import PackedCodebook
 from .prefill import PROMPT_POLICIES, Prompt, anchors_of
 from .rules import ANCHOR_ROWS, DRAFT_ROWS
@@ -29,28 +29,11 @@ from .state import Held, Lengths, Pool
 _STEP = ("slot", "seq_len", "accepted", "coded_before", "coded_len", "kv_len", "score_row", "frozen_len", "frozen_pages")  # rows of Cache._lengths
 
 
-@dataclass
-class Layer:
-    """Device arrays of one layer; None where the recipe has no such thing."""
-
-    pages: Tensor  # [pages, kv_heads, bytes] uint8
-    k_codebook: Optional[Tensor]  # [kv_heads, bytes] uint8
-    v_codebook: Optional[Tensor]
-    basis: Basis
-    anchors: Optional[Tensor] = None  # [anchor pages, kv_heads, bytes] uint8
-    anchor_score: Optional[Tensor] = None  # [slots, kv_heads, max_anchor_pages * 16] fp32
-    ring_k: Optional[Tensor] = None  # [slots, kv_heads, ring_rows, d]
-    ring_v: Optional[Tensor] = None
-    ring_score: Optional[Tensor] = None  # [slots, kv_heads, ring_rows] fp32
-    ring_count: Optional[Tensor] = None  # the same, int32
-    lse: Optional[Tensor] = None  # [rows, q_heads] of the last decode
-    ring_scores: Optional[Tensor] = None  # [rows, q_heads, ring_rows] of the last decode
-
-
 class Cache:
     """recipe: name of a preset, or its members as manifest.json has them. codebooks: layer -> "k", "v" (read_codebooks); None for exact recipes.
     max_tokens bounds a sequence; pages: coded pages in all (default: enough for max_sequences of max_tokens). page_size in tokens. scale: default 1 / sqrt(head_dim).
-    max_q_len: new rows of a sequence and step, drafts included. max_forks: how often a sequence and those it comes from may be forked, where anchors are kept. inv_freq [rotary_dim / 2], for keys coded before RoPE. folded: the model's weights have the recipe's basis of values in them (eval.fold); else it is applied here."""
+    max_q_len: new rows of a sequence and step, drafts included. max_forks: how often a sequence and those it comes from may be forked, where anchors are kept.
+    inv_freq [rotary_dim / 2], for keys coded before RoPE. folded: the model's weights have the recipe's basis of values in them (eval.fold); else it is applied here."""
 
     def __init__(self, recipe: Union[str, Mapping[str, Any]], codebooks: Optional[Mapping[int, Mapping[str, PackedCodebook]]], *, layers: int, q_heads: int, kv_heads: int, head_dim: int,
                  max_sequences: int, max_tokens: int, inv_freq: Optional[Tensor] = None, scale: Optional[float] = None, page_size: int = 64, pages: Optional[int] = None, max_q_len: int = 1,
@@ -80,12 +63,14 @@ class Cache:
         self._pool = Pool(pages if pages is not None else max_sequences * self.max_pages, "coded pages")
         self._anchor_pool = Pool(max_sequences * self.max_anchor_pages, "anchor pages")
         self._slots = Pool(max_sequences, "sequences")
+        self._sequences: dict = {}
         self._tables = self._zeros([max_sequences, self.max_pages], torch.int32)  # by slot
         self._anchor_table = torch.full([max_sequences, self.max_anchor_pages], -1, dtype=torch.int32, device=self.device) if self.keeps else None
         self._block_table = self._zeros([max_sequences, self.max_pages], torch.int32)  # by batch row of the step
         self._lengths = self._zeros([len(_STEP), max_sequences + 3 & ~3], torch.int32)
         self._cu_q = torch.arange(max_sequences + 1, dtype=torch.int32, device=self.device) * max_q_len
-        self._sequences, self._rows, self._now = {}, 0, {}  # _now: arrays of the step
+        self._rows = 0
+        self._now: dict = {}  # arrays of the step
         self.layers = [self._layer(layout, (codebooks or {}).get(number, {}), number, max_sequences) for number in range(layers)]
 
     def _zeros(self, shape, dtype) -> Tensor:

@@ -44,11 +44,19 @@ def options(argv):
     return p.parse_args(argv)
 
 
+def axis(word):
+    """`window=64` as a name and a value. Raises ValueError."""
+    name, equals, value = word.partition("=")
+    if not equals:
+        raise ValueError(f"--set takes AXIS=VALUE, not {word}, for example --set window=64")
+    return name, int(value) if value.isdigit() else value
+
+
 def main(argv=None):
     args = options(argv)
     tuning = {**(TUNING if args.every_token else RING), "steps": args.steps} if args.steps else None
-    axes = {name: int(value) if value.isdigit() else value for name, value in (word.split("=", 1) for word in args.set)}
     try:
+        axes = dict(axis(word) for word in args.set)
         run = Run.parse({"name": args.preset, "preset": args.preset, "set": axes, "method": START, "tuning": tuning})
         ids = read_ids(args.calibration)
         lab = Lab(Model.load(args.model, args.config, args.device), ids, ids, lambda text: print(text, file=sys.stderr, flush=True))  # perplexity is not measured here
