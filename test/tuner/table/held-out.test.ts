@@ -27,26 +27,22 @@ const { table: { kernels } } = readTable(fileURLToPath(new URL('../../../generat
 function losses(contract: string, mode: 'sequence' | 'spread'): { place: string; loss: number }[] {
   const of = ({ points }: Pool) => points.filter(({ problem }) => problem.contract === contract && problem.mode === mode);
   const shipped = Object.keys(kernels).filter((kernel) => kernel.startsWith(`${contract}__`));
-  return holdOut(fieldOf(of(grid), shipped, grid.device.sms), of(held)).map(({ point: { problem: { shape } }, loss }) => ({ place: `${contract} ${shape.batch} ${shape.tokens}`, loss }));
+  return holdOut(fieldOf(of(grid), shipped, grid.device), of(held)).map(({ point: { problem: { shape } }, loss }) => ({ place: `${contract} ${shape.batch} ${shape.tokens}`, loss }));
 }
 const contracts = [...new Set(held.points.map(({ problem }) => problem.contract))];
 
 test('no shape held out was measured for the table', () => {
   const places = new Set(grid.points.map(({ problem: { contract, mode, shape } }) => `${contract} ${mode} ${shape.batch} ${shape.tokens}`));
   for (const { problem: { contract, mode, shape } } of held.points) assert.not(places.has(`${contract} ${mode} ${shape.batch} ${shape.tokens}`));
-  assert.is(held.points.length, 6 * 11 * 2);
+  const shapes = new Set(held.points.map(({ problem: { shape } }) => `${shape.batch} ${shape.tokens}`));
+  assert.ok(shapes.size >= 11);
+  assert.is(held.points.length, 6 * shapes.size * 2);
 });
 
-/** 32 sequences of 2,048 tokens, 256 CTAs: kernels of four warps have them all on the device at once, wider ones take two turns. The grid knows 16 and 64 sequences, which want neither. */
-const TURNS = 'antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4 32 2048';
-
-test('sequences of one length: 1 % in the mean and 4 % at worst, but for one shape', () => {
+test('sequences of one length: 1 % in the mean and 4 % at worst', () => {
   assert.is(contracts.length, 6);
   for (const contract of contracts) {
-    const points = losses(contract, 'sequence');
-    assert.is(points.length, 11);
-    const lost = points.filter(({ place }) => place !== TURNS).map(({ loss }) => loss);
-    assert.ok(points.length - lost.length === (TURNS.startsWith(`${contract} `) ? 1 : 0));
+    const lost = losses(contract, 'sequence').map(({ loss }) => loss);
     assert.ok(mean(lost) <= 0.01 && Math.max(...lost) <= 0.04, `${contract}: ${lost.map((loss) => loss.toFixed(3)).join(' ')}`);
   }
 });
@@ -60,7 +56,7 @@ test('at no point of the grid is what a table chooses slower than the default', 
   for (const contract of places) {
     const points = grid.points.filter(({ problem }) => problem.contract === contract);
     const first = usual(points.map((point) => point.default.kernel));
-    const field = fieldOf(points, [first, ...Object.keys(kernels).filter((kernel) => kernel.startsWith(`${contract}__`) && kernel !== first)], grid.device.sms);
+    const field = fieldOf(points, [first, ...Object.keys(kernels).filter((kernel) => kernel.startsWith(`${contract}__`) && kernel !== first)], grid.device);
     for (const point of points.filter((one) => one.default.kernel === first)) {
       const { arm, from } = decide(field, [point.problem.mode], point)!;
       assert.is(from, point, `${contract}: what is chosen ran there`);
