@@ -99,10 +99,9 @@ function sequenceGuess({ points, board }: Ground, kernel: string): (place: Place
 function spreadGuess({ points, board, first }: Ground): (place: Place, own: readonly Best[]) => Guess {
   const { problem: like, lines } = points.find(({ problem }) => problem.mode === 'spread')!;
   const expect = expecting(board, { like, lines });
-  const fill = fillOf(first, lines, board.sms);
   return (place, own) => {
     const from = nearestFirst(own, place)[0]!;
-    return { from, choice: choiceOf(from.arm, from.point, place, board.sms), us: expect(place, first, fill) ?? 1 };
+    return { from, choice: choiceOf(from.arm, from.point, place, board.sms), us: expect(place, first, fillOf(first, place.streams, board.sms)) ?? 1 };
   };
 }
 

@@ -9,7 +9,7 @@ import { eventsOf, parseJournal } from '../../../tuner/journal/read.ts';
 import { mean } from '../../../tuner/space/numbers.ts';
 import { usual } from '../../../tuner/table/contract.ts';
 import { decide, fieldOf } from '../../../tuner/table/field.ts';
-import { holdOut } from '../../../tuner/table/leave-out.ts';
+import { holdOut, lossAt } from '../../../tuner/table/leave-out.ts';
 import { poolsOf, type Pool } from '../../../tuner/table/pool.ts';
 
 const test = suite('table/held-out');
@@ -49,6 +49,20 @@ test('sequences of one length: 1 % in the mean and 4 % at worst', () => {
 
 test('work spread over sequences: 3 % in the mean', () => {
   for (const contract of contracts) assert.ok(mean(losses(contract, 'spread').map(({ loss }) => loss)) <= 0.026, contract);
+});
+
+test('whichever is faster, of both: 1 % in the mean and 4 % at worst', () => {
+  for (const contract of contracts) {
+    const of = ({ points }: Pool) => points.filter(({ problem }) => problem.contract === contract);
+    const field = fieldOf(of(grid), Object.keys(kernels).filter((kernel) => kernel.startsWith(`${contract}__`)), grid.device);
+    const lost = of(held).filter(({ problem }) => problem.mode === 'sequence').map((point) => {
+      const twin = of(held).find(({ problem, streams, tokens }) => problem.mode === 'spread' && streams === point.streams && tokens === point.tokens)!;
+      const decision = decide(field, ['sequence', 'spread'], point)!;
+      const there = decision.part === 'sequence' ? point : twin;
+      return ((1 + lossAt(there, decision)) * there.arms[0]!.us) / Math.min(point.arms[0]!.us, twin.arms[0]!.us) - 1;
+    });
+    assert.ok(mean(lost) <= 0.01 && Math.max(...lost) <= 0.04, `${contract}: ${lost.map((loss) => loss.toFixed(3)).join(' ')}`);
+  }
 });
 
 test('at no point of the grid is what a table chooses slower than the default', () => {
