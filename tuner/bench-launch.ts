@@ -47,20 +47,23 @@ export interface Work {
   readonly sms: number;
 }
 
+/** Shares of a sequence of `tokens` at most: none is shorter than a step of a CTA, 32 tokens of each warp or the tile (`lookup`: half a step). */
+export function mostShares({ tile }: Kernel, tokens: number): number {
+  const shortest = tile.algorithm !== undefined ? 16 * tile.warps : tile.tokens ?? 16;
+  return Math.min(Math.max(1, Math.floor(tokens / shortest)), 1024);
+}
+
 // CTAs per SM that a grid of `rows` kernels should reach, the likeliest to be best first: two fill the device, six are whole waves of a kernel of which three fit an
 // SM, sixteen leave no SM idle at the end (harness/bench/NOTES.md).
 const WAVES = [2, 6, 16, 3, 8, 1];
 
 /**
  * Launches worth a race, the likeliest first. Spread: as many CTAs as the device holds at once, half, twice, one more and a quarter of that. By sequence: the same in
- * whole CTAs per sequence (`rows`: {@link WAVES}). No share is shorter than a step of a CTA (`lookup`: half a step).
+ * whole CTAs per sequence (`rows`: {@link WAVES}). No more than {@link mostShares}.
  */
 export function launchesOf(kernel: Kernel, { batch, tokens, total, groups, sms }: Work): Launch[] {
-  const { tile } = kernel;
-  const lookup = tile.algorithm !== undefined;
-  // A step is 32 tokens of each warp, or the tile.
-  const shortest = lookup ? 16 * tile.warps : tile.tokens ?? 16;
-  const bounded = (most: number, counts: readonly number[]): number[] => [...new Set(counts.map((n) => Math.min(Math.max(1, Math.floor(most / shortest)), 1024, Math.max(1, Math.floor(n)))))];
+  const lookup = kernel.tile.algorithm !== undefined;
+  const bounded = (length: number, counts: readonly number[]): number[] => [...new Set(counts.map((n) => Math.min(mostShares(kernel, length), Math.max(1, Math.floor(n)))))];
   const held = (ctasPerSm(kernel) * sms) / groups;
   const spread = bounded(total, [held, held / 2, 2 * held, held + 1, held / 4]).map((n) => launch(n, true));
   const static_ = bounded(tokens, lookup ? [held, 2 * held, 3 * held].map((n) => n / batch) : WAVES.map((waves) => (waves * sms) / (batch * groups))).map((n) => launch(n, false));

@@ -1,4 +1,5 @@
 // gen report on journals and tables: one HTML file that needs nothing else, in light and dark, for wide and narrow pages.
+import { compileSection } from './compile.ts';
 import { convergenceSection, curveSection } from './convergence.ts';
 import { readData, type NamedText } from './data.ts';
 import { environmentSection } from './environment.ts';
@@ -33,6 +34,7 @@ export function tunePage(files: readonly NamedText[]): string {
     ...fieldSections(data),
     convergenceSection(data),
     curveSection(data),
+    compileSection(data),
     failuresSection(data),
     noiseSection(data),
     portabilitySection(data),

@@ -15,12 +15,12 @@ export const ASSUMED = {
   /** Seconds of a core to compile a kernel in both steps, where none was. */
   compile: 2.5,
   /** Seconds to load a kernel and to run its quick checks. */
-  verify: 0.6,
+  verify: 0.27,
   /** Seconds to set a problem up in the runner and to ask the reference, beside filling its caches at so many bytes per second. */
-  setUp: 0.35,
+  setUp: 0.12,
   fill: 20e9,
   /** Seconds of a request on data that are there already, beside its rounds. */
-  request: 0.07,
+  request: 0.05,
   /** A round of an arm takes its time twice, as it runs once untimed before, and at least so many seconds; an op without a model is taken to need no longer. */
   sample: 2e-4,
   /** Requests of a race; share of its rounds that it takes until its intervals are narrow enough; arms that race. */
@@ -28,7 +28,7 @@ export const ASSUMED = {
   rounds: 0.6,
   racers: 8,
   /** Share of the problems whose winner is confirmed, for which data are made anew in a fresh process, and rounds of that. */
-  confirmed: 0.45,
+  confirmed: 0.5,
   confirm: 10,
 } as const;
 

@@ -6,14 +6,17 @@ import { BENCH_OPS, HEADS } from '../bench-plan.ts';
 import type { BenchOp } from '../bench-schema.ts';
 import type { PointShape, Problem } from '../tune/problem.ts';
 
+/** Doubling where a step is short, as starts, merges and waves of CTAs decide there; every second or third doubling where times grow with the work alone. */
+const TOKENS = [1024, 2048, 4096, 16_384, 32_768, 131_072] as const;
 /**
- * Tokens and batches of the default grid of decode. Work that is spread over all sequences is for batches of unequal ones, and its best launch hardly depends on the shape:
- * a coarser grid. Of the other ops a corner, as their best tile hardly depends on it either.
+ * Tokens and batches of the default grid of decode: every doubling of the batch up to 64, as each has other waves. Work that is spread over all sequences is for batches
+ * of several: two behave like four. Of the other ops a corner, as their best tile hardly depends on the shape; that of `score` changes where its grid fills the device.
  */
 export const DECODE_GRID = {
-  sequence: { tokens: [1024, 4096, 16_384, 32_768, 65_536, 131_072], batch: [1, 2, 4, 16, 64] },
-  spread: { tokens: [1024, 4096, 16_384, 32_768, 131_072], batch: [1, 4, 16, 64] },
+  sequence: { tokens: TOKENS, batch: [1, 2, 4, 8, 16, 32, 64] },
+  spread: { tokens: TOKENS, batch: [1, 4, 8, 16, 32, 64] },
 } as const;
+export const SCORE_GRID = { tokens: [1024, 2048, 4096, 8192, 16_384, 65_536], batch: [1, 8] } as const;
 export const OTHER_GRID = { tokens: [1024, 8192, 65_536], batch: [1, 8] } as const;
 /** Query rows of `score`: a window's worth. Of `append` all sequences flush: other steps take the same time with any tile. */
 const SCORE_ROWS = 128;
@@ -59,7 +62,7 @@ const isBenchOp = (op: string): op is BenchOp => (BENCH_OPS as readonly string[]
 
 /** Shapes of an op and mode on the grid. */
 function gridShapes(op: BenchOp, mode: Problem['mode'], heads: Heads): PointShape[] {
-  const { tokens, batch } = op === 'decode' ? DECODE_GRID[mode] : OTHER_GRID;
+  const { tokens, batch } = op === 'decode' ? DECODE_GRID[mode] : op === 'score' ? SCORE_GRID : OTHER_GRID;
   return tokens.flatMap((n) => batch.map((b): PointShape => ({ batch: b, tokens: n, ...heads, ...(op === 'score' ? { rows: SCORE_ROWS } : {}), ...(op === 'append' ? { flush: b } : {}) })));
 }
 

@@ -81,7 +81,7 @@ function buildTable(pools: readonly Pool[], all: readonly Pool[], tunedFor: stri
   const curves: Record<string, readonly CurveStep[]> = {};
   const fields = new Map<string, Field>();
   for (const [name, { points, modelled }] of [...sources].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    const built = buildContract(points, setting, device.sms, modelled, options);
+    const built = buildContract(points, setting, device, modelled, options);
     if (typeof built === 'string') notes.push(`${name}: ${built}`);
     else [contracts[name], curves[name]] = [built.contract, built.curve], fields.set(name, built.field);
   }

@@ -3,7 +3,7 @@ import { parseKernelName } from '../../generator/name.ts';
 import { sharedBytes } from '../../generator/shared.ts';
 import { renderKernel } from '../../generator/source.ts';
 import { mean } from '../space/numbers.ts';
-import { bestOf, TIE } from './field.ts';
+import { bestOf, TIE } from './layers.ts';
 import type { Point } from './pool.ts';
 
 export interface ChooseOptions {

@@ -4,7 +4,9 @@ import { MODES, type ContractTable, type Mode, type Plane, type Table } from '..
 import { stableText } from '../../generator/stable.ts';
 import { planeOf } from './cells.ts';
 import { chooseKernels, CHOOSE_DEFAULTS, type ChooseOptions, type CurveStep } from './choose.ts';
-import { bestOf, fieldOf, TIE, type Field } from './field.ts';
+import type { Board } from './expected.ts';
+import { fieldOf, type Field } from './field.ts';
+import { bestOf, TIE } from './layers.ts';
 import { holdOut, leaveOut, summary } from './leave-out.ts';
 import type { Point } from './pool.ts';
 
@@ -65,15 +67,15 @@ export interface BuiltContract {
 }
 
 /** One contract's part of a table, or why it has none. `setting`: the canonical text of the one that the table has. */
-export function buildContract(points: readonly Point[], setting: string, sms: number, modelled: boolean, options: BuildOptions): BuiltContract | string {
+export function buildContract(points: readonly Point[], setting: string, board: Board, modelled: boolean, options: BuildOptions): BuiltContract | string {
   const { build, held } = partition(points, setting);
   if (build.length === 0) return 'no point of it has the setting that the others share';
   const first = usual(build.map((point) => point.default.kernel));
   const timed = build.filter((point) => bestOf(point, first));
   const curve = chooseKernels(timed, first, { ...CHOOSE_DEFAULTS, ...options });
   const shipped = curve.filter((step) => step.shipped).map(({ kernel }) => kernel);
-  const field = fieldOf(timed, shipped, sms);
-  const left = leaveOut(timed, shipped, sms);
+  const field = fieldOf(timed, shipped, board);
+  const left = leaveOut(timed, shipped, board);
   const losses = [...left, ...holdOut(field, held)];
   const cellOptions = { axes: options.axes ?? DEFAULT_AXES, losses: left, ...(modelled ? { modelError: options.modelError ?? MODEL_ERROR } : {}) };
   const decode = parseKernelName(first).contract.op === 'decode';

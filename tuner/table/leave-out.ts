@@ -2,6 +2,7 @@
 import { splitsOf } from '../../generator/table/find.ts';
 import { parseLaunch } from '../bench-launch.ts';
 import { mean } from '../space/numbers.ts';
+import type { Board } from './expected.ts';
 import { decide, fieldOf, type Decision } from './field.ts';
 import type { Point, TimedArm } from './pool.ts';
 
@@ -27,10 +28,10 @@ export function lossAt(point: Point, { choice }: Pick<Decision, 'choice'>): numb
 }
 
 /** The losses at `points` of a field that is made without each of them in turn. */
-export function leaveOut(points: readonly Point[], kernels: readonly string[], sms: number): Loss[] {
+export function leaveOut(points: readonly Point[], kernels: readonly string[], board: Board): Loss[] {
   return points.flatMap((point) => {
     const others = points.filter((other) => other !== point);
-    const decision = decide(fieldOf(others, kernels, sms), [point.problem.mode], point);
+    const decision = decide(fieldOf(others, kernels, board), [point.problem.mode], point);
     return decision ? [{ point, loss: lossAt(point, decision) }] : [];
   });
 }

@@ -14,6 +14,8 @@ export type Surface = (place: Place) => number;
 const x = ({ streams }: Place): number => Math.log2(streams);
 const y = ({ tokens }: Place): number => Math.log2(tokens);
 
+export const samePlace = (a: Place, b: Place): boolean => a.streams === b.streams && a.tokens === b.tokens;
+
 /** Octaves between two places. */
 export const distance = (a: Place, b: Place): number => Math.hypot(x(a) - x(b), y(a) - y(b));
 

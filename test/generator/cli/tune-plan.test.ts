@@ -70,9 +70,9 @@ test('the plan: steps, the sample, efforts and a budget, on stdout; talk on stde
 
 test('a sample is told as one; none is told too', async () => {
   const words = ['--arch', 'sm90', '--only', 'antkv_score_d128_f16', '--jobs', '2'];
-  assert.match((await plan([...words, '--sample', '3'])).out, /\(~: as the sample went\)[\s\S]*antkv_score_d128_f16 +sm90 +6 +90 +\d+ +~\d+ +~\d+ +~\d+/);
+  assert.match((await plan([...words, '--sample', '3'])).out, /\(~: as the sample went\)[\s\S]*antkv_score_d128_f16 +sm90 +12 +90 +\d+ +~\d+ +~\d+ +~\d+/);
   const none = await plan([...words, '--sample', '0']);
-  assert.match(none.out, /antkv_score_d128_f16 +sm90 +6 +90 +\d+ +- +- +-\n\neffort/);
+  assert.match(none.out, /antkv_score_d128_f16 +sm90 +12 +90 +\d+ +- +- +-\n\neffort/);
   assert.match(none.talk, /assumed 2\.5 s per kernel/);
 });
 

@@ -16,7 +16,7 @@ import { sweepText } from './sweep.ts';
 const journal = sweepText();
 const other = buildTables(eventsOf(parseJournal(sweepText({ device: 'Other <GPU>', sms: 108 }), 'other').lines))[0]!;
 const page = tunePage([{ file: 'tune.jsonl', text: journal }, { file: other.file, text: printTable(other.table) }]);
-const SECTIONS = ['environment', 'headline', 'winners', 'surface', 'heat', 'sensitivity', 'convergence', 'ship', 'failures', 'noise', 'portability'];
+const SECTIONS = ['environment', 'headline', 'winners', 'surface', 'heat', 'sensitivity', 'convergence', 'ship', 'compile', 'failures', 'noise', 'portability'];
 
 /** Asserts that every tag that opens closes, in order. */
 function wellFormed(text: string): void {

@@ -1,6 +1,7 @@
 // Tests the arithmetic behind the report's sections: costs, sensitivity, convergence, portability; and the plot that lines are drawn with.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { compiledOf, compileSection } from '../../../tuner/report/compile.ts';
 import { convergenceOf } from '../../../tuner/report/convergence.ts';
 import { costsOf, extrasOf, groupsOf, readData } from '../../../tuner/report/data.ts';
 import { of } from '../../../tuner/tune/events.ts';
@@ -42,6 +43,18 @@ test('convergence never rises at one problem, and counts each kernel once', () =
   assert.ok(curve.length > 1);
   curve.slice(1).forEach(([kernels, ratio], i) => assert.ok(kernels > curve[i]![0] && ratio <= curve[i]![1]));
   assert.ok(curve[0]![1] <= 1);
+});
+
+test('each kernel is told once with the seconds of its newest compilation, the slowest first', () => {
+  const compiled = of(data.events, 'compiled');
+  const told = compiledOf(data);
+  assert.is(told.length, new Set(compiled.map(({ kernel }) => kernel)).size);
+  const [slow] = compiled as [(typeof compiled)[number]];
+  const again = { ...slow, seconds: { ptx: 70, ptxas: 30 } };
+  const cached = { ...slow, seconds: { ptx: null, ptxas: null } };
+  assert.is(compiledOf({ events: [...data.events, again, cached] })[0], again);
+  assert.match(compileSection({ ...data, events: [cached] }), /<td>cached<\/td><td>cached<\/td>/);
+  assert.match(compileSection({ ...data, events: [again] }), new RegExp(`<td>${slow.kernel}</td><td>70.0</td><td>30.0</td><td>${slow.registers}</td>`));
 });
 
 test('portability: a table loses nothing on itself but ties, and what it loses elsewhere is not negative', () => {

@@ -1,17 +1,19 @@
 // Tests tuner/table/field.ts on SYNTHETIC journals: launches of spread work between points, and kernels that did not run somewhere.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { parseLaunch } from '../../../tuner/bench-launch.ts';
 import { complete } from '../../../tuner/journal/write.ts';
 import { decide, fieldOf } from '../../../tuner/table/field.ts';
+import { choiceOf } from '../../../tuner/table/layers.ts';
 import { poolsOf, type Point } from '../../../tuner/table/pool.ts';
 import type { TuneEvent } from '../../../tuner/tune/events.ts';
 import { linesOf, placeOfProblem, type Arm, type Problem } from '../../../tuner/tune/problem.ts';
-import { DEVICE, KERNELS, problemAt, sweepEvents } from '../../fixtures/sweep.ts';
+import { CONTRACT, DEVICE, KERNELS, problemAt, sweepEvents } from '../../fixtures/sweep.ts';
 
 const pointsOf = (events: readonly TuneEvent[]): readonly Point[] => poolsOf(events)[0]!.points;
 /** What the field of a journal decides at a batch, tokens and mode. */
 const decider = (events: readonly TuneEvent[], kernels: readonly string[]) => {
-  const field = fieldOf(pointsOf(events), kernels, DEVICE.sms);
+  const field = fieldOf(pointsOf(events), kernels, DEVICE);
   return (batch: number, tokens: number, mode: Problem['mode']) => decide(field, [mode], placeOfProblem(problemAt(batch, tokens)))!;
 };
 
@@ -52,6 +54,32 @@ test('no kernel is chosen at a point where it was lost, however good it is all r
     assert.is(at(4, 16_384, mode).choice.kernel, good);
     assert.is(at(1, 2048, mode).choice.kernel, good);
   }
+});
+
+test('as many shares as the tokens gave are no choice of a number: where there is more work they are as many as the device holds', () => {
+  const [usual] = KERNELS; // a step of its CTAs is 128 tokens, and one CTA fills a multiprocessor
+  const [point] = pointsOf(sweepEvents({ problems: [problemAt(1, 1024)], kernels: [usual], us: () => 10 }));
+  const arm = { kernel: usual, launch: '8', us: 10, half: 0 };
+  const ctas = (batch: number, tokens: number): number => choiceOf(arm, point!, placeOfProblem(problemAt(batch, tokens)), DEVICE.sms).ctas;
+  assert.equal([ctas(1, 1024), ctas(2, 1024), ctas(1, 2048), ctas(4, 4096), ctas(32, 4096)], [8, 6, 12, 3, 1]);
+  // Four of eight were chosen: of half as many streams each gets half.
+  assert.is(choiceOf({ ...arm, launch: '4' }, point!, placeOfProblem(problemAt(2, 4096)), DEVICE.sms).ctas, 2);
+});
+
+test('waves of CTAs between points: a kernel of which a multiprocessor holds two is chosen where others take two turns', () => {
+  const [one, two] = [KERNELS[0], `${CONTRACT}__sm80_lookup_w4_s2_c1`];
+  const turns = (ctas: number, held: number): number => Math.ceil(ctas / (held * DEVICE.sms));
+  // A turn of the second takes 1.6 times as long. 12 sequences, 96 CTAs, have one turn of either; 24 have two of the first; 48 four, and two of the second.
+  const us = ({ shape: { batch } }: Problem, { kernel, launch }: Arm): number => {
+    const { splits } = parseLaunch(launch);
+    const ctas = 8 * batch! * splits;
+    return (kernel === one ? 20 * turns(ctas, 1) : 32 * turns(ctas, 2)) + splits;
+  };
+  const problems = [12, 48].map((batch) => problemAt(batch, 1024));
+  const at = decider(sweepEvents({ problems, kernels: [one, two], us }), [one, two]);
+  assert.is(at(12, 1024, 'sequence').choice.kernel, one);
+  assert.is(at(48, 1024, 'sequence').choice.kernel, two);
+  assert.is(at(24, 1024, 'sequence').choice.kernel, two);
 });
 
 test.run();

@@ -1,0 +1,134 @@
+// The times of one kernel in one mode as a layer of a field: what it takes at any place, and which of its launches. Pure.
+import type { Choice } from '../../generator/table/schema.ts';
+import { ctasPerSm, mostShares, parseLaunch } from '../bench-launch.ts';
+import { armsOf } from '../space/arms.ts';
+import { kernelNamed } from '../space/names.ts';
+import { armWord } from '../tune/problem.ts';
+import { FAR } from '../tune/screen.ts';
+import { expecting, fillOf, type Board } from './expected.ts';
+import type { Point, TimedArm } from './pool.ts';
+import { nearestFirst, samePlace, surfaceOf, type Place } from './surface.ts';
+
+/** Differences below this share are none: the incumbent stays, else the kernel with less shared memory. */
+export const TIE = 0.005;
+
+/** An arm at a point where it was timed. */
+export interface Best extends Place {
+  readonly arm: TimedArm;
+  readonly point: Point;
+}
+
+/** What a layer says of a place. */
+export interface There {
+  /** The measured point that the launch is taken from, and its arm there. */
+  readonly from: Best;
+  readonly choice: Choice;
+  /** Logarithm of the time; only differences between layers mean anything. */
+  readonly value: number;
+}
+
+/** A kernel in one measured mode, or one of its launches there. */
+export interface Layer {
+  readonly kernel: string;
+  readonly part: 'sequence' | 'spread';
+  readonly at: (place: Place) => There;
+}
+
+/** The fastest launch of a kernel at a point; one that a table chose before stays if it is as fast. */
+export function bestOf({ arms, incumbent }: Point, kernel: string): TimedArm | undefined {
+  const own = arms.filter((arm) => arm.kernel === kernel);
+  const kept = incumbent && own.find((arm) => armWord(arm) === armWord(incumbent));
+  return kept && kept.us <= own[0]!.us * (1 + TIE) ? kept : own[0];
+}
+
+/** The arm of a kernel that a spread launch comes to at a point: itself, or where tokens are too few for so many shares the largest launch, as shares beyond it are empty. */
+function armAt({ problem, arms }: Point, kernel: string, launch: string, sms: number): TimedArm | undefined {
+  const own = arms.filter((arm) => arm.kernel === kernel);
+  const most = Math.max(...armsOf(kernel, problem, sms).map((arm) => parseLaunch(arm.launch).splits));
+  const splits = Math.min(most, parseLaunch(launch).splits);
+  return own.find((arm) => arm.launch === launch) ?? own.find((arm) => parseLaunch(arm.launch).splits === splits);
+}
+
+/** A launch as a choice for another place: `spread` counts the CTAs of the whole grid, which fill the device as before; else those of a stream, of which fewer streams want more. */
+export function choiceOf(arm: TimedArm, from: Point, { streams, tokens }: Place, sms: number): Choice {
+  if (arm.launch === '') return { kernel: arm.kernel, ctas: 0, spread: false, merge: 'none' };
+  const { splits, spread, merge } = parseLaunch(arm.launch);
+  if (spread) return { kernel: arm.kernel, ctas: Math.min(splits * from.lines, 65_535), spread, merge };
+  const kernel = kernelNamed(arm.kernel);
+  const held = ctasPerSm(kernel) * sms;
+  // One CTA a stream was no choice of a number, nor are as many as its tokens gave: those are as many as there are streams, which the device may not hold; these as many as it holds.
+  const total = splits === 1 ? Math.min(from.streams, held) : splits === mostShares(kernel, from.tokens) ? Math.max(splits * from.streams, held) : splits * from.streams;
+  const ctas = samePlace(from, { streams, tokens }) ? splits : Math.min(Math.max(1, Math.floor(total / streams)), mostShares(kernel, tokens));
+  return { kernel: arm.kernel, ctas, spread, merge: ctas === 1 ? 'none' : merge === 'none' ? 'last' : merge };
+}
+
+/** Where a kernel, or a launch of it, was not timed it was far behind, or lost: it counts as this many times the best that was. So nothing is chosen at a point where it never ran. */
+const UNTIMED = Math.log(FAR);
+
+/** Points of one contract and board, as layers are made from them. */
+export interface Ground {
+  readonly points: readonly Point[];
+  readonly board: Board;
+  /** The first of the kernels: the yardstick of spread work. */
+  readonly first: string;
+}
+
+/** Where a launch comes from, and what the analytic model expects of it: times are divided by that before they are interpolated, and multiplied after. */
+type Guess = Omit<There, 'value'> & { readonly us: number };
+
+/** Of this many nearest points the launches are looked at, and a farther one is taken if the model says that it saves this share: less than that the model does not know. */
+const NEAR = 4;
+const SAVES = 0.1;
+
+/** The launch of one cut by sequence: waves of CTAs come and go between points, and neighbours disagree. */
+function sequenceGuess({ points, board }: Ground, kernel: string): (place: Place, own: readonly Best[]) => Guess {
+  const { problem: like, lines } = points.find(({ problem }) => problem.mode === 'sequence')!;
+  const expect = expecting(board, { like, lines });
+  return (place, own) => {
+    const near = nearestFirst(own, place).slice(0, NEAR);
+    const [first, ...rest] = near.map((from): Guess => {
+      const choice = choiceOf(from.arm, from.point, place, board.sms);
+      return { from, choice, us: from.arm.launch === '' ? 1 : expect(place, kernel, { splits: choice.ctas, spread: false, merge: choice.merge }) ?? 1 };
+    });
+    if (samePlace(first!.from, place)) return first!;
+    return rest.reduce((best, one) => (one.us < best.us * (1 - SAVES) ? one : best), first!);
+  };
+}
+
+/** A spread launch has as many CTAs anywhere; all of a contract are measured by one yardstick. */
+function spreadGuess({ points, board, first }: Ground): (place: Place, own: readonly Best[]) => Guess {
+  const { problem: like, lines } = points.find(({ problem }) => problem.mode === 'spread')!;
+  const expect = expecting(board, { like, lines });
+  return (place, own) => {
+    const from = nearestFirst(own, place)[0]!;
+    return { from, choice: choiceOf(from.arm, from.point, place, board.sms), us: expect(place, first, fillOf(first, place.streams, board.sms)) ?? 1 };
+  };
+}
+
+/**
+ * The layers of a kernel in a mode. Work cut by sequence has one, of its best launch everywhere: CTAs of a stream follow from those of the device. Spread work has one for
+ * each launch: which number of CTAs is best changes back and forth between points that are far apart, by little there and by much between, so that each is asked for alone.
+ */
+export function layersOf(ground: Ground, kernel: string, part: Layer['part']): Layer[] {
+  const here = ground.points.filter(({ problem }) => problem.mode === part);
+  if (here.length === 0) return [];
+  const guess = part === 'spread' ? spreadGuess(ground) : sequenceGuess(ground, kernel);
+  /** `worth`: the arm whose time counts at a point; `launch`: of those, the ones that may be chosen. */
+  const layer = (worth: (point: Point) => TimedArm | undefined, launch?: string): Layer[] => {
+    const found = here.map((point) => ({ point, arm: worth(point) }));
+    const own = found.flatMap(({ point, arm }): Best[] => (arm && (launch === undefined || arm.launch === launch) ? [{ streams: point.streams, tokens: point.tokens, arm, point }] : []));
+    if (own.length === 0) return [];
+    const surface = surfaceOf(found.map(({ point, arm }) => {
+      const { streams, tokens, arms: [best] } = point;
+      return { streams, tokens, value: Math.log((arm ?? best!).us / guess(point, own).us) + (arm ? 0 : UNTIMED) };
+    }));
+    const at = (place: Place): There => {
+      const { us, ...rest } = guess(place, own);
+      return { ...rest, value: surface(place) + Math.log(us) };
+    };
+    return [{ kernel, part, at }];
+  };
+  if (part === 'sequence') return layer((point) => bestOf(point, kernel));
+  const launches = new Set(here.flatMap(({ arms }) => arms.filter((arm) => arm.kernel === kernel).map(({ launch }) => launch)));
+  return [...launches].sort().flatMap((launch) => layer((point) => armAt(point, kernel, launch, ground.board.sms), launch));
+}
