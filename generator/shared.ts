@@ -100,7 +100,7 @@ export const lookupWarpBytes = (c: Contract): number => {
  * kernel want a device with more shared memory: there all warps attend to exact rows last.
  */
 export function exactWarps(c: CacheContract, t: Tile): number {
-  if (resultsOverTables(c)) return 0;
+  if (t.algorithm !== 'lookup' || resultsOverTables(c)) return 0;
   const without = lookupBytes(c, t, 0);
   const room = SHARED_SIZES.find((size) => without <= size) ?? 0;
   return lookupBytes(c, t, t.warps / 4) <= room ? t.warps / 4 : 0;

@@ -32,8 +32,8 @@ template <class K>
 __device__ __forceinline__ int first_exact(const piece& w, const decode_view& s, int& end) {
   int begin;
   cut(w, s.units - s.coded_units, begin, end);
-  const int turn = K::kWarps - 1 - warp_index();
-  return K::kExactWarps == K::kWarps || turn < K::kExactWarps ? begin + turn : end;
+  if (K::kExactWarps < K::kWarps && warp_index() < K::kWarps - K::kExactWarps) return end;
+  return begin + K::kWarps - 1 - warp_index();
 }
 
 /// This warp's units of a piece: number n is unit first + n * kExactWarps.
