@@ -1,5 +1,4 @@
 // Dynamic shared memory of each kernel, in bytes: the twins of the structs in templates/*.cuh, which assert that they fit.
-import { ARCHS } from './arch.ts';
 import { chunksOf, codecOf, entriesOf, storedOf } from './codec.ts';
 import { isCacheContract, isCoded, type CacheContract, type Contract } from './contract.ts';
 import { UNIT_TOKENS, unitLayout } from './layout.ts';
@@ -95,29 +94,16 @@ export const lookupWarpBytes = (c: Contract): number => {
   return resultsOverTables(c) ? 32 * 16 : Math.max(resultBytes(c), 32 * 16);
 };
 
-/**
- * Warps of a `lookup` kernel that attend to exact rows beside the others' tiles, one in four, the last ones; 0 where results lie over the tables, or where theirs would make the
- * kernel want a device with more shared memory: there all warps attend to exact rows last.
- */
-export function exactWarps(c: CacheContract, t: Tile): number {
-  if (t.algorithm !== 'lookup' || resultsOverTables(c)) return 0;
-  const without = lookupBytes(c, t, 0);
-  const room = SHARED_SIZES.find((size) => without <= size) ?? 0;
-  return lookupBytes(c, t, t.warps / 4) <= room ? t.warps / 4 : 0;
-}
-
-/** Shared memory that a block can have, smallest first. */
-const SHARED_SIZES = [...new Set(ARCHS.map((arch) => arch.sharedPerBlock))].sort((a, b) => a - b);
-
-/** `lookup_memory` (lookup.cuh): tables, the warps' own, results of `exact` warps, flags. */
-function lookupBytes(c: CacheContract, t: Tile, exact: number): number {
+/** `lookup_memory` (lookup.cuh): tables, the warps' own, flags. */
+function lookupBytes(c: Contract, t: Tile): number {
+  if (!isCacheContract(c)) throw new Error('decode without a page format');
   const { k, v } = lookupTables(c, t);
   // `turn_keys`: for all warps, cos and sin (f16) of 32 channel pairs at a tile's 32 places, then (fp32) twice of these, and once of the others.
   // `sum_keys`: the largest dot product of each column.
   const perWarp = { turn: Math.ceil((32 * 16 * 8 + 2 * 256 + (c.headDim / 2 - 32) * 8) / 16 / t.warps) * 16, sum: (c.columns ?? 8) * 4, dot: 0 }[keyMethod(c)!];
   // `cta_memory`: flag, work, context with its columns, scales.
   const cta = 192 + (c.columns ?? 8) * 20 + c.headDim * 4;
-  return k + v + (t.warps + exact) * lookupWarpBytes(c) + t.warps * perWarp + Math.ceil(cta / 16) * 16;
+  return k + v + t.warps * (lookupWarpBytes(c) + perWarp) + Math.ceil(cta / 16) * 16;
 }
 
 /**
@@ -180,8 +166,7 @@ const SELECT_BYTES = (257 * 32 + 256 + 8192 + 4 + 2 * 32) * 4;
 export function sharedBytes(c: Contract, t: Tile): number {
   switch (c.op) {
     case 'decode':
-      if (!isCacheContract(c)) throw new Error('decode without a page format');
-      return t.algorithm === 'lookup' ? lookupBytes(c, t, exactWarps(c, t)) : t.algorithm === 'tally' ? tallyBytes(c, t) : decodeBytes(c, t);
+      return t.algorithm === 'lookup' ? lookupBytes(c, t) : t.algorithm === 'tally' ? tallyBytes(c, t) : decodeBytes(c, t);
     case 'encode':
       return encodeBytes(c, t);
     case 'append':

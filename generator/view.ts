@@ -4,7 +4,7 @@ import { isCacheContract, isCoded, type CacheContract } from './contract.ts';
 import { codebookLayout, codeOrder, UNIT_TOKENS, unitLayout } from './layout.ts';
 import { keyMethod, type KeyMethod } from './lookup.ts';
 import { kernelName, type Kernel } from './name.ts';
-import { encodeCodeBytes, exactWarps, kmeansTokens, lookupTables, lookupWarpBytes, resultsOverTables, sharedBytes } from './shared.ts';
+import { encodeCodeBytes, kmeansTokens, lookupTables, lookupWarpBytes, resultsOverTables, sharedBytes } from './shared.ts';
 import { threadsOf } from './tile.ts';
 
 export type Hole = string | number | boolean;
@@ -101,8 +101,6 @@ export const HOLES: Readonly<Record<string, (kernel: Kernel) => Hole>> = {
   kTableBytes: ({ contract, tile }) => lookupTables(contract, tile).k,
   vTableBytes: ({ contract, tile }) => lookupTables(contract, tile).v,
   warpBytes: ({ contract }) => lookupWarpBytes(contract),
-  exactWarps: (kernel) => exactWarps(cache(kernel), kernel.tile) || kernel.tile.warps,
-  exactFirst: (kernel) => exactWarps(cache(kernel), kernel.tile) > 0,
   resultsOverTables: (kernel) => resultsOverTables(cache(kernel)),
   codeBytes: ({ contract }) => encodeCodeBytes(contract),
   timesRest: ({ contract }) => ['mass', 'massq'].includes(present(contract.form, 'form')),
@@ -132,7 +130,7 @@ export const HOLES_OF: Readonly<Record<string, readonly string[] | undefined>> =
   encode: [...CODED, 'tokens', 'codeBytes'],
   append: [...CODED, 'tokens', 'codeBytes'],
   decode: [...CODED, 'softcap', 'sink', 'columns', 'stages', 'warpUnits'],
-  decode_lookup: [...CODED, 'sink', 'columns', 'stages', 'copies', 'keyFiles', 'keySum', 'keyTurn', 'kTableBytes', 'vTableBytes', 'warpBytes', 'exactWarps', 'exactFirst', 'resultsOverTables'],
+  decode_lookup: [...CODED, 'sink', 'columns', 'stages', 'copies', 'keyFiles', 'keySum', 'keyTurn', 'kTableBytes', 'vTableBytes', 'warpBytes', 'resultsOverTables'],
   decode_tally: [...CODED, 'sink', 'columns', 'tokens', 'pass'],
   unpack: [...CODED, 'tokens'],
   combine: ['name', 'element', 'threads', 'warps', 'headDim'],

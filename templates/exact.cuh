@@ -27,16 +27,15 @@ __device__ __forceinline__ exact_unit exact_unit_of(const P& p, const decode_vie
   return {byte_pointer(p.ring_k) + at, byte_pointer(p.ring_v) + at, p.ring_row_stride, int(uint32_t(token) % uint32_t(p.ring_rows)), p.ring_rows, s.kv_len - token};
 }
 
-/// The first unit of this warp and the end of the piece's; the last kExactWarps warps take turns, the last first: coded tiles begin with the first.
+/// The first unit of this warp and the end of the piece's; the warps take turns, the last first: coded tiles begin with the first.
 template <class K>
 __device__ __forceinline__ int first_exact(const piece& w, const decode_view& s, int& end) {
   int begin;
   cut(w, s.units - s.coded_units, begin, end);
-  if (K::kExactWarps < K::kWarps && warp_index() < K::kWarps - K::kExactWarps) return end;
   return begin + K::kWarps - 1 - warp_index();
 }
 
-/// This warp's units of a piece: number n is unit first + n * kExactWarps.
+/// This warp's units of a piece: number n is unit first + n * warps.
 struct exact_units {
   int first, count;
   int page;  // lane n: the anchor page of unit base + n
@@ -44,7 +43,7 @@ struct exact_units {
 /// Loads the pages of up to 32 units from number `base` on.
 template <class K>
 __device__ __forceinline__ void load_pages(exact_units& units, const decode_view& s, int base) {
-  const int unit = units.first + (base + lane_index()) * K::kExactWarps;
+  const int unit = units.first + (base + lane_index()) * K::kWarps;
   units.page = base + lane_index() < units.count && unit < s.anchor_units ? load_global(s.anchors + unit) : 0;
 }
 template <class K, class Context>
@@ -53,7 +52,7 @@ __device__ __forceinline__ exact_units exact_units_of(const Context* context) {
   exact_units units;
   int end;
   units.first = first_exact<K>(load_words(&context->w), s, end);
-  units.count = end > units.first ? (end - units.first + K::kExactWarps - 1) / K::kExactWarps : 0;
+  units.count = end > units.first ? (end - units.first + K::kWarps - 1) / K::kWarps : 0;
   load_pages<K>(units, s, 0);
   return units;
 }
@@ -64,14 +63,14 @@ __device__ __forceinline__ void prefetch_exact(const P& p, const decode_view& s,
   const int page = shuffle(units.page, n % 32);
   if (n >= units.count) return;
   // A lane asks for half a row of K or of V; the anchors' tokens lie behind their rows.
-  const exact_unit u = exact_unit_of<K>(p, s, kv_head, units.first + n * K::kExactWarps, page);
+  const exact_unit u = exact_unit_of<K>(p, s, kv_head, units.first + n * K::kWarps, page);
   const int64_t at = u.offset(lane_index() / 2) + lane_index() % 2 * K::kHeadDim;
 #pragma unroll
   for (int line = 0; line < K::kHeadDim; line += 128) {
     prefetch_global(u.k + at + line);
     prefetch_global(u.v + at + line);
   }
-  if (lane_index() == 0 && units.first + n * K::kExactWarps < s.anchor_units) prefetch_global(u.k + 64 * K::kHeadDim);
+  if (lane_index() == 0 && units.first + n * K::kWarps < s.anchor_units) prefetch_global(u.k + 64 * K::kHeadDim);
 }
 
 /// What a lane reads at once of a value's row: 8 channels, or 4 of head dims that are not made of spans of 64.
@@ -84,7 +83,7 @@ struct value_piece<2> {
   using type = bytes8;
 };
 
-/// Attends to this warp's share of the piece's exact rows and adds them to `result`, which holds what its coded tokens came to, or nothing.
+/// Attends to this warp's share of the piece's exact rows and adds them to `result`, which holds what its coded tokens came to.
 template <class K, class P, class Context>
 __device__ __forceinline__ void attend_exact(const P& p, const Context* context, exact_units& units, warp_result<K>& result) {
   constexpr int kPieces = K::kHeadDim / 32;   // 16-byte pieces of a row that a lane reads of K
@@ -117,7 +116,7 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
 #pragma unroll 1
   for (int n = 0; n < units.count; ++n) {
     if (n > 0 && n % 32 == 0) load_pages<K>(units, s, n);
-    const int unit = units.first + n * K::kExactWarps;
+    const int unit = units.first + n * K::kWarps;
     const exact_unit rows = exact_unit_of<K>(p, s, kv_head, unit, shuffle(units.page, n % 32));
     bytes16 k[2][kPieces];
     value_words v[4][kSpans];

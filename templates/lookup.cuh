@@ -1,7 +1,6 @@
 // Algorithm "lookup": a warp takes 32 coded tokens at a time from codes in registers to weighted values in registers. Look-ups in
 // shared memory, in tables without bank conflicts, are the matrix unit's operands; weights are 16-bit fixed-point numbers and values
-// int8, so that the second product is exact. Exact rows (exact.cuh) are what the last warps attend to first, beside the others' tiles: they wait for memory, tiles
-// for the SM. Where their results have no room beside the tables all warps attend to them last.
+// int8, so that the second product is exact. Exact rows are attended to last (exact.cuh).
 
 /// How a loop over tiles scores keys: with queries turned on from tile to tile, or not.
 template <bool kTurn>
@@ -9,7 +8,7 @@ struct loop_way {
   static constexpr bool kTurns = kTurn;
 };
 
-/// Attends to the warp's tiles and leaves the result in its memory. `first`: codes of the first tiles. Returns the warp's exact units, whose pages are on their way, where these come last.
+/// Attends to the warp's tiles and leaves the result in its memory. `first`: codes of the first tiles. Returns the warp's exact units, whose pages are on their way.
 template <class K, class Way, class P, class Keys>
 __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_context<K>* context, Keys& keys, tile_stream<K, Keys>& tiles, first_codes<K, Keys>& first,
                                              const unsigned char* values, warp_memory<K>& memory, const float* scales) {
@@ -26,9 +25,7 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
   if constexpr (Values::kHalved) half_address = opaque(shared_address(values) + value_sums<K>::half_offset(), zero);
 
   // The first of the tiles that not every column sees whole.
-  const int open = load_shared(&context->open), whole = (open >> 5) - tiles.first;
-  const tile_detour detour = Tiles::detour_of(places);
-  const int masked = detour.count > 0 && open < tiles.coded_len ? 0 : tiles.tiles_before(whole > 0, whole);
+  const int whole = (load_shared(&context->open) >> 5) - tiles.first, masked = tiles.tiles_before(whole > 0, whole);
   const int first_position = K::kKeyTurn ? load_shared(&context->s.first_pos) : 0;
 
   coded_state<K> state(keys);
@@ -38,8 +35,7 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
     if constexpr (K::kKeyTurn) {
       meanwhile();
       part = vote_any(hidden != 0 || i >= masked);  // so that the compiler knows all lanes to agree
-      // Turned queries stand where the tile is.
-      keys.scores(Way(), p, rows, score, codes.words, codes.gains, state.bias, Way::kTurns ? 0 : first_position + tiles.token_of(i, Tiles::detour_of(places)), set == 1);
+      keys.scores(Way(), p, rows, score, codes.words, codes.gains, state.bias, first_position + tiles.token_of(i), set == 1);
     } else {
       keys.scores(rows, score, codes.words, codes.gains, state.bias, meanwhile);
     }
@@ -52,7 +48,7 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
         decode_view s;
         s.first_pos = load_shared(&context->s.first_pos);
         s.first_new = load_shared(&context->s.first_new);
-        const int token = tiles.token_of(i, Tiles::detour_of(places));
+        const int token = tiles.token_of(i);
 #pragma unroll
         for (int c = 0; c < Keys::kLaneColumns; ++c) {
           const column mine = load_words(context->columns + Keys::column(c));
@@ -86,14 +82,9 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
   // not in them: a branch to it would wait for all loads under way.
   int i = 0;
 #pragma unroll 1
-  for (int end = 8; i < tiles.count;) {
-    int stop = min_int(end, tiles.count);
-    if constexpr (Way::kTurns) {
-      // From the end of its detour no way leads to the warp's own tiles.
-      const tile_detour detour = Tiles::detour_of(places);
-      if (i < detour.count) stop = min_int(stop, detour.count);
-      keys.start(p, first_position + tiles.token_of(i, detour));
-    }
+  for (int end = 8; i < tiles.count; end += 16) {
+    const int stop = min_int(end, tiles.count);
+    if constexpr (Way::kTurns) keys.start(p, first_position + tiles.token_of(i));
     if constexpr (K::kStages == 2) {
       // Two sets of registers in turn: a tile's codes are loaded as soon as those of the tile two before it have been used.
 #pragma unroll 1
@@ -126,13 +117,9 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
         ++i;
       } while (i < stop);
     }
-    if (i == end) {
-      if (i < tiles.count) find(i + 8);
-      end += 16;
-    }
+    if (i < tiles.count) find(i + 8);
   }
-  exact_units units = {};
-  if constexpr (!K::kExactFirst) units = exact_units_of<K>(context);
+  const exact_units units = exact_units_of<K>(context);
   if constexpr (K::kResultsOverTables) block_barrier();
   state.store(keys, result_of<K>(memory), scales);
   return units;
@@ -181,13 +168,11 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
   unsigned char* const values = shared_memory();
   unsigned char* const key_table = values + K::kValueTableBytes;
   warp_memory<K>* const warps = reinterpret_cast<warp_memory<K>*>(key_table + K::kKeyTableBytes);
-  // Behind the warps' own, results of exact rows.
-  constexpr int kResults = K::kWarps + (K::kExactFirst ? K::kExactWarps : 0);
-  cta_memory* const cta = reinterpret_cast<cta_memory*>(warps + kResults);
+  cta_memory* const cta = reinterpret_cast<cta_memory*>(warps + K::kWarps);
   // One of the two, as the keys' method wants.
   float* const maxima = reinterpret_cast<float*>(cta + 1);
   unsigned char* const turns = reinterpret_cast<unsigned char*>(cta + 1);
-  static_assert(K::kValueTableBytes + K::kKeyTableBytes + kResults * sizeof(warp_memory<K>) + K::kWarps * Keys::kWarpBytes + Keys::kMaximaBytes + sizeof(cta_memory) <= K::kSharedBytes,
+  static_assert(K::kValueTableBytes + K::kKeyTableBytes + K::kWarps * (sizeof(warp_memory<K>) + Keys::kWarpBytes) + Keys::kMaximaBytes + sizeof(cta_memory) <= K::kSharedBytes,
                 "generator/shared.ts is wrong");
 
   const index3 block = block_index();
@@ -214,8 +199,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     if ((!filled || Keys::kTablePerPiece) && kTogether) Keys::load(raw_keys, k_codebook, columns);
     if (!filled) Values::load(raw_values, v_codebook);
     int page;
-    tile_detour detour;
-    tiles.find_pages(p, w, page, detour);
+    tiles.find_pages(p, w, page);
     if (warp_index() == K::kWarps - 2) store_context(p, w, group, kv_head, &cta->context);
     if (!filled) {
       Values::store(values, raw_values);
@@ -223,24 +207,16 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     }
     if ((!filled || Keys::kTablePerPiece) && !kTogether) Keys::load(raw_keys, k_codebook, columns);
     first_codes<K, Keys> codes = {};
-    if (kTogether) tiles.start_first(p, warps[warp_index()].places, page, detour, codes);
+    if (kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
     if (!filled || Keys::kTablePerPiece) Keys::fill(key_table, raw_keys, maxima);
-    if (!kTogether) tiles.start_first(p, warps[warp_index()].places, page, detour, codes);
+    if (!kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
     if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns, tiles.paired);
     if constexpr (!K::kKeySum) block_barrier();  // the context is there; look-up sums have had a barrier
-    exact_units units = exact_units_of<K>(&cta->context);
-    prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, units, 0);
+    prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, exact_units_of<K>(&cta->context), 0);
     tiles.first_hidden(p, warps[warp_index()].places);
     filled = !K::kResultsOverTables;
     block_barrier();  // the tables are there
-    if constexpr (K::kExactFirst) {
-      if (warp_index() >= K::kWarps - K::kExactWarps) {
-        warp_result<K>& result = warps[warp_index() + K::kExactWarps].result;
-        clear_result<K>(result, lane_index(), 32);
-        warp_barrier();
-        attend_exact<K>(p, &cta->context, units, result);
-      }
-    }
+    exact_units units;
     {
       Keys keys;
       const float* const key_scales = reinterpret_cast<const float*>(k_codebook + K::Key::kScaleOffset);
@@ -252,9 +228,9 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
       else if (__builtin_expect(vote_any(keys.general), 0)) attend(loop_way<false>());
       else attend(loop_way<true>());
     }
-    if constexpr (!K::kExactFirst) attend_exact<K>(p, &cta->context, units, result_of<K>(warps[warp_index()]));
+    attend_exact<K>(p, &cta->context, units, result_of<K>(warps[warp_index()]));
     block_barrier();
-    finish_piece<K, (kResults + merge_groups<K>::kGroups - 1) / merge_groups<K>::kGroups>(p, load_words(&cta->context.w), load_words(&cta->context.s), [&](int c) { return load_words(cta->context.columns + c); },
-                    {K::kResultsOverTables ? values : reinterpret_cast<unsigned char*>(warps), K::kResultsOverTables ? sizeof(warp_result<K>) : sizeof(warp_memory<K>)}, kResults, &cta->flag);
+    finish_piece<K>(p, load_words(&cta->context.w), load_words(&cta->context.s), [&](int c) { return load_words(cta->context.columns + c); },
+                    {K::kResultsOverTables ? values : reinterpret_cast<unsigned char*>(warps), K::kResultsOverTables ? sizeof(warp_result<K>) : sizeof(warp_memory<K>)}, K::kWarps, &cta->flag);
   });
 }

@@ -36,15 +36,9 @@ struct key_codes {
 };
 
 /// Where a warp's tiles lie, in shared memory: for each of 32, two batches of 16, its first unit, its second unit, and what nobody sees of it. Units are given
-/// in 16 bytes from the begin of the pool, which may therefore have 64 GB. In the last words of the first two the warp's detour.
+/// in 16 bytes from the begin of the pool, which may therefore have 64 GB.
 struct tile_places {
   bytes16 tile[32];
-
-  __device__ __forceinline__ void set(const tile_detour& detour) {
-    store_shared(tile[0].w + 3, uint32_t(detour.count));
-    store_shared(tile[1].w + 3, uint32_t(detour.ahead));
-  }
-  __device__ __forceinline__ tile_detour detour() const { return {int(load_shared(tile[0].w + 3)), int(load_shared(tile[1].w + 3))}; }
 };
 
 /// A warp's own: the places, which its loop needs, then its result, unless that has no room beside the tables.
@@ -73,7 +67,7 @@ struct first_codes {
   uint32_t values[K::kStages == 2 ? 2 : 1][2][value_table<K>::kCodeWords];
 };
 
-/// A warp's tiles of a piece, tile i being tokens 32 * (first + i * warps) and the next 31 (but for its detour, lookup_share.cuh), and the way to them. Page numbers are loaded two batches ahead, what
+/// A warp's tiles of a piece, tile i being tokens 32 * (first + i * warps) and the next 31, and the way to them. Page numbers are loaded two batches ahead, what
 /// depends on them (bitmaps) one batch ahead, codes a few tiles. What lies beyond the last tile is that one again: no branches round the loads.
 template <class K, class Keys>
 struct tile_stream {
@@ -89,8 +83,7 @@ struct tile_stream {
   int page;                 // ... of the batch after that
   const unsigned char *key_codes_at, *value_codes_at, *last_codes_at, *gains;  // of this lane, in the first unit of the pool; the last: those of values that two rows share
 
-  exact_guess exact;  // until tiles have been shared out
-  bool paired;        // tiles 2 n and 2 n + 1 are neighbours; only of keys that are turned. At first: whether this lane's share of the pairs lets them
+  bool paired;  // tiles 2 n and 2 n + 1 are neighbours; only of keys that are turned. At first: whether this lane's share of the pairs lets them
 
   /// How many of a warp's tiles lie less than `tiles` behind its first; none unless `some`, which says whether `tiles` is positive.
   __device__ __forceinline__ int tiles_before(bool some, int tiles) const {
@@ -98,11 +91,12 @@ struct tile_stream {
     const int together = paired ? 2 : 1, round = K::kWarps * together;
     return some ? tiles / round * together + min_int(tiles % round, together) : 0;
   }
-  __device__ __forceinline__ int token_of(int i, const tile_detour& detour) const {
-    const int tile = min_int(i, count - 1), from = first + (K::kExactFirst && tile < detour.count ? detour.ahead : 0);
-    if constexpr (!K::kKeyTurn) return (from + tile * K::kWarps) * 32;
-    return (from + (paired ? tile / 2 * (2 * K::kWarps) + tile % 2 : tile * K::kWarps)) * 32;
+  __device__ __forceinline__ int token_of(int i) const {
+    const int tile = min_int(i, count - 1);
+    if constexpr (!K::kKeyTurn) return (first + tile * K::kWarps) * 32;
+    return (first + (paired ? tile / 2 * (2 * K::kWarps) + tile % 2 : tile * K::kWarps)) * 32;
   }
+  __device__ __forceinline__ int unit_token(int i) const { return token_of(i + lane_index() / 2) + lane_index() % 2 * 16; }
 
   /// The first loads, at whose end page numbers will be.
   template <class P>
@@ -110,38 +104,15 @@ struct tile_stream {
     coded_len = load_global(p.coded_len + w.b);
     pages = p.block_table ? p.block_table + int64_t(w.b) * p.max_pages : p.page_indices + load_global(p.page_indptr + w.b);
     head = kv_head * p.page_head_stride;
-    if constexpr (K::kExactFirst) exact.begin(p, w.b);
     if constexpr (K::kKeyTurn) paired = Keys::may_pair(p);
   }
-  static __device__ __forceinline__ tile_detour detour_of(const tile_places& places) { return K::kExactFirst ? places.detour() : tile_detour{0, 0}; }
-  /// The first token of this lane's unit in the batch of tile `i`.
-  __device__ __forceinline__ int unit_token(int i, const tile_detour& detour) const { return token_of(i + lane_index() / 2, detour) + lane_index() % 2 * 16; }
   template <class P>
-  __device__ __forceinline__ int page_at(const P& p, int i, const tile_detour& detour) const {
+  __device__ __forceinline__ int page_at(const P& p, int i) const {
     const int shift = count_bits(uint32_t(p.page_size - 1));
-    return load_global(pages + min_int(unit_token(i, detour) >> shift, (coded_len - 1) >> shift));
-  }
-  /// This warp's tiles of `from` ... `to` - 1, where the last warps attend to the exact rows first.
-  template <class P>
-  __device__ __forceinline__ void share_out(const P& p, const piece& w, int from, int to, tile_detour& detour) {
-    using Shares = tile_shares<K>;
-    int begin, end;
-    cut(w, exact.units(p, coded_len), begin, end);
-    const int other = from + (paired ? 2 : 1) * Shares::exact_warp();  // its first tile
-    const int left = Shares::left(end - begin, tiles_before(to > other, to - other));
-    if (warp_index() >= Shares::kOthers) {
-      first += left * K::kWarps;
-      count -= left;
-    } else {
-      const int helper = int(uint32_t(warp_index()) / K::kExactWarps), begun = Shares::before(left, helper);
-      detour.count = Shares::before(left, helper + 1) - begun;
-      detour.ahead = other - first + (begun + detour.count) * K::kWarps;
-      first -= detour.count * K::kWarps;
-      count += detour.count;
-    }
+    return load_global(pages + min_int(unit_token(i) >> shift, (coded_len - 1) >> shift));
   }
   template <class P>
-  __device__ __forceinline__ void find_pages(const P& p, const piece& w, int& page_now, tile_detour& detour) {
+  __device__ __forceinline__ void find_pages(const P& p, const piece& w, int& page_now) {
     int from, to;
     cut(w, p.segments & 1 ? (coded_len + 31) / 32 : 0, from, to);
     // Neighbours save work (lookup_turn.cuh), but a short piece would leave warps idle.
@@ -149,17 +120,15 @@ struct tile_stream {
     else paired = false;
     first = from + (paired ? 2 : 1) * warp_index();
     count = tiles_before(to > first, to - first);
-    detour = {0, 0};
-    if constexpr (K::kExactFirst) share_out(p, w, from, to, detour);
     page_now = 0, page = 0;
     if (count == 0) return;
-    page_now = page_at(p, 0, detour);
-    page = page_at(p, 16, detour);
+    page_now = page_at(p, 0);
+    page = page_at(p, 16);
   }
   /// From the number of the page to the unit's place, for the batch that begins with tile `i`.
   template <class P>
-  __device__ __forceinline__ void place(const P& p, int i, int page_now, const tile_detour& detour) {
-    const int token = unit_token(i, detour), in_page = token & (p.page_size - 1), tokens = coded_len - token;
+  __device__ __forceinline__ void place(const P& p, int i, int page_now) {
+    const int token = unit_token(i), in_page = token & (p.page_size - 1), tokens = coded_len - token;
     const int64_t block = int64_t(page_now) * p.page_stride + head;
     next = uint32_t(block >> 4) + in_page / 16 * (K::kUnitBytes / 16);
     hidden = load_global(reinterpret_cast<const uint16_t*>(byte_pointer(p.pages) + block + (p.page_size / 16) * K::kUnitBytes) + in_page / 16);
@@ -173,16 +142,15 @@ struct tile_stream {
 
   /// Starts the way of the first tiles' codes; first_hidden() ends what was left open.
   template <class P>
-  __device__ __forceinline__ void start_first(const P& p, tile_places& places, int page_now, const tile_detour& detour, first_codes<K, Keys>& codes) {
+  __device__ __forceinline__ void start_first(const P& p, tile_places& places, int page_now, first_codes<K, Keys>& codes) {
     const uint32_t zero = uint32_t(p.batch) >> 31;
     const unsigned char* const pool = byte_pointer(p.pages);
     key_codes_at = hold_pointer(pool + lane_index() * kKeyPiece, zero);
     value_codes_at = kSameLanes ? key_codes_at : hold_pointer(pool + lane_index() * kValuePiece, zero);
     last_codes_at = Values::kHalved ? hold_pointer(pool + lane_index() % 16 * 4, zero) : nullptr;
     gains = K::kKeyGain ? hold_pointer(Keys::gains_at(pool) + K::kKeyGainOffset, zero) : nullptr;
-    if (K::kExactFirst && lane_index() == 0) places.set(detour);
     if (count == 0) return;
-    place(p, 0, page_now, detour);
+    place(p, 0, page_now);
     store_places(places, 0);
     warp_barrier();
 #pragma unroll
@@ -199,8 +167,8 @@ struct tile_stream {
   __device__ __forceinline__ void first_hidden(const P& p, tile_places& places) {
     if (count == 0) return;
     store_hidden(places, 0);
-    place(p, 16, page, detour_of(places));
-    page = page_at(p, 32, detour_of(places));
+    place(p, 16, page);
+    page = page_at(p, 32);
     warp_barrier();
   }
   /// Makes the places of the batch of tile `i` known. Some tile of the batch before must still be to come.
@@ -209,8 +177,8 @@ struct tile_stream {
     warp_barrier();  // the batch before the last has been read
     store_places(places, i);
     store_hidden(places, i);
-    place(p, i + 16, page, detour_of(places));
-    page = page_at(p, i + 32, detour_of(places));
+    place(p, i + 16, page);
+    page = page_at(p, i + 32);
     warp_barrier();
   }
 

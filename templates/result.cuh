@@ -12,13 +12,6 @@ struct alignas(16) warp_result {
   float weight[K::kColumns];
 };
 
-/// Makes `result` one that saw nothing and can be added to; `threads` threads, of which this is number `index`.
-template <class K>
-__device__ __forceinline__ void clear_result(warp_result<K>& result, int index, int threads) {
-  for (int i = index; i < K::kColumns * warp_result<K>::kStride; i += threads) store_shared(result.o + i, 0.0f);
-  for (int c = index; c < K::kColumns; c += threads) store_shared(result.maximum + c, minus_infinity()), store_shared(result.weight + c, 0.0f);
-}
-
 /// The results of a CTA's warps, `stride` bytes apart in shared memory.
 template <class K>
 struct warp_results {
@@ -176,13 +169,13 @@ __device__ __forceinline__ void clear_ring_scores(const P& p, const decode_view&
 }
 
 /// Merges `count` results in shared memory, and with `counters` the parts of all CTAs if this one is the last, and writes what the piece owes. `flag`: a word of
-/// shared memory beside them; `kAtOnce` results are under way together in each thread. All threads, after a block barrier.
-template <class K, int kAtOnce = 4, class P, class Column>
+/// shared memory beside them. All threads, after a block barrier.
+template <class K, class P, class Column>
 __device__ __forceinline__ void finish_piece(const P& p, const piece& w, const decode_view& s, const Column& column_at, const warp_results<K>& results, int count, uint32_t* flag) {
   if (p.ring_scores && w.from == 0) clear_ring_scores<K>(p, s, column_at);
   // Without counters combine follows, and reads the part even of a sequence that one CTA had to itself.
   const bool whole = p.splits == 1 || (p.counters && w.parts == 1);
-  merge_results<kAtOnce, K>(p, column_at, results_of_warps<K>{results, count}, whole, w.from == 0);
+  merge_results<4, K>(p, column_at, results_of_warps<K>{results, count}, whole, w.from == 0);
   if (whole || !p.counters || !arrive_last(p, w, flag)) return;
   merge_results<16 / merge_groups<K>::kGroups, K>(p, column_at, parts_of_ctas<K, P>{p, w.first, w.parts}, true, false);  // a part has brought the sinks
 }

@@ -181,6 +181,12 @@ __device__ __forceinline__ void attend_pass(const P& p, tally_memory<K>& cta, un
   block_barrier();
 }
 
+template <class K>
+__device__ __forceinline__ void clear_result(warp_result<K>& result, int index, int threads) {
+  for (int i = index; i < K::kColumns * warp_result<K>::kStride; i += threads) store_shared(result.o + i, 0.0f);
+  for (int c = index; c < K::kColumns; c += threads) store_shared(result.maximum + c, minus_infinity()), store_shared(result.weight + c, 0.0f);
+}
+
 template <class K, class P>
 __device__ __forceinline__ void decode_tally(const P& p) {
   using Places = tally_places<K>;

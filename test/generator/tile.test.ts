@@ -2,9 +2,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ARCHS, findArch } from '../../generator/arch.ts';
-import { contractOf, type CacheContract, type Op } from '../../generator/contract.ts';
+import { contractOf, type Op } from '../../generator/contract.ts';
 import { parseContractName } from '../../generator/name.ts';
-import { exactWarps, sharedBytes } from '../../generator/shared.ts';
+import { sharedBytes } from '../../generator/shared.ts';
 import { shippedKernels } from '../../generator/ship.ts';
 import { algorithmOf, defaultTile, lookupTile, misfit, runsOn, tallyTile, threadsOf, type Tile } from '../../generator/tile.ts';
 
@@ -181,29 +181,21 @@ test('the default is look-ups where they fit, tallies for large codebooks, else 
   assert.equal(defaultTile(parseContractName('antkv_decode_d128_kf16_vf16_f16'), findArch('sm90')!), { warps: 4, tokens: 64, stages: 2 });
 });
 
-test('shared memory of look-up kernels is tables, results, of exact rows too, what the key method keeps, scales of the values, and what describes a piece', () => {
+test('shared memory of look-up kernels is tables, results, what the key method keeps, scales of the values, and what describes a piece', () => {
   const bytes = (words: string, tile: Tile): number => sharedBytes(parseContractName(`antkv_decode_${words}`), tile);
   const tile: Tile = { algorithm: 'lookup', warps: 8, stages: 2, copies: 4 };
   const result = (4 * 132 + 8) * 4;
   const rest = 128 * 4 + 192 + 4 * 20; // a column of the context has 20 bytes
-  assert.is(bytes('d128_k8c8b_v8c8bq8_f16_n4', tile), 256 * 128 + 4 * 32768 + 2 * result + 8 * (result + 4 * 4) + rest);
-  assert.is(bytes('d128_k4c8b_v4c8bq8_f16_n4', { ...tile, copies: 1 }), 256 * 256 + 32768 + 2 * result + 8 * (result + 4 * 4) + rest);
-  assert.is(bytes('d128_k8c8b_v8c8bq8_f16_pre_n4', tile), 256 * 256 + 4 * 32768 + 2 * result + 8 * (result + (32 * 16 * 8 + 2 * 256 + (128 / 2 - 32) * 8) / 8) + rest);
-  assert.is(bytes('d128_k2c8bq8_v2c8bq8_f16_n4', tile), 2 * 256 * 128 + 4 * 32768 + 10 * result + rest);
-  assert.is(bytes('d64_k8c8b_v8c8bq8_f16_n4', tile), 256 * 128 + 4 * 16384 + 2 * (4 * 68 + 8) * 4 + 8 * ((4 * 68 + 8) * 4 + 4 * 4) + 64 * 4 + 192 + 4 * 20);
+  assert.is(bytes('d128_k8c8b_v8c8bq8_f16_n4', tile), 256 * 128 + 4 * 32768 + 8 * (result + 4 * 4) + rest);
+  assert.is(bytes('d128_k4c8b_v4c8bq8_f16_n4', { ...tile, copies: 1 }), 256 * 256 + 32768 + 8 * (result + 4 * 4) + rest);
+  assert.is(bytes('d128_k8c8b_v8c8bq8_f16_pre_n4', tile), 256 * 256 + 4 * 32768 + 8 * (result + (32 * 16 * 8 + 2 * 256 + (128 / 2 - 32) * 8) / 8) + rest);
+  assert.is(bytes('d128_k2c8bq8_v2c8bq8_f16_n4', tile), 2 * 256 * 128 + 4 * 32768 + 8 * result + rest);
+  assert.is(bytes('d64_k8c8b_v8c8bq8_f16_n4', tile), 256 * 128 + 4 * 16384 + 8 * ((4 * 68 + 8) * 4 + 4 * 4) + 64 * 4 + 192 + 4 * 20);
   // 12 chunks of keys are rows of 8, twice, and of 4, four times; two of three groups of values lie in one slice.
-  assert.is(bytes('d96_k8c8b_v8c8bq8_f16_n4', { ...tile, copies: 2 }), 2 * 32768 + 2 * 32768 + 2 * (4 * 100 + 8) * 4 + 8 * ((4 * 100 + 8) * 4 + 4 * 4) + 96 * 4 + 192 + 4 * 20);
+  assert.is(bytes('d96_k8c8b_v8c8bq8_f16_n4', { ...tile, copies: 2 }), 2 * 32768 + 2 * 32768 + 8 * ((4 * 100 + 8) * 4 + 4 * 4) + 96 * 4 + 192 + 4 * 20);
   // 8 columns: results go over the tables.
   assert.is(bytes('d256_k8c8b_v8c8bq8_f16', { ...tile, copies: 1 }), 4 * 32768 + 2 * 32768 + 8 * (32 * 16 + 8 * 4) + 256 * 4 + 192 + 8 * 20);
   assert.is(bytes('d128_k8c8b_v8c8bq8_f16', tile), 256 * 256 + 4 * 32768 + 8 * ((8 * 132 + 16) * 4 + 8 * 4) + rest + 4 * 20);
-});
-
-test('a warp in four attends to exact rows first, unless its result wants a larger device or lies over the tables', () => {
-  const of = (words: string, warps: number, copies: number): number => exactWarps(parseContractName(`antkv_decode_${words}`) as CacheContract, { algorithm: 'lookup', warps, stages: 2, copies });
-  assert.equal([16, 12, 8, 4].map((warps) => of('d128_k8c8b_v8c8bq8_f16_n4', warps, 4)), [4, 3, 2, 1]);
-  assert.is(of('d128_k4c8b_v4c8bq8_f16_n4', 12, 4), 3);
-  assert.is(of('d128_k4c8b_v4c8bq8_f16_pre_gain_n4', 12, 4), 0);  // 228112 B without, and three results are 6432
-  assert.is(of('d256_k8c8b_v8c8bq8_f16', 8, 1), 0);
 });
 
 test('a warp has 32 threads', () => assert.is(threadsOf({ warps: 4 }), 128));
