@@ -212,10 +212,11 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     if (!kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
     if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns, tiles.paired);
     if constexpr (!K::kKeySum) block_barrier();  // the context is there; look-up sums have had a barrier
-    prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, exact_units_of<K>(&cta->context), 0);
     tiles.first_hidden(p, warps[warp_index()].places);
     filled = !K::kResultsOverTables;
     block_barrier();  // the tables are there
+    // Not before: requests for lines of pages that no one has touched hold up the first tiles' bitmaps and codes behind them.
+    prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, exact_units_of<K>(&cta->context), 0);
     exact_units units;
     {
       Keys keys;
