@@ -20,16 +20,16 @@ __device__ __forceinline__ void cut(const piece& w, int n, int& begin, int& end)
 }
 
 // What a sequence costs, in one unit per algorithm: it decides where a line of work is cut, never what is computed. kPiece is the price of a piece, its start and its
-// merge. It lies on the line before the sequence's tokens, kLead units of it without a token: a CTA whose share ends among them leaves the sequence to the next one,
-// which pays a price anyhow for what its share begins with. The last unit of the price is not of the lead: it is all that a sequence without tokens has.
+// merge. Of it kSide units without tokens lie on the line before the sequence's tokens, and as many behind them: a CTA whose share begins or ends among them leaves the
+// sequence to its neighbour, which has a piece of it anyhow. So no sequence is begun for a few tokens; a CTA pays for all its pieces but one.
 // Look-up: 32 coded tokens; 16 exact ones take the slow path, 370 clocks. Where keys are scored by a table of sums a piece makes its own: start and merge take about
 // 15,500 clocks of an SM, 32 tokens of a head 70 and 2 per look-up (H200, harness/bench/NOTES.md). A line cut without that leaves the CTAs with many short sequences behind.
 template <class K>
 struct lookup_cost {
-  static constexpr int kPiece = K::kKeySum ? 15500 / (70 + 2 * K::kHeadDim / K::Key::kChannels) : 32, kLead = kPiece - 1, kCoded32 = 1, kExact16 = 4;
+  static constexpr int kPiece = K::kKeySum ? 15500 / (70 + 2 * K::kHeadDim / K::Key::kChannels) : 32, kSide = (kPiece - 1) / 2, kCoded32 = 1, kExact16 = 4;
 };
 struct rows_cost {  // units of 16 tokens, all alike; the start and the merge
-  static constexpr int kPiece = 8, kLead = 0, kCoded32 = 2, kExact16 = 1;
+  static constexpr int kPiece = 8, kSide = 0, kCoded32 = 2, kExact16 = 1;
 };
 
 /// First query row of sequence `b`, and how many it has.
@@ -63,7 +63,7 @@ __device__ __forceinline__ int cost_of(const P& p, int b) {
 /// Of the CTAs, the first `longer` get `share` + 1 units of the line, the others `share`.
 struct line_share {
   int begin, end, ctas, share, longer;
-  int b, at;  // the sequence that holds `begin`, and where on the line that sequence begins
+  int b, at;  // the first sequence that has tokens behind `begin`, and where on the line it begins
 };
 
 /// What a CTA keeps of its work in shared memory: in registers it would take room from the loop over tokens.
@@ -115,7 +115,7 @@ __device__ __forceinline__ line_share share_of_line(const P& p) {
       const int before = shuffle_up(after, delta);
       if (lane >= delta) after += before;
     }
-    const uint32_t beyond = vote_ballot(s.at + after > s.begin);
+    const uint32_t beyond = vote_ballot(s.at + after - Cost::kSide > s.begin);
     if (beyond) {
       const int holder = count_bits((beyond & (0u - beyond)) - 1);
       s.b = base + holder;
@@ -123,6 +123,7 @@ __device__ __forceinline__ line_share share_of_line(const P& p) {
       return s;
     }
     s.at += shuffle(after, 31);
+    if (Cost::kSide > 0 && base + 32 >= p.batch) return s;  // the share lies behind the last tokens
   }
 }
 
@@ -143,7 +144,7 @@ __device__ __forceinline__ void clear_partials(const P& p) {
 /// The next piece of the share; parts is 0 after the last.
 template <class K, class Cost, class P>
 __device__ __forceinline__ piece next_piece(const P& p, line_share& s) {
-  if (s.at + Cost::kLead >= s.end) return {};
+  if (s.at + Cost::kSide >= s.end) return {};
   int cost = cost_of<K, Cost>(p, s.b);
   while (cost == 0) cost = cost_of<K, Cost>(p, ++s.b);
   const auto owner = [&](int i) {  // the CTA that unit i of the line belongs to
@@ -152,12 +153,12 @@ __device__ __forceinline__ piece next_piece(const P& p, line_share& s) {
   };
   piece w;
   w.b = s.b++;
-  const int tokens = s.at + Cost::kLead;
+  const int tokens = s.at + Cost::kSide;
   w.from = s.begin > tokens ? s.begin - tokens : 0;
-  w.of = cost - Cost::kLead;
+  w.of = cost - 2 * Cost::kSide;
   w.to = s.end - tokens < w.of ? s.end - tokens : w.of;
   w.first = owner(tokens);
-  w.parts = owner(s.at + cost - 1) - w.first + 1;
+  w.parts = owner(tokens + w.of - 1) - w.first + 1;
   s.at += cost;
   return w;
 }

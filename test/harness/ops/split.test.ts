@@ -83,7 +83,8 @@ const PLANTED: readonly (readonly [what: string, from: string, to: string, repor
 ];
 const PLANTED_IN_PRICED: typeof PLANTED = [
   ['a CTA that counts for the price of a piece it has not', 'w.first = owner(tokens);', 'w.first = owner(s.at);', /./],
-  ['a piece whose tokens are another CTA\'s', 'if (s.at + Cost::kLead >= s.end) return {};', 'if (s.at >= s.end) return {};', /./],
+  ['a share that begins behind all tokens of its sequence', 's.at + after - Cost::kSide > s.begin', 's.at + after > s.begin', /./],
+  ['a piece whose tokens are another CTA\'s', 'if (s.at + Cost::kSide >= s.end) return {};', 'if (s.at >= s.end) return {};', /./],
   ['a piece that is looked at before it is there', 'if (thread_index() == 0) advance<K, Cost>(p, &cta->work);\n    block_barrier();', 'if (thread_index() == 0) advance<K, Cost>(p, &cta->work);', /race/],
 ];
 for (const [of, planted] of [[KERNEL, PLANTED], [PRICED, PLANTED_IN_PRICED]] as const) {
