@@ -126,13 +126,23 @@ function loadsOf(c: CacheContract, tile: Tile): Work {
   return work({ bytes, wavefronts: bytes / 128 + 4 + (early ? 3 : 0), memory: loads + 2 + (early ? 2 : 0), alu: early ? 26 : 12, dot: 2 * sides + (early ? 10 + 2 * words(c.k) : 3), control: 6 });
 }
 
+/** Whether products of queries and centroids wait in registers until the largest is known: where they have room in those of what they are made of (lookup_sum.cuh). */
+function keepsProducts(c: CacheContract, { warps }: Tile): boolean {
+  const turns = Math.ceil(16 / warps);
+  const slabs = c.headDim / 16;
+  return turns * sumSlices(c).length * 8 * 4 <= (4 * turns + 2) * slabs;
+}
+
 /**
- * The table of `sum`, all warps together: q times centroids, 16 entries by 16 channels in an mma, twice, as the largest must be known before entries are rounded. Two
- * selects keep other chunks out; then 4 maxima, or 4 fmas, 2 PRMT, 6 selects that turn the stores of 8 products so that rows meet in no bank, and 2 stores. A slice
- * of the table has 8 places for products, which hold two chunks of 4 columns where the slice is full, else one, for two copies; a slice of fewer chunks has each again.
+ * The table of `sum`, all warps together: q times centroids, 16 entries by 16 channels in an mma, again unless they are kept, as the largest must be known before entries
+ * are rounded. Two selects keep other chunks out; then 4 maxima, or 4 fmas, 2 PRMT, 6 selects that turn the stores of 8 products so that rows meet in no bank, and 2 stores.
+ * A slice of the table has 8 places for products, which hold two chunks of 4 columns where the slice is full, else one, for two copies; a slice of fewer chunks has each
+ * again.
  */
-export function sumTable(c: CacheContract, { warps }: Tile): Work {
+export function sumTable(c: CacheContract, tile: Tile): Work {
   const { headDim: d, columns = 8 } = c;
+  const { warps } = tile;
+  const again = keepsProducts(c, tile) ? 0 : 1;
   const { channels } = vq(c.k);
   const tried = warps * Math.ceil(16 / warps); // warps without entries of their own try others' once more
   const slots = 64 / columns;
@@ -140,7 +150,7 @@ export function sumTable(c: CacheContract, { warps }: Tile): Work {
     const abreast = columns === 4 && chunks === slots ? 2 : 1;
     const products = chunks / abreast; // of 16 entries
     const matrix = products * (abreast === 2 && channels === 16 ? 2 : 1); // chunks abreast that are of different slabs
-    return [1, total([[tried, work({ matrix, alu: 6 * products })], [16, work({ matrix, alu: 12 * products, float: 4 * products, memory: 16, wavefronts: 16 })]])];
+    return [1, total([[tried, work({ matrix, alu: 6 * products })], [16, work({ matrix: again * matrix, alu: (10 + 2 * again) * products, float: 4 * products, memory: 16, wavefronts: 16 })]])];
   });
   return total([[tried, work({ memory: d / 8, wavefronts: d / 4 })], ...parts]);
 }

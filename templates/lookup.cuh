@@ -179,10 +179,22 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
   const int group = int(uint32_t(block.y) / uint32_t(p.kv_heads)), kv_head = block.y - group * p.kv_heads;
   const unsigned char* k_codebook = byte_pointer(p.k_codebook) + int64_t(kv_head) * K::Key::kCodebookBytes;
   const unsigned char* v_codebook = byte_pointer(p.v_codebook) + int64_t(kv_head) * K::Value::kCodebookBytes;
-  // What tables are made of waits in registers, both tables' at once where there is room.
+  // What tables are made of waits in registers, both tables' at once where there is room. Where sums are of a piece and kept as well, the keys' book comes for the
+  // next piece while this one is finished: 64 KB take 2,600 clocks when all SMs ask for them.
   constexpr bool kTogether = sizeof(typename Keys::raw_table) + sizeof(typename Values::raw_entries) <= 4 * 208;
-  bool filled = false;
-  for_each_piece<K>(p, &cta->work, [&](const piece& w) {
+  constexpr bool kAhead = Keys::kTablePerPiece && Keys::kKept && kTogether;
+  typename Keys::raw_table raw_keys = {};
+  using Cost = lookup_cost<K>;
+  if (!begin_pieces<K, Cost>(p, &cta->work)) return;
+  if (p.spread) {
+    if (thread_index() == 0) advance<K, Cost>(p, &cta->work);
+    block_barrier();
+  }
+  // As for_each_piece, but for when the next piece is worked out.
+#pragma unroll 1
+  for (bool first = true;; first = false) {
+    const piece w = piece_now(p, &cta->work);
+    if (w.parts == 0) return;
     const auto columns = [&](int c) -> const unsigned char* {
       const query_rows rows = query_rows_of(p, w.b);
       const int flat = group * K::kColumns + c, ratio = int(uint32_t(p.q_heads) / uint32_t(p.kv_heads));
@@ -191,32 +203,39 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
       return byte_pointer(p.q) + (rows.first + row) * p.q_row_stride + (kv_head * ratio + flat - row * ratio) * p.q_head_stride;
     };
 
-    // All loads that wait for nothing begin first; the chain of length, page number and codes goes on between the steps of what they are for.
+    // Loads begin in the order in which they are wanted: a warp that waits for a length issues nothing behind it, and what many bytes are ahead of comes late. The chain
+    // of length, page number and codes goes on between the steps of what the others are for.
     tile_stream<K, Keys> tiles;
     tiles.begin(p, w, kv_head);
-    typename Keys::raw_table raw_keys = {};  // not of the piece before
-    typename Values::raw_entries raw_values = {};
-    if ((!filled || Keys::kTablePerPiece) && kTogether) Keys::load(raw_keys, k_codebook, columns);
-    if (!filled) Values::load(raw_values, v_codebook);
+    typename Values::raw_entries raw_values = {};  // not of the piece before
+    if (first || K::kResultsOverTables) Values::load(raw_values, v_codebook);
+    if (warp_index() == K::kWarps - 2) store_context(p, w, group, kv_head, &cta->context);
+    if constexpr (K::kKeySum) Keys::load_queries(raw_keys, columns);
     int page;
     tiles.find_pages(p, w, page);
-    if (warp_index() == K::kWarps - 2) store_context(p, w, group, kv_head, &cta->context);
-    if (!filled) {
+    const bool without_book = first || (Keys::kTablePerPiece && !kAhead);
+    if (without_book && kTogether) Keys::load(raw_keys, k_codebook);
+    if (first || K::kResultsOverTables) {
+#pragma unroll 1
+      for (int i = thread_index(); i < K::kHeadDim; i += K::kWarps * 32) copy_async_word(cta->scales + i, reinterpret_cast<const float*>(v_codebook + K::Value::kScaleOffset) + i);
+      copy_async_commit();
       Values::store(values, raw_values);
-      for (int i = thread_index(); i < K::kHeadDim; i += K::kWarps * 32) store_shared(cta->scales + i, load_global(reinterpret_cast<const float*>(v_codebook + K::Value::kScaleOffset) + i));
     }
-    if ((!filled || Keys::kTablePerPiece) && !kTogether) Keys::load(raw_keys, k_codebook, columns);
+    if (without_book && !kTogether) Keys::load(raw_keys, k_codebook);
+    typename Keys::dot_products products;
+    if constexpr (K::kKeySum) Keys::multiply_all(products, raw_keys, maxima);
     first_codes<K, Keys> codes = {};
     if (kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
-    if (!filled || Keys::kTablePerPiece) Keys::fill(key_table, raw_keys, maxima);
+    block_barrier();  // the context is there, and the largest products
+    const exact_units coming = exact_units_of<K>(&cta->context);  // whose pages come meanwhile
+    if (first || Keys::kTablePerPiece) Keys::fill(key_table, products, raw_keys, maxima);
     if (!kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
     if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns, tiles.paired);
-    if constexpr (!K::kKeySum) block_barrier();  // the context is there; look-up sums have had a barrier
     tiles.first_hidden(p, warps[warp_index()].places);
-    filled = !K::kResultsOverTables;
+    copy_async_wait<0>();
     block_barrier();  // the tables are there
     // Not before: requests for lines of pages that no one has touched hold up the first tiles' bitmaps and codes behind them.
-    prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, exact_units_of<K>(&cta->context), 0);
+    prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, coming, 0);
     exact_units units;
     {
       Keys keys;
@@ -230,8 +249,14 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
       else attend(loop_way<true>());
     }
     attend_exact<K>(p, &cta->context, units, result_of<K>(warps[warp_index()]));
+    // The last warp has the fewest exact rows: the way to the next piece, two trips to L2, is nobody's wait.
+    if (p.spread && thread_index() == (K::kWarps - 1) * 32) advance<K, Cost>(p, &cta->work);
     block_barrier();
+    raw_keys = {};
+    if (kAhead && p.spread && load_shared(&cta->work.now.parts)) Keys::load(raw_keys, k_codebook);
     finish_piece<K>(p, load_words(&cta->context.w), load_words(&cta->context.s), [&](int c) { return load_words(cta->context.columns + c); },
                     {K::kResultsOverTables ? values : reinterpret_cast<unsigned char*>(warps), K::kResultsOverTables ? sizeof(warp_result<K>) : sizeof(warp_memory<K>)}, K::kWarps, &cta->flag);
-  });
+    if (!p.spread) return;
+    block_barrier();  // shared memory is the next piece's
+  }
 }

@@ -7,6 +7,7 @@ struct dot_keys : token_rows<K> {
   static_assert(C::kQ8 && C::kChannels == 2, "generator/tile.ts let another key codec through");
   static_assert(C::kTurnHigh == 0 && C::kTurnShift == 0 && C::kTurnMask == 3, "place m holds word m ^ (g % 4)");
   using Rows = token_rows<K>;
+  using typename Rows::dot_products;
   using Rows::kColumns, Rows::kScores, Rows::kLaneColumns, Rows::kGainWords;
   static constexpr int kChunks = K::kHeadDim / 2, kPerLane = kChunks / 4;
   static constexpr int kRow = 128, kSlice = 256 * kRow, kSlices = K::kHeadDim / 64;
@@ -26,8 +27,7 @@ struct dot_keys : token_rows<K> {
     bytes16 piece[kTurns][2];
   };
   /// Starts loading the codebook of one KV head, all threads.
-  template <class F>
-  static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook, const F&) {
+  static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook) {
     const int word = lane_index() % 16;
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn) {
@@ -37,7 +37,7 @@ struct dot_keys : token_rows<K> {
     }
   }
   /// Word t + 4 * m of a slice's row holds the entries of chunks 4 * (8 * slice + m) + t and 16 further, in both halves of the row.
-  static __device__ __forceinline__ void fill(unsigned char* table, const raw_table& raw, float*) {
+  static __device__ __forceinline__ void fill(unsigned char* table, const dot_products&, const raw_table& raw, float*) {
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn) {
       const int line = warp_index() + turn * K::kWarps;

@@ -72,9 +72,8 @@ struct sum_keys {
     uint32_t q[kSlabs][2];
   };
 
-  /// Starts loading what the table is made of, all threads; `columns(c)` is column c's row of q, null if it is idle.
-  template <class F>
-  static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook, const F& columns) {
+  /// Starts loading the codebook of one KV head, all threads.
+  static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook) {
     const int g = lane_index() / 4, t = lane_index() % 4, warp = warp_index();
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn)
@@ -92,6 +91,11 @@ struct sum_keys {
             raw.rows[turn][slab][half] = four.w[0], raw.rows[turn][slab][half + 2] = four.w[1];
           }
         }
+  }
+  /// Starts loading the queries; `columns(c)` is column c's row of q, null if it is idle.
+  template <class F>
+  static __device__ __forceinline__ void load_queries(raw_table& raw, const F& columns) {
+    const int g = lane_index() / 4, t = lane_index() % 4;
     const unsigned char* row = columns(g % kColumns);
 #pragma unroll
     for (int slab = 0; slab < kSlabs; ++slab) {
@@ -116,48 +120,85 @@ struct sum_keys {
     }
   }
 
-  /// Builds the table, all threads. `maxima`: kMaximaBytes of shared memory, which holds each warp's largest |q . centroid| per column until the next call.
-  static __device__ __forceinline__ void fill(unsigned char* table, const raw_table& raw, float* maxima) {
-    const int g = lane_index() / 4, t = lane_index() % 4, warp = warp_index();
-    float most[2] = {};
+  /// The table's numbers before they are rounded. They take the place of what they are made of, where they fit; elsewhere they are made twice.
+  static constexpr bool kKept = kTurns * kSlices * 8 * 4 <= kTurns * kSlabs * 4 + kSlabs * 2;
+  struct dot_products {
+    float d[kKept ? kTurns : 1][kKept ? kSlices * 8 : 1][4];
+  };
+  /// Calls use(turn, number, d) for each product of a warp: number 8 s + u is number u of slice s.
+  template <class F>
+  static __device__ __forceinline__ void each_product(const F& use) {
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn)
 #pragma unroll
-      for (int u = 0; u < kSlices * 8; ++u) {
-        const int slice = u / 8, first = first_of(slice);
-        if (u % 8 >= products_of(slice)) continue;
-        float d[4];
-        multiply(d, raw, turn, first + u % 8 * abreast(first));
+      for (int u = 0; u < kSlices * 8; ++u)
+        if (u % 8 < products_of(u / 8)) use(turn, u);
+  }
+  static __device__ __forceinline__ void multiply_nth(float (&d)[4], const raw_table& raw, int turn, int u) { multiply(d, raw, turn, first_of(u / 8) + u % 8 * abreast(first_of(u / 8))); }
+
+  /// Multiplies, all threads, and leaves this warp's largest |q . centroid| per column in `maxima`, kMaximaBytes of shared memory. A block barrier must follow, then fill().
+  static __device__ __forceinline__ void multiply_all(dot_products& products, const raw_table& raw, float* maxima) {
+    const int warp = warp_index();
+    float most[2] = {};
+    each_product([&](int turn, int u) {
+      float again[4];
+      float(&d)[4] = kKept ? products.d[kKept ? turn : 0][kKept ? u : 0] : again;
+      multiply_nth(d, raw, turn, u);
 #pragma unroll
-        for (int i = 0; i < 4; ++i) most[i % 2] = fmaxf(most[i % 2], fabsf(d[i]));
-      }
+      for (int i = 0; i < 4; ++i) most[i % 2] = fmaxf(most[i % 2], fabsf(d[i]));
+    });
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < 2; ++i)
 #pragma unroll
-      for (int mask = kFour ? 2 : 4; mask < 32; mask *= 2) most[i] = fmaxf(most[i], shuffle_xor(most[i], mask));
-      if (lane_index() < kColumns / 2) store_shared(maxima + warp * kColumns + 2 * t + i, most[i]);
+      for (int mask = kColumns / 2; mask < 32; mask *= 2) most[i] = fmaxf(most[i], shuffle_xor(most[i], mask));
+    if (lane_index() < kColumns / 2) store_shared(reinterpret_cast<bytes8*>(maxima) + warp * (kColumns / 2) + lane_index(), bytes8{{float_bits(most[0]), float_bits(most[1])}});
+  }
+  /// The largest |q . centroid| of columns 2t and 2t + 1, modulo their number; never 0.
+  static __device__ __forceinline__ void largest(float (&most)[2], const float* maxima) {
+    constexpr int kPairs = K::kWarps * kColumns / 2;
+    most[0] = most[1] = 1e-30f;
+#pragma unroll
+    for (int base = 0; base < kPairs; base += 32) {
+      if (base + lane_index() >= kPairs) break;
+      const bytes8 two = load_shared(reinterpret_cast<const bytes8*>(maxima) + base + lane_index());
+#pragma unroll
+      for (int i = 0; i < 2; ++i) most[i] = fmaxf(most[i], float_of_bits(two.w[i]));
     }
-    block_barrier();
-    float steps[2];  // to the unit
 #pragma unroll
-    for (int i = 0; i < 2; ++i) steps[i] = kMiddle / largest(maxima, 2 * t % kColumns + i);
+    for (int i = 0; i < 2; ++i)
+#pragma unroll
+      for (int mask = kColumns / 2; mask < 32; mask *= 2) most[i] = fmaxf(most[i], shuffle_xor(most[i], mask));
+  }
+
+  /// Builds the table, all threads.
+  static __device__ __forceinline__ void fill(unsigned char* table, const dot_products& products, const raw_table& raw, const float* maxima) {
+    const int g = lane_index() / 4, t = lane_index() % 4, warp = warp_index();
+    float steps[2];  // to the unit
+    largest(steps, maxima);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) steps[i] = kMiddle * reciprocal_fast(steps[i]);
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn) {
       const int block = warp + turn * K::kWarps;
       if (block >= 16) break;
 #pragma unroll
       for (int slice = 0; slice < kSlices; ++slice) {
-        const int first = first_of(slice), products = products_of(slice);
+        const int first = first_of(slice), different = products_of(slice);
         uint32_t packed[2][8];
 #pragma unroll
         for (int u = 0; u < 8; ++u) {
-          if (u >= products) {
+          if (u >= different) {
 #pragma unroll
-            for (int half = 0; half < 2; ++half) packed[half][u] = packed[half][u - products];
+            for (int half = 0; half < 2; ++half) packed[half][u] = packed[half][u - different];
             continue;
           }
           float d[4];
-          multiply(d, raw, turn, first + u * abreast(first));
+          if constexpr (kKept) {
+#pragma unroll
+            for (int i = 0; i < 4; ++i) d[i] = products.d[turn][slice * 8 + u][i];
+          } else {
+            multiply_nth(d, raw, turn, slice * 8 + u);
+          }
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             // 2^23 + x, rounded to a whole number, has x in its low bits.
@@ -186,7 +227,7 @@ struct sum_keys {
             to = table + (block * 16 + g) * kRow + chunk / kSlots * kSlice + (chunk % kSlots + copy * kChunks) * kEntryBytes + t * 2 % kColumns * 2;
           } else {
             const int place = (step + g) % 8, twin = is_twin(first) ? 1 : 0;
-            const int in_row = abreast(first) * (place % products) + (abreast(first) > 1 ? t / 2 : 0), copy = twin * (t / 2) + place / products * (1 + twin);
+            const int in_row = abreast(first) * (place % different) + (abreast(first) > 1 ? t / 2 : 0), copy = twin * (t / 2) + place / different * (1 + twin);
             to = table + (block * 16 + g) * kRow + slice * kSlice + (in_row + copy * row_chunks(first)) * kEntryBytes + t * 2 % kColumns * 2;
           }
 #pragma unroll
@@ -195,14 +236,6 @@ struct sum_keys {
       }
     }
   }
-  /// The largest |q . centroid| of a column, never 0.
-  static __device__ __forceinline__ float largest(const float* maxima, int column) {
-    float most = 1e-30f;
-#pragma unroll
-    for (int w = 0; w < K::kWarps; ++w) most = fmaxf(most, load_shared(maxima + w * kColumns + column));
-    return most;
-  }
-
   template <class P, class F>
   __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const F&, const float*, const float* maxima, unsigned char*) {
     const uint32_t zero = uint32_t(p.batch) >> 31;
@@ -223,8 +256,11 @@ struct sum_keys {
 #pragma unroll
     for (int i = 0; i < 4; ++i) pick[i] = opaque(g / 4 == i / 2 && g % 4 / 2 == t / 2 ? (element ? 0x1000100u : 0x10001u) : 0u, zero);
     places = opaque(t % 2 ? 0xddddddddu : 0x88888888u, zero);  // rows g: bytes 0 and 2, the low ones; rows g + 8: bytes 1 and 3
+    float most[2];
+    largest(most, maxima);
     const int mine = column(0);
-    step = float_of_bits(opaque(float_bits(largest(maxima, mine) / kMiddle * p.scale * kLog2e), zero));
+    const float even = shuffle(most[0], mine / 2), odd = shuffle(most[1], mine / 2);
+    step = float_of_bits(opaque(float_bits((mine % 2 ? odd : even) / kMiddle * p.scale * kLog2e), zero));
   }
 
   // Gains of a unit, as loaded: tokens 2t, 8 + 2t, 2t + 1, 9 + 2t, two halves to a word.

@@ -8,6 +8,8 @@ struct token_rows {
   static constexpr int kSharedBits = 4 | 8 | 16;        // lanes that share columns, and hold other tokens, differ in these
   static constexpr bool kTablePerPiece = false;         // the table depends on the KV head alone
   static constexpr int kMaximaBytes = 0;
+  static constexpr bool kKept = true;
+  struct dot_products {};                               // the table holds centroids
 
   /// What the bias of column `c` begins as.
   __device__ __forceinline__ float origin(int) const { return 0; }

@@ -6,6 +6,7 @@ struct turn_keys : token_rows<K> {
   using C = typename K::Key;
   static_assert(!C::kQ8 && (C::kChannels == 8 || C::kChannels == 4), "generator/tile.ts let another key codec through");
   using Rows = token_rows<K>;
+  using typename Rows::dot_products;
   using Rows::kColumns, Rows::kScores, Rows::kLaneColumns, Rows::kGainWords;
   static constexpr int kChunks = K::kHeadDim / C::kChannels;
   static constexpr int kPairs = kChunks / 8;           // groups of 4 chunks whose partners lie kPairs groups higher
@@ -80,8 +81,7 @@ struct turn_keys : token_rows<K> {
     bytes16 piece[kTurns][2];
   };
   /// Starts loading the codebook of one KV head, all threads.
-  template <class F>
-  static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook, const F&) {
+  static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook) {
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn) {
       const int task = min_int(thread_index() + turn * kThreads, kTasks - 1), slot = task % kSlots, line = task / kSlots % (256 / kEntries), slice = task / (kSlots * 256 / kEntries);
@@ -90,7 +90,7 @@ struct turn_keys : token_rows<K> {
     }
   }
   /// Lays the table out, all threads. Of a general RoPE no one reads it: its place is the warps' rows, after a barrier.
-  static __device__ __forceinline__ void fill(unsigned char* table, const raw_table& raw, float*) {
+  static __device__ __forceinline__ void fill(unsigned char* table, const dot_products&, const raw_table& raw, float*) {
     const int thread = thread_index_anew();
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn) {

@@ -4,7 +4,7 @@
 template <class K>
 struct tally_cost {
   static constexpr int kCoded32 = chunk_stages<typename K::Key>::kTables + chunk_stages<typename K::Value>::kTables, kExact16 = 8 * kCoded32;
-  static constexpr int kPiece = (score_table<K>::kRows + value_tally<K>::kRows) / 4;
+  static constexpr int kPiece = (score_table<K>::kRows + value_tally<K>::kRows) / 4, kSide = 0;
 };
 
 /// What a CTA keeps in shared memory beside tables and tallies.

@@ -79,9 +79,9 @@ test('counts of 32 tokens, by hand', () => {
 test('the table of sums, by hand', () => {
   const table = (words: string, warps = 16): number[] => some(sumTable(lookup(words).contract as CacheContract, { algorithm: 'lookup', warps }), ['matrix', 'memory', 'alu']);
   // 16 blocks of 16 entries, 8 slabs of 16 channels: of 8-channel codes both chunks of a slab in one product's 8 columns.
-  assert.equal(table('d128_k8c8b_v8c8bq8_f16_n4'), [2 * 16 * 8, 16 * (16 + 2 * 8), 16 * 8 * 18]);
-  assert.equal(table('d128_k8c8b_v8c8bq8_f16')[0], 2 * 16 * 16, '8 columns are one chunk each');
-  assert.equal(table('d128_k16c8b_v16c8bq8_f16_n4')[0], 2 * 16 * 8, '4 columns twice, for two copies');
+  assert.equal(table('d128_k8c8b_v8c8bq8_f16_n4'), [16 * 8, 16 * (16 + 2 * 8), 16 * 8 * 16]);
+  assert.equal(table('d128_k8c8b_v8c8bq8_f16')[0], 2 * 16 * 16, '8 columns are one chunk each, twice as many numbers as find room: all products again');
+  assert.equal(table('d128_k16c8b_v16c8bq8_f16_n4')[0], 16 * 8, '4 columns twice, for two copies');
   assert.equal(table('d128_k4c8b_v4c8bq8_f16_n4', 12)[0], (24 + 16) * 16, '12 warps try 24 blocks, 8 of them for nothing');
 });
 

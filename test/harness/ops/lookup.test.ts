@@ -32,8 +32,8 @@ const ON: Readonly<Record<Group, readonly string[]>> = {
   ringScores: [SMALL],
   noLse: [SUM],
   merged: [SMALL],
-  spread: [SMALL],
-  spreadMany: [SMALL],
+  spread: [SUM, SMALL],
+  spreadMany: [SUM, SMALL],
 };
 const { passes } = meetsShapes(test, ALL, ON, [70, 33]);
 

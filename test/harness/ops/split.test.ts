@@ -3,7 +3,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { contractOf } from '../../../generator/contract.ts';
 import { findArch } from '../../../generator/arch.ts';
-import { kernelName } from '../../../generator/name.ts';
+import { kernelName, parseKernelName, type Kernel } from '../../../generator/name.ts';
 import { renderKernel } from '../../../generator/source.ts';
 import { buildEmulatedKernel } from '../../../tuner/host.ts';
 import { kernelRef, type CheckRecord, type KernelRef, type Shape } from '../../../tuner/problem.ts';
@@ -17,13 +17,15 @@ let combine: KernelRef;
 let sound: KernelRef;
 
 // 8 warps and 4 columns of 64 channels: four groups of lanes share the parts of a column.
-const KERNEL = { contract: contractOf('decode', cacheAxes('d64 8c8b/8c8bq8 post n4')), arch: findArch('sm80')!, tile: { warps: 8, tokens: 128, stages: 2 } };
-const SOURCE = renderKernel(KERNEL);
+const KERNEL: Kernel = { contract: contractOf('decode', cacheAxes('d64 8c8b/8c8bq8 post n4')), arch: findArch('sm80')!, tile: { warps: 8, tokens: 128, stages: 2 } };
+/** Pieces have a price on the line before their tokens. */
+const PRICED = parseKernelName('antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm80_lookup_w8_s2_c2');
 
 /** The kernel with one piece of its source replaced. */
-async function build(from = '', to = ''): Promise<KernelRef> {
-  if (SOURCE.split(from).length !== 2 && from !== '') throw new Error(`"${from}" occurs ${SOURCE.split(from).length - 1} times`);
-  return kernelRef(kernelName(KERNEL), await buildEmulatedKernel(kernelName(KERNEL), SOURCE.replace(from, () => to)));
+async function build(from = '', to = '', of: Kernel = KERNEL): Promise<KernelRef> {
+  const source = renderKernel(of);
+  if (source.split(from).length !== 2 && from !== '') throw new Error(`"${from}" occurs ${source.split(from).length - 1} times`);
+  return kernelRef(kernelName(of), await buildEmulatedKernel(kernelName(of), source.replace(from, () => to)));
 }
 
 test('runner and kernels build', async () => {
@@ -74,15 +76,23 @@ const PLANTED: readonly (readonly [what: string, from: string, to: string, repor
   ['a part that arrives last too early', 'uint32_t(w.parts - 1)', 'uint32_t(w.parts > 2 ? w.parts - 2 : w.parts - 1)', /./],
   ['a share that ends one unit late', 'end = boundary(w.to);', 'end = boundary(w.to) + (w.to < w.of);', /L2 error above|global-race/],
   ['a share that begins one unit late', 'begin = boundary(w.from);', 'begin = boundary(w.from) + (w.from > 0);', /L2 error above/],
-  ['a sequence whose first CTA is forgotten', 'w.first = owner(s.at);', 'w.first = owner(s.at) + 1;', /./],
+  ['a sequence whose first CTA is forgotten', 'w.first = owner(tokens);', 'w.first = owner(tokens) + 1;', /./],
   ['no -inf from the CTAs that hold no share', 'if (!p.counters && p.splits > 1) clear_partials<K>(p);', '', /NaN|L2 error/],
   ['ring rows that no one clears', 'if (p.ring_scores && w.from == 0) clear_ring_scores', 'if (p.ring_scores && w.from != 0) clear_ring_scores', /NaN/],
   ['empty sequences that no one answers', '(coded + 31) / 32 * Cost::kCoded32 : 0)', '(coded + 31) / 32 * Cost::kCoded32 : 0) - Cost::kPiece', /NaN|bits/],
 ];
-for (const [what, from, to, report] of PLANTED) {
-  test(`found: ${what}`, async () => {
-    assert.match(await found(await build(from, to)), report);
-  });
+const PLANTED_IN_PRICED: typeof PLANTED = [
+  ['a CTA that counts for the price of a piece it has not', 'w.first = owner(tokens);', 'w.first = owner(s.at);', /./],
+  ['a share that begins behind all tokens of its sequence', 's.at + after - Cost::kSide > s.begin', 's.at + after > s.begin', /./],
+  ['a piece whose tokens are another CTA\'s', 'if (s.at + Cost::kSide >= s.end) return {};', 'if (s.at >= s.end) return {};', /./],
+  ['a piece that is looked at before it is there', 'if (thread_index() == 0) advance<K, Cost>(p, &cta->work);\n    block_barrier();', 'if (thread_index() == 0) advance<K, Cost>(p, &cta->work);', /race/],
+];
+for (const [of, planted] of [[KERNEL, PLANTED], [PRICED, PLANTED_IN_PRICED]] as const) {
+  for (const [what, from, to, report] of planted) {
+    test(`found: ${what}`, async () => {
+      assert.match(await found(await build(from, to, of)), report);
+    });
+  }
 }
 
 test.run();
