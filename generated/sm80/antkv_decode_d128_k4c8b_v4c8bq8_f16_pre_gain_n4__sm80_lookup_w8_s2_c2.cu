@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm80_lookup_w8_s2_c2
-//   inputs    d843fece7ed19315
+//   inputs    a198b76c4b56c657
 //   remake    npx gen --only antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm80_lookup_w8_s2_c2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -384,15 +384,17 @@ __device__ __forceinline__ void cut(const piece& w, int n, int& begin, int& end)
   end = boundary(w.to);
 }
 
-// What a sequence costs, in one unit per algorithm: it decides where a line of work is cut, never what is computed.
-// Look-up: 32 coded tokens; exact ones take the slow path. Where keys are scored by a table of sums a piece makes its own: start and merge take about 25,000 clocks
-// of an SM, 32 tokens of a head 60 and 3.5 per look-up (H200, harness/bench/NOTES.md). A line cut without that leaves the CTAs with many short sequences behind.
+// What a sequence costs, in one unit per algorithm: it decides where a line of work is cut, never what is computed. kPiece is the price of a piece, its start and its
+// merge. Of it kSide units without tokens lie on the line before the sequence's tokens, and as many behind them: a CTA whose share begins or ends among them leaves the
+// sequence to its neighbour, which has a piece of it anyhow. So no sequence is begun for a few tokens; a CTA pays for all its pieces but one.
+// Look-up: 32 coded tokens; 16 exact ones take the slow path, 370 clocks. Where keys are scored by a table of sums a piece makes its own: start and merge take about
+// 15,500 clocks of an SM, 32 tokens of a head 70 and 2 per look-up (H200, harness/bench/NOTES.md). A line cut without that leaves the CTAs with many short sequences behind.
 template <class K>
 struct lookup_cost {
-  static constexpr int kPiece = K::kKeySum ? 25000 / (60 + K::kHeadDim * 7 / (2 * K::Key::kChannels)) : 32, kCoded32 = 1, kExact16 = 8;
+  static constexpr int kPiece = K::kKeySum ? 15500 / (70 + 2 * K::kHeadDim / K::Key::kChannels) : 32, kSide = (kPiece - 1) / 2, kCoded32 = 1, kExact16 = 4;
 };
 struct rows_cost {  // units of 16 tokens, all alike; the start and the merge
-  static constexpr int kPiece = 8, kCoded32 = 2, kExact16 = 1;
+  static constexpr int kPiece = 8, kSide = 0, kCoded32 = 2, kExact16 = 1;
 };
 
 /// First query row of sequence `b`, and how many it has.
@@ -426,7 +428,7 @@ __device__ __forceinline__ int cost_of(const P& p, int b) {
 /// Of the CTAs, the first `longer` get `share` + 1 units of the line, the others `share`.
 struct line_share {
   int begin, end, ctas, share, longer;
-  int b, at;  // the sequence that holds `begin`, and where on the line that sequence begins
+  int b, at;  // the first sequence that has tokens behind `begin`, and where on the line it begins
 };
 
 /// What a CTA keeps of its work in shared memory: in registers it would take room from the loop over tokens.
@@ -478,7 +480,7 @@ __device__ __forceinline__ line_share share_of_line(const P& p) {
       const int before = shuffle_up(after, delta);
       if (lane >= delta) after += before;
     }
-    const uint32_t beyond = vote_ballot(s.at + after > s.begin);
+    const uint32_t beyond = vote_ballot(s.at + after - Cost::kSide > s.begin);
     if (beyond) {
       const int holder = count_bits((beyond & (0u - beyond)) - 1);
       s.b = base + holder;
@@ -486,6 +488,7 @@ __device__ __forceinline__ line_share share_of_line(const P& p) {
       return s;
     }
     s.at += shuffle(after, 31);
+    if (Cost::kSide > 0 && base + 32 >= p.batch) return s;  // the share lies behind the last tokens
   }
 }
 
@@ -506,7 +509,7 @@ __device__ __forceinline__ void clear_partials(const P& p) {
 /// The next piece of the share; parts is 0 after the last.
 template <class K, class Cost, class P>
 __device__ __forceinline__ piece next_piece(const P& p, line_share& s) {
-  if (s.at >= s.end) return {};
+  if (s.at + Cost::kSide >= s.end) return {};
   int cost = cost_of<K, Cost>(p, s.b);
   while (cost == 0) cost = cost_of<K, Cost>(p, ++s.b);
   const auto owner = [&](int i) {  // the CTA that unit i of the line belongs to
@@ -515,11 +518,12 @@ __device__ __forceinline__ piece next_piece(const P& p, line_share& s) {
   };
   piece w;
   w.b = s.b++;
-  w.from = s.begin > s.at ? s.begin - s.at : 0;
-  w.to = s.end - s.at < cost ? s.end - s.at : cost;
-  w.of = cost;
-  w.first = owner(s.at);
-  w.parts = owner(s.at + cost - 1) - w.first + 1;
+  const int tokens = s.at + Cost::kSide;
+  w.from = s.begin > tokens ? s.begin - tokens : 0;
+  w.of = cost - 2 * Cost::kSide;
+  w.to = s.end - tokens < w.of ? s.end - tokens : w.of;
+  w.first = owner(tokens);
+  w.parts = owner(tokens + w.of - 1) - w.first + 1;
   s.at += cost;
   return w;
 }
@@ -532,28 +536,36 @@ __device__ __forceinline__ piece piece_now(const P& p, const work_memory* memory
   return {block.z, block.x, block.x + 1, p.splits, p.splits, 0};
 }
 
+/// Before the first piece, all threads: where this CTA's share of the line lies, in a spread launch. False in all threads if the CTA has nothing to do.
+template <class K, class Cost, class P>
+__device__ __forceinline__ bool begin_pieces(const P& p, work_memory* memory) {
+  if (!p.spread) return has_columns<K>(p, block_index().z);
+  if (!p.counters && p.splits > 1) clear_partials<K>(p);
+  if (warp_index() == 0) {
+    const line_share s = share_of_line<K, Cost>(p);
+    if (thread_index() == 0) store_words(&memory->line, s);
+  }
+  return true;
+}
+
+/// Works out the next piece of a spread launch, one thread; all others see it after a block barrier.
+template <class K, class Cost, class P>
+__device__ __forceinline__ void advance(const P& p, work_memory* memory) {
+  line_share s = load_words(&memory->line);
+  store_words(&memory->now, next_piece<K, Cost>(p, s));
+  store_words(&memory->line, s);
+}
+
 /// Calls body(const piece&) for each piece of this CTA, in order, all threads together; `memory` is shared. All threads of the block must call it.
 /// A block barrier stands between two bodies.
-template <class K, class Cost = lookup_cost<K>, class P, class Body>
+template <class K, class Cost, class P, class Body>
 __device__ __forceinline__ void for_each_piece(const P& p, work_memory* memory, Body&& body) {
-  if (p.spread) {
-    if (!p.counters && p.splits > 1) clear_partials<K>(p);
-    if (warp_index() == 0) {
-      const line_share s = share_of_line<K, Cost>(p);
-      if (thread_index() == 0) store_words(&memory->line, s);
-    }
-  } else if (!has_columns<K>(p, block_index().z)) {
-    return;
-  }
+  if (!begin_pieces<K, Cost>(p, memory)) return;
   // One call of `body`: it is large, and the compiler would inline a second one.
 #pragma unroll 1
   while (true) {
     if (p.spread) {
-      if (thread_index() == 0) {
-        line_share s = load_words(&memory->line);
-        store_words(&memory->now, next_piece<K, Cost>(p, s));
-        store_words(&memory->line, s);
-      }
+      if (thread_index() == 0) advance<K, Cost>(p, memory);
       block_barrier();
     }
     const piece w = piece_now(p, memory);
@@ -1315,6 +1327,8 @@ struct token_rows {
   static constexpr int kSharedBits = 4 | 8 | 16;        // lanes that share columns, and hold other tokens, differ in these
   static constexpr bool kTablePerPiece = false;         // the table depends on the KV head alone
   static constexpr int kMaximaBytes = 0;
+  static constexpr bool kKept = true;
+  struct dot_products {};                               // the table holds centroids
 
   /// What the bias of column `c` begins as.
   __device__ __forceinline__ float origin(int) const { return 0; }
@@ -1400,6 +1414,7 @@ struct turn_keys : token_rows<K> {
   using C = typename K::Key;
   static_assert(!C::kQ8 && (C::kChannels == 8 || C::kChannels == 4), "generator/tile.ts let another key codec through");
   using Rows = token_rows<K>;
+  using typename Rows::dot_products;
   using Rows::kColumns, Rows::kScores, Rows::kLaneColumns, Rows::kGainWords;
   static constexpr int kChunks = K::kHeadDim / C::kChannels;
   static constexpr int kPairs = kChunks / 8;           // groups of 4 chunks whose partners lie kPairs groups higher
@@ -1474,8 +1489,7 @@ struct turn_keys : token_rows<K> {
     bytes16 piece[kTurns][2];
   };
   /// Starts loading the codebook of one KV head, all threads.
-  template <class F>
-  static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook, const F&) {
+  static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook) {
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn) {
       const int task = min_int(thread_index() + turn * kThreads, kTasks - 1), slot = task % kSlots, line = task / kSlots % (256 / kEntries), slice = task / (kSlots * 256 / kEntries);
@@ -1484,7 +1498,7 @@ struct turn_keys : token_rows<K> {
     }
   }
   /// Lays the table out, all threads. Of a general RoPE no one reads it: its place is the warps' rows, after a barrier.
-  static __device__ __forceinline__ void fill(unsigned char* table, const raw_table& raw, float*) {
+  static __device__ __forceinline__ void fill(unsigned char* table, const dot_products&, const raw_table& raw, float*) {
     const int thread = thread_index_anew();
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn) {
@@ -2375,10 +2389,22 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
   const int group = int(uint32_t(block.y) / uint32_t(p.kv_heads)), kv_head = block.y - group * p.kv_heads;
   const unsigned char* k_codebook = byte_pointer(p.k_codebook) + int64_t(kv_head) * K::Key::kCodebookBytes;
   const unsigned char* v_codebook = byte_pointer(p.v_codebook) + int64_t(kv_head) * K::Value::kCodebookBytes;
-  // What tables are made of waits in registers, both tables' at once where there is room.
+  // What tables are made of waits in registers, both tables' at once where there is room. Where sums are of a piece and kept as well, the keys' book comes for the
+  // next piece while this one is finished: 64 KB take 2,600 clocks when all SMs ask for them.
   constexpr bool kTogether = sizeof(typename Keys::raw_table) + sizeof(typename Values::raw_entries) <= 4 * 208;
-  bool filled = false;
-  for_each_piece<K>(p, &cta->work, [&](const piece& w) {
+  constexpr bool kAhead = Keys::kTablePerPiece && Keys::kKept && kTogether;
+  typename Keys::raw_table raw_keys = {};
+  using Cost = lookup_cost<K>;
+  if (!begin_pieces<K, Cost>(p, &cta->work)) return;
+  if (p.spread) {
+    if (thread_index() == 0) advance<K, Cost>(p, &cta->work);
+    block_barrier();
+  }
+  // As for_each_piece, but for when the next piece is worked out.
+#pragma unroll 1
+  for (bool first = true;; first = false) {
+    const piece w = piece_now(p, &cta->work);
+    if (w.parts == 0) return;
     const auto columns = [&](int c) -> const unsigned char* {
       const query_rows rows = query_rows_of(p, w.b);
       const int flat = group * K::kColumns + c, ratio = int(uint32_t(p.q_heads) / uint32_t(p.kv_heads));
@@ -2387,31 +2413,39 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
       return byte_pointer(p.q) + (rows.first + row) * p.q_row_stride + (kv_head * ratio + flat - row * ratio) * p.q_head_stride;
     };
 
-    // All loads that wait for nothing begin first; the chain of length, page number and codes goes on between the steps of what they are for.
+    // Loads begin in the order in which they are wanted: a warp that waits for a length issues nothing behind it, and what many bytes are ahead of comes late. The chain
+    // of length, page number and codes goes on between the steps of what the others are for.
     tile_stream<K, Keys> tiles;
     tiles.begin(p, w, kv_head);
-    typename Keys::raw_table raw_keys = {};  // not of the piece before
-    typename Values::raw_entries raw_values = {};
-    if ((!filled || Keys::kTablePerPiece) && kTogether) Keys::load(raw_keys, k_codebook, columns);
-    if (!filled) Values::load(raw_values, v_codebook);
+    typename Values::raw_entries raw_values = {};  // not of the piece before
+    if (first || K::kResultsOverTables) Values::load(raw_values, v_codebook);
+    if (warp_index() == K::kWarps - 2) store_context(p, w, group, kv_head, &cta->context);
+    if constexpr (K::kKeySum) Keys::load_queries(raw_keys, columns);
     int page;
     tiles.find_pages(p, w, page);
-    if (warp_index() == K::kWarps - 2) store_context(p, w, group, kv_head, &cta->context);
-    if (!filled) {
+    const bool without_book = first || (Keys::kTablePerPiece && !kAhead);
+    if (without_book && kTogether) Keys::load(raw_keys, k_codebook);
+    if (first || K::kResultsOverTables) {
+#pragma unroll 1
+      for (int i = thread_index(); i < K::kHeadDim; i += K::kWarps * 32) copy_async_word(cta->scales + i, reinterpret_cast<const float*>(v_codebook + K::Value::kScaleOffset) + i);
+      copy_async_commit();
       Values::store(values, raw_values);
-      for (int i = thread_index(); i < K::kHeadDim; i += K::kWarps * 32) store_shared(cta->scales + i, load_global(reinterpret_cast<const float*>(v_codebook + K::Value::kScaleOffset) + i));
     }
-    if ((!filled || Keys::kTablePerPiece) && !kTogether) Keys::load(raw_keys, k_codebook, columns);
+    if (without_book && !kTogether) Keys::load(raw_keys, k_codebook);
+    typename Keys::dot_products products;
+    if constexpr (K::kKeySum) Keys::multiply_all(products, raw_keys, maxima);
     first_codes<K, Keys> codes = {};
     if (kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
-    if (!filled || Keys::kTablePerPiece) Keys::fill(key_table, raw_keys, maxima);
+    block_barrier();  // the context is there, and the largest products
+    const exact_units coming = exact_units_of<K>(&cta->context);  // whose pages come meanwhile
+    if (first || Keys::kTablePerPiece) Keys::fill(key_table, products, raw_keys, maxima);
     if (!kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
     if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns, tiles.paired);
-    if constexpr (!K::kKeySum) block_barrier();  // the context is there; look-up sums have had a barrier
-    prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, exact_units_of<K>(&cta->context), 0);
     tiles.first_hidden(p, warps[warp_index()].places);
-    filled = !K::kResultsOverTables;
+    copy_async_wait<0>();
     block_barrier();  // the tables are there
+    // Not before: requests for lines of pages that no one has touched hold up the first tiles' bitmaps and codes behind them.
+    prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, coming, 0);
     exact_units units;
     {
       Keys keys;
@@ -2425,10 +2459,16 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
       else attend(loop_way<true>());
     }
     attend_exact<K>(p, &cta->context, units, result_of<K>(warps[warp_index()]));
+    // The last warp has the fewest exact rows: the way to the next piece, two trips to L2, is nobody's wait.
+    if (p.spread && thread_index() == (K::kWarps - 1) * 32) advance<K, Cost>(p, &cta->work);
     block_barrier();
+    raw_keys = {};
+    if (kAhead && p.spread && load_shared(&cta->work.now.parts)) Keys::load(raw_keys, k_codebook);
     finish_piece<K>(p, load_words(&cta->context.w), load_words(&cta->context.s), [&](int c) { return load_words(cta->context.columns + c); },
                     {K::kResultsOverTables ? values : reinterpret_cast<unsigned char*>(warps), K::kResultsOverTables ? sizeof(warp_result<K>) : sizeof(warp_memory<K>)}, K::kWarps, &cta->flag);
-  });
+    if (!p.spread) return;
+    block_barrier();  // shared memory is the next piece's
+  }
 }
 
 // At least one CTA per SM is all that is asked for: without the 1, ptxas may spill to fit more.

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4__sm80_lookup_w4_s2_c2
-//   inputs    fe8de9086a174145
+//   inputs    c3e5c82df7e679a6
 //   remake    npx gen --only antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4__sm80_lookup_w4_s2_c2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -384,15 +384,17 @@ __device__ __forceinline__ void cut(const piece& w, int n, int& begin, int& end)
   end = boundary(w.to);
 }
 
-// What a sequence costs, in one unit per algorithm: it decides where a line of work is cut, never what is computed.
-// Look-up: 32 coded tokens; exact ones take the slow path. Where keys are scored by a table of sums a piece makes its own: start and merge take about 25,000 clocks
-// of an SM, 32 tokens of a head 60 and 3.5 per look-up (H200, harness/bench/NOTES.md). A line cut without that leaves the CTAs with many short sequences behind.
+// What a sequence costs, in one unit per algorithm: it decides where a line of work is cut, never what is computed. kPiece is the price of a piece, its start and its
+// merge. Of it kSide units without tokens lie on the line before the sequence's tokens, and as many behind them: a CTA whose share begins or ends among them leaves the
+// sequence to its neighbour, which has a piece of it anyhow. So no sequence is begun for a few tokens; a CTA pays for all its pieces but one.
+// Look-up: 32 coded tokens; 16 exact ones take the slow path, 370 clocks. Where keys are scored by a table of sums a piece makes its own: start and merge take about
+// 15,500 clocks of an SM, 32 tokens of a head 70 and 2 per look-up (H200, harness/bench/NOTES.md). A line cut without that leaves the CTAs with many short sequences behind.
 template <class K>
 struct lookup_cost {
-  static constexpr int kPiece = K::kKeySum ? 25000 / (60 + K::kHeadDim * 7 / (2 * K::Key::kChannels)) : 32, kCoded32 = 1, kExact16 = 8;
+  static constexpr int kPiece = K::kKeySum ? 15500 / (70 + 2 * K::kHeadDim / K::Key::kChannels) : 32, kSide = (kPiece - 1) / 2, kCoded32 = 1, kExact16 = 4;
 };
 struct rows_cost {  // units of 16 tokens, all alike; the start and the merge
-  static constexpr int kPiece = 8, kCoded32 = 2, kExact16 = 1;
+  static constexpr int kPiece = 8, kSide = 0, kCoded32 = 2, kExact16 = 1;
 };
 
 /// First query row of sequence `b`, and how many it has.
@@ -426,7 +428,7 @@ __device__ __forceinline__ int cost_of(const P& p, int b) {
 /// Of the CTAs, the first `longer` get `share` + 1 units of the line, the others `share`.
 struct line_share {
   int begin, end, ctas, share, longer;
-  int b, at;  // the sequence that holds `begin`, and where on the line that sequence begins
+  int b, at;  // the first sequence that has tokens behind `begin`, and where on the line it begins
 };
 
 /// What a CTA keeps of its work in shared memory: in registers it would take room from the loop over tokens.
@@ -478,7 +480,7 @@ __device__ __forceinline__ line_share share_of_line(const P& p) {
       const int before = shuffle_up(after, delta);
       if (lane >= delta) after += before;
     }
-    const uint32_t beyond = vote_ballot(s.at + after > s.begin);
+    const uint32_t beyond = vote_ballot(s.at + after - Cost::kSide > s.begin);
     if (beyond) {
       const int holder = count_bits((beyond & (0u - beyond)) - 1);
       s.b = base + holder;
@@ -486,6 +488,7 @@ __device__ __forceinline__ line_share share_of_line(const P& p) {
       return s;
     }
     s.at += shuffle(after, 31);
+    if (Cost::kSide > 0 && base + 32 >= p.batch) return s;  // the share lies behind the last tokens
   }
 }
 
@@ -506,7 +509,7 @@ __device__ __forceinline__ void clear_partials(const P& p) {
 /// The next piece of the share; parts is 0 after the last.
 template <class K, class Cost, class P>
 __device__ __forceinline__ piece next_piece(const P& p, line_share& s) {
-  if (s.at >= s.end) return {};
+  if (s.at + Cost::kSide >= s.end) return {};
   int cost = cost_of<K, Cost>(p, s.b);
   while (cost == 0) cost = cost_of<K, Cost>(p, ++s.b);
   const auto owner = [&](int i) {  // the CTA that unit i of the line belongs to
@@ -515,11 +518,12 @@ __device__ __forceinline__ piece next_piece(const P& p, line_share& s) {
   };
   piece w;
   w.b = s.b++;
-  w.from = s.begin > s.at ? s.begin - s.at : 0;
-  w.to = s.end - s.at < cost ? s.end - s.at : cost;
-  w.of = cost;
-  w.first = owner(s.at);
-  w.parts = owner(s.at + cost - 1) - w.first + 1;
+  const int tokens = s.at + Cost::kSide;
+  w.from = s.begin > tokens ? s.begin - tokens : 0;
+  w.of = cost - 2 * Cost::kSide;
+  w.to = s.end - tokens < w.of ? s.end - tokens : w.of;
+  w.first = owner(tokens);
+  w.parts = owner(tokens + w.of - 1) - w.first + 1;
   s.at += cost;
   return w;
 }
@@ -532,28 +536,36 @@ __device__ __forceinline__ piece piece_now(const P& p, const work_memory* memory
   return {block.z, block.x, block.x + 1, p.splits, p.splits, 0};
 }
 
+/// Before the first piece, all threads: where this CTA's share of the line lies, in a spread launch. False in all threads if the CTA has nothing to do.
+template <class K, class Cost, class P>
+__device__ __forceinline__ bool begin_pieces(const P& p, work_memory* memory) {
+  if (!p.spread) return has_columns<K>(p, block_index().z);
+  if (!p.counters && p.splits > 1) clear_partials<K>(p);
+  if (warp_index() == 0) {
+    const line_share s = share_of_line<K, Cost>(p);
+    if (thread_index() == 0) store_words(&memory->line, s);
+  }
+  return true;
+}
+
+/// Works out the next piece of a spread launch, one thread; all others see it after a block barrier.
+template <class K, class Cost, class P>
+__device__ __forceinline__ void advance(const P& p, work_memory* memory) {
+  line_share s = load_words(&memory->line);
+  store_words(&memory->now, next_piece<K, Cost>(p, s));
+  store_words(&memory->line, s);
+}
+
 /// Calls body(const piece&) for each piece of this CTA, in order, all threads together; `memory` is shared. All threads of the block must call it.
 /// A block barrier stands between two bodies.
-template <class K, class Cost = lookup_cost<K>, class P, class Body>
+template <class K, class Cost, class P, class Body>
 __device__ __forceinline__ void for_each_piece(const P& p, work_memory* memory, Body&& body) {
-  if (p.spread) {
-    if (!p.counters && p.splits > 1) clear_partials<K>(p);
-    if (warp_index() == 0) {
-      const line_share s = share_of_line<K, Cost>(p);
-      if (thread_index() == 0) store_words(&memory->line, s);
-    }
-  } else if (!has_columns<K>(p, block_index().z)) {
-    return;
-  }
+  if (!begin_pieces<K, Cost>(p, memory)) return;
   // One call of `body`: it is large, and the compiler would inline a second one.
 #pragma unroll 1
   while (true) {
     if (p.spread) {
-      if (thread_index() == 0) {
-        line_share s = load_words(&memory->line);
-        store_words(&memory->now, next_piece<K, Cost>(p, s));
-        store_words(&memory->line, s);
-      }
+      if (thread_index() == 0) advance<K, Cost>(p, memory);
       block_barrier();
     }
     const piece w = piece_now(p, memory);
@@ -1379,9 +1391,8 @@ struct sum_keys {
     uint32_t q[kSlabs][2];
   };
 
-  /// Starts loading what the table is made of, all threads; `columns(c)` is column c's row of q, null if it is idle.
-  template <class F>
-  static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook, const F& columns) {
+  /// Starts loading the codebook of one KV head, all threads.
+  static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook) {
     const int g = lane_index() / 4, t = lane_index() % 4, warp = warp_index();
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn)
@@ -1399,6 +1410,11 @@ struct sum_keys {
             raw.rows[turn][slab][half] = four.w[0], raw.rows[turn][slab][half + 2] = four.w[1];
           }
         }
+  }
+  /// Starts loading the queries; `columns(c)` is column c's row of q, null if it is idle.
+  template <class F>
+  static __device__ __forceinline__ void load_queries(raw_table& raw, const F& columns) {
+    const int g = lane_index() / 4, t = lane_index() % 4;
     const unsigned char* row = columns(g % kColumns);
 #pragma unroll
     for (int slab = 0; slab < kSlabs; ++slab) {
@@ -1423,48 +1439,85 @@ struct sum_keys {
     }
   }
 
-  /// Builds the table, all threads. `maxima`: kMaximaBytes of shared memory, which holds each warp's largest |q . centroid| per column until the next call.
-  static __device__ __forceinline__ void fill(unsigned char* table, const raw_table& raw, float* maxima) {
-    const int g = lane_index() / 4, t = lane_index() % 4, warp = warp_index();
-    float most[2] = {};
+  /// The table's numbers before they are rounded. They take the place of what they are made of, where they fit; elsewhere they are made twice.
+  static constexpr bool kKept = kTurns * kSlices * 8 * 4 <= kTurns * kSlabs * 4 + kSlabs * 2;
+  struct dot_products {
+    float d[kKept ? kTurns : 1][kKept ? kSlices * 8 : 1][4];
+  };
+  /// Calls use(turn, number, d) for each product of a warp: number 8 s + u is number u of slice s.
+  template <class F>
+  static __device__ __forceinline__ void each_product(const F& use) {
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn)
 #pragma unroll
-      for (int u = 0; u < kSlices * 8; ++u) {
-        const int slice = u / 8, first = first_of(slice);
-        if (u % 8 >= products_of(slice)) continue;
-        float d[4];
-        multiply(d, raw, turn, first + u % 8 * abreast(first));
+      for (int u = 0; u < kSlices * 8; ++u)
+        if (u % 8 < products_of(u / 8)) use(turn, u);
+  }
+  static __device__ __forceinline__ void multiply_nth(float (&d)[4], const raw_table& raw, int turn, int u) { multiply(d, raw, turn, first_of(u / 8) + u % 8 * abreast(first_of(u / 8))); }
+
+  /// Multiplies, all threads, and leaves this warp's largest |q . centroid| per column in `maxima`, kMaximaBytes of shared memory. A block barrier must follow, then fill().
+  static __device__ __forceinline__ void multiply_all(dot_products& products, const raw_table& raw, float* maxima) {
+    const int warp = warp_index();
+    float most[2] = {};
+    each_product([&](int turn, int u) {
+      float again[4];
+      float(&d)[4] = kKept ? products.d[kKept ? turn : 0][kKept ? u : 0] : again;
+      multiply_nth(d, raw, turn, u);
 #pragma unroll
-        for (int i = 0; i < 4; ++i) most[i % 2] = fmaxf(most[i % 2], fabsf(d[i]));
-      }
+      for (int i = 0; i < 4; ++i) most[i % 2] = fmaxf(most[i % 2], fabsf(d[i]));
+    });
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < 2; ++i)
 #pragma unroll
-      for (int mask = kFour ? 2 : 4; mask < 32; mask *= 2) most[i] = fmaxf(most[i], shuffle_xor(most[i], mask));
-      if (lane_index() < kColumns / 2) store_shared(maxima + warp * kColumns + 2 * t + i, most[i]);
+      for (int mask = kColumns / 2; mask < 32; mask *= 2) most[i] = fmaxf(most[i], shuffle_xor(most[i], mask));
+    if (lane_index() < kColumns / 2) store_shared(reinterpret_cast<bytes8*>(maxima) + warp * (kColumns / 2) + lane_index(), bytes8{{float_bits(most[0]), float_bits(most[1])}});
+  }
+  /// The largest |q . centroid| of columns 2t and 2t + 1, modulo their number; never 0.
+  static __device__ __forceinline__ void largest(float (&most)[2], const float* maxima) {
+    constexpr int kPairs = K::kWarps * kColumns / 2;
+    most[0] = most[1] = 1e-30f;
+#pragma unroll
+    for (int base = 0; base < kPairs; base += 32) {
+      if (base + lane_index() >= kPairs) break;
+      const bytes8 two = load_shared(reinterpret_cast<const bytes8*>(maxima) + base + lane_index());
+#pragma unroll
+      for (int i = 0; i < 2; ++i) most[i] = fmaxf(most[i], float_of_bits(two.w[i]));
     }
-    block_barrier();
-    float steps[2];  // to the unit
 #pragma unroll
-    for (int i = 0; i < 2; ++i) steps[i] = kMiddle / largest(maxima, 2 * t % kColumns + i);
+    for (int i = 0; i < 2; ++i)
+#pragma unroll
+      for (int mask = kColumns / 2; mask < 32; mask *= 2) most[i] = fmaxf(most[i], shuffle_xor(most[i], mask));
+  }
+
+  /// Builds the table, all threads.
+  static __device__ __forceinline__ void fill(unsigned char* table, const dot_products& products, const raw_table& raw, const float* maxima) {
+    const int g = lane_index() / 4, t = lane_index() % 4, warp = warp_index();
+    float steps[2];  // to the unit
+    largest(steps, maxima);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) steps[i] = kMiddle * reciprocal_fast(steps[i]);
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn) {
       const int block = warp + turn * K::kWarps;
       if (block >= 16) break;
 #pragma unroll
       for (int slice = 0; slice < kSlices; ++slice) {
-        const int first = first_of(slice), products = products_of(slice);
+        const int first = first_of(slice), different = products_of(slice);
         uint32_t packed[2][8];
 #pragma unroll
         for (int u = 0; u < 8; ++u) {
-          if (u >= products) {
+          if (u >= different) {
 #pragma unroll
-            for (int half = 0; half < 2; ++half) packed[half][u] = packed[half][u - products];
+            for (int half = 0; half < 2; ++half) packed[half][u] = packed[half][u - different];
             continue;
           }
           float d[4];
-          multiply(d, raw, turn, first + u * abreast(first));
+          if constexpr (kKept) {
+#pragma unroll
+            for (int i = 0; i < 4; ++i) d[i] = products.d[turn][slice * 8 + u][i];
+          } else {
+            multiply_nth(d, raw, turn, slice * 8 + u);
+          }
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             // 2^23 + x, rounded to a whole number, has x in its low bits.
@@ -1493,7 +1546,7 @@ struct sum_keys {
             to = table + (block * 16 + g) * kRow + chunk / kSlots * kSlice + (chunk % kSlots + copy * kChunks) * kEntryBytes + t * 2 % kColumns * 2;
           } else {
             const int place = (step + g) % 8, twin = is_twin(first) ? 1 : 0;
-            const int in_row = abreast(first) * (place % products) + (abreast(first) > 1 ? t / 2 : 0), copy = twin * (t / 2) + place / products * (1 + twin);
+            const int in_row = abreast(first) * (place % different) + (abreast(first) > 1 ? t / 2 : 0), copy = twin * (t / 2) + place / different * (1 + twin);
             to = table + (block * 16 + g) * kRow + slice * kSlice + (in_row + copy * row_chunks(first)) * kEntryBytes + t * 2 % kColumns * 2;
           }
 #pragma unroll
@@ -1502,14 +1555,6 @@ struct sum_keys {
       }
     }
   }
-  /// The largest |q . centroid| of a column, never 0.
-  static __device__ __forceinline__ float largest(const float* maxima, int column) {
-    float most = 1e-30f;
-#pragma unroll
-    for (int w = 0; w < K::kWarps; ++w) most = fmaxf(most, load_shared(maxima + w * kColumns + column));
-    return most;
-  }
-
   template <class P, class F>
   __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const F&, const float*, const float* maxima, unsigned char*) {
     const uint32_t zero = uint32_t(p.batch) >> 31;
@@ -1530,8 +1575,11 @@ struct sum_keys {
 #pragma unroll
     for (int i = 0; i < 4; ++i) pick[i] = opaque(g / 4 == i / 2 && g % 4 / 2 == t / 2 ? (element ? 0x1000100u : 0x10001u) : 0u, zero);
     places = opaque(t % 2 ? 0xddddddddu : 0x88888888u, zero);  // rows g: bytes 0 and 2, the low ones; rows g + 8: bytes 1 and 3
+    float most[2];
+    largest(most, maxima);
     const int mine = column(0);
-    step = float_of_bits(opaque(float_bits(largest(maxima, mine) / kMiddle * p.scale * kLog2e), zero));
+    const float even = shuffle(most[0], mine / 2), odd = shuffle(most[1], mine / 2);
+    step = float_of_bits(opaque(float_bits((mine % 2 ? odd : even) / kMiddle * p.scale * kLog2e), zero));
   }
 
   // Gains of a unit, as loaded: tokens 2t, 8 + 2t, 2t + 1, 9 + 2t, two halves to a word.
@@ -2154,10 +2202,22 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
   const int group = int(uint32_t(block.y) / uint32_t(p.kv_heads)), kv_head = block.y - group * p.kv_heads;
   const unsigned char* k_codebook = byte_pointer(p.k_codebook) + int64_t(kv_head) * K::Key::kCodebookBytes;
   const unsigned char* v_codebook = byte_pointer(p.v_codebook) + int64_t(kv_head) * K::Value::kCodebookBytes;
-  // What tables are made of waits in registers, both tables' at once where there is room.
+  // What tables are made of waits in registers, both tables' at once where there is room. Where sums are of a piece and kept as well, the keys' book comes for the
+  // next piece while this one is finished: 64 KB take 2,600 clocks when all SMs ask for them.
   constexpr bool kTogether = sizeof(typename Keys::raw_table) + sizeof(typename Values::raw_entries) <= 4 * 208;
-  bool filled = false;
-  for_each_piece<K>(p, &cta->work, [&](const piece& w) {
+  constexpr bool kAhead = Keys::kTablePerPiece && Keys::kKept && kTogether;
+  typename Keys::raw_table raw_keys = {};
+  using Cost = lookup_cost<K>;
+  if (!begin_pieces<K, Cost>(p, &cta->work)) return;
+  if (p.spread) {
+    if (thread_index() == 0) advance<K, Cost>(p, &cta->work);
+    block_barrier();
+  }
+  // As for_each_piece, but for when the next piece is worked out.
+#pragma unroll 1
+  for (bool first = true;; first = false) {
+    const piece w = piece_now(p, &cta->work);
+    if (w.parts == 0) return;
     const auto columns = [&](int c) -> const unsigned char* {
       const query_rows rows = query_rows_of(p, w.b);
       const int flat = group * K::kColumns + c, ratio = int(uint32_t(p.q_heads) / uint32_t(p.kv_heads));
@@ -2166,31 +2226,39 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
       return byte_pointer(p.q) + (rows.first + row) * p.q_row_stride + (kv_head * ratio + flat - row * ratio) * p.q_head_stride;
     };
 
-    // All loads that wait for nothing begin first; the chain of length, page number and codes goes on between the steps of what they are for.
+    // Loads begin in the order in which they are wanted: a warp that waits for a length issues nothing behind it, and what many bytes are ahead of comes late. The chain
+    // of length, page number and codes goes on between the steps of what the others are for.
     tile_stream<K, Keys> tiles;
     tiles.begin(p, w, kv_head);
-    typename Keys::raw_table raw_keys = {};  // not of the piece before
-    typename Values::raw_entries raw_values = {};
-    if ((!filled || Keys::kTablePerPiece) && kTogether) Keys::load(raw_keys, k_codebook, columns);
-    if (!filled) Values::load(raw_values, v_codebook);
+    typename Values::raw_entries raw_values = {};  // not of the piece before
+    if (first || K::kResultsOverTables) Values::load(raw_values, v_codebook);
+    if (warp_index() == K::kWarps - 2) store_context(p, w, group, kv_head, &cta->context);
+    if constexpr (K::kKeySum) Keys::load_queries(raw_keys, columns);
     int page;
     tiles.find_pages(p, w, page);
-    if (warp_index() == K::kWarps - 2) store_context(p, w, group, kv_head, &cta->context);
-    if (!filled) {
+    const bool without_book = first || (Keys::kTablePerPiece && !kAhead);
+    if (without_book && kTogether) Keys::load(raw_keys, k_codebook);
+    if (first || K::kResultsOverTables) {
+#pragma unroll 1
+      for (int i = thread_index(); i < K::kHeadDim; i += K::kWarps * 32) copy_async_word(cta->scales + i, reinterpret_cast<const float*>(v_codebook + K::Value::kScaleOffset) + i);
+      copy_async_commit();
       Values::store(values, raw_values);
-      for (int i = thread_index(); i < K::kHeadDim; i += K::kWarps * 32) store_shared(cta->scales + i, load_global(reinterpret_cast<const float*>(v_codebook + K::Value::kScaleOffset) + i));
     }
-    if ((!filled || Keys::kTablePerPiece) && !kTogether) Keys::load(raw_keys, k_codebook, columns);
+    if (without_book && !kTogether) Keys::load(raw_keys, k_codebook);
+    typename Keys::dot_products products;
+    if constexpr (K::kKeySum) Keys::multiply_all(products, raw_keys, maxima);
     first_codes<K, Keys> codes = {};
     if (kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
-    if (!filled || Keys::kTablePerPiece) Keys::fill(key_table, raw_keys, maxima);
+    block_barrier();  // the context is there, and the largest products
+    const exact_units coming = exact_units_of<K>(&cta->context);  // whose pages come meanwhile
+    if (first || Keys::kTablePerPiece) Keys::fill(key_table, products, raw_keys, maxima);
     if (!kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
     if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns, tiles.paired);
-    if constexpr (!K::kKeySum) block_barrier();  // the context is there; look-up sums have had a barrier
-    prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, exact_units_of<K>(&cta->context), 0);
     tiles.first_hidden(p, warps[warp_index()].places);
-    filled = !K::kResultsOverTables;
+    copy_async_wait<0>();
     block_barrier();  // the tables are there
+    // Not before: requests for lines of pages that no one has touched hold up the first tiles' bitmaps and codes behind them.
+    prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, coming, 0);
     exact_units units;
     {
       Keys keys;
@@ -2204,10 +2272,16 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
       else attend(loop_way<true>());
     }
     attend_exact<K>(p, &cta->context, units, result_of<K>(warps[warp_index()]));
+    // The last warp has the fewest exact rows: the way to the next piece, two trips to L2, is nobody's wait.
+    if (p.spread && thread_index() == (K::kWarps - 1) * 32) advance<K, Cost>(p, &cta->work);
     block_barrier();
+    raw_keys = {};
+    if (kAhead && p.spread && load_shared(&cta->work.now.parts)) Keys::load(raw_keys, k_codebook);
     finish_piece<K>(p, load_words(&cta->context.w), load_words(&cta->context.s), [&](int c) { return load_words(cta->context.columns + c); },
                     {K::kResultsOverTables ? values : reinterpret_cast<unsigned char*>(warps), K::kResultsOverTables ? sizeof(warp_result<K>) : sizeof(warp_memory<K>)}, K::kWarps, &cta->flag);
-  });
+    if (!p.spread) return;
+    block_barrier();  // shared memory is the next piece's
+  }
 }
 
 // At least one CTA per SM is all that is asked for: without the 1, ptxas may spill to fit more.

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode.cu.hbs
 //   kernel    antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm86_w4_t64_s2
-//   inputs    c7400df47568537b
+//   inputs    ee4e2bf8ffdde058
 //   remake    npx gen --only antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm86_w4_t64_s2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -722,15 +722,17 @@ __device__ __forceinline__ void cut(const piece& w, int n, int& begin, int& end)
   end = boundary(w.to);
 }
 
-// What a sequence costs, in one unit per algorithm: it decides where a line of work is cut, never what is computed.
-// Look-up: 32 coded tokens; exact ones take the slow path. Where keys are scored by a table of sums a piece makes its own: start and merge take about 25,000 clocks
-// of an SM, 32 tokens of a head 60 and 3.5 per look-up (H200, harness/bench/NOTES.md). A line cut without that leaves the CTAs with many short sequences behind.
+// What a sequence costs, in one unit per algorithm: it decides where a line of work is cut, never what is computed. kPiece is the price of a piece, its start and its
+// merge. Of it kSide units without tokens lie on the line before the sequence's tokens, and as many behind them: a CTA whose share begins or ends among them leaves the
+// sequence to its neighbour, which has a piece of it anyhow. So no sequence is begun for a few tokens; a CTA pays for all its pieces but one.
+// Look-up: 32 coded tokens; 16 exact ones take the slow path, 370 clocks. Where keys are scored by a table of sums a piece makes its own: start and merge take about
+// 15,500 clocks of an SM, 32 tokens of a head 70 and 2 per look-up (H200, harness/bench/NOTES.md). A line cut without that leaves the CTAs with many short sequences behind.
 template <class K>
 struct lookup_cost {
-  static constexpr int kPiece = K::kKeySum ? 25000 / (60 + K::kHeadDim * 7 / (2 * K::Key::kChannels)) : 32, kCoded32 = 1, kExact16 = 8;
+  static constexpr int kPiece = K::kKeySum ? 15500 / (70 + 2 * K::kHeadDim / K::Key::kChannels) : 32, kSide = (kPiece - 1) / 2, kCoded32 = 1, kExact16 = 4;
 };
 struct rows_cost {  // units of 16 tokens, all alike; the start and the merge
-  static constexpr int kPiece = 8, kCoded32 = 2, kExact16 = 1;
+  static constexpr int kPiece = 8, kSide = 0, kCoded32 = 2, kExact16 = 1;
 };
 
 /// First query row of sequence `b`, and how many it has.
@@ -764,7 +766,7 @@ __device__ __forceinline__ int cost_of(const P& p, int b) {
 /// Of the CTAs, the first `longer` get `share` + 1 units of the line, the others `share`.
 struct line_share {
   int begin, end, ctas, share, longer;
-  int b, at;  // the sequence that holds `begin`, and where on the line that sequence begins
+  int b, at;  // the first sequence that has tokens behind `begin`, and where on the line it begins
 };
 
 /// What a CTA keeps of its work in shared memory: in registers it would take room from the loop over tokens.
@@ -816,7 +818,7 @@ __device__ __forceinline__ line_share share_of_line(const P& p) {
       const int before = shuffle_up(after, delta);
       if (lane >= delta) after += before;
     }
-    const uint32_t beyond = vote_ballot(s.at + after > s.begin);
+    const uint32_t beyond = vote_ballot(s.at + after - Cost::kSide > s.begin);
     if (beyond) {
       const int holder = count_bits((beyond & (0u - beyond)) - 1);
       s.b = base + holder;
@@ -824,6 +826,7 @@ __device__ __forceinline__ line_share share_of_line(const P& p) {
       return s;
     }
     s.at += shuffle(after, 31);
+    if (Cost::kSide > 0 && base + 32 >= p.batch) return s;  // the share lies behind the last tokens
   }
 }
 
@@ -844,7 +847,7 @@ __device__ __forceinline__ void clear_partials(const P& p) {
 /// The next piece of the share; parts is 0 after the last.
 template <class K, class Cost, class P>
 __device__ __forceinline__ piece next_piece(const P& p, line_share& s) {
-  if (s.at >= s.end) return {};
+  if (s.at + Cost::kSide >= s.end) return {};
   int cost = cost_of<K, Cost>(p, s.b);
   while (cost == 0) cost = cost_of<K, Cost>(p, ++s.b);
   const auto owner = [&](int i) {  // the CTA that unit i of the line belongs to
@@ -853,11 +856,12 @@ __device__ __forceinline__ piece next_piece(const P& p, line_share& s) {
   };
   piece w;
   w.b = s.b++;
-  w.from = s.begin > s.at ? s.begin - s.at : 0;
-  w.to = s.end - s.at < cost ? s.end - s.at : cost;
-  w.of = cost;
-  w.first = owner(s.at);
-  w.parts = owner(s.at + cost - 1) - w.first + 1;
+  const int tokens = s.at + Cost::kSide;
+  w.from = s.begin > tokens ? s.begin - tokens : 0;
+  w.of = cost - 2 * Cost::kSide;
+  w.to = s.end - tokens < w.of ? s.end - tokens : w.of;
+  w.first = owner(tokens);
+  w.parts = owner(tokens + w.of - 1) - w.first + 1;
   s.at += cost;
   return w;
 }
@@ -870,28 +874,36 @@ __device__ __forceinline__ piece piece_now(const P& p, const work_memory* memory
   return {block.z, block.x, block.x + 1, p.splits, p.splits, 0};
 }
 
+/// Before the first piece, all threads: where this CTA's share of the line lies, in a spread launch. False in all threads if the CTA has nothing to do.
+template <class K, class Cost, class P>
+__device__ __forceinline__ bool begin_pieces(const P& p, work_memory* memory) {
+  if (!p.spread) return has_columns<K>(p, block_index().z);
+  if (!p.counters && p.splits > 1) clear_partials<K>(p);
+  if (warp_index() == 0) {
+    const line_share s = share_of_line<K, Cost>(p);
+    if (thread_index() == 0) store_words(&memory->line, s);
+  }
+  return true;
+}
+
+/// Works out the next piece of a spread launch, one thread; all others see it after a block barrier.
+template <class K, class Cost, class P>
+__device__ __forceinline__ void advance(const P& p, work_memory* memory) {
+  line_share s = load_words(&memory->line);
+  store_words(&memory->now, next_piece<K, Cost>(p, s));
+  store_words(&memory->line, s);
+}
+
 /// Calls body(const piece&) for each piece of this CTA, in order, all threads together; `memory` is shared. All threads of the block must call it.
 /// A block barrier stands between two bodies.
-template <class K, class Cost = lookup_cost<K>, class P, class Body>
+template <class K, class Cost, class P, class Body>
 __device__ __forceinline__ void for_each_piece(const P& p, work_memory* memory, Body&& body) {
-  if (p.spread) {
-    if (!p.counters && p.splits > 1) clear_partials<K>(p);
-    if (warp_index() == 0) {
-      const line_share s = share_of_line<K, Cost>(p);
-      if (thread_index() == 0) store_words(&memory->line, s);
-    }
-  } else if (!has_columns<K>(p, block_index().z)) {
-    return;
-  }
+  if (!begin_pieces<K, Cost>(p, memory)) return;
   // One call of `body`: it is large, and the compiler would inline a second one.
 #pragma unroll 1
   while (true) {
     if (p.spread) {
-      if (thread_index() == 0) {
-        line_share s = load_words(&memory->line);
-        store_words(&memory->now, next_piece<K, Cost>(p, s));
-        store_words(&memory->line, s);
-      }
+      if (thread_index() == 0) advance<K, Cost>(p, memory);
       block_barrier();
     }
     const piece w = piece_now(p, memory);

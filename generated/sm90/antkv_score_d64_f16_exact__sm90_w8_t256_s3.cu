@@ -1,22 +1,22 @@
 // Generated file. Do not edit.
 //   template  templates/score.cu.hbs
-//   kernel    antkv_score_d128_f16_exact__sm90_w8_t128_s3
-//   inputs    9c93fbe18ae52394
-//   remake    npx gen --only antkv_score_d128_f16_exact__sm90_w8_t128_s3
+//   kernel    antkv_score_d64_f16_exact__sm90_w8_t256_s3
+//   inputs    c425e81f00501f5f
+//   remake    npx gen --only antkv_score_d64_f16_exact__sm90_w8_t256_s3
 #include "antkv.h"
 #include "antkv_device.cuh"
 
-namespace antkv_score_d128_f16_exact__sm90_w8_t128_s3_ {  // its own: device linking would merge equal names
+namespace antkv_score_d64_f16_exact__sm90_w8_t256_s3_ {  // its own: device linking would merge equal names
 using namespace antkv;
 
 struct K {
   using Element = f16;  // of queries, keys, values and outputs
-  static constexpr int kHeadDim = 128;
+  static constexpr int kHeadDim = 64;
   // What the weight P is multiplied by: 1 - P, |q|, |v - o|.
   static constexpr bool kTimesRest = false, kTimesQuery = true, kTimesDistance = true;
   static constexpr bool kSoftcap = false;
   static constexpr bool kMean = false, kNorm = false;  // over the rows that see the key; of the key itself, whatever sees it
-  static constexpr int kWarps = 8, kUnits = 1, kStages = 3, kSharedBytes = 107520;
+  static constexpr int kWarps = 8, kUnits = 2, kStages = 3, kSharedBytes = 58368;
 };
 
 // The 16-bit type of a contract's queries, exact rows and output, f16 or bf16: what the two do differently, by one set of names.
@@ -597,8 +597,8 @@ __device__ __forceinline__ void score(const P& p) {
 
 // At least one CTA per SM is all that is asked for: without the 1, ptxas may spill to fit more.
 extern "C" __global__ void __launch_bounds__(256, 1)
-antkv_score_d128_f16_exact__sm90_w8_t128_s3(const __grid_constant__ antkv_score_params p) {
+antkv_score_d64_f16_exact__sm90_w8_t256_s3(const __grid_constant__ antkv_score_params p) {
   score<K>(p);
 }
 
-}  // namespace antkv_score_d128_f16_exact__sm90_w8_t128_s3_
+}  // namespace antkv_score_d64_f16_exact__sm90_w8_t256_s3_

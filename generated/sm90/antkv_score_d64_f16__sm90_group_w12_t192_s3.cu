@@ -1,12 +1,12 @@
 // Generated file. Do not edit.
 //   template  templates/score_group.cu.hbs
-//   kernel    antkv_score_d64_f16__sm90_group_w12_t192_s4
-//   inputs    f25dd15ec3fc2441
-//   remake    npx gen --only antkv_score_d64_f16__sm90_group_w12_t192_s4
+//   kernel    antkv_score_d64_f16__sm90_group_w12_t192_s3
+//   inputs    60f6967f1e0f2b72
+//   remake    npx gen --only antkv_score_d64_f16__sm90_group_w12_t192_s3
 #include "antkv.h"
 #include "antkv_device.cuh"
 
-namespace antkv_score_d64_f16__sm90_group_w12_t192_s4_ {  // its own: device linking would merge equal names
+namespace antkv_score_d64_f16__sm90_group_w12_t192_s3_ {  // its own: device linking would merge equal names
 using namespace antkv;
 
 struct K {
@@ -16,7 +16,7 @@ struct K {
   static constexpr bool kTimesRest = false, kTimesQuery = false, kTimesDistance = false;
   static constexpr bool kSoftcap = false;
   static constexpr bool kMean = false, kNorm = false;  // over the rows that see the key; of the key itself, whatever sees it
-  static constexpr int kWarps = 12, kUnits = 1, kStages = 4, kSharedBytes = 61440;
+  static constexpr int kWarps = 12, kUnits = 1, kStages = 3, kSharedBytes = 46080;
 };
 
 // The 16-bit type of a contract's queries, exact rows and output, f16 or bf16: what the two do differently, by one set of names.
@@ -627,8 +627,8 @@ __device__ __forceinline__ void score(const P& p) {
 
 // One CTA per SM: groups of warps hide each other's waits, and want the registers.
 extern "C" __global__ void __launch_bounds__(384, 1)
-antkv_score_d64_f16__sm90_group_w12_t192_s4(const __grid_constant__ antkv_score_params p) {
+antkv_score_d64_f16__sm90_group_w12_t192_s3(const __grid_constant__ antkv_score_params p) {
   score<K>(p);
 }
 
-}  // namespace antkv_score_d64_f16__sm90_group_w12_t192_s4_
+}  // namespace antkv_score_d64_f16__sm90_group_w12_t192_s3_
