@@ -1,4 +1,4 @@
-// Presets: recipes with a name, read from recipes/presets. Their accuracy record: README, "Accuracy, so far" ("What the presets rest on" for the basis of values); CACHE.md says what may change them.
+// Presets: recipes with a name, read from recipes/presets. Their accuracy record: harness/bench/ACCURACY.md ("What the basis of the presets rests on"); CACHE.md says what may change them.
 import antkv0375 from './recipes/presets/antkv-0.375.json' with { type: 'json' };
 import antkv05 from './recipes/presets/antkv-0.5.json' with { type: 'json' };
 import antkv075 from './recipes/presets/antkv-0.75.json' with { type: 'json' };

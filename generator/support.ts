@@ -1,4 +1,4 @@
-// The support matrix of the README: for every value of every axis, how far each architecture's kernels were tried. Pure; `gen support` writes it.
+// The support matrix (SUPPORT.md): for every value of every axis, how far each architecture's kernels were tried. Pure; `gen support` writes it.
 import { z } from 'zod';
 import { ARCHS } from './arch.ts';
 import { AXES, AXES_OF, OPS, reject, type Axis, type Contract, type Op } from './contract.ts';
@@ -84,14 +84,14 @@ export function supportMatrix(tables: readonly NamedTable[], support: Support = 
   return `${lines.join('\n')}\n\nSeen by ${by.join('; ') || 'nothing yet'}. \`measured\`: raced on a GPU, a committed table has it; \`checked\`: on a GPU against the reference; \`emulated\`: on the emulated driver against the reference; \`compiled\`: by nvcc, never run; \`untested\`: the source is generated, and no more. A value stands at the best that a contract with it got${missing.length > 0 ? `. Named, and not offered: ${missing.join(', ')}` : ''}.\n`;
 }
 
-/** The lines between which the README holds the matrix. */
+/** The lines between which SUPPORT.md holds the matrix. */
 export const MARKERS = ['<!-- support matrix: gen support writes it -->', '<!-- end of the support matrix -->'] as const;
 
-/** `readme` with the matrix of today. Throws if the markers are missing. */
-export function withMatrix(readme: string, matrix: string): string {
-  const [begin, end] = MARKERS.map((marker) => readme.indexOf(marker)) as [number, number];
-  if (begin < 0 || end < begin) throw new Error(`README.md lacks the lines ${MARKERS.join(' and ')}`);
-  return `${readme.slice(0, begin + MARKERS[0].length)}\n\n${matrix}\n${readme.slice(end)}`;
+/** `page` with the matrix of today. Throws if the markers are missing. */
+export function withMatrix(page: string, matrix: string): string {
+  const [begin, end] = MARKERS.map((marker) => page.indexOf(marker)) as [number, number];
+  if (begin < 0 || end < begin) throw new Error(`SUPPORT.md lacks the lines ${MARKERS.join(' and ')}`);
+  return `${page.slice(0, begin + MARKERS[0].length)}\n\n${matrix}\n${page.slice(end)}`;
 }
 
 // Only architectures that exist: a typing mistake in COLUMNS would be an empty column.

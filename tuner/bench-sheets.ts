@@ -4,10 +4,10 @@ import { reject, type Contract } from '../generator/contract.ts';
 import { kernelName, type Kernel } from '../generator/name.ts';
 import { defaultTile, misfit, type Tile } from '../generator/tile.ts';
 import { decodeCase, HEADS, type Case, type CaseShape, type Grid } from './bench-plan.ts';
-import { exactContract, goalContract, GOALS, GOAL_SHAPES, LARGE, type Goal, type HeadDim, type QueryColumns } from './goals.ts';
+import { exactContract, goalContract, GOALS, GOAL_SHAPES, LARGE, OF_PRESETS, type Goal, type HeadDim, type QueryColumns } from './goals.ts';
 import { OP_GOALS } from './op-goals.ts';
 
-const DECODE_SHEETS = ['goals', 'codes', 'ragged', 'pages', 'heads', 'd64', 'rows', 'breadth', 'large'] as const;
+const DECODE_SHEETS = ['goals', 'codes', 'ragged', 'pages', 'heads', 'd64', 'rows', 'breadth', 'large', 'presets'] as const;
 /** `ops`: the ops beside decode. */
 export const SHEET_NAMES = [...DECODE_SHEETS, 'ops'] as const;
 export type SheetName = (typeof SHEET_NAMES)[number];
@@ -69,6 +69,8 @@ export const SHEETS: Readonly<Record<(typeof DECODE_SHEETS)[number], Sheet>> = {
   },
   /** Codebooks of 4096 entries, stored or in stages. */
   large: { parts: d128(GOAL_SHAPES.slice(0, 3).map(({ batch, tokens }) => at(batch, tokens))), goals: LARGE, launches: 3 },
+  /** How fast is each preset? */
+  presets: { parts: d128(GOAL_SHAPES.map(({ batch, tokens }) => at(batch, tokens))), goals: OF_PRESETS, launches: 3 },
 };
 
 const columnsOf = ({ q_heads = HEADS.q_heads, kv_heads = HEADS.kv_heads, q_len = 1 }: CaseShape): number => (q_len * q_heads) / kv_heads;

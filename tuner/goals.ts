@@ -1,5 +1,7 @@
 // The speeds that decode is held to on an H200: kernels x shapes, over the best FP16 kernel of the same run.
-import { contractOf, type Contract } from '../generator/contract.ts';
+import { contractOf, isCacheContract, isCoded, type Contract } from '../generator/contract.ts';
+import { PRESETS } from '../generator/presets.ts';
+import { contractsOf } from '../generator/recipe.ts';
 
 /** The shapes of the table, as its columns: 32 query and 8 KV heads, head dim 128, one query row. */
 export const GOAL_SHAPES = [
@@ -36,6 +38,12 @@ export const LARGE: readonly Goal[] = (
     ['0.75 bit + gain, pre', '16c12b', 'pre'], ['0.75 bit in stages + gain, pre', '16c6b6b', 'pre'],
   ] as const
 ).map(([title, codec, key]) => ({ title, axes: { k: codec, v: codec, key, gain: 'k' }, reach: [], aim: [] }));
+
+/** What users get: decode of each preset that codes, at the shapes of the goals; held to nothing of its own. */
+export const OF_PRESETS: readonly Goal[] = [...PRESETS].flatMap(([title, recipe]) => {
+  const decode = contractsOf(recipe, 128).filter(isCacheContract).find((contract) => contract.op === 'decode' && isCoded(contract));
+  return decode ? [{ title, axes: { k: decode.k, v: decode.v, key: decode.key, gain: decode.gain }, reach: [], aim: [] }] : [];
+});
 
 /** What other shapes are held to. */
 export const LIMITS = {

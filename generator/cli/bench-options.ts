@@ -14,7 +14,7 @@ import type { SheetName } from '../../tuner/bench-sheets.ts';
 // Written down again in tuner/bench-plan.ts and bench-sheets.ts, which are loaded only when there is work.
 const OPS = ['decode', 'append', 'encode', 'unpack', 'score', 'select'] as const;
 const CODES = ['uniform', 'zipf', 'equal'] as const;
-const SHEETS = ['goals', 'codes', 'ragged', 'pages', 'heads', 'd64', 'rows', 'breadth', 'large', 'ops'] as const;
+const SHEETS = ['goals', 'codes', 'ragged', 'pages', 'heads', 'd64', 'rows', 'breadth', 'large', 'presets', 'ops'] as const;
 
 export const benchOptions = <T>(y: Argv<T>) =>
   recipeOptions(y)

@@ -35,7 +35,7 @@ function parser(words: readonly string[]) {
     .command(lazy('pack', 'a folder or archive for machines without Node and network (--measure)', async () => (await import('./pack.ts')).default))
     .command(lazy('report [files..]', 'draws records of gen bench, journals and tables of gen tune, or perplexities: one HTML file', async () => (await import('./report.ts')).default))
     .command(lazy('advise', 'recipes for a model, a context and a memory', async () => (await import('./advise.ts')).default))
-    .command(lazy('support', 'the support matrix in the README, from what records say was tried', async () => (await import('./support.ts')).default))
+    .command(lazy('support', 'the support matrix of generator/SUPPORT.md, from what records say was tried', async () => (await import('./support.ts')).default))
     .option('json', { type: 'boolean', default: false, global: true, describe: 'JSON on stdout: one object, or one per line' })
     .option('quiet', { alias: 'q', type: 'boolean', default: false, global: true, describe: 'no talk on stderr' })
     .option('verbose', { alias: 'v', type: 'boolean', default: false, global: true, describe: 'more talk on stderr' })

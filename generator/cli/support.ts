@@ -1,4 +1,4 @@
-// gen support: the support matrix in the README, from what records say was tried.
+// gen support: the matrix of generator/SUPPORT.md, from what records say was tried.
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
@@ -14,7 +14,7 @@ import { ROOT } from './select.ts';
 
 const options = <T>(y: Argv<T>) =>
   y
-    .option('check', { type: 'boolean', default: false, describe: 'write nothing; end with 1 if the README is stale' })
+    .option('check', { type: 'boolean', default: false, describe: 'write nothing; end with 1 if it is stale' })
     .option('records', { type: 'string', array: true, requiresArg: true, describe: 'records of gen verify --json, or answers of a pack beside its requests.jsonl: what agreed in them was seen' })
     .option('compile', { type: 'number', requiresArg: true, describe: 'compile this many draws (gen verify --sample) for each of --arch: what nvcc took was seen' })
     .option('arch', { type: 'string', default: 'sm86,sm89,sm100,sm120', requiresArg: true, describe: 'of --compile' })
@@ -109,12 +109,12 @@ const sorted = <T>(record: Readonly<Record<string, T>>): Record<string, T> => Ob
 async function run(argv: SupportArguments): Promise<void> {
   const seen = [...(argv.records ?? []).flatMap(seenIn), ...(await compiled(argv))];
   const support = seen.length > 0 ? merged(seen) : SEEN;
-  const path = join(ROOT, 'README.md');
+  const path = join(ROOT, 'generator/SUPPORT.md');
   const before = readFileSync(path, 'utf8');
   const after = withMatrix(before, supportMatrix(committedTables(), support));
   if (argv.check) {
     if (after !== before) process.exitCode = EXIT.stale;
-    return note(argv, after === before ? 'README.md has the matrix of today' : 'README.md is stale: gen support');
+    return note(argv, after === before ? 'generator/SUPPORT.md has the matrix of today' : 'generator/SUPPORT.md is stale: gen support');
   }
   if (seen.length > 0) writeWhole(join(ROOT, 'generator/support.json'), `${JSON.stringify(support, null, 1)}\n`);
   if (after !== before) writeWhole(path, after);
@@ -123,7 +123,7 @@ async function run(argv: SupportArguments): Promise<void> {
 
 const supportCommand: CommandModule<Global, SupportArguments> = {
   command: 'support',
-  describe: 'the support matrix in the README',
+  describe: 'the support matrix of generator/SUPPORT.md',
   builder: (y) => options(y) as unknown as Argv<SupportArguments>,
   handler: run,
 };

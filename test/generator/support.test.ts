@@ -1,4 +1,4 @@
-// Tests generator/support.ts: the README's matrix is that of today, and a state is the best that records and tables give.
+// Tests generator/support.ts: the matrix of SUPPORT.md is that of today, and a state is the best that records and tables give.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -9,9 +9,9 @@ import { committedTables } from '../../generator/table/read.ts';
 
 const rowOf = (matrix: string, title: string): string[] => matrix.split('\n').find((line) => line.startsWith(`| ${title}`))!.split(' | ').slice(1).map((cell) => cell.replace(/ \|$/, ''));
 
-test('the README has the matrix of today', () => {
-  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
-  assert.ok(withMatrix(readme, supportMatrix(committedTables())) === readme, 'stale: gen support');
+test('SUPPORT.md has the matrix of today', () => {
+  const page = readFileSync(join(ROOT, 'generator/SUPPORT.md'), 'utf8');
+  assert.ok(withMatrix(page, supportMatrix(committedTables())) === page, 'stale: gen support');
 });
 
 test('the best state stands; what nothing tried is untested', () => {
@@ -37,7 +37,7 @@ test('contracts count once', () => {
   assert.equal(countValues([name, name]), { 'dtype=bf16': 1, 'headDim=64': 1, 'op=combine': 1 });
 });
 
-test('a README without the markers is refused', () => assert.throws(() => withMatrix(MARKERS[0], 'x'), /lacks the lines/));
+test('a page without the markers is refused', () => assert.throws(() => withMatrix(MARKERS[0], 'x'), /lacks the lines/));
 
 test('what was seen is of architectures that exist', () => {
   for (const arch of Object.keys(SEEN)) assert.match(arch, /^sm\d+$/);
