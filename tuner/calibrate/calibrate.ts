@@ -1,5 +1,6 @@
 // From a dump and a recipe to codebooks: weighted k-means per layer, side, and what shares a codebook.
 import { resolve } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { chunksOf, codecOf, storedOf, type VqCodec } from '../../generator/codec.ts';
 import { writeCodebook, type CodebookLayer } from '../../generator/codebook.ts';
 import { isUndertrained } from '../../generator/contract.ts';
@@ -105,9 +106,10 @@ export async function calibrate(file: DumpFile, options: CalibrateOptions): Prom
     for (const [i, layer] of chosen.entries()) {
       const next = chosen[i + 1];
       const mine = await (ready ?? prepared(layer));
-      ready = ahead && next ? prepared(next) : undefined;
-      ready?.catch(() => {}); // thrown where it is awaited, unless something else failed before
-      layers.set(layer.layer, await calibrateLayer(file, layer, { ...settled, next }, mine, { pool, clusterer, given }, record, chunks));
+      const clustered = calibrateLayer(file, layer, { ...settled, next }, mine, { pool, clusterer, given }, record, chunks);
+      ready = ahead && next ? setImmediate().then(() => prepared(next)) : undefined; // its reading holds this thread up: the device's first request leaves before
+      for (const later of [clustered, ready]) later?.catch(() => {}); // thrown where they are awaited, unless something else failed before
+      layers.set(layer.layer, await clustered);
     }
     if (given) record.weights_digest = given.digest();
   } finally {
