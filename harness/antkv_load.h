@@ -25,7 +25,7 @@
      antkv_launch(&decode, &p, stream);
      antkv_close(&lib);
 
-   A recipe of transform "basis" (antkv-1, antkv-1-fast, antkv-0.5) wants rows of values as T v in encode, append and score, and its output back by T^-1: matrices of the
+   A recipe of transform "basis" (every coded preset) wants rows of values as T v in encode, append and score, and its output back by T^-1: matrices of the
    codebook file, folded into the model's weights once, or applied by the caller (generator/CACHE.md, "Basis of values"). Kernels and this loader do not know of it.
 
    Without counters, decode with splits > 1 leaves its parts to a second launch, which merges them:

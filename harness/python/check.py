@@ -51,7 +51,7 @@ def check_scores() -> str:
     p = p.masked_fill(torch.ones(n, n, dtype=torch.bool, device=plain.DEVICE).triu(1), -math.inf).exp()
     norms = q.float().norm(dim=-1).t()[..., None]
     far = (v.float().repeat_interleave(RATIO, 1).transpose(0, 1)[:, None] - o.half().float().transpose(0, 1)[:, :, None]).norm(dim=-1)
-    forms = {"column": p, "mass": p * (1 - p), "massq": p * (1 - p) * norms, "exact": p * far * norms * D**-0.5}
+    forms = {"column": p, "mass": p * (1 - p), "massq": p * (1 - p) * norms, "exact": p * far * norms * D**-0.5, "saliency": p / torch.arange(n, 0, -1, device=plain.DEVICE), "norm": -k.float().norm(dim=-1).t().repeat_interleave(RATIO, 0)[:, None] / RATIO}
     cu = torch.tensor([0, n], dtype=torch.int32, device=plain.DEVICE)
     for form, terms in forms.items():
         try:
@@ -61,7 +61,8 @@ def check_scores() -> str:
                 raise
             continue
         scores = torch.zeros(1, HEADS, n, device=plain.DEVICE)
-        ops.score(contract, scores, q, k, lse.contiguous(), cu, cu, n, D**-0.5, **({"v": v, "o": o.half().contiguous()} if form == "exact" else {}))
+        asks = (None, k, None, None) if form == "norm" else (q, k, lse.contiguous(), cu)
+        ops.score(contract, scores, *asks, cu, n, -1.0 if form == "norm" else D**-0.5, **({"v": v, "o": o.half().contiguous()} if form == "exact" else {}))
         said.append(need(relative(scores[0], terms.sum(1).view(HEADS, RATIO, n).sum(1)), 2e-3, form))
     bitmap, indices = torch.zeros(1, HEADS, 19, dtype=torch.int32, device=plain.DEVICE), torch.zeros(1, HEADS, 16, dtype=torch.int32, device=plain.DEVICE)
     ops.select(at.find("select"), scores, cu[1:].clone(), bitmap, indices, None, budget_permille=10)

@@ -5,7 +5,7 @@ import { centroidsOf, type CodebookTensor } from '../../generator/pack.ts';
 import { fromF16, toF16 } from '../../generator/f16.ts';
 import type { Recipe } from '../../generator/recipe.ts';
 import type { CodebookLayer } from '../../generator/codebook.ts';
-import { keysOf } from '../../tuner/calibrate/calibrate.ts';
+import { keysOf } from '../../tuner/calibrate/prepare.ts';
 import type { DumpFile } from '../../tuner/calibrate/file.ts';
 import { centroids, nearest } from '../../tuner/calibrate/nearest.ts';
 import { rotate } from '../../tuner/calibrate/rope.ts';

@@ -1,5 +1,6 @@
 // From a dump and a recipe to codebooks: weighted k-means per layer, side, and what shares a codebook.
 import { resolve } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { chunksOf, codecOf, storedOf, type VqCodec } from '../../generator/codec.ts';
 import { writeCodebook, type CodebookLayer } from '../../generator/codebook.ts';
 import { isUndertrained } from '../../generator/contract.ts';
@@ -12,10 +13,9 @@ import { openClusterer, type Clusterer, type Source } from './device.ts';
 import type { Device } from '../images.ts';
 import { placesOf, sharesOf, vectorsPerToken } from './scope.ts';
 import { createPool, type Pool } from './pool.ts';
+import { keysOf, prepare, type Prepared } from './prepare.ts';
 import { refineBooks } from './refine.ts';
-import { rotated } from './rows.ts';
-import { turnedValues } from './turn.ts';
-import type { ChunkResult, ChunkTask, Rows, WeightTask } from './task.ts';
+import type { ChunkResult, ChunkTask, Rows } from './task.ts';
 
 /** A form of the anchor score, or a file of weights (generator/format.ts). */
 export type Weights = 'none' | 'column' | 'exact' | { readonly file: string };
@@ -98,9 +98,18 @@ export async function calibrate(file: DumpFile, options: CalibrateOptions): Prom
   const idle = clusterer && !options.refine && (given || weights === 'none') && recipe.transform === 'none';
   const pool = options.pool ?? createPool(idle ? 1 : threads);
   try {
+    const settled = { ...options, seed, iterations, weights, power, restarts };
+    const prepared = (layer: DumpLayer): Promise<Prepared> => prepare(file, layer, settled, pool);
+    // While a device clusters a layer, the cores work on the next one; refinement wants them itself, behind the device.
+    const ahead = clusterer !== undefined && !options.refine;
+    let ready: Promise<Prepared> | undefined;
     for (const [i, layer] of chosen.entries()) {
-      const settled = { ...options, seed, iterations, weights, power, restarts, next: chosen[i + 1] };
-      layers.set(layer.layer, await calibrateLayer(file, layer, settled, { pool, clusterer, given }, record, chunks));
+      const next = chosen[i + 1];
+      const mine = await (ready ?? prepared(layer));
+      const clustered = calibrateLayer(file, layer, { ...settled, next }, mine, { pool, clusterer, given }, record, chunks);
+      ready = ahead && next ? setImmediate().then(() => prepared(next)) : undefined; // its reading holds this thread up: the device's first request leaves before
+      for (const later of [clustered, ready]) later?.catch(() => {}); // thrown where they are awaited, unless something else failed before
+      layers.set(layer.layer, await clustered);
     }
     if (given) record.weights_digest = given.digest();
   } finally {
@@ -120,11 +129,8 @@ interface Workers {
   readonly given: GivenWeights | undefined;
 }
 
-async function calibrateLayer(file: DumpFile, layer: DumpLayer, options: Settled, workers: Workers, record: CalibrationRecord, lines: ChunkLine[]): Promise<CodebookLayer> {
+async function calibrateLayer(file: DumpFile, layer: DumpLayer, options: Settled, { tokens, weights, turned }: Prepared, workers: Workers, record: CalibrationRecord, lines: ChunkLine[]): Promise<CodebookLayer> {
   const { recipe } = options;
-  const tokens = Math.min(layer.tokens, options.tokens ?? Infinity);
-  const weights = typeof options.weights === 'object' ? undefined : await weightsOfLayer(file, layer, tokens, options, workers.pool);
-  const turned = recipe.transform === 'basis' ? await turnedValues(file, layer, tokens, options, workers.pool) : undefined;
   const values = turned?.rows;
   const out: { -readonly [S in 'k' | 'v']?: NonNullable<CodebookLayer['k']> } = {};
   for (const side of ['k', 'v'] as const) {
@@ -173,32 +179,6 @@ function sourceOf(file: DumpFile, layer: DumpLayer, side: 'k' | 'v', tokens: num
 }
 
 const rowsOf = (file: DumpFile, layer: DumpLayer, side: 'k' | 'v', tokens: number, position: 'pre' | 'post'): Rows => (side === 'k' ? keysOf(file, layer, tokens, position) : file.rows(layer.v, tokens));
-
-/** Keys before or after RoPE, rotated if the dump has the other kind only. Throws InputError if it does not say how. */
-export function keysOf(file: DumpFile, layer: DumpLayer, tokens: number, position: 'pre' | 'post'): Rows {
-  const there = position === 'pre' ? layer.k_pre_rope : layer.k;
-  if (there) return file.rows(there, tokens);
-  const { rope, window } = file.dump;
-  if (!rope) throw new InputError(`${file.path}: layer ${layer.layer} has no keys ${position === 'pre' ? 'before' : 'after'} RoPE, and the metadata do not say how to rotate`, 'add the metadata rope_theta (generator/format.ts), or dump the other keys');
-  return rotated(file.rows((layer.k ?? layer.k_pre_rope)!, tokens), layer.kvHeads, rope, window, position === 'pre' ? -1 : 1);
-}
-
-async function weightsOfLayer(file: DumpFile, layer: DumpLayer, tokens: number, { weights, power, onProgress }: Settled, pool: Pool): Promise<{ k: Float32Array; v: Float32Array } | undefined> {
-  if (weights === 'none') return undefined;
-  if (!layer.q) throw new InputError(`${file.path}: layer ${layer.layer} has no queries, which weights "${String(weights)}" need`, 'dump q (after RoPE) too, or give --weights none');
-  const [q, k, v] = [file.rows(layer.q, tokens), keysOf(file, layer, tokens, 'post'), file.rows(layer.v, tokens)];
-  const ratio = layer.q.shape[0]! / layer.kvHeads;
-  const tasks = Array.from({ length: layer.kvHeads }, (_, head): WeightTask => ({ kind: 'weights', q, k, v, head, ratio, window: file.dump.window, exact: weights === 'exact', power }));
-  let done = 0;
-  const results = await pool.run(tasks, () => onProgress?.({ layer: layer.layer, what: 'weights', done: ++done, total: tasks.length }));
-  const shared = (): Float32Array => new Float32Array(new SharedArrayBuffer(layer.kvHeads * tokens * 4));
-  const all = { k: shared(), v: shared() };
-  for (const { head, k, v } of results) {
-    all.k.set(k, head * tokens);
-    all.v.set(v, head * tokens);
-  }
-  return all;
-}
 
 function assemble(codec: VqCodec, headDim: number, kvHeads: number, results: readonly ChunkResult[]): NonNullable<CodebookLayer['k']>['tensor'] {
   const perChunk = storedOf(codec) * codec.channels;

@@ -1,6 +1,7 @@
 // Clustering on a GPU, or on the emulated driver: the runner reads the dump itself, and the generated kernel `kmeans` does all steps.
 import { closeSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { z } from 'zod';
 import { findArch } from '../../generator/arch.ts';
 import { chunksOf, codecOf, entriesOf, findCodec, type VqCodec } from '../../generator/codec.ts';
@@ -35,7 +36,7 @@ export interface SideTask {
   readonly restarts: number;
   /** `[heads, tokens]`; default: all equal. */
   readonly weights?: Float32Array | undefined;
-  /** What comes after this: its file is read meanwhile. */
+  /** What comes after this: its file is read meanwhile, or written. */
   readonly next?: Source | undefined;
 }
 
@@ -85,20 +86,35 @@ export async function openClusterer(codecs: readonly string[], device: Device): 
 
   async function cluster(task: SideTask): Promise<ChunkResult[]> {
     const codec = vqCodec(task.codec);
-    const data = 'file' in task.source ? { ...task.source, tokens: task.tokens } : { file: writeRows(at(`rows-${++files}.safetensors`), task.source, task.heads), tensor: 'rows' };
+    const data = { ...fileOf(task.source, task.heads), ...('file' in task.source && { tokens: task.tokens }) };
     if (task.weights) writeFileSync(at('weights'), bytesOf(task.weights));
     const next = task.next && 'file' in task.next && 'file' in task.source ? { next: task.next } : {};
     let best: ChunkResult[] = [];
     for (let restart = 0; restart < task.restarts; restart++) {
       writeDraws(at('draws'), codec, task, restart);
-      const record = await run(task, data, { draws: at('draws'), steps: task.iterations, out: at('centroids'), ...next });
-      const found = await resultsOf(task, codec, data, record);
+      const answer = run(task, data, { draws: at('draws'), steps: task.iterations, out: at('centroids'), ...next });
+      answer.catch(() => {}); // thrown where it is awaited, unless writing fails before
+      await setImmediate(); // the request leaves
+      if (task.next) fileOf(task.next, task.heads);
+      const found = await resultsOf(task, codec, data, await answer);
       best = restart === 0 ? found : best.map((old, i) => (found[i]!.loss < old.loss ? found[i]! : old));
     }
     // A runner that has a file open keeps it; the name is not used again.
-    if (!('file' in task.source)) rmSync(data.file);
+    if (!('file' in task.source)) {
+      written.delete(task.source);
+      rmSync(data.file);
+    }
     return best;
   }
+
+  /** Where the runner finds rows: those in memory get a file, once. It takes as long as a part of a clustering, so what comes next is written while the device works. */
+  function fileOf(source: Source, heads: number): { readonly file: string; readonly tensor: string } {
+    if ('file' in source) return source;
+    const file = written.get(source) ?? writeRows(at(`rows-${++files}.safetensors`), source, heads);
+    written.set(source, file);
+    return { file, tensor: 'rows' };
+  }
+  const written = new WeakMap<Rows, string>();
   let files = 0;
 
   async function resultsOf(task: SideTask, codec: VqCodec, data: object, record: ClusterRecord): Promise<ChunkResult[]> {

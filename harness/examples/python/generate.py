@@ -21,6 +21,7 @@ from eval.kernels import packed
 from eval.lab import Lab, Run
 from eval.model import Model, norm
 from eval.protocol import read_ids
+from eval.recipe import Recipe
 
 
 class Llama:
@@ -110,6 +111,8 @@ def generate(llama, cache, prompts, tokens):
 
 
 def codebooks(args, lab, preset):
+    if not Recipe.named(preset).coded:
+        return {}
     if args.codebooks:
         return read_codebooks(args.codebooks)
     run = Run.parse({"name": preset, "preset": preset, "method": {"weights": "exact", "start": "plusplus"}})

@@ -93,12 +93,12 @@ def combine(contract: str, partial_o: Tensor, partial_lse: Tensor, lse: Optional
 
 
 def score(
-    contract: str, scores: Tensor, q: Tensor, k: Tensor, lse: Tensor, cu_q: Tensor, cu_k: Tensor, max_tokens: int, scale: float,
+    contract: str, scores: Tensor, q: Optional[Tensor], k: Tensor, lse: Optional[Tensor], cu_q: Optional[Tensor], cu_k: Tensor, max_tokens: int, scale: float,
     v: Optional[Tensor] = None, o: Optional[Tensor] = None, first_pos: Optional[Tensor] = None, q_pos: Optional[Tensor] = None, first_key: Optional[Tensor] = None,
     cu_sampled: Optional[Tensor] = None, sampled_rows: Optional[Tensor] = None, newest_rows: int = 0, accumulate: bool = False,
 ) -> None:  # fmt: skip
     """Anchor scores [batch, H, stride] fp32 of keys k [key rows, H, d] after the attention of q [query rows, Q, d] that returned lse [query rows, Q] (natural).
-    The form is the contract's; `exact` needs v and o. max_tokens: host bound on the keys of a sequence. accumulate: adds to scores."""
+    The form is the contract's; `exact` needs v and o, `norm` no q, lse, cu_q, and its scale is a factor on |k|: -1 ranks the smallest first. max_tokens: host bound on the keys of a sequence. accumulate: adds to scores."""
     run("score", contract, _arguments(locals()))
 
 

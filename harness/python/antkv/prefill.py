@@ -9,17 +9,23 @@ from . import ops
 from .errors import ArgumentError
 from .rules import ANCHOR_ROWS
 
-_FORMS = ("column", "mass", "massq", "exact")
-# How tokens that leave the window compete later (antkv_append_params.policy): scores while decoding are column sums, whatever ranked the prompt.
-PROMPT_POLICIES: Mapping[str, int] = {**{form: 0 for form in _FORMS}, "first": 3, "none": 3}
+_FORMS = ("column", "mass", "massq", "exact", "saliency")  # policies that rank a prompt by the form of score of their name
+_NORMS = {"key-magnitude": -1.0, "largest-key": 1.0}  # by form norm, with this factor on |k|
+# How tokens that leave the window compete later (antkv_append_params.policy): by column sums, whatever form ranked the prompt, or by |k| again.
+PROMPT_POLICIES: Mapping[str, int] = {**{form: 0 for form in _FORMS}, "key-magnitude": 1, "largest-key": 2, "first": 3, "none": 3}
 
 
 def anchors_of(folder, policy: str, head_dim: int) -> Dict[str, str]:
     """The contracts that choose a prompt's anchors. Raises ArgumentError for a policy that has none."""
     if policy not in PROMPT_POLICIES:
         raise ArgumentError(f'Cache: policy "{policy}" is not built; it is one of {", ".join(PROMPT_POLICIES)}')
-    forms = {"column", policy} & set(_FORMS) if policy in _FORMS else set()
+    forms = {"column", policy} if policy in _FORMS else {"norm"} if policy in _NORMS else set()
     return {"select": folder.find("select"), **{form: folder.find("score", headDim=head_dim, form=form) for form in forms}}
+
+
+def rank_by_norm(contract: str, policy: str, scores: Tensor, k: Tensor, cu: Tensor, max_tokens: int) -> None:
+    """Form norm of a policy that goes by |k|: scores [batch, kv_heads, stride] of k [tokens, kv_heads, d]; no query is asked."""
+    ops.score(contract, scores, None, k, None, None, cu, max_tokens, _NORMS[policy])
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Optional[Tensor], scale: float, rows: int = 256) -> Tuple[Tensor, Optional[Tensor]]:
@@ -65,16 +71,19 @@ class Prompt:
         return self.cache._tables[self.slot : self.slot + 1]
 
     def _scores(self, q: Tensor, k: Tensor, v: Tensor, lse: Optional[Tensor]) -> Dict[str, Tensor]:
-        """Scores [1, kv_heads, tokens] by form: that of the policy, and column sums, which the ring's tokens go on with."""
+        """Scores [1, kv_heads, tokens] by form: that of the policy, and column sums, which anchors and the ring's tokens go on with where it goes by attention."""
         cache, scores = self.cache, {}
+        new = lambda: torch.zeros([1, cache.kv_heads, self.tokens], dtype=torch.float32, device=cache.device)
+        cu = self._ints(0, self.tokens)
+        if "norm" in cache.contracts:
+            rank_by_norm(cache.contracts["norm"], cache.recipe["policy"], scores.setdefault("norm", new()), k, cu, self.tokens)
         forms = [form for form in _FORMS if form in cache.contracts]
         o = None
         if forms and (lse is None or "exact" in forms):
             own_lse, o = causal_attention(q, k, v if "exact" in forms else None, cache.scale)
             lse = own_lse if lse is None else lse
         for form in forms:
-            scores[form] = torch.zeros([1, cache.kv_heads, self.tokens], dtype=torch.float32, device=cache.device)
-            cu = self._ints(0, self.tokens)
+            scores[form] = new()
             more = {"v": v, "o": o} if form == "exact" else {}
             ops.score(cache.contracts[form], scores[form], q, k, lse, cu, cu, self.tokens, cache.scale, **more)
         return scores
@@ -82,16 +91,16 @@ class Prompt:
     def _keep(self, scores: Mapping[str, Tensor]) -> Dict[str, Tensor]:
         """The anchors of the coded tokens, as arguments of encode."""
         cache, heads, rows = self.cache, self.cache.kv_heads, self.anchor_pages * ANCHOR_ROWS
-        policy = cache.recipe["policy"]
-        ranked = scores.get(policy)
+        ranked = scores.get(cache.recipe["policy"], scores.get("norm"))
         if ranked is None:  # "first": no token competes
             ranked = torch.full([1, heads, self.tokens], -torch.inf, dtype=torch.float32, device=cache.device)
         bitmap = torch.zeros([1, heads, -(-self.coded // 32)], dtype=torch.int32, device=cache.device)
         indices = torch.full([1, heads, rows], -1, dtype=torch.int32, device=cache.device)
         r = cache.recipe
         ops.select(cache.contracts["select"], ranked, self._ints(self.coded), bitmap, indices, None, budget_permille=r["budget_permille"], first_tokens=r["first_tokens"])
-        means = {"score_rows": self._ints(self.tokens)} if policy == "column" else {}
-        return {"keep_bitmap": bitmap, "keep_indices": indices, "keep_scores": ranked, "anchor_score": self.layer.anchor_score, **means}
+        sums = scores.get("column")  # of which encode makes means; norms stay what they are
+        frozen = {"keep_scores": ranked} if sums is None else {"keep_scores": sums, "score_rows": self._ints(self.tokens)}
+        return {"keep_bitmap": bitmap, "keep_indices": indices, "anchor_score": self.layer.anchor_score, **frozen}
 
     def _append_tail(self, k: Tensor, v: Tensor, sums: Optional[Tensor]) -> None:
         """The tokens of the window enter the ring with what the prompt's rows gave them."""

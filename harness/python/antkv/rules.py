@@ -94,13 +94,13 @@ _COMBINE: List[Rule] = [
 ]
 
 _SCORE: List[Rule] = [
-    _HEADS,
+    (lambda p: not p.q or _HEADS[0](p), *_HEADS[1:]),  # form norm has no queries
     (lambda p: p.max_tokens >= 1, "max_tokens", "the host bound on keys per sequence"),
     (lambda p: p.score_stride >= p.max_tokens, "scores", "at least max_tokens wide"),
     (lambda p: p.accumulate in (0, 1), "accumulate", "0 or 1"),
     (lambda p: not p.cu_sampled or p.sampled_rows, "sampled_rows", "given with cu_sampled"),
     (lambda p: p.newest_rows >= 0 and (p.cu_sampled or p.newest_rows == 0), "newest_rows", "0 or more, and 0 without cu_sampled: then all rows count"),
-    _SCALE,
+    (lambda p: p.scale > 0 or not p.q and p.scale < 0, "scale", "above 0, usually 1 / sqrt(head dim); without q (form norm) not 0"),
     _UNCAPPED,
 ]
 

@@ -47,14 +47,15 @@ def least(options, budget):
     return min(best.values())[1] if best else None
 
 
-def plan(records, bits, layers):
-    """Recipes by layer, as JSON, of at most `bits` per element, gains on both sides and bitmaps of heads of 128 channels counted; None if records are missing or nothing fits."""
+def plan(records, bits, layers, gain="kv"):
+    """Recipes by layer, as JSON, of at most `bits` per element, gains on `gain` and bitmaps of heads of 128 channels counted; None if records are missing or nothing fits. Losses are
+    those with a gain on the side that was coded, whatever `gain` is."""
     found = losses(records)
     slots = [(layer, side) for layer in range(layers) for side in "kv"]
     if any(set(found.get(slot, ())) != set(MENU[slot[1]]) for slot in slots):
         return None
     cost = lambda codec: math.ceil(PER_BIT * Codec.parse(codec).bits / Codec.parse(codec).channels)
-    empty = Recipe("8c8b", "8c8b", "pre", "kv", policy="none", budget_permille=0)
+    empty = Recipe("8c8b", "8c8b", "pre", gain, policy="none", budget_permille=0)
     overhead = empty.held_bits(128, 1000, 1000, 0) - 1
     picks = least([{codec: (cost(codec), loss) for codec, loss in found[slot].items()} for slot in slots], math.floor((bits - overhead) * PER_BIT * len(slots)))
-    return picks and [{**CODED, "k": picks[2 * layer], "v": picks[2 * layer + 1], "gain": "kv"} for layer in range(layers)]
+    return picks and [{**CODED, "k": picks[2 * layer], "v": picks[2 * layer + 1], "gain": gain} for layer in range(layers)]

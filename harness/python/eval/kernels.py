@@ -10,7 +10,7 @@ import torch
 from antkv import ops
 from antkv.cache import Cache, decode_contract
 from antkv.codebooks import pack_tensor
-from antkv.prefill import anchors_of, causal_attention
+from antkv.prefill import anchors_of, causal_attention, rank_by_norm
 
 from .codes import int8
 from .recipe import Codec
@@ -120,6 +120,8 @@ class _Window:
             more = {"v": self.rows(self.v), "o": torch.cat([o for _, o in parts])} if recipe.policy == "exact" else {}
             lse = torch.cat([lse for lse, _ in parts])
             ops.score(contracts[recipe.policy], scores, self.rows(self.q), self.rows(self.k), lse, cu, cu, self.tokens, self.scale, **more)
+        elif "norm" in contracts:
+            rank_by_norm(contracts["norm"], recipe.policy, scores, self.rows(self.k), cu, self.tokens)
         bitmap = torch.zeros(self.batch, self.heads, -(-self.tokens // 32), dtype=torch.int32, device=device)
         indices = torch.full((self.batch, self.heads, rows), -1, dtype=torch.int32, device=device)
         tokens = self.ints(*[self.tokens] * self.batch)

@@ -33,10 +33,18 @@ def bases(records):
     """Pairs that differ in the basis of values only; that of a dump alone (`pca`) knows no W_o."""
     for name in CODED:
         for words, axes in BASES.items():
-            for way in (STRICT, WINDOW):
+            for way in (STRICT, WINDOW, ONLINE):
                 yield entry(name, ["k-means", words], way, DUMP, axes)
         for way in (STRICT, WINDOW):
             yield entry(name, ["k-means", "pca"], way, DUMP, BASES["basis"], value_basis="pca")
+
+
+def weights(records):
+    """The presets with codebooks whose tokens count alike, or less unlike than anchor scores say."""
+    for name in CODED:
+        for words, method in (("no weights", {"weights": "none"}), ("w^0.5", {"power": 0.5})):
+            for way in (STRICT, WINDOW, ONLINE):
+                yield entry(name, [words], way, {**DUMP, **method})
 
 
 def tuned_pairs(names, axes=None, words=()):
@@ -53,7 +61,7 @@ def tuned_presets(records):
 
 
 def tuned_ring(records):
-    """The presets as they are, tuned for the window that they have: what `python3 -m eval.codebooks` makes."""
+    """The presets as they are, tuned for the window that they have: what `python3 -m eval.codebooks` makes. Without a window nothing would be left exact while tuning, either."""
     for name in ("antkv-1", "antkv-0.5", "antkv-2", "antkv-1-fast", "antkv-4", "antkv-0.75", "antkv-0.375"):
         for way in (ONLINE, WINDOW):
             yield entry(name, ["tuned for its window"], way, START, tuning=RING)

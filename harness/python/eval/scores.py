@@ -42,9 +42,9 @@ def policy_scores(policy, q, k, v):
         return forms(q, k, v, [policy])[policy]
     if policy == "saliency":  # ZipCache: the mean over the rows that see the token
         return forms(q, k, v, ["column"])["column"] / saw(k.shape[2], k.device)
-    if policy == "key-magnitude":  # OTT: tokens with the smallest keys
-        return -k.abs().sum(-1)
-    raise ValueError(f'policy "{policy}" has no scores; those with: {", ".join(FORMS)}, saliency, key-magnitude')
+    if policy in ("key-magnitude", "largest-key"):  # OTT: tokens with the smallest keys
+        return k.norm(dim=-1) * (-1 if policy == "key-magnitude" else 1)
+    raise ValueError(f'policy "{policy}" has no scores; those with: {", ".join(FORMS)}, saliency, key-magnitude, largest-key')
 
 
 def top(scores, count):

@@ -17,12 +17,13 @@ const numpy = (await execa('python3', ['-c', 'import numpy'], { reject: false })
 if (!numpy) console.log('# skipped: python3 has no numpy');
 
 (numpy ? test : test.skip)('forks share what is coded and copy what they write; k-means in one call', async () => {
-  const contracts = [...contractsOf(presetOf('antkv-1'), 64), ...contractsOf(presetOf('f16'), 64), contractOf('kmeans', { k: '4c8b', dtype: 'f16' })];
+  const contracts = [...contractsOf(presetOf('antkv-1'), 64), ...contractsOf(presetOf('f16'), 64), contractOf('kmeans', { k: '4c8b', dtype: 'f16' }),
+    ...(['mass', 'saliency', 'norm'] as const).map((form) => contractOf('score', { headDim: 64, dtype: 'f16', form }))];
   const folder = await emulatedPythonFolder(kernelsOf(contracts, [findArch('sm80')!]));
   const env = { ANTKV_LIBCUDA: await buildEmulator(), PYTHONPATH: [join(here, 'standin'), join(ROOT, 'harness/python')].join(':') };
   const { exitCode, stderr } = await execa('python3', ['-B', join(here, 'test_cache.py'), folder], { env, reject: false, timeout: 300_000 });
   assert.is(exitCode, 0, stderr);
-  assert.match(stderr, /Ran 6 tests/);
+  assert.match(stderr, /Ran 7 tests/);
 });
 
 test.run();

@@ -18,20 +18,21 @@ for side, menu in allocate.MENU.items():
 losses = allocate.losses(records)
 assert set(losses) == {(layer, side) for layer in range(LAYERS) for side in "kv"}
 checked = 0
-for bits in (0.55, 0.6, 0.8, 0.95, 1.1, 1.23, 1.3):
+for bits, gain in itertools.product((0.55, 0.6, 0.8, 0.95, 1.1, 1.23, 1.3), ("k", "kv")):
     fitting = []
     for picks in itertools.product(allocate.MENU["k"], allocate.MENU["v"], repeat=LAYERS):
-        plan = [Recipe(k, v, "pre", "kv", policy="none", budget_permille=0, window=0) for k, v in zip(picks[::2], picks[1::2])]
+        plan = [Recipe(k, v, "pre", gain, policy="none", budget_permille=0, window=0) for k, v in zip(picks[::2], picks[1::2])]
         if sum(recipe.held_bits(128, 4096, 4096, 0) for recipe in plan) / LAYERS <= bits:
             fitting.append(sum(losses[i // 2, "kv"[i % 2]][codec] for i, codec in enumerate(picks)))
-    plan = allocate.plan(records, bits, LAYERS)
-    assert (plan is None) == (not fitting), bits
+    plan = allocate.plan(records, bits, LAYERS, gain)
+    assert (plan is None) == (not fitting), (bits, gain)
     if plan:
         recipes = [Recipe.parse(one) for one in plan]
+        assert all(recipe.gain == gain for recipe in recipes)
         assert sum(recipe.held_bits(128, 4096, 4096, 0) for recipe in recipes) / LAYERS <= bits
         found = sum(losses[layer, side][getattr(recipe, side)] for layer, recipe in enumerate(recipes) for side in "kv")
-        assert abs(found - min(fitting)) < 1e-9, (bits, found, min(fitting))
+        assert abs(found - min(fitting)) < 1e-9, (bits, gain, found, min(fitting))
         checked += 1
-assert checked >= 5
+assert checked >= 10
 assert allocate.plan(records[1:], 1.23, LAYERS) is None  # a record is missing
 print("plans are the best there are")

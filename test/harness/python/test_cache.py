@@ -156,6 +156,35 @@ class Forks(unittest.TestCase):
         self.assertEqual([cache._sequences[number].score_row for number in numbers], [0, -1])
 
 
+class Policies(unittest.TestCase):
+    def prompt(self, policy, tokens=100):
+        """A prompt under a policy: norms of its coded keys [tokens]; its anchors' frozen scores by token; sums of P and of P (1 - P) of each coded token [tokens]."""
+        cache = make({**ANCHORS, "policy": policy})
+        number = begin(cache, tokens, 3)
+        s, (q, k, _) = cache._sequences[number], rows(3, tokens)
+        scores = q.astype(float).transpose(1, 0, 2) @ k.astype(float).transpose(1, 2, 0) / math.sqrt(D)
+        scores[:, numpy.triu(numpy.ones((tokens, tokens), dtype=bool), 1)] = -numpy.inf
+        p = numpy.exp(scores - numpy.log(numpy.exp(scores).sum(-1, keepdims=True)))[:, :, : s.coded]
+        at, size = cache.layers[0], 4 * 16
+        indices = numpy.concatenate([at.anchors[page, 0, -size:].view(torch.int32) for page in s.anchor_pages])
+        frozen = {int(token): float(score) for token, score in zip(indices, at.anchor_score[s.slot, 0]) if token >= 0}
+        norms = numpy.linalg.norm(k[: s.coded, 0].astype(float), axis=-1)
+        for seed in range(60):  # it lives on
+            step(cache, [number], [seed])
+        return norms, frozen, p.sum((0, 1)), (p * (1 - p)).sum((0, 1))
+
+    def test_what_ranks_a_prompt_and_what_its_anchors_are_frozen_with(self):
+        for policy in ("column", "mass", "saliency", "key-magnitude", "largest-key"):
+            norms, frozen, column, mass = self.prompt(policy)
+            means = column / (100 - numpy.arange(len(column)))
+            rank = {"column": column, "mass": mass, "saliency": means, "key-magnitude": -norms, "largest-key": norms}[policy]
+            self.assertEqual(sorted(frozen), sorted(numpy.argsort(-rank, kind="stable")[: len(frozen)].tolist()), policy)
+            self.assertEqual(len(frozen), len(norms) * 120 // 1000)
+            want = rank if "key" in policy else means
+            for token, score in frozen.items():
+                self.assertAlmostEqual(score, want[token], delta=2e-3 * abs(want[token]), msg=policy)
+
+
 def stored(cache, number, layer):
     """k, v [tokens, d] of all that a sequence holds: coded tokens by unpack, the others out of the ring."""
     s, at = cache._sequences[number], cache.layers[layer]

@@ -6,7 +6,7 @@ import { fromF16, fromF16Array } from '../../../generator/f16.ts';
 import type { Rope } from '../../../generator/format.ts';
 import { rotate } from '../../../tuner/calibrate/rope.ts';
 import { openDump } from '../../../tuner/calibrate/file.ts';
-import { keysOf } from '../../../tuner/calibrate/calibrate.ts';
+import { keysOf } from '../../../tuner/calibrate/prepare.ts';
 import { fixture } from '../../fixtures/paths.ts';
 
 const rope = (change: Partial<Rope> = {}): Rope => ({ invFreq: Float32Array.of(1, 0.1), dim: 4, interleaved: false, attentionFactor: 1, ...change });
