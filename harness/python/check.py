@@ -84,7 +84,7 @@ def check_errors() -> str:
     cache = make_cache("antkv-1-fast")
     list(live(cache, [256], 1))
     at, q = cache.layers[0], halves(1, HEADS * RATIO, D)
-    good = dict(contract=cache.contracts["decode"], q=q, pages=at.pages, coded_len=cache._lengths[4, :1], kv_len=cache._lengths[5, :1], page_size=32, max_tokens=2048, scale=0.1, lse=None, ring_scores=None,
+    good = dict(contract=at.contracts["decode"], q=q, pages=at.pages, coded_len=cache._lengths[4, :1], kv_len=cache._lengths[5, :1], page_size=32, max_tokens=2048, scale=0.1, lse=None, ring_scores=None,
                 block_table=cache._block_table[:1], k_codebook=at.k_codebook, v_codebook=at.v_codebook)  # fmt: skip
     ops.decode(**good)
     bad = {

@@ -81,7 +81,7 @@ def stored_rows(cache: Cache, number: int):
     ints = lambda *values: torch.tensor(values, dtype=torch.int32, device=DEVICE)
     k, v = (torch.zeros(max(1, s.coded), HEADS, D, dtype=torch.float16, device=DEVICE) for _ in range(2))
     if s.coded:
-        ops.unpack(cache.contracts["unpack"], k, v, at.pages, ints(0, s.coded), cache.page_size, s.coded, block_table=cache._tables[s.slot : s.slot + 1], state_slot=ints(s.slot), **cache._shared(at))
+        ops.unpack(at.contracts["unpack"], k, v, at.pages, ints(0, s.coded), cache.page_size, s.coded, block_table=cache._tables[s.slot : s.slot + 1], state_slot=ints(s.slot), **cache._shared(at))
     if cache.exact:
         return k.float(), v.float()
     tokens = torch.arange(s.coded, s.committed + s.pending, device=DEVICE) % at.ring_k.shape[2]

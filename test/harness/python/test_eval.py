@@ -232,10 +232,10 @@ class Codebooks(unittest.TestCase):
         bases = fold.value_bases(calibrate.record(model, ids), model, [4, 4])
         moved = calibrate.record(fold.folded(model, None, bases), ids)
         recipe, method = Recipe("f16", "4c4b", transform="basis"), calibrate.Method(iterations=2)
-        sides = {"k": None, "v": calibrate.codebooks(moved, "v", "4c4b", method=method)}
+        plan, pairs = (recipe, recipe), [(None, book) for book in calibrate.codebooks(moved, "v", "4c4b", method=method)]
         with tempfile.TemporaryDirectory() as folder:
             given, path, out = Path(folder) / "in", Path(folder) / "book.safetensors", Path(folder) / "out"
-            calibrate.write(path, recipe, sides, moved, method, model, bases)
+            calibrate.write(path, plan, pairs, moved, method, model, bases)
             for found, want in zip(fold.read(path), bases):
                 self.assertTrue(torch.equal(found, want))
             given.mkdir()
@@ -246,7 +246,7 @@ class Codebooks(unittest.TestCase):
             close(other.loss(ids, Exact(other.rope)), model.loss(ids, Exact(model.rope)), 1e-3)
             self.assertGreater(float((other.weights["model.layers.1.self_attn.v_proj.bias"] - model.weights["model.layers.1.self_attn.v_proj.bias"]).abs().max()), 0.01)
             with self.assertRaisesRegex(ValueError, "give them with transform basis"):
-                calibrate.write(path, recipe, sides, moved, method, model)
+                calibrate.write(path, plan, pairs, moved, method, model)
 
     def test_a_basis_applied_around_attention_is_the_one_that_is_folded_in(self):
         model, ids = tiny.tiny(), tiny.ids(2, 64)
