@@ -40,13 +40,13 @@ def made(lab, run, path):
     calibrate.write(path, run.plan, attention.books, lab.recorded(run, model), run.method, lab.model, lab.bases(run))
 
 
-def planned(lab, bits, axes):
+def planned(lab, bits, axes, method=START):
     """Recipes by layer, as JSON, of at most `bits` per element without the window. Raises ValueError where no plan is that small."""
     c, axes, records = lab.model.config, {**KEPT, **axes}, []
     for side in "kv":
         for codec in allocate.OFFERED[side]:
             for layer in range(c.layers):
-                run = {"name": allocate.single_name(layer, side, codec), "plan": allocate.single(c.layers, layer, side, codec, axes["gain"]), "method": START, "on": "search"}
+                run = {"name": allocate.single_name(layer, side, codec), "plan": allocate.single(c.layers, layer, side, codec, axes["gain"]), "method": method, "on": "search"}
                 records.append(lab.measure(Run.parse(run)))
     plan = allocate.plan(records, bits, c.layers, axes.pop("gain"), allocate.OFFERED, c.head_dim, axes)
     if plan is None:
