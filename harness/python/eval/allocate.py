@@ -8,7 +8,7 @@ import math
 from .recipe import USUAL_TOKENS, Codec, Recipe
 
 MENU = {side: ("4c8b", "8c8b", "16c8b") for side in "kv"}
-OFFERED = {"k": MENU["k"], "v": tuple(f"{codec}q8" for codec in MENU["v"])}  # as presets pair them: with values in 8-bit codebooks, lookups fit into shared memory
+FAST = {"k": ("4c8b", "8c8b"), "v": ("4c8bq8", "8c8bq8", "16c8bq8")}  # those that decode looks up in shared memory, keys before RoPE (generator/lookup.ts)
 EXACT = {"k": "f16", "v": "f16", "key": "post", "gain": "none", "policy": "none", "budget_permille": 0, "selection": "global", "window": 0, "flush_block": 1}
 CODED = {"key": "pre", "policy": "none", "budget_permille": 0, "selection": "global", "window": 0}
 PER_BIT = 1000  # steps of a bit in which budgets are counted; rates are rounded up to them

@@ -371,10 +371,11 @@ class Runs(unittest.TestCase):
         lab = Lab(tiny.tiny(), tiny.ids(1, 80000)[0], tiny.ids(1, 80000)[0])
         lab.texts["search"] = lab.texts["search"][:1, :65]
         method = {"windows": 1, "tokens": 512, "iterations": 2, "start": "random"}
+        menu = {"k": ("8c8b", "16c8b"), "v": ("16c8bq8",)}
         least = Recipe("16c8b", "16c8bq8", "pre", "k", policy="none", budget_permille=0).held_bits(D, 4096, 4096, 0)
-        with self.assertRaisesRegex(ValueError, "no plan has 1.0 bits"):
-            codebooks.planned(lab, 1.0, {}, method)
-        plan = codebooks.planned(lab, least + 0.13, {"window": 32}, method)
+        with self.assertRaisesRegex(ValueError, "no plan has 1.0 bits per element or less with 8c8b, 16c8b for k and 16c8bq8 for v"):
+            codebooks.planned(lab, 1.0, {}, menu, method)
+        plan = codebooks.planned(lab, least + 0.13, {"window": 32}, menu, method)
         recipes = [Recipe.parse(one) for one in plan]
         self.assertEqual([(r.gain, r.transform, r.window, r.key) for r in recipes], [("k", "basis", 32, "pre")] * 2)
         self.assertLessEqual(sum(r.held_bits(D, 4096, 4096, 0) for r in recipes) / 2, least + 0.13)
