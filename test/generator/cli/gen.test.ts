@@ -89,7 +89,7 @@ together('recipes by layer are written from a list, or from the codebook file th
   assert.equal(written[1], written[0]);
   writeFileSync(at('bad.json'), JSON.stringify([recipe, { ...recipe, windwo: 1 }]));
   assert.match((await gen(['--recipe', at('bad.json'), '--out', at('out')])).stderr, /bad\.json, layer 1 is not a recipe/);
-  assert.match((await gen(['calibrate', fixture('kv-calib-small'), '--recipe', at('plan.json'), '--out', at('b')])).stderr, /codebooks are made for one recipe here, not 2\n.*eval\.codebooks --plan/);
+  assert.match((await gen(['calibrate', fixture('kv-calib-small'), '--recipe', at('plan.json'), '--out', at('b')])).stderr, /codebooks are made for one recipe, not 2\n.*eval\.codebooks --plan/);
   assert.throws(() => readRecipe(at('plan.json')), /plan\.json has recipes of 3 layers, one is wanted here/);
 });
 
