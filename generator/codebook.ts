@@ -2,7 +2,7 @@
 import { checkBasis, type Basis } from './basis.ts';
 import { chunksOf, findCodec, stageEntries, vqName, type VqCodec } from './codec.ts';
 import { InputError } from './errors.ts';
-import { codebookMetadata, parseMetadata, ropeOf, type CalibrationRecord, type CodebookMetadata, type Rope } from './format.ts';
+import { codebookMetadata, parseMetadata, recipeOfLayer, ropeOf, type CalibrationRecord, type CodebookMetadata, type RecipeOfBook, type Rope } from './format.ts';
 import { checkCodebook, type CodebookTensor } from './pack.ts';
 import { parseHeader, readTensor, writeSafetensors, type Header, type Tensor } from './safetensors.ts';
 import { VERSIONS } from './versions.ts';
@@ -33,7 +33,8 @@ export function readCodebook(bytes: Uint8Array, source: string): Codebook {
     if (match) layers.set(Number(match[1]), { ...layers.get(Number(match[1])), [match[2]!]: readSide(bytes, header, name, headDim) });
   }
   for (const [layer, { v }] of layers) {
-    const basis = v && readBasis(bytes, header, `layers.${layer}.v`, [v.tensor.kvHeads, headDim, headDim], metadata.recipe.transform);
+    const { transform } = recipeOfLayer(metadata, layer, source);
+    const basis = v && readBasis(bytes, header, `layers.${layer}.v`, [v.tensor.kvHeads, headDim, headDim], transform);
     if (basis) layers.set(layer, { ...layers.get(layer), basis });
   }
   if (layers.size === 0) throw new InputError(`${source}: no tensor is called layers.N.k or layers.N.v`, 'calibrate again: gen calibrate DUMP --out FILE');
@@ -68,7 +69,7 @@ function readSide(bytes: Uint8Array, header: Header, name: string, headDim: numb
 }
 
 /** The basis of one layer's values, if the recipe says that they have one. A file whose tensors and recipe disagree is refused: outputs would be wrong without a word. */
-function readBasis(bytes: Uint8Array, header: Header, name: string, shape: [number, number, number], transform: CodebookMetadata['recipe']['transform']): Basis | undefined {
+function readBasis(bytes: Uint8Array, header: Header, name: string, shape: [number, number, number], transform: RecipeOfBook['transform']): Basis | undefined {
   if (transform === 'none') {
     if (header.tensors.has(`${name}.basis`)) throw new InputError(`${header.source}: tensor "${name}.basis" beside a recipe of transform "none"`, 'calibrate again: gen calibrate DUMP --out FILE');
     return undefined;
@@ -119,7 +120,7 @@ export function writeCodebook(layers: ReadonlyMap<number, CodebookLayer>, about:
   const inherited = Object.fromEntries(INHERITED.flatMap((key) => (about.dump[key] === undefined ? [] : [[key, about.dump[key]]])));
   return writeSafetensors(tensors, {
     format: 'antkv-codebook',
-    version: String(VERSIONS.codebook),
+    version: '2', // of one recipe, not of a plan: readers of version 2 take it
     layout: String(VERSIONS.layout),
     model: about.model,
     head_dim: String(about.headDim),

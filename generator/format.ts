@@ -15,6 +15,7 @@
 //   dtype and axes name the codec (`8c8bq8`: I8, 256 entries, 8 channels; `16c6b6b`: F16, 2 stages of 64 entries, 16 channels).
 //   layers.N.v.basis          F32 [kv_heads, head_dim, head_dim]: T, row-major; with the recipe's transform `basis` only, and then for every layer with coded values:
 //   layers.N.v.basis_inverse  F32 [kv_heads, head_dim, head_dim]: T⁻¹   the centroids are of T v, and outputs come back by T⁻¹ (CACHE.md, "Basis of values")
+//   A file of version 3 has a plan, one recipe per layer in metadata `recipes`, where others have `recipe`; tensors are by the recipe of their layer. Files of one recipe stay at version 2.
 // Metadata are strings, as safetensors demands; the schemas below say which. Unknown keys are kept and ignored.
 import { z } from 'zod';
 import { TRANSFORMS } from './basis.ts';
@@ -95,6 +96,8 @@ export const calibrationRecord = z.object({
 });
 export type CalibrationRecord = z.infer<typeof calibrationRecord>;
 
+const recipeMembers = z.looseObject({ name: z.string().optional(), k: z.string(), v: z.string(), key: z.enum(['pre', 'post']), transform: z.enum(TRANSFORMS).default('none') });
+
 export const codebookMetadata = z.looseObject({
   format: z.literal('antkv-codebook'),
   /** VERSIONS.codebook: this schema. */
@@ -104,13 +107,24 @@ export const codebookMetadata = z.looseObject({
   model: z.string(),
   head_dim: whole('channels per head'),
   kv_heads: json(z.array(z.number().int())).optional(),
-  /** The recipe as JSON, and its hash. Codebooks depend on its codecs, key position and transform only. */
-  recipe: json(z.looseObject({ name: z.string().optional(), k: z.string(), v: z.string(), key: z.enum(['pre', 'post']), transform: z.enum(TRANSFORMS).default('none') })),
+  /** The recipe as JSON. Codebooks depend on its codecs, key position and transform only. */
+  recipe: json(recipeMembers).optional(),
+  /** Instead of `recipe`: a plan, the list of the recipes of layers 0, 1 ... as JSON. */
+  recipes: json(z.array(recipeMembers)).optional(),
+  /** Of the recipe, or of the list. */
   recipe_hash: z.string(),
   calibration: json(calibrationRecord),
   ...ROPE,
-});
+}).refine(({ recipe, recipes }) => (recipe === undefined) !== (recipes === undefined), { path: ['recipe'], message: 'is missing, or stands beside "recipes": a file has one recipe, or one per layer' });
 export type CodebookMetadata = z.infer<typeof codebookMetadata>;
+export type RecipeOfBook = z.infer<typeof recipeMembers>;
+
+/** What the codebooks of one layer are for. Throws InputError where a plan has no such layer. */
+export function recipeOfLayer({ recipe, recipes = [] }: CodebookMetadata, layer: number, source: string): RecipeOfBook {
+  const found = recipe ?? recipes[layer];
+  if (!found) throw new InputError(`${source}: a codebook of layer ${layer}, and recipes for ${recipes.length} layers`, 'calibrate again');
+  return found;
+}
 
 export interface Rope {
   /** Radians per position, `[dim / 2]`. */

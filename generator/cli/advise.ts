@@ -10,7 +10,8 @@ import { committedTables, readTable } from '../table/read.ts';
 import { printAdvice } from './advise-print.ts';
 import type { Global } from './commands.ts';
 import { note, out, outJson } from './print.ts';
-import { readRecipe, ROOT } from './select.ts';
+import { readRecipe } from './recipe-file.ts';
+import { ROOT } from './select.ts';
 import { askedDevice } from './table-words.ts';
 import { whole } from './whole.ts';
 

@@ -55,7 +55,7 @@ function weightsOf(word: string | undefined): Weights | undefined {
 function recipeOf(argv: CalibrateArguments, headDim: number): { name: string; recipe: Recipe } {
   if (argv.headDim !== undefined) throw new UsageError('--head-dim has no meaning here: the dump has its own', 'leave it out');
   const chosen = recipesOf({ preset: argv.preset, recipe: argv.recipe, set: argv.set, headDim: [headDim], dtype: argv.dtype });
-  if (chosen.length !== 1) throw new UsageError(`a codebook file serves one recipe, not ${chosen.length}`, 'give one --preset or one --recipe');
+  if (chosen.length !== 1) throw new UsageError(`codebooks are made for one recipe, not ${chosen.length}`, 'give one --preset or one --recipe; those of recipes by layer are made by python3 -m eval.codebooks --plan');
   return chosen[0]!;
 }
 

@@ -1,17 +1,17 @@
 // Which kernels a command means: the options that name them, and what they select.
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Argv } from 'yargs';
 import { ARCHS, parseArchs } from '../arch.ts';
 import { AXES, type Contract } from '../contract.ts';
-import { InputError, nearest, UsageError } from '../errors.ts';
+import { nearest, UsageError } from '../errors.ts';
 import { contractName, kernelName, type Kernel } from '../name.ts';
 import { PRESETS, presetOf } from '../presets.ts';
-import { contractsOf, dtypeOf, parseRecipe, rejectRecipe, setAxis, type Dtype, type Recipe } from '../recipe.ts';
+import { contractsOf, dtypeOf, rejectRecipe, setAxis, type Dtype, type Recipe } from '../recipe.ts';
 import { kernelsOf, kernelsToShip, SHIPPED_ARCHS, shippedContracts, shippedKernels, withChosen } from '../ship.ts';
 import { misfit } from '../tile.ts';
 import { kernelOf } from './names.ts';
+import { readRecipes } from './recipe-file.ts';
 
 /** The folder of package.json. */
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -30,7 +30,7 @@ export interface RecipeOptions {
 export const recipeOptions = <T>(y: Argv<T>) =>
   y
     .option('preset', { type: 'string', array: true, nargs: 1, requiresArg: true, describe: `recipe with a name: ${[...PRESETS.keys()].join(', ')}` })
-    .option('recipe', { type: 'string', array: true, nargs: 1, requiresArg: true, describe: 'recipe in a JSON file (generated/recipe.schema.json)' })
+    .option('recipe', { type: 'string', array: true, nargs: 1, requiresArg: true, describe: 'recipe in a JSON file (generated/recipe.schema.json), a list of one per layer, or a codebook file' })
     .option('set', { type: 'string', array: true, nargs: 1, requiresArg: true, describe: 'axis=value, changes the recipe' })
     .option('head-dim', { type: 'number', array: true, nargs: 1, requiresArg: true, describe: `head dim: ${AXES.headDim.join(', ')}` })
     .option('dtype', { type: 'string', requiresArg: true, describe: 'f16 or bf16; usually follows from the recipe' });
@@ -42,29 +42,12 @@ export const kernelOptions = <T>(y: Argv<T>) =>
     .option('only', { type: 'string', requiresArg: true, describe: 'kernels whose name, or contract, matches this glob' })
     .option('out', { type: 'string', requiresArg: true, describe: 'write to this folder, whatever is selected, instead of generated/' });
 
-/** A recipe from a JSON file. */
-export function readRecipe(path: string): Recipe {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new InputError(`cannot read the recipe ${path} (${(error as NodeJS.ErrnoException).code})`, 'give the path of a JSON file; generator/recipes/presets holds some');
-  }
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (error) {
-    throw new InputError(`${path} is not JSON: ${(error as Error).message}`, 'generator/recipes/presets holds recipes to start from');
-  }
-  return parseRecipe(json, path);
-}
-
 /** The recipes that the options name, `--set` applied; empty if none of the options is there. Refuses what is not offered, with all reasons. */
 export function recipesOf(options: RecipeOptions): { name: string; recipe: Recipe; headDims: number[]; dtype: Dtype }[] {
   const { preset = [], recipe: files = [], set = [], headDim = [], dtype } = options;
   if (preset.length + files.length + set.length + headDim.length === 0 && dtype === undefined) return [];
   if (dtype !== undefined && !(AXES.dtype as readonly string[]).includes(dtype)) throw new UsageError(`unknown dtype "${dtype}"`, `known: ${AXES.dtype.join(', ')}`);
-  const named = [...preset.map((name) => ({ name, recipe: presetOf(name) })), ...files.map((path) => ({ name: path, recipe: readRecipe(path) }))];
+  const named = [...preset.map((name) => ({ name, recipe: presetOf(name) })), ...files.flatMap(readRecipes)];
   if (named.length === 0) named.push({ name: 'antkv-1', recipe: presetOf('antkv-1') });
   return named.map(({ name, recipe: plain }) => {
     const recipe = set.reduce(setAxis, plain);

@@ -20,8 +20,8 @@ import plain
 from antkv import eager, ops
 from antkv.prefill import causal_attention
 from check_codes import check_codes, check_kmeans
-from check_lives import check_forks, check_truncation
-from plain import D, HEADS, LIMIT, PRESETS, RATIO, attention, folder, halves, host_time, live, make_cache, need, relative, rotate, stored_rows
+from check_lives import check_forks, check_plans, check_truncation
+from plain import D, HEADS, LIMIT, PRESETS, RATIO, attention, folder, halves, host_time, live, make_cache, need, relative, replayed, rotate, rows_of, stored_rows
 
 
 def check_cache() -> str:
@@ -85,7 +85,7 @@ def check_errors() -> str:
     cache = make_cache("antkv-1-fast")
     list(live(cache, [256], 1))
     at, q = cache.layers[0], halves(1, HEADS * RATIO, D)
-    good = dict(contract=cache.contracts["decode"], q=q, pages=at.pages, coded_len=cache._lengths[4, :1], kv_len=cache._lengths[5, :1], page_size=32, max_tokens=2048, scale=0.1, lse=None, ring_scores=None,
+    good = dict(contract=at.contracts["decode"], q=q, pages=at.pages, coded_len=cache._lengths[4, :1], kv_len=cache._lengths[5, :1], page_size=32, max_tokens=2048, scale=0.1, lse=None, ring_scores=None,
                 block_table=cache._block_table[:1], k_codebook=at.k_codebook, v_codebook=at.v_codebook)  # fmt: skip
     ops.decode(**good)
     bad = {
@@ -107,34 +107,11 @@ def check_errors() -> str:
 
 def check_graph() -> str:
     """Steps of two layers replayed from one graph give the bits that launches one by one give."""
-    steps, batch = 150, [600, 129]
-    inputs = [[halves(2, heads, D) for heads in (HEADS * RATIO, HEADS, HEADS)] for _ in range(steps)]
-    prompt = {n: [halves(n, heads, D) for heads in (HEADS * RATIO, HEADS, HEADS)] for n in batch}
-    results = []
+    prompts, inputs, results = [rows_of(n) for n in (600, 129)], [rows_of(2) for _ in range(150)], []
     for captured in (False, True):
-        torch.manual_seed(7)
         cache = make_cache("antkv-1", layers=2)
-        numbers = [cache.start(n) for n in batch]
-        for layer in range(2):
-            for number, n in zip(numbers, batch):
-                cache.prefill(layer, number, *prompt[n])
-        q, k, v = (torch.empty_like(x) for x in inputs[0])
-        graph, outs = None, []
-        for step in range(steps):
-            for to, x in zip((q, k, v), inputs[step]):
-                to.copy_(x)
-            cache.step(numbers)
-            if captured and step == 3:  # the steps before loaded the kernels
-                graph = torch.cuda.CUDAGraph()
-                torch.cuda.synchronize()
-                with torch.cuda.graph(graph):
-                    out = [cache.attend(layer, q, k, v) for layer in range(2)]
-            if graph is None:
-                out = [cache.attend(layer, q, k, v) for layer in range(2)]
-            else:
-                graph.replay()
-            outs.append(torch.stack(out).clone())
-        results.append(torch.stack(outs))
+        found, graph, rows = replayed(cache, prompts, inputs, captured)
+        results.append(found)
     if not torch.equal(*results):
         raise AssertionError(f"{int((results[0] != results[1]).sum())} of {results[0].numel()} numbers differ")
     torch.cuda.synchronize()
@@ -143,13 +120,13 @@ def check_graph() -> str:
         graph.replay()
     torch.cuda.synchronize()
     replay = 1e4 * (time.perf_counter() - begin)
-    alone = host_time(lambda: cache.attend(0, q, k, v))
+    alone = host_time(lambda: cache.attend(0, *rows))
     antkv.cache.launcher, kept = lambda: ops, antkv.cache.launcher
     try:
-        dispatched = host_time(lambda: cache.attend(0, q, k, v))
+        dispatched = host_time(lambda: cache.attend(0, *rows))
     finally:
         antkv.cache.launcher = kept
-    return f"{steps} steps bit-equal; two layers replay in {replay:.0f} us; host time of a layer's two launches: {alone:.0f} us, through torch's dispatcher {dispatched:.0f} us"
+    return f"{len(inputs)} steps bit-equal; two layers replay in {replay:.0f} us; host time of a layer's two launches: {alone:.0f} us, through torch's dispatcher {dispatched:.0f} us"
 
 
 def check_fakes() -> str:
@@ -177,7 +154,7 @@ def check_fakes() -> str:
     return f"opcheck of {', '.join(calls)}; decode compiles whole"
 
 
-CHECKS = [check_errors, check_codes, check_scores, check_combine, check_kmeans, check_cache, check_truncation, check_forks, check_graph, check_fakes]
+CHECKS = [check_errors, check_codes, check_scores, check_combine, check_kmeans, check_cache, check_truncation, check_forks, check_plans, check_graph, check_fakes]
 
 
 def main() -> int:

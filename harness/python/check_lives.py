@@ -2,7 +2,7 @@
 
 import torch
 
-from plain import D, HEADS, LIMIT, RATIO, attention, halves, live, make_cache, need, relative, stored_rows
+from plain import D, HEADS, LIMIT, RATIO, attention, halves, live, make_cache, need, relative, replayed, rows_of, stored_rows
 
 
 def check_truncation() -> str:
@@ -45,3 +45,20 @@ def check_forks() -> str:
             raise AssertionError(f"{preset}: pages of a fork are not the donor's, then its own")
         said.append(need(worst, LIMIT, preset))
     return ", ".join(said)
+
+
+def check_plans() -> str:
+    """Layers of two recipes in one cache, replayed from a graph, give the bits that they give in caches of their own, and hold the bytes."""
+    plan, prompts, inputs = ["antkv-2", "antkv-1"], [rows_of(n) for n in (600, 129)], [rows_of(2) for _ in range(150)]
+    mixed = make_cache(plan)
+    found, _, _ = replayed(mixed, prompts, inputs)
+    held = 0
+    for layer, recipe in enumerate(plan):
+        own = make_cache(recipe)
+        want, _, _ = replayed(own, prompts, inputs, captured=False)
+        if not torch.equal(found[:, layer], want[:, 0]):
+            raise AssertionError(f"layer {layer} ({recipe}): {int((found[:, layer] != want[:, 0]).sum())} of {want.numel()} numbers differ")
+        held += own.bytes(0)
+    if mixed.bytes(0) != held:
+        raise AssertionError(f"{mixed.bytes(0)} bytes held, {held} in caches of their own")
+    return f"{len(inputs)} steps of {' and '.join(plan)} bit-equal, {held} bytes"

@@ -66,13 +66,23 @@ def folder():
     return ops.library(torch.empty(0, device=DEVICE).device).folder
 
 
+def books_of(recipe, folded) -> dict:
+    """Random codebooks of a layer, the same ones whenever they are asked for."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        books = {side: codebook(recipe[side]) for side in ("k", "v") if recipe[side] != "f16"}
+        if recipe.get("transform") == "basis" and not folded:
+            books["v"] = replace(books["v"], basis=basis())
+    return books
+
+
 def make_cache(recipe, layers=1, **more) -> Cache:
-    members = folder().recipe(recipe) if isinstance(recipe, str) else recipe
-    books = {side: codebook(members[side]) for side in ("k", "v") if members[side] != "f16"}
-    if members.get("transform") == "basis" and not more.get("folded"):
-        books["v"] = replace(books["v"], basis=basis())
+    """Of one recipe, or of a list of one per layer."""
+    plan = recipe if isinstance(recipe, list) else [recipe] * layers
+    plan = [folder().recipe(one) if isinstance(one, str) else one for one in plan]
+    books = {layer: books_of(one, more.get("folded")) for layer, one in enumerate(plan)}
     shape = {"q_heads": HEADS * RATIO, "kv_heads": HEADS, "head_dim": D, "max_sequences": 4, "max_tokens": 2048, "inv_freq": inv_freq(), "page_size": 32, **more}
-    return Cache(members, {layer: books for layer in range(layers)}, layers=layers, device=DEVICE, **shape)
+    return Cache(plan, books, layers=len(plan), device=DEVICE, **shape)
 
 
 def stored_rows(cache: Cache, number: int):
@@ -81,7 +91,7 @@ def stored_rows(cache: Cache, number: int):
     ints = lambda *values: torch.tensor(values, dtype=torch.int32, device=DEVICE)
     k, v = (torch.zeros(max(1, s.coded), HEADS, D, dtype=torch.float16, device=DEVICE) for _ in range(2))
     if s.coded:
-        ops.unpack(cache.contracts["unpack"], k, v, at.pages, ints(0, s.coded), cache.page_size, s.coded, block_table=cache._tables[s.slot : s.slot + 1], state_slot=ints(s.slot), **cache._shared(at))
+        ops.unpack(at.contracts["unpack"], k, v, at.pages, ints(0, s.coded), cache.page_size, s.coded, block_table=cache._tables[s.slot : s.slot + 1], state_slot=ints(s.slot), **cache._shared(at))
     if cache.exact:
         return k.float(), v.float()
     tokens = torch.arange(s.coded, s.committed + s.pending, device=DEVICE) % at.ring_k.shape[2]
@@ -116,6 +126,37 @@ def live(cache: Cache, prompts, steps: int):
             q[span], k[span] = rotate(q[span], tokens[number]).half(), rotate(k[span], tokens[number]).half()
             tokens[number] += rows
         yield list(tokens), q, cache.attend(0, q, k, v)
+
+
+def replayed(cache: Cache, prompts, inputs, captured=True):
+    """Prompts (q, k, v) enter all layers, then a step for each of `inputs`, from the fourth on out of a graph if `captured`. Returns what the layers attend to
+    [steps, layers, rows, q_heads, d], the graph, and the rows that it reads."""
+    numbers, layers = [cache.start(len(q)) for q, _, _ in prompts], range(len(cache.layers))
+    for layer in layers:
+        for number, rows in zip(numbers, prompts):
+            cache.prefill(layer, number, *rows)
+    rows = [torch.empty_like(x) for x in inputs[0]]
+    graph, outs = None, []
+    for step, given in enumerate(inputs):
+        for to, x in zip(rows, given):
+            to.copy_(x)
+        cache.step(numbers)
+        if captured and step == 3:  # the steps before loaded the kernels
+            graph = torch.cuda.CUDAGraph()
+            torch.cuda.synchronize()
+            with torch.cuda.graph(graph):
+                out = [cache.attend(layer, *rows) for layer in layers]
+        if graph is None:
+            out = [cache.attend(layer, *rows) for layer in layers]
+        else:
+            graph.replay()
+        outs.append(torch.stack(out).clone())
+    return torch.stack(outs), graph, rows
+
+
+def rows_of(count):
+    """Random q, k, v of `count` tokens."""
+    return [halves(count, heads, D) for heads in (HEADS * RATIO, HEADS, HEADS)]
 
 
 def host_time(call) -> float:

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import { readCodebook, writeCodebook, type CodebookDescription, type CodebookLayer } from '../../generator/codebook.ts';
 import { codecOf, type VqCodec } from '../../generator/codec.ts';
 import { InputError } from '../../generator/errors.ts';
+import { recipeOfLayer } from '../../generator/format.ts';
 import { parseHeader, readTensor, writeSafetensors, type Tensor } from '../../generator/safetensors.ts';
 
 const HEADS = 2;
@@ -58,7 +59,7 @@ const withBasis = writeCodebook(new Map([[7, { ...layer, basis }]]), inBasis);
 
 test('a basis of values survives a round trip, beside exact keys too', () => {
   assert.equal(readCodebook(withBasis, 'f').layers.get(7), { ...layer, basis });
-  assert.is(readCodebook(withBasis, 'f').metadata.recipe.transform, 'basis');
+  assert.is(readCodebook(withBasis, 'f').metadata.recipe!.transform, 'basis');
   const alone = writeCodebook(new Map([[7, { v: layer.v!, basis }]]), { ...inBasis, recipe: { ...inBasis.recipe, k: 'f16' } });
   assert.equal(readCodebook(alone, 'f').layers.get(7)!.basis, basis);
   assert.is(readCodebook(bytes, 'f').layers.get(7)!.basis, undefined);
@@ -67,6 +68,18 @@ test('a basis of values survives a round trip, beside exact keys too', () => {
 test('files of version 1, which knew no transform, are read', () => {
   const old = altered((_, m) => ((m['version'] = '1'), (m['recipe'] = JSON.stringify({ k: '8c8b', v: '8c8bq8', key: 'pre' }))));
   assert.equal(readCodebook(old, 'f').layers.get(7), layer);
+});
+
+test('a plan says which recipe each layer has, and so which values have a basis', () => {
+  const { recipe } = parseHeader(withBasis, 'f').metadata;
+  const plan = (...recipes: unknown[]) => altered((_, m) => (delete m['recipe'], Object.assign(m, { version: '3', recipes: JSON.stringify(recipes) })), withBasis);
+  const other = { ...about.recipe, k: '16c8b' };
+  const book = readCodebook(plan(...Array<unknown>(7).fill(other), JSON.parse(recipe!)), 'f');
+  assert.equal(book.layers.get(7), { ...layer, basis });
+  assert.equal([recipeOfLayer(book.metadata, 6, 'f').k, recipeOfLayer(book.metadata, 7, 'f').k], ['16c8b', '8c8b']);
+  assert.throws(() => readCodebook(plan(...Array<unknown>(8).fill(other)), 'f'), /tensor "layers\.7\.v\.basis" beside a recipe of transform "none"/);
+  assert.throws(() => readCodebook(plan(JSON.parse(recipe!)), 'f'), /a codebook of layer 7, and recipes for 1 layers/);
+  assert.is(parseHeader(withBasis, 'f').metadata['version'], '2', 'a file of one recipe is one that readers of version 2 take');
 });
 
 test('the writer refuses a basis that the recipe does not have, a recipe whose basis is missing, and matrices that are no inverses', () => {
@@ -104,8 +117,10 @@ const replace = (name: string, change: Partial<Tensor>) => (tensors: Tensor[]): 
 
 const REFUSED: [what: string, change: Parameters<typeof altered>[0], message: RegExp][] = [
   ['a dump', (_, m) => delete m['format'], /not a codebook file: metadata "format"/],
-  ['a later schema', (_, m) => (m['version'] = '99'), /metadata "version": is not 1 to 2/],
+  ['a later schema', (_, m) => (m['version'] = '99'), /metadata "version": is not 1 to 3/],
   ['no calibration record', (_, m) => delete m['calibration'], /metadata "calibration"/],
+  ['no recipe', (_, m) => delete m['recipe'], /metadata "recipe": is missing, or stands beside "recipes"/],
+  ['one recipe and a plan', (_, m) => (m['recipes'] = `[${m['recipe']}]`), /metadata "recipe": is missing, or stands beside "recipes"/],
   ['a broken recipe', (_, m) => (m['recipe'] = '{"k":1}'), /metadata "recipe\.k"/],
   ['no tensors', (t) => t.splice(0), /no tensor is called layers\.N\.k/],
   ['missing scales', drop('layers.7.v.scale'), /no tensor "layers\.7\.v\.scale"/],

@@ -2,7 +2,8 @@
 
     cd harness/python && python3 ../examples/python/generate.py --model DIR --ids tokens.npy --calibration calib.npy --preset f16 --preset antkv-1 --batch 4
 
-Prompts are pieces of --ids, a file of token ids. Codebooks come from --codebooks (gen calibrate), or are made here from the ids in --calibration. Steps are replayed from a CUDA graph."""
+Prompts are pieces of --ids, a file of token ids. Codebooks come from --codebooks (gen calibrate), or are made here from the ids in --calibration; --plan takes a codebook file by its own
+recipes, one per layer (eval.codebooks --budget). Steps are replayed from a CUDA graph."""
 
 import argparse
 import sys
@@ -14,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "python"))
 
 import torch
 import torch.nn.functional as F
-from antkv import read_codebooks
+from antkv import read_codebooks, read_recipe
 from antkv.cache import Cache
 from antkv.prefill import causal_attention
 from eval.kernels import packed
@@ -124,6 +125,14 @@ def codebooks(args, lab, preset):
     return made
 
 
+def contenders(args, lab):
+    """(name, recipe or recipes by layer, codebooks) of what was asked for."""
+    for preset in args.preset:
+        yield preset, preset, codebooks(args, lab, preset)
+    for path in args.plan:
+        yield Path(path).stem, read_recipe(path), read_codebooks(path)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", required=True)
@@ -131,12 +140,15 @@ def main() -> int:
     parser.add_argument("--ids", required=True)
     parser.add_argument("--calibration")
     parser.add_argument("--codebooks")
-    parser.add_argument("--preset", action="append", required=True)
+    parser.add_argument("--preset", action="append", default=[])
+    parser.add_argument("--plan", action="append", default=[], metavar="FILE")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--prompt", type=int, default=1024, help="tokens")
     parser.add_argument("--tokens", type=int, default=256, help="to generate")
     parser.add_argument("--device", default="cuda")
     args = parser.parse_args()
+    if not args.preset + args.plan:
+        parser.error("--preset or --plan: at least one")
     if args.tokens < 6:
         parser.error("--tokens: at least 6; the first four are not timed")
     model, ids = Model.load(args.model, args.config, args.device), read_ids(args.ids)
@@ -145,14 +157,13 @@ def main() -> int:
     llama = Llama(model, torch.float16 if args.device != "cpu" else torch.float32, most)
     prompts = ids[: args.batch * args.prompt].view(args.batch, args.prompt).to(args.device)
     first = None
-    for preset in args.preset:
-        books = codebooks(args, lab, preset)
-        cache = Cache(preset, books, layers=c.layers, q_heads=c.q_heads, kv_heads=c.kv_heads, head_dim=c.head_dim, max_sequences=args.batch, max_tokens=most, inv_freq=model.rope.inv_freq, device=args.device)
+    for name, recipe, books in contenders(args, lab):
+        cache = Cache(recipe, books, layers=c.layers, q_heads=c.q_heads, kv_heads=c.kv_heads, head_dim=c.head_dim, max_sequences=args.batch, max_tokens=most, inv_freq=model.rope.inv_freq, device=args.device)
         with torch.no_grad():
             made, rate, held = generate(llama, cache, prompts, args.tokens)
-        first = made if first is None else first
+        first, base = (made, name) if first is None else (first, base)
         equal = (made == first).long().cumprod(1).sum(1).float().mean()
-        print(f"{preset:14} {rate:8.0f} tokens/s, {held / most:7.1f} bytes per token and sequence, first {equal:.0f} of {args.tokens} tokens as {args.preset[0]}", flush=True)
+        print(f"{name:14} {rate:8.0f} tokens/s, {held / most:7.1f} bytes per token and sequence, first {equal:.0f} of {args.tokens} tokens as {base}", flush=True)
     return 0
 
 

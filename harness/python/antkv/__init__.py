@@ -11,10 +11,10 @@ from .bind import View, bind
 from .errors import AntkvError, ArgumentError, ContractError, DeviceError, DriverError, FolderError
 from .library import Kernel, Library, Workspace
 from .memory import DeviceArray
-from .pack import pack_codebook, read_codebooks
+from .pack import pack_codebook, read_codebooks, read_recipe
 from .shape import Shape
 
 __all__ = [
     "AntkvError", "ArgumentError", "ContractError", "DeviceArray", "DeviceError", "DriverError", "FolderError", "Kernel", "Library", "Shape", "View", "Workspace",
-    "bind", "pack_codebook", "read_codebooks",
+    "bind", "pack_codebook", "read_codebooks", "read_recipe",
 ]  # fmt: skip

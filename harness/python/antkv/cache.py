@@ -19,9 +19,10 @@ from torch import Tensor
 
 from . import eager, fork, ops
 from .basis import basis_of
-from .errors import ArgumentError, ContractError
+from .errors import ArgumentError
 from .layer import Layer
 from .pack import PackedCodebook
+from .plan import Plan, Recipe, contracts_of, plan_of
 from .prefill import PROMPT_POLICIES, Prompt, anchors_of
 from .rules import ANCHOR_ROWS, DRAFT_ROWS
 from .state import Held, Lengths, Pool
@@ -30,33 +31,32 @@ _STEP = ("slot", "seq_len", "accepted", "coded_before", "coded_len", "kv_len", "
 
 
 class Cache:
-    """recipe: name of a preset, or its members as manifest.json has them. codebooks: layer -> "k", "v" (read_codebooks); None for exact recipes.
+    """recipe: name of a preset, or its members as manifest.json has them; or a list of one per layer, alike in all but codecs, gain, key position and basis (read_recipe gives what a
+    codebook file is for). codebooks: layer -> "k", "v" (read_codebooks); None for exact recipes.
     max_tokens bounds a sequence; pages: coded pages in all (default: enough for max_sequences of max_tokens). page_size in tokens. scale: default 1 / sqrt(head_dim).
     max_q_len: new rows of a sequence and step, drafts included. max_forks: how often a sequence and those it comes from may be forked, where anchors are kept.
     inv_freq [rotary_dim / 2], for keys coded before RoPE. folded: the model's weights have the recipe's basis of values in them (eval.fold); else it is applied here."""
 
-    def __init__(self, recipe: Union[str, Mapping[str, Any]], codebooks: Optional[Mapping[int, Mapping[str, PackedCodebook]]], *, layers: int, q_heads: int, kv_heads: int, head_dim: int,
+    def __init__(self, recipe: Plan, codebooks: Optional[Mapping[int, Mapping[str, PackedCodebook]]], *, layers: int, q_heads: int, kv_heads: int, head_dim: int,
                  max_sequences: int, max_tokens: int, inv_freq: Optional[Tensor] = None, scale: Optional[float] = None, page_size: int = 64, pages: Optional[int] = None, max_q_len: int = 1,
                  max_forks: int = 0, rope_interleaved: bool = False, attention_factor: float = 1.0, folded: bool = False, device: Union[str, torch.device] = "cuda"):  # fmt: skip
         self.device = torch.empty(0, device=device).device
         folder = ops.library(self.device).folder
-        self.recipe = r = folder.recipe(recipe) if isinstance(recipe, str) else recipe
+        plan = plan_of(folder, recipe, layers)
+        self.recipe = r = plan[0]  # read for what all layers have alike
         self.q_heads, self.kv_heads, self.head_dim, self.max_tokens, self.max_q_len, self.max_forks, self.page_size = q_heads, kv_heads, head_dim, max_tokens, max_q_len, max_forks, page_size
         self.scale, self.folded = scale or head_dim**-0.5, folded
-        axes = {"headDim": head_dim, "k": r["k"], "v": r["v"], "key": r["key"], "gain": r["gain"]}
-        self.contracts = {op: folder.find(op, **axes) for op in ("encode", "append", "unpack")}
-        self.contracts["decode"] = decode_contract(folder, axes, max_q_len * (q_heads // kv_heads))
-        layout = folder.contract(self.contracts["decode"])["layout"]
-        self.exact = layout["ringRowBytes"] == 0
-        for name in ("budget_tokens", "extra_tokens"):
-            if r.get(name):
-                raise ArgumentError(f"Cache: {name} is {r[name]}; it keeps budgets per mille alone, torch.ops.antkv.append takes the others")
+        contracts = [contracts_of(folder, one, head_dim, max_q_len * (q_heads // kv_heads)) for one in plan]
+        layouts = [folder.contract(of["decode"])["layout"] for of in contracts]
+        self.exact = layouts[0]["ringRowBytes"] == 0
+        for number, layout in enumerate(layouts):
+            if (layout["ringRowBytes"] == 0) != self.exact:
+                raise ArgumentError(f"Cache: layer {number} is {'coded' if self.exact else 'exact'} and layer 0 is not: they are of two caches, as exact rows have no window")
         self.lengths = Lengths(r["window"], r["flush_block"], r["budget_permille"], r["first_tokens"], self.exact)
         if not self.exact and r["flush_block"] % page_size:
             raise ArgumentError(f"Cache: page_size {page_size} does not divide the recipe's flush_block {r['flush_block']}")
         self.keeps = not self.exact and r["policy"] != "none"
-        if self.keeps:
-            self.contracts.update(anchors_of(folder, r["policy"], head_dim))
+        self.contracts = anchors_of(folder, r["policy"], head_dim) if self.keeps else {}
         self.max_pages = -(-max_tokens // page_size) + 3 & ~3  # rows of tables start at multiples of 16 bytes
         self.max_anchor_pages = -(-self.lengths.anchor_rows(max_tokens) // ANCHOR_ROWS) + max_forks + 3 & ~3 if self.keeps else 0
         self.rope = {"inv_freq": None if inv_freq is None else inv_freq.to(self.device, torch.float32), "rope_interleaved": rope_interleaved, "attention_factor": attention_factor}
@@ -71,21 +71,22 @@ class Cache:
         self._cu_q = torch.arange(max_sequences + 1, dtype=torch.int32, device=self.device) * max_q_len
         self._rows = 0
         self._now: dict = {}  # arrays of the step
-        self.layers = [self._layer(layout, (codebooks or {}).get(number, {}), number, max_sequences) for number in range(layers)]
+        self.layers = [self._layer(number, *of, (codebooks or {}).get(number, {}), max_sequences) for number, of in enumerate(zip(plan, contracts, layouts))]
 
     def _zeros(self, shape, dtype) -> Tensor:
         return torch.zeros(shape, dtype=dtype, device=self.device)
 
-    def _layer(self, layout, codebooks: Mapping[str, PackedCodebook], number: int, slots: int) -> Layer:
+    def _layer(self, number: int, recipe: Recipe, contracts: Mapping[str, str], layout: Mapping[str, Any], codebooks: Mapping[str, PackedCodebook], slots: int) -> Layer:
         books = {}
         for side in ("k", "v"):
             size = layout["codebookBytes"][side]
-            if size and (side not in codebooks or codebooks[side].codec != self.recipe[side] or codebooks[side].kv_heads != self.kv_heads):
+            if size and (side not in codebooks or codebooks[side].codec != recipe[side] or codebooks[side].kv_heads != self.kv_heads):
                 has = f"{codebooks[side].codec} for {codebooks[side].kv_heads} heads" if side in codebooks else "none"
-                raise ArgumentError(f"Cache: layer {number} needs a codebook of {self.recipe[side]} for {self.kv_heads} heads on its {side}, codebooks has {has}; gen calibrate makes them")
+                raise ArgumentError(f"Cache: layer {number} needs a codebook of {recipe[side]} for {self.kv_heads} heads on its {side}, codebooks has {has}; gen calibrate makes them")
             books[f"{side}_codebook"] = _on_device(codebooks[side].data, self.kv_heads, self.device) if size else None
-        heads, rows = self.kv_heads, self.recipe["window"] + self.recipe["flush_block"] + DRAFT_ROWS
-        layer = Layer(self._zeros([self._pool.size, heads, layout["pageBytes"][str(self.page_size)]], torch.uint8), **books, basis=basis_of(self.recipe, codebooks.get("v"), number, self.folded, self.device))
+        heads, rows = self.kv_heads, self.lengths.window + self.lengths.flush_block + DRAFT_ROWS
+        basis = basis_of(recipe, codebooks.get("v"), number, self.folded, self.device)
+        layer = Layer(contracts, self._zeros([self._pool.size, heads, layout["pageBytes"][str(self.page_size)]], torch.uint8), **books, basis=basis)
         if self.exact:
             return layer
         layer.ring_k, layer.ring_v = (self._zeros([slots, heads, rows, self.head_dim], torch.float16) for _ in range(2))
@@ -185,12 +186,12 @@ class Cache:
         rules = {} if self.exact else {"window": r["window"], "flush_block": r["flush_block"], "budget_permille": r["budget_permille"], "first_tokens": r["first_tokens"]}
         frozen = {"frozen_len": now["frozen_len"], "frozen_anchor_pages": now["frozen_pages"]} if self.keeps else {}
         run.append(
-            self.contracts["append"], k, at.basis.enter(v), at.pages, now["seq_len"], self.page_size, self.q_heads, **shared, **rules,
+            at.contracts["append"], k, at.basis.enter(v), at.pages, now["seq_len"], self.page_size, self.q_heads, **shared, **rules,
             ring_k=at.ring_k, ring_v=at.ring_v, ring_scores=at.ring_scores, lse=at.lse, ring_score=at.ring_score, ring_count=at.ring_count, anchor_score=at.anchor_score,
             **frozen, score_row=now["score_row"], accepted=now["accepted"], coded_len=now["coded_before"], policy=PROMPT_POLICIES[r["policy"]],
         )  # fmt: skip
         return at.basis.leave(run.decode(
-            self.contracts["decode"], q, at.pages, now["coded_len"], now["kv_len"], self.page_size, self.max_tokens, self.scale, **shared,
+            at.contracts["decode"], q, at.pages, now["coded_len"], now["kv_len"], self.page_size, self.max_tokens, self.scale, **shared,
             ring_k=at.ring_k, ring_v=at.ring_v, max_q_len=self.max_q_len, lse=None if at.lse is None else at.lse[:rows], ring_scores=None if at.lse is None else at.ring_scores[:rows],
         ))  # fmt: skip
 
@@ -221,14 +222,3 @@ def launcher():
 def _on_device(data: Any, heads: int, device: torch.device) -> Tensor:
     packed = data if isinstance(data, Tensor) else torch.frombuffer(bytearray(data), dtype=torch.uint8)
     return packed.reshape(heads, -1).to(device)
-
-
-def decode_contract(folder, axes: Mapping[str, Any], columns: int) -> str:
-    """Four columns are what one query of up to four heads per KV head fills; folders have such contracts where they are faster."""
-    plain = {**axes, "softcap": False, "sink": False}
-    if columns <= 4:
-        try:
-            return folder.find("decode", **plain, columns=4)
-        except ContractError:
-            pass
-    return folder.find("decode", **plain, columns=8)

@@ -1,7 +1,7 @@
 """What a cache keeps on the device for one layer."""
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Mapping, Optional
 
 from torch import Tensor
 
@@ -12,6 +12,7 @@ from .basis import Basis
 class Layer:
     """Device arrays of one layer; None where the recipe has no such thing."""
 
+    contracts: Mapping[str, str]  # by op: those that depend on the recipe of the layer
     pages: Tensor  # [pages, kv_heads, bytes] uint8
     k_codebook: Optional[Tensor]  # [kv_heads, bytes] uint8
     v_codebook: Optional[Tensor]

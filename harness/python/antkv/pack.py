@@ -123,21 +123,35 @@ def _basis(file: Safetensors, name: str, heads: int, dim: int) -> Tuple[bytes, b
     return read[0], read[1]
 
 
-def _transform(file: Safetensors) -> str:
-    """Of the recipe that a codebook file is for. Raises AntkvError on a file of a later version, which may hold what would have to be undone."""
+def _recipe(file: Safetensors) -> Any:
+    """The recipe that a codebook file is for, or the list of those of its layers. Raises AntkvError on a file of a later version, which may hold what would have to be undone."""
     version = file.metadata.get("version", "1")
-    if version not in ("1", "2"):
-        raise AntkvError(f"{file.path}: a codebook file of version {version}, this package reads 1 and 2; take the package that belongs to the program that wrote it")
-    transform = json.loads(file.metadata.get("recipe", "{}")).get("transform", "none")
-    if transform not in ("none", "basis"):
-        raise AntkvError(f'{file.path}: transform "{transform}" is not known here; it is none or basis')
-    return transform
+    if version not in ("1", "2", "3"):
+        raise AntkvError(f"{file.path}: a codebook file of version {version}, this package reads 1 to 3; take the package that belongs to the program that wrote it")
+    recipe = json.loads(file.metadata.get("recipes") or file.metadata.get("recipe", "{}"))
+    for one in recipe if isinstance(recipe, list) else [recipe]:
+        if one.get("transform", "none") not in ("none", "basis"):
+            raise AntkvError(f'{file.path}: transform "{one["transform"]}" is not known here; it is none or basis')
+    return recipe
+
+
+def read_recipe(path: str) -> Any:
+    """What the codebooks of a file are for, as Cache takes it: the members of a recipe, or a list of those of each layer. Raises AntkvError."""
+    return _recipe(Safetensors(path))
+
+
+def _of_layer(recipe: Any, layer: int, path: str) -> Mapping[str, Any]:
+    if not isinstance(recipe, list):
+        return recipe
+    if layer >= len(recipe):
+        raise AntkvError(f"{path}: a codebook of layer {layer}, and recipes for {len(recipe)} layers; calibrate again")
+    return recipe[layer]
 
 
 def read_codebooks(path: str) -> Dict[int, Dict[str, PackedCodebook]]:
     """The codebooks of a file of `gen calibrate`, packed: layer -> "k" and "v" (an exact side is missing), values with their basis. Raises AntkvError."""
     file = Safetensors(path)
-    transform = _transform(file)
+    recipe = _recipe(file)
     layers: Dict[int, Dict[str, PackedCodebook]] = {}
     for name in file.tensors:
         parts = name.split(".")
@@ -148,9 +162,9 @@ def read_codebooks(path: str) -> Dict[int, Dict[str, PackedCodebook]]:
             raise AntkvError(f'{path}: tensor "{name}" is {dtype} {shape}; a codebook is [kv_heads, chunks, entries, channels], or [kv_heads, chunks, stages, entries, channels], F16 or I8')
         scale = bytes(file.read(f"{name}.scale")[2]) if dtype == "I8" else None
         codec = codec_of(shape, scale is not None)
-        heads, dim = shape[0], shape[1] * shape[-1]
-        basis = _basis(file, name, heads, dim) if parts[2] == "v" and transform == "basis" else None
-        layers.setdefault(int(parts[1]), {})[parts[2]] = PackedCodebook(codec, heads, dim, pack_codebook(bytes(data), shape, scale), basis)
+        heads, dim, layer = shape[0], shape[1] * shape[-1], int(parts[1])
+        basis = _basis(file, name, heads, dim) if parts[2] == "v" and _of_layer(recipe, layer, path).get("transform") == "basis" else None
+        layers.setdefault(layer, {})[parts[2]] = PackedCodebook(codec, heads, dim, pack_codebook(bytes(data), shape, scale), basis)
     if not layers:
         raise AntkvError(f"{path}: no tensor is called layers.N.k or layers.N.v; calibrate again: gen calibrate DUMP --out FILE")
     return layers

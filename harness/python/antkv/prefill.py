@@ -58,7 +58,7 @@ class Prompt:
             keep = self._keep(scores)
         if self.coded:
             ops.encode(
-                cache.contracts["encode"], k[: self.coded], v[: self.coded], self.layer.pages, self._ints(0, self.coded), cache.page_size, self.coded,
+                self.layer.contracts["encode"], k[: self.coded], v[: self.coded], self.layer.pages, self._ints(0, self.coded), cache.page_size, self.coded,
                 block_table=self._table(), state_slot=self._ints(self.slot), **cache._shared(self.layer), **keep,
             )  # fmt: skip
         if self.coded < self.tokens:
@@ -111,7 +111,7 @@ class Prompt:
             counts = torch.arange(rows, 0, -1, dtype=torch.int32, device=cache.device)
             rules["new_count"] = counts[:, None].expand(rows, cache.kv_heads).contiguous()
         ops.append(
-            cache.contracts["append"], k, v, at.pages, self._ints(self.coded), cache.page_size, cache.q_heads, block_table=self._table(), state_slot=self._ints(self.slot), **cache._shared(at),
+            at.contracts["append"], k, v, at.pages, self._ints(self.coded), cache.page_size, cache.q_heads, block_table=self._table(), state_slot=self._ints(self.slot), **cache._shared(at),
             **rules, cu_q=self._ints(0, rows), ring_k=at.ring_k, ring_v=at.ring_v, ring_score=at.ring_score, ring_count=at.ring_count, anchor_score=at.anchor_score,
             accepted=self._ints(0), coded_len=self._ints(self.coded), policy=PROMPT_POLICIES[cache.recipe["policy"]],
         )  # fmt: skip

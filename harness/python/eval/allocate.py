@@ -5,17 +5,18 @@ The sum is a model: log-perplexities of single layers are taken to add up. Plans
 
 import math
 
-from .recipe import Codec, Recipe
+from .recipe import USUAL_TOKENS, Codec, Recipe
 
 MENU = {side: ("4c8b", "8c8b", "16c8b") for side in "kv"}
+FAST = {"k": ("4c8b", "8c8b"), "v": ("4c8bq8", "8c8bq8", "16c8bq8")}  # those that decode looks up in shared memory, keys before RoPE (generator/lookup.ts)
 EXACT = {"k": "f16", "v": "f16", "key": "post", "gain": "none", "policy": "none", "budget_permille": 0, "selection": "global", "window": 0, "flush_block": 1}
 CODED = {"key": "pre", "policy": "none", "budget_permille": 0, "selection": "global", "window": 0}
 PER_BIT = 1000  # steps of a bit in which budgets are counted; rates are rounded up to them
 
 
-def single(layers, layer, side, codec):
-    """The plan that codes one side of one layer, as JSON."""
-    one = {**CODED, "k": "f16", "v": "f16", side: codec, "gain": side, "key": "pre" if side == "k" else "post"}
+def single(layers, layer, side, codec, gain="kv"):
+    """The plan that codes one side of one layer, as JSON; with a gain if it is one of those of `gain`."""
+    one = {**CODED, "k": "f16", "v": "f16", side: codec, "gain": side if side in gain else "none", "key": "pre" if side == "k" else "post"}
     return [one if at == layer else EXACT for at in range(layers)]
 
 
@@ -47,15 +48,16 @@ def least(options, budget):
     return min(best.values())[1] if best else None
 
 
-def plan(records, bits, layers, gain="kv"):
-    """Recipes by layer, as JSON, of at most `bits` per element, gains on `gain` and bitmaps of heads of 128 channels counted; None if records are missing or nothing fits. Losses are
-    those with a gain on the side that was coded, whatever `gain` is."""
+def plan(records, bits, layers, gain="kv", menu=MENU, head_dim=128, axes=None):
+    """Recipes by layer, as JSON, of at most `bits` per element, gains on `gain`, bitmaps and anchors counted, and no window; None if records are missing or nothing fits. Losses are
+    those with a gain on the side that was coded, or as the records have it. axes: what differs from CODED in all layers."""
     found = losses(records)
     slots = [(layer, side) for layer in range(layers) for side in "kv"]
-    if any(set(found.get(slot, ())) != set(MENU[slot[1]]) for slot in slots):
+    if any(set(found.get(slot, ())) != set(menu[slot[1]]) for slot in slots):
         return None
     cost = lambda codec: math.ceil(PER_BIT * Codec.parse(codec).bits / Codec.parse(codec).channels)
-    empty = Recipe("8c8b", "8c8b", "pre", gain, policy="none", budget_permille=0)
-    overhead = empty.held_bits(128, 1000, 1000, 0) - 1
+    base = {**CODED, "gain": gain, **(axes or {})}
+    empty = Recipe.parse({**base, "k": "8c8b", "v": "8c8b"})
+    overhead = empty.held_bits(head_dim, USUAL_TOKENS, USUAL_TOKENS, empty.budget(USUAL_TOKENS)) - 1
     picks = least([{codec: (cost(codec), loss) for codec, loss in found[slot].items()} for slot in slots], math.floor((bits - overhead) * PER_BIT * len(slots)))
-    return picks and [{**CODED, "k": picks[2 * layer], "v": picks[2 * layer + 1], "gain": gain} for layer in range(layers)]
+    return picks and [{**base, "k": picks[2 * layer], "v": picks[2 * layer + 1]} for layer in range(layers)]

@@ -9,7 +9,7 @@ from . import scores, tensors
 from .codes import int8, joined, looked_up, nearest, split, stored
 from .kmeans import kmeans
 from .model import Exact
-from .recipe import Codec
+from .recipe import Codec, plan_hash
 
 
 @dataclass(frozen=True)
@@ -126,16 +126,21 @@ def distortion(rows, codebook):
     return float(2 * nearest(problems, codebook.flatten(0, 1), want_loss=True)[1].double().sum() / rows.double().square().sum())
 
 
-def write(path, recipe, sides, recording, method, model, bases=None):
-    """Writes a codebook file. sides: {"k": [layers, kv_heads, chunks, entries, channels], "v": ...}, as `codebooks` gave them; an exact side is None. bases: (T, T^-1) of a recipe
-    with transform `basis`, each [layers, kv_heads, d, d]; sides and recording are then those of the model that has them in its weights. Raises ValueError where they do not belong."""
-    if (bases is not None) != (recipe.transform == "basis"):
-        raise ValueError(f"transform {recipe.transform}, and {'no ' if bases is None else ''}bases: give them with transform basis, and only then")
+def write(path, plan, pairs, recording, method, model, bases=None):
+    """Writes a codebook file. plan: one recipe per layer; the file has one recipe where they are all alike. pairs: per layer (k, v), each [kv_heads, chunks, entries, channels] as
+    `codebooks` gives them; an exact side is None. bases: (T, T^-1) of recipes with transform `basis`, each [layers, kv_heads, d, d]; pairs and recording are then those of the model that
+    has them in its weights. Raises ValueError where they do not belong."""
+    for recipe in plan:
+        if (bases is not None) != (recipe.transform == "basis"):
+            raise ValueError(f"transform {recipe.transform}, and {'no ' if bases is None else ''}bases: give them with transform basis, and only then")
     out, records = {}, {}
-    for side, books in sides.items():
-        for layer, book in enumerate(books if books is not None else []):
+    for side in "kv":
+        rows_of = {key: recording.rows(side, key) for key in {recipe.key for recipe in plan}}
+        for layer, (recipe, pair) in enumerate(zip(plan, pairs)):
+            book, rows = pair["kv".index(side)], rows_of[recipe.key][layer]
+            if book is None:
+                continue
             codec, name = Codec.parse(getattr(recipe, side)), f"layers.{layer}.{side}"
-            rows = recording.rows(side, recipe.key)[layer]
             if codec.q8:
                 steps, scale = int8(book)
                 out[name], out[f"{name}.scale"] = steps.to(torch.int8), scale.reshape(len(book), -1).float()
@@ -144,11 +149,13 @@ def write(path, recipe, sides, recording, method, model, bases=None):
             per = rows.shape[1] / codec.entries
             records[name] = {"codec": codec.name, "position": recipe.key if side == "k" else None, "vectors": rows.shape[1], "vectors_per_entry": per, "undertrained": per < 16,
                              "iterations": method.iterations, "distortion": distortion(rows, book)}
-    for layer in range(len(sides["v"]) if bases is not None else 0):
-        out[f"layers.{layer}.v.basis"], out[f"layers.{layer}.v.basis_inverse"] = (matrices[layer].float() for matrices in bases)
+    for layer, (_, book) in enumerate(pairs):
+        if bases is not None and book is not None:
+            out[f"layers.{layer}.v.basis"], out[f"layers.{layer}.v.basis_inverse"] = (matrices[layer].float() for matrices in bases)
     calibration = {"seed": method.seed, "iterations": method.iterations, "weights": method.weights, "power": method.power, "tensors": records}
+    recipes = [recipe.json() for recipe in plan]
+    what = {"version": "2", "recipe": json.dumps(recipes[0])} if len(set(plan)) == 1 else {"version": "3", "recipes": json.dumps(recipes)}
     tensors.write(path, out, {
-        "format": "antkv-codebook", "version": "2", "layout": "3", "model": model.name, "head_dim": str(model.config.head_dim),
-        "recipe": json.dumps(recipe.json()), "recipe_hash": recipe.hash(), "calibration": json.dumps(calibration),
+        "format": "antkv-codebook", **what, "recipe_hash": plan_hash(plan), "layout": "3", "model": model.name, "head_dim": str(model.config.head_dim), "calibration": json.dumps(calibration),
         "rope_inv_freq": json.dumps(model.rope.inv_freq.double().tolist()), "rope_pairing": "half-split",
     })

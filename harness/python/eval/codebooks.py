@@ -1,33 +1,61 @@
 """A codebook file for one model and recipe, the best that is known here: k-means of a recording, in a basis of values where the recipe has one, then centroids moved by gradient.
 
     python3 -m eval.codebooks --model DIR --calibration ids.npy --preset antkv-1 --out codebooks.safetensors
+    python3 -m eval.codebooks --model DIR --calibration ids.npy --budget 1.13 --out codebooks.safetensors       codecs by layer
+
+With --budget what each side of each layer loses under each codec is measured on text that is kept back, and the best plan below that many bits per element is taken (allocate.py);
+the window is not counted. Unless told, it is of codecs with fast kernels; --keys 4c8b,8c8b,16c8b gets further down and decodes several times slower. --plan takes recipes by layer as
+they are. Such files say which recipe each layer has (antkv.read_recipe), and `npx gen --recipe FILE --out DIR` writes their kernels.
 
 `gen calibrate` makes such files of a dump alone. This needs the model itself, a GPU for a minute or two, and 110,000 token ids, of which the last 40,000 are kept back (lab.py).
 Readers of the file are the same: antkv.Cache, the loaders, `gen`, and eval.fold, which takes the basis into the model's weights.
 """
 
 import argparse
+import json
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
-from . import calibrate
+from . import allocate, calibrate
 from .lab import Lab, Run
 from .methods import RING, START, TUNING
 from .model import Model
 from .protocol import read_ids
 
 
+KEPT = {"gain": "k", "transform": "basis", "window": 128, "selection": "online"}  # of plans below a budget: the gain that kernels have, and a cache's window
+
+
 def made(lab, run, path):
-    """Writes the codebooks of a run whose plan is one recipe for all layers; run.tuning None: those of k-means. Raises ValueError where recipe or text do not allow it."""
-    recipe = run.plan[0]
-    if run.key_scale or run.gain_bits != 16 or run.basis != ("metric" if recipe.transform == "basis" else "none"):
+    """Writes the codebooks of a run; run.tuning None: those of k-means. Raises ValueError where recipes or text do not allow it."""
+    layers = lab.model.config.layers
+    if run.key_scale or run.gain_bits != 16 or {run.basis} != {"metric" if recipe.transform == "basis" else "none" for recipe in run.plan}:
         raise ValueError("a codebook file has no place for scales of keys, narrow gains, or a basis that its recipe lacks")
-    run = replace(run, plan=(recipe,) * lab.model.config.layers, rule="flush")  # the one rule that every recipe has
+    if len(run.plan) not in (1, layers):
+        raise ValueError(f"recipes for {len(run.plan)} layers, the model has {layers}")
+    run = replace(run, plan=run.plan if len(run.plan) == layers else run.plan * layers, rule="flush")  # the one rule that every recipe has
     attention, model = lab.attention(run)
-    sides = {side: None if attention.books[0][i] is None else torch.stack([pair[i] for pair in attention.books]) for i, side in enumerate("kv")}
-    calibrate.write(path, recipe, sides, lab.recorded(run, model), run.method, lab.model, lab.bases(run))
+    calibrate.write(path, run.plan, attention.books, lab.recorded(run, model), run.method, lab.model, lab.bases(run))
+
+
+def planned(lab, bits, axes, menu=allocate.FAST, method=START):
+    """Recipes by layer, as JSON, of at most `bits` per element without the window, of codecs that `menu` has by side. Raises ValueError where no plan is that small."""
+    c, axes, records = lab.model.config, {**KEPT, **axes}, []
+    for side in "kv":
+        for codec in menu[side]:
+            for layer in range(c.layers):
+                run = {"name": allocate.single_name(layer, side, codec), "plan": allocate.single(c.layers, layer, side, codec, axes["gain"]), "method": method, "on": "search"}
+                records.append(lab.measure(Run.parse(run)))
+    plan = allocate.plan(records, bits, c.layers, axes.pop("gain"), menu, c.head_dim, axes)
+    if plan is None:
+        words = " and ".join(f"{', '.join(menu[side])} for {side}" for side in "kv")
+        raise ValueError(f"no plan has {bits} bits per element or less with {words}; gains, bitmaps and anchors count; --keys and --values name other codecs")
+    for layer, recipe in enumerate(plan):
+        lab.log(f"layer {layer}: k {recipe['k']}, v {recipe['v']}")
+    return plan
 
 
 def options(argv):
@@ -35,8 +63,13 @@ def options(argv):
     p.add_argument("--model", required=True, help="folder of safetensors files with the names of LLaMA checkpoints")
     p.add_argument("--config", help="the model's shape as JSON (default: config.json there, or the files' metadata)")
     p.add_argument("--calibration", required=True, help=".npy of token ids")
-    p.add_argument("--preset", required=True)
-    p.add_argument("--set", action="append", default=[], metavar="AXIS=VALUE", help="changes the preset")
+    what = p.add_mutually_exclusive_group(required=True)
+    what.add_argument("--preset", help="one recipe for all layers")
+    what.add_argument("--budget", type=float, metavar="BITS", help="codecs by layer: codes, gains, bitmaps and anchors of at most so many bits per element")
+    what.add_argument("--plan", metavar="FILE", help="JSON list of recipes, one per layer")
+    for option, side in (("keys", "k"), ("values", "v")):
+        p.add_argument(f"--{option}", metavar="CODECS", default=allocate.FAST[side], type=lambda words: tuple(words.split(",")), help=f"what --budget chooses from (default: {','.join(allocate.FAST[side])})")
+    p.add_argument("--set", action="append", default=[], metavar="AXIS=VALUE", help="changes the preset, or all recipes of a plan")
     p.add_argument("--steps", type=int, default=TUNING["steps"], help="of gradient; 0: k-means alone")
     p.add_argument("--every-token", action="store_true", help="tune for caches without a window; else the recipe's window is exact while tuning")
     p.add_argument("--out", required=True)
@@ -57,10 +90,13 @@ def main(argv=None):
     tuning = {**(TUNING if args.every_token else RING), "steps": args.steps} if args.steps else None
     try:
         axes = dict(axis(word) for word in args.set)
-        run = Run.parse({"name": args.preset, "preset": args.preset, "set": axes, "method": START, "tuning": tuning})
+        recipe = {"preset": args.preset} if args.preset else {"plan": json.loads(Path(args.plan).read_text())} if args.plan else None
+        run = lambda which: Run.parse({"name": args.out, **which, "set": axes, "method": START, "tuning": tuning})
+        if recipe:
+            run(recipe)  # refused before the model is read
         ids = read_ids(args.calibration)
-        lab = Lab(Model.load(args.model, args.config, args.device), ids, ids, lambda text: print(text, file=sys.stderr, flush=True))  # perplexity is not measured here
-        made(lab, run, args.out)
+        lab = Lab(Model.load(args.model, args.config, args.device), ids, ids, lambda text: print(text, file=sys.stderr, flush=True))  # no text is kept for validation
+        made(lab, run(recipe or {"plan": planned(lab, args.budget, axes, {"k": args.keys, "v": args.values})}), args.out)
     except (OSError, ValueError, TypeError) as error:
         print(f"eval.codebooks: {error}", file=sys.stderr)
         return 2

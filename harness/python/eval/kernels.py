@@ -8,8 +8,9 @@ lengths of a living cache, or, where anchors are chosen online, lives it: append
 import torch
 
 from antkv import ops
-from antkv.cache import Cache, decode_contract
+from antkv.cache import Cache
 from antkv.codebooks import pack_tensor
+from antkv.plan import decode_contract
 from antkv.prefill import anchors_of, causal_attention, rank_by_norm
 
 from .codes import int8

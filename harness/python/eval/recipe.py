@@ -100,7 +100,7 @@ class Recipe:
 
     def hash(self):
         """As recipeHash of generator/recipe.ts: eight bytes of SHA-256 over the members in sorted order; codebook files carry it."""
-        return hashlib.sha256(json.dumps(self.json(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+        return digest(self.json())
 
     def codebook_bytes(self, head_dim):
         """Of K and V of one KV head."""
@@ -132,6 +132,15 @@ class Recipe:
         """Effective bits per element at `tokens` tokens: W + F/2 of them are exact in the mean."""
         exact = min(tokens, self.window + self.flush_block / 2) if self.coded else 0
         return self.held_bits(head_dim, tokens, tokens - exact, self.budget(int(tokens - exact)))
+
+
+def digest(members):
+    return hashlib.sha256(json.dumps(members, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+def plan_hash(plan):
+    """Of recipes by layer: that of the recipe where all have one, else of the list."""
+    return plan[0].hash() if len(set(plan)) == 1 else digest([recipe.json() for recipe in plan])
 
 
 def preset_names():

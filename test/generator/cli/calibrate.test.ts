@@ -102,7 +102,7 @@ it('a codebook for all chunks of a head, weights from a file and rounds of least
   const { exitCode, stdout, stderr } = await gen(['calibrate', at('dump.safetensors'), ...args, '--out', at('h.safetensors')]);
   assert.is(exitCode, 0, stderr);
   const { recipe, calibration } = readCodebook(readFileSync(at('h.safetensors')), 'h').metadata;
-  assert.is(recipe['scope'], 'head');
+  assert.is(recipe!['scope'], 'head');
   assert.equal([calibration.weights, calibration.power, calibration.refine], ['file', 0.5, 2]);
   const { vectors, refined } = calibration.tensors['layers.5.k']!;
   assert.is(vectors, TOKENS * (D / 8));

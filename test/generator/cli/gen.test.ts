@@ -3,9 +3,12 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { readRecipe } from '../../../generator/cli/recipe-file.ts';
 import { kernelName, sourcePath } from '../../../generator/name.ts';
 import { findArch } from '../../../generator/arch.ts';
 import { kernelsOf, shippedContracts, shippedKernels, withChosen } from '../../../generator/ship.ts';
+import { writeSafetensors } from '../../../generator/safetensors.ts';
+import { fixture } from '../../fixtures/paths.ts';
 import { temporaryFolder } from '../../folder.ts';
 import { fakeNvcc, WORKS } from '../../tuner/fake.ts';
 import { parallel } from '../../parallel.ts';
@@ -66,6 +69,28 @@ together('--dry-run names every file and makes no folder', async () => {
   assert.is(exitCode, 0);
   assert.is(stdout.match(/^add {5}sm(80|90)\/antkv_/gm)?.length, elsewhere('sm80', 'sm90'));
   assert.not(existsSync(out));
+});
+
+together('recipes by layer are written from a list, or from the codebook file that has it; one recipe is not read out of several', async () => {
+  const out = temporaryFolder();
+  const at = (name: string): string => join(out, name);
+  const recipe = { k: '8c8b', v: '8c8bq8', key: 'pre', gain: 'k', policy: 'none', budget_permille: 0 };
+  const plan = [recipe, { ...recipe, k: '4c8b' }, recipe];
+  writeFileSync(at('plan.json'), JSON.stringify(plan));
+  const calibration = JSON.stringify({ seed: 0, iterations: 1, weights: 'none', power: 1, tensors: {} });
+  writeFileSync(at('plan.safetensors'), writeSafetensors([], { format: 'antkv-codebook', version: '3', layout: '4', model: 'm', head_dim: '64', recipes: JSON.stringify(plan), recipe_hash: 'h', calibration }));
+  const written: string[][] = [];
+  for (const file of ['plan.json', 'plan.safetensors']) {
+    const { exitCode, stdout, stderr } = await gen(['--recipe', at(file), '--head-dim', '64', '--arch', 'sm80', '--only', '*unpack*', '--out', at('out'), '--dry-run', '--json']);
+    assert.is(exitCode, 0, stderr);
+    written.push((JSON.parse(stdout) as { add: string[] }).add.filter((name) => name.endsWith('.cu')));
+  }
+  assert.equal(written[0]!.map((name) => /k\dc8b_v8c8bq8/.exec(name)![0]).sort(), ['k4c8b_v8c8bq8', 'k8c8b_v8c8bq8']);
+  assert.equal(written[1], written[0]);
+  writeFileSync(at('bad.json'), JSON.stringify([recipe, { ...recipe, windwo: 1 }]));
+  assert.match((await gen(['--recipe', at('bad.json'), '--out', at('out')])).stderr, /bad\.json, layer 1 is not a recipe/);
+  assert.match((await gen(['calibrate', fixture('kv-calib-small'), '--recipe', at('plan.json'), '--out', at('b')])).stderr, /codebooks are made for one recipe, not 2\n.*eval\.codebooks --plan/);
+  assert.throws(() => readRecipe(at('plan.json')), /plan\.json has recipes of 3 layers, one is wanted here/);
 });
 
 together('a recipe of one\'s own is written on demand', async () => {

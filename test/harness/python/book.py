@@ -12,5 +12,5 @@ recording = calibrate.record(model, tiny.ids(4, 128))
 recipe = Recipe("8c8b", "8c8bq8", key="pre", gain="k")
 method = calibrate.Method(iterations=2)
 sides = {side: calibrate.codebooks(recording, side, getattr(recipe, side), recipe.key, method) for side in "kv"}
-calibrate.write(sys.argv[1], recipe, sides, recording, method, model)
+calibrate.write(sys.argv[1], (recipe, recipe), list(zip(*sides.values())), recording, method, model)
 print(json.dumps({"hash": recipe.hash(), "inv_freq": model.rope.inv_freq.tolist(), **{side: book[1].flatten(0, 1).flatten().tolist() for side, book in sides.items()}}))

@@ -76,7 +76,7 @@ whenTorch('a codebook file is one that gen reads: the same centroids, hash and f
   assert.equal(scaled, want.v);
   assert.is(book.metadata.recipe_hash, want.hash);
   assert.equal(Array.from(book.rope!.invFreq), want.inv_freq.map(Math.fround));
-  assert.equal([book.metadata.recipe.key, book.metadata.calibration.weights], ['pre', 'exact']);
+  assert.equal([book.metadata.recipe!.key, book.metadata.calibration.weights], ['pre', 'exact']);
 });
 
 whenTorch('record.py dumps what attention saw, of separate and fused projections, with norms and without; gen reads it', async () => {

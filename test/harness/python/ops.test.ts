@@ -10,6 +10,7 @@ import { writeCodebook } from '../../../generator/codebook.ts';
 import { codecOf, chunksOf, stageEntries, storedOf, type VqCodec } from '../../../generator/codec.ts';
 import { toF16 } from '../../../generator/f16.ts';
 import { packCodebook } from '../../../generator/pack.ts';
+import { parseHeader, readTensor, writeSafetensors } from '../../../generator/safetensors.ts';
 import { temporaryFolder } from '../../folder.ts';
 import { ROOT } from '../load/build.ts';
 
@@ -94,7 +95,7 @@ test('codebook files: a basis of values is read, and what does not fit it is ref
   const about = { model: 'm', headDim: d, recipeHash: 'h', calibration: { seed: 0, iterations: 1, weights: 'none' as const, power: 1, tensors: {} }, dump: {} };
   const file = (transform: 'none' | 'basis'): Uint8Array => writeCodebook(new Map([[7, { v, ...(transform === 'basis' && { basis }) }]]), { ...about, recipe: { k: 'f16', v: '8c8b', key: 'post', transform } });
   const altered = (from: string, to: string): Uint8Array => Buffer.from(Buffer.from(file('basis')).toString('latin1').replace(from, to), 'latin1');
-  const files = [file('none'), file('basis'), altered('v.basis"', 'v.other"'), altered('"version":"2"', '"version":"3"'), altered(`[${heads},${d},${d}]`, `[${d},${d},${heads}]`), altered('\\"basis\\"', '\\"bases\\"'), altered('\x00\x00\x00?', '\x00\x00\x80?')];
+  const files = [file('none'), file('basis'), altered('v.basis"', 'v.other"'), altered('"version":"2"', '"version":"4"'), altered(`[${heads},${d},${d}]`, `[${d},${d},${heads}]`), altered('\\"basis\\"', '\\"bases\\"'), altered('\x00\x00\x00?', '\x00\x00\x80?')];
   const folder = temporaryFolder();
   const paths = files.map((bytes, i) => join(folder, `${i}.safetensors`));
   files.forEach((bytes, i) => writeFileSync(paths[i]!, bytes));
@@ -103,7 +104,24 @@ test('codebook files: a basis of values is read, and what does not fit it is ref
   assert.equal(none, { codec: '8c8b', basis: null });
   const hex = (a: Float32Array): string => Buffer.from(a.buffer).toString('hex');
   assert.equal(found!.basis, [hex(basis.to), hex(basis.back)]);
-  [/no tensor "layers\.7\.v\.basis"/, /of version 3, this package reads 1 and 2; take the package/, /a basis is F32 \[kv_heads, head_dim, head_dim\], \(2, 16, 16\) here/, /transform "bases" is not known/, /"layers\.7\.v\.basis_inverse", KV head 0, does not undo the basis/].forEach((want, i) => assert.match(refused[i]!.refused!, want));
+  [/no tensor "layers\.7\.v\.basis"/, /of version 4, this package reads 1 to 3; take the package/, /a basis is F32 \[kv_heads, head_dim, head_dim\], \(2, 16, 16\) here/, /transform "bases" is not known/, /"layers\.7\.v\.basis_inverse", KV head 0, does not undo the basis/].forEach((want, i) => assert.match(refused[i]!.refused!, want));
+});
+
+test('codebook files: of a plan each layer is read by its own recipe', async () => {
+  const v = { codec: codecOf('8c8b') as VqCodec, tensor: { kvHeads: 1, values: new Uint16Array(16 * 256) } };
+  const one = { k: 'f16', v: '8c8b', key: 'post', transform: 'none' };
+  const bytes = writeCodebook(new Map([[7, { v }]]), { model: 'm', headDim: 16, recipe: one, recipeHash: 'h', calibration: { seed: 0, iterations: 1, weights: 'none', power: 1, tensors: {} }, dump: {} });
+  const header = parseHeader(bytes, 'f');
+  const tensors = [...header.tensors.values()].map(({ name, dtype, shape }) => readTensor(bytes, header, name, { dtype, shape, axes: '' }));
+  const { recipe: _, ...metadata } = header.metadata;
+  const other = { ...one, transform: 'basis' };
+  const plans = [[...Array<object>(7).fill(other), one], [...Array<object>(7).fill(one), other], [one], [{ ...one, transform: 'bases' }]];
+  const folder = temporaryFolder();
+  const paths = plans.map((recipes, i) => (writeFileSync(join(folder, `${i}`), writeSafetensors(tensors, { ...metadata, version: '3', recipes: JSON.stringify(recipes) })), join(folder, `${i}`)));
+  const ran = await execa('python3', ['-B', join(ROOT, 'test/harness/python/read_basis.py'), ...paths], { env: { PYTHONPATH: join(ROOT, 'harness/python') }, timeout: 60_000 });
+  const [read, ...refused] = ran.stdout.split('\n').map((line) => JSON.parse(line) as { codec?: string; basis?: null; refused?: string });
+  assert.equal(read, { codec: '8c8b', basis: null });
+  [/no tensor "layers\.7\.v\.basis"/, /a codebook of layer 7, and recipes for 1 layers/, /transform "bases" is not known/].forEach((want, i) => assert.match(refused[i]!.refused!, want));
 });
 
 test('the check for a GPU says what it needs without one', async () => {

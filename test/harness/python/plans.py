@@ -35,4 +35,7 @@ for bits, gain in itertools.product((0.55, 0.6, 0.8, 0.95, 1.1, 1.23, 1.3), ("k"
         checked += 1
 assert checked >= 10
 assert allocate.plan(records[1:], 1.23, LAYERS) is None  # a record is missing
+with_gain = lambda gain, **more: [Recipe.parse(one).held_bits(64, 4096, 4096, 40) for one in allocate.plan(records, 1.0, LAYERS, gain, head_dim=64, **more)]
+assert sum(with_gain("k", axes={"policy": "column", "budget_permille": 10})) / LAYERS <= 1.0, "anchors count"
+assert allocate.single(LAYERS, 1, "v", "8c8b", "k")[1]["gain"] == "none" and allocate.single(LAYERS, 1, "k", "8c8b", "k")[1]["gain"] == "k"
 print("plans are the best there are")

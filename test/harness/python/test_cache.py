@@ -1,4 +1,4 @@
-"""Tests harness/python/antkv/cache.py with forks, and eager.kmeans, by emulated kernels: with the stand-in for torch (standin/). Run by cache.test.ts, which names the folder."""
+"""Tests harness/python/antkv/cache.py with forks and recipes by layer, and eager.kmeans, by emulated kernels: with the stand-in for torch (standin/). Run by cache.test.ts, which names the folder."""
 
 import math
 import sys
@@ -18,21 +18,27 @@ INV_FREQ = 10000.0 ** (-numpy.arange(0, D, 2) / D)
 CODED = {"k": "8c8b", "v": "8c8bq8", "key": "pre", "gain": "k", "policy": "none", "window": WINDOW, "flush_block": FLUSH, "budget_permille": 0, "first_tokens": 0}
 EXACT = {**CODED, "k": "f16", "v": "f16", "key": "post", "gain": "none", "window": 0, "flush_block": 1}
 ANCHORS = {**CODED, "policy": "column", "budget_permille": 120}
+OTHER = {**ANCHORS, "k": "16c8b", "v": "4c8b", "key": "post", "gain": "none"}
 
 
 def codebook(codec, random):
-    entries = random.standard_normal((1, D // 8, 256, 8))
+    channels = int(codec.split("c")[0])
+    entries = random.standard_normal((1, D // channels, 256, channels))
     if not codec.endswith("q8"):
         return PackedCodebook(codec, 1, D, pack_codebook(entries.astype(numpy.float16).tobytes(), entries.shape))
     steps = numpy.clip(numpy.rint(entries * 40), -127, 127).astype(numpy.int8)
     return PackedCodebook(codec, 1, D, pack_codebook(steps.tobytes(), entries.shape, numpy.full((1, D), 1 / 40, numpy.float32).tobytes()))
 
 
-def make(recipe, **more):
+def books_of(recipe):
     random = numpy.random.default_rng(1)
-    books = {side: codebook(recipe[side], random) for side in ("k", "v") if recipe[side] != "f16"}
+    return {side: codebook(recipe[side], random) for side in ("k", "v") if recipe[side] != "f16"}
+
+
+def make(recipe, **more):
+    books = {layer: books_of(of) for layer, of in enumerate([recipe] * 2 if isinstance(recipe, dict) else recipe)}
     shape = {"layers": 2, "q_heads": Q_HEADS, "kv_heads": 1, "head_dim": D, "max_sequences": 4, "max_tokens": 512, "page_size": 16, **more}
-    return Cache(recipe, {0: books, 1: books}, inv_freq=torch.tensor(INV_FREQ, dtype=torch.float32), **shape)
+    return Cache(recipe, books, inv_freq=torch.tensor(INV_FREQ, dtype=torch.float32), **shape)
 
 
 def rows(seed, count):
@@ -190,7 +196,7 @@ def stored(cache, number, layer):
     s, at = cache._sequences[number], cache.layers[layer]
     ints = lambda *values: torch.tensor(values, dtype=torch.int32)
     k, v = (torch.zeros([s.coded, 1, D], dtype=torch.float16) for _ in range(2))
-    eager.unpack(cache.contracts["unpack"], k, v, at.pages, ints(0, s.coded), 16, s.coded, block_table=cache._tables[s.slot : s.slot + 1].clone(), state_slot=ints(s.slot), **cache._shared(at))
+    eager.unpack(at.contracts["unpack"], k, v, at.pages, ints(0, s.coded), 16, s.coded, block_table=cache._tables[s.slot : s.slot + 1].clone(), state_slot=ints(s.slot), **cache._shared(at))
     ring = numpy.arange(s.coded, s.committed + s.pending) % at.ring_k.shape[2]
     return tuple(numpy.concatenate([x[:, 0], of[s.slot, 0, ring]]).astype(float) for x, of in ((k, at.ring_k), (v, at.ring_v)))
 
@@ -198,6 +204,54 @@ def stored(cache, number, layer):
 def attention(q, k, v):
     p = numpy.exp(q.astype(float) @ k.T / math.sqrt(D))
     return (p / p.sum(-1, keepdims=True)) @ v
+
+
+class Plans(unittest.TestCase):
+    def test_a_layer_does_what_it_does_where_all_have_its_recipe(self):
+        """Bit for bit: through a prompt, drafts of which some are taken back, flushes with anchors, a fork, a truncation and an end."""
+        more = {"max_q_len": 4, "max_forks": 1}
+        mixed, whole = make([ANCHORS, OTHER], **more), [make(ANCHORS, **more), make(OTHER, **more)]
+        caches = [mixed, *whole]
+        numbers = [begin(mixed, 70, 5)]
+        self.assertEqual([[begin(cache, 70, 5)] for cache in whole], [numbers, numbers])
+
+        def alike(seeds, accepted=None):
+            found = [step(cache, numbers, seeds, accepted)[0] for cache in caches]
+            for layer in range(2):
+                self.assertTrue(numpy.array_equal(found[0][layer], found[1 + layer][layer]), f"layer {layer}")
+
+        for at in range(12):
+            alike([at], [at % 5] if at else None)
+        forks = [cache.fork(numbers[0]) for cache in caches]
+        self.assertEqual(forks, forks[:1] * 3)
+        numbers.append(forks[0])
+        for at in range(8):
+            alike(seeds_of(1, at))
+        for cache in caches:
+            s = cache._sequences[numbers[1]]
+            cache.truncate(numbers[1], s.committed + s.pending - 2)
+            cache.end(numbers[0])
+        del numbers[0]
+        for at in range(4):
+            alike([50 + at])
+        coded = mixed._sequences[numbers[0]].coded
+        self.assertGreater(coded, 70)
+        self.assertNotEqual(mixed.layers[0].pages.shape, mixed.layers[1].pages.shape)
+        for layer in range(2):
+            for array in ("pages", "anchors", "ring_k", "ring_v", "anchor_score"):
+                self.assertTrue(numpy.array_equal(getattr(mixed.layers[layer], array), getattr(whole[layer].layers[layer], array)), f"layer {layer}, {array}")
+        self.assertEqual(2 * mixed.bytes(numbers[0]), sum(cache.bytes(numbers[0]) for cache in whole))
+
+    def test_what_layers_must_have_alike_is_named(self):
+        for change, why in (({"window": 32}, "layer 1 has window 32, layer 0 has 16; it is one for all"), ({"flush_block": 64}, "layer 1 has flush_block 64"), ({"policy": "first"}, "layer 1 has policy first"),
+                            ({"budget_permille": 10}, "layer 1 has budget_permille 10, layer 0 has 120"), ({"first_tokens": 4}, "first_tokens 4"), ({"extra_tokens": 1}, "extra_tokens is 1"),
+                            ({"k": "f16", "v": "f16", "key": "post", "gain": "none"}, "layer 1 is exact and layer 0 is not")):
+            with self.assertRaisesRegex(ArgumentError, why):
+                make([ANCHORS, {**ANCHORS, **change}])
+        with self.assertRaisesRegex(ArgumentError, "1 recipes for 2 layers"):
+            make([ANCHORS])
+        with self.assertRaisesRegex(ArgumentError, "layer 1 needs a codebook of 8c8b for 1 heads on its k, codebooks has 16c8b"):
+            Cache([ANCHORS, ANCHORS], {0: books_of(ANCHORS), 1: books_of(OTHER)}, layers=2, q_heads=Q_HEADS, kv_heads=1, head_dim=D, max_sequences=1, max_tokens=64, page_size=16)
 
 
 class Kmeans(unittest.TestCase):

@@ -5,6 +5,7 @@ import json
 import math
 import tempfile
 import unittest
+import unittest.mock
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 import tiny
 from antkv.basis import Basis, basis_of
 from antkv.errors import ArgumentError
-from antkv.pack import PackedCodebook
+from antkv.pack import PackedCodebook, read_codebooks, read_recipe
 from eval import calibrate, codebooks, codes, fold, kmeans, protocol, scores, tensors
 from eval.lab import Lab, Run
 from eval.model import Config, Exact, Rope
@@ -232,10 +233,10 @@ class Codebooks(unittest.TestCase):
         bases = fold.value_bases(calibrate.record(model, ids), model, [4, 4])
         moved = calibrate.record(fold.folded(model, None, bases), ids)
         recipe, method = Recipe("f16", "4c4b", transform="basis"), calibrate.Method(iterations=2)
-        sides = {"k": None, "v": calibrate.codebooks(moved, "v", "4c4b", method=method)}
+        plan, pairs = (recipe, recipe), [(None, book) for book in calibrate.codebooks(moved, "v", "4c4b", method=method)]
         with tempfile.TemporaryDirectory() as folder:
             given, path, out = Path(folder) / "in", Path(folder) / "book.safetensors", Path(folder) / "out"
-            calibrate.write(path, recipe, sides, moved, method, model, bases)
+            calibrate.write(path, plan, pairs, moved, method, model, bases)
             for found, want in zip(fold.read(path), bases):
                 self.assertTrue(torch.equal(found, want))
             given.mkdir()
@@ -246,7 +247,7 @@ class Codebooks(unittest.TestCase):
             close(other.loss(ids, Exact(other.rope)), model.loss(ids, Exact(model.rope)), 1e-3)
             self.assertGreater(float((other.weights["model.layers.1.self_attn.v_proj.bias"] - model.weights["model.layers.1.self_attn.v_proj.bias"]).abs().max()), 0.01)
             with self.assertRaisesRegex(ValueError, "give them with transform basis"):
-                calibrate.write(path, recipe, sides, moved, method, model)
+                calibrate.write(path, plan, pairs, moved, method, model)
 
     def test_a_basis_applied_around_attention_is_the_one_that_is_folded_in(self):
         model, ids = tiny.tiny(), tiny.ids(2, 64)
@@ -364,6 +365,35 @@ class Runs(unittest.TestCase):
         for name in ("layers.0.k", "layers.1.v"):
             self.assertFalse(torch.equal(files["tuned"][name], files["k-means"][name]), name)
         self.assertTrue(torch.equal(files["tuned"]["layers.0.v.basis"], files["k-means"]["layers.0.v.basis"]))
+
+    @unittest.mock.patch.dict(protocol.CALIBRATION, {"windows": 1, "tokens": 256})
+    def test_a_codebook_file_of_codecs_by_layer(self):
+        lab = Lab(tiny.tiny(), tiny.ids(1, 80000)[0], tiny.ids(1, 80000)[0])
+        lab.texts["search"] = lab.texts["search"][:1, :65]
+        method = {"windows": 1, "tokens": 512, "iterations": 2, "start": "random"}
+        menu = {"k": ("8c8b", "16c8b"), "v": ("16c8bq8",)}
+        least = Recipe("16c8b", "16c8bq8", "pre", "k", policy="none", budget_permille=0).held_bits(D, 4096, 4096, 0)
+        with self.assertRaisesRegex(ValueError, "no plan has 1.0 bits per element or less with 8c8b, 16c8b for k and 16c8bq8 for v"):
+            codebooks.planned(lab, 1.0, {}, menu, method)
+        plan = codebooks.planned(lab, least + 0.13, {"window": 32}, menu, method)
+        recipes = [Recipe.parse(one) for one in plan]
+        self.assertEqual([(r.gain, r.transform, r.window, r.key) for r in recipes], [("k", "basis", 32, "pre")] * 2)
+        self.assertLessEqual(sum(r.held_bits(D, 4096, 4096, 0) for r in recipes) / 2, least + 0.13)
+        plan[1]["k"] = "8c8b" if plan[0]["k"] == "16c8b" else "16c8b"  # a random model gains nothing from bits: they may be alike
+        recipes[1] = Recipe.parse(plan[1])
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/plan"
+            codebooks.made(lab, Run.parse({"name": "x", "plan": plan, "method": method}), path)
+            self.assertEqual(read_recipe(path), [recipe.json() for recipe in recipes])
+            for layer, sides in read_codebooks(path).items():
+                self.assertEqual((sides["k"].codec, sides["v"].codec), (recipes[layer].k, recipes[layer].v))
+                self.assertIsNotNone(sides["v"].basis)
+            self.assertEqual(tensors.read(path)[1]["version"], "3")
+            for wrong, why in (([plan[0]] * 3, "3 layers, the model has 2"), ([plan[0], {**plan[1], "transform": "none"}], "a basis that its recipe lacks")):
+                with self.assertRaisesRegex(ValueError, why):
+                    codebooks.made(lab, Run.parse({"name": "x", "plan": wrong, "method": method}), path)
+            codebooks.made(lab, Run.parse({"name": "x", "plan": [plan[0]] * 2, "method": method}), path)
+            self.assertEqual(read_recipe(path), recipes[0].json())  # one for all needs no plan
 
     def test_windows(self):
         text = torch.arange(100)
