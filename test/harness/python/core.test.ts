@@ -59,7 +59,7 @@ test('a kernel that cannot be had is named, with the reason', async () => {
   assert.match(await get(DECODE.replace('d128', 'd182')), new RegExp(`^ContractError: no contract "antkv_decode_d182.*near it: ${DECODE} `));
   assert.match(await get(DECODE, {}, null), /^ArgumentError: .*decode needs a Shape/);
   assert.match(await get(DECODE, { FAKE_CC: '75' }), /^DeviceError: .*has no kernel for sm_75; .*antkv needs sm_80/);
-  assert.match(await get(DECODE, { FAKE_SHARED: '20000' }), /^DeviceError: .*needs \d+ bytes of shared memory, blocks of this device have 20000; `npx gen --arch sm80 --out DIR`/);
+  assert.match(await get(DECODE, { FAKE_SHARED: '4000' }), /^DeviceError: .*needs \d+ bytes of shared memory, blocks of this device have 4000; `npx gen --arch sm80 --out DIR`/);
   assert.match(await get('antkv_select', { FAKE_FAIL: 'cuModuleLoad:222' }), /^DriverError: cuModuleLoad\(.*CUDA_ERROR_UNSUPPORTED_PTX_VERSION.*the driver is older than the nvcc/);
   assert.match(await get('antkv_select', { FAKE_FAIL: 'cuModuleLoad:209' }), /no code for this device/);
   assert.match(await get('antkv_select', { FAKE_PARAMS: '96' }), /^FolderError: .*takes 96 bytes of parameters, antkv_params.py says 80/);
