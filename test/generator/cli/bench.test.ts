@@ -77,8 +77,8 @@ test('sheets: all or some, chosen kernels, tiles by name or all that are worth a
   assert.ok((await named({ sheet: 'all' })).length > (await named({ sheet: 'goals' })).length);
   assert.ok((await named({ tiles: 'all' })).length > 3 * GOALS.length);
   const shipped = new Set(shippedKernels().map(kernelName));
-  const raced = (await named({ tiles: 'shipped', only: '*k2c8bq8_v2c8bq8_f16_n4' })).slice(1);
-  assert.ok(raced.length > 1 && raced.every((name) => shipped.has(name)), 'what a table chooses beside the default');
+  const coded = (names: readonly string[]): string[] => names.filter((name) => shipped.has(name) && !name.includes('kf16'));
+  assert.ok(coded(await named({ tiles: 'shipped' })).length > coded(await named({})).length, 'what a table chooses beside the default');
 });
 
 const MISREAD: [what: string, read: () => unknown, message: RegExp][] = [
