@@ -22,7 +22,7 @@ export function expecting({ cc, sms }: Board, { like: { contract, mode, shape: {
 }
 
 /**
- * The launch cut by sequence that fills `sms` multiprocessors once with `streams`: the yardstick of all spread launches there, which differ from it by much the same at
+ * The spread launch that fills `sms` multiprocessors once, of work with `lines` lines: the yardstick of all spread launches, which differ from it by much the same at
  * neighbouring points. The model knows only in the mean of how many sequences a CTA of spread work has a part, which is too little to tell those apart.
  */
-export const fillOf = (kernel: string, streams: number, sms: number): Launch => ({ splits: Math.min(1024, Math.max(1, Math.floor((ctasPerSm(kernelNamed(kernel)) * sms) / streams))), spread: false, merge: 'last' });
+export const fillOf = (kernel: string, lines: number, sms: number): Launch => ({ splits: Math.min(1024, Math.max(1, Math.floor((ctasPerSm(kernelNamed(kernel)) * sms) / lines))), spread: true, merge: 'last' });

@@ -1,11 +1,12 @@
 // The times of one kernel in one mode as a layer of a field: what it takes at any place, and which of its launches. Pure.
 import type { Choice } from '../../generator/table/schema.ts';
-import { ctasPerSm, mostShares, parseLaunch } from '../bench-launch.ts';
+import { ctasPerSm, launchesOf, mostShares, parseLaunch, type Launch } from '../bench-launch.ts';
 import { armsOf } from '../space/arms.ts';
 import { kernelNamed } from '../space/names.ts';
 import { armWord } from '../tune/problem.ts';
 import { FAR } from '../tune/screen.ts';
 import { expecting, fillOf, type Board } from './expected.ts';
+import { corrected } from './fill.ts';
 import type { Point, TimedArm } from './pool.ts';
 import { nearestFirst, samePlace, surfaceOf, type Place } from './surface.ts';
 
@@ -76,22 +77,26 @@ export interface Ground {
 /** Where a launch comes from, and what the analytic model expects of it: times are divided by that before they are interpolated, and multiplied after. */
 type Guess = Omit<There, 'value'> & { readonly us: number };
 
-/** Of this many nearest points the launches are looked at, and a farther one is taken if the model says that it saves this share: less than that the model does not know. */
+/** Of this many nearest points the launches are looked at; a farther one, or one that nobody timed near, is taken if it is expected to save this share: less than that the times do not tell. */
 const NEAR = 4;
-const SAVES = 0.1;
+const SAVES = 0.03;
 
-/** The launch of one cut by sequence: waves of CTAs come and go between points, and neighbours disagree. */
+/** The launch of one cut by sequence, of those of the nearest points and those that a race would try there: turns of CTAs come and go between points, and what fills whole ones may be best at none of them. */
 function sequenceGuess({ points, board }: Ground, kernel: string): (place: Place, own: readonly Best[]) => Guess {
-  const { problem: like, lines } = points.find(({ problem }) => problem.mode === 'sequence')!;
-  const expect = expecting(board, { like, lines });
+  const here = points.filter(({ problem }) => problem.mode === 'sequence');
+  const { problem: like, lines } = here[0]!;
+  const expect = corrected(here, kernel, board, expecting(board, { like, lines }));
+  const tried = (place: Place): Launch[] => {
+    const batch = Math.max(1, place.streams / lines);
+    return launchesOf(kernelNamed(kernel), { batch, tokens: place.tokens, total: batch * place.tokens, groups: lines, sms: board.sms }).filter(({ spread }) => !spread);
+  };
   return (place, own) => {
     const near = nearestFirst(own, place).slice(0, NEAR);
-    const [first, ...rest] = near.map((from): Guess => {
-      const choice = choiceOf(from.arm, from.point, place, board.sms);
-      return { from, choice, us: from.arm.launch === '' ? 1 : expect(place, kernel, { splits: choice.ctas, spread: false, merge: choice.merge }) ?? 1 };
-    });
-    if (samePlace(first!.from, place)) return first!;
-    return rest.reduce((best, one) => (one.us < best.us * (1 - SAVES) ? one : best), first!);
+    const guess = (from: Best, choice: Choice): Guess => ({ from, choice, us: choice.ctas === 0 ? 1 : expect(place, { splits: choice.ctas, spread: false, merge: choice.merge }) ?? 1 });
+    const [first, ...rest] = near.map((from) => guess(from, choiceOf(from.arm, from.point, place, board.sms)));
+    if (samePlace(first!.from, place) || first!.choice.ctas === 0) return first!;
+    const planned = tried(place).map(({ splits, spread, merge }) => guess(near[0]!, { kernel, ctas: splits, spread, merge }));
+    return [...rest, ...planned].reduce((best, one) => (one.us < best.us * (1 - SAVES) ? one : best), first!);
   };
 }
 
@@ -101,7 +106,7 @@ function spreadGuess({ points, board, first }: Ground): (place: Place, own: read
   const expect = expecting(board, { like, lines });
   return (place, own) => {
     const from = nearestFirst(own, place)[0]!;
-    return { from, choice: choiceOf(from.arm, from.point, place, board.sms), us: expect(place, first, fillOf(first, place.streams, board.sms)) ?? 1 };
+    return { from, choice: choiceOf(from.arm, from.point, place, board.sms), us: expect(place, first, fillOf(first, lines, board.sms)) ?? 1 };
   };
 }
 

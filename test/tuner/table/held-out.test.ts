@@ -1,16 +1,15 @@
 // What a table of the default grid loses at shapes between its points: the sweep of an H200 against one of shapes that it did not see.
 import { readdirSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { readTable } from '../../../generator/table/read.ts';
 import { eventsOf, parseJournal } from '../../../tuner/journal/read.ts';
 import { mean } from '../../../tuner/space/numbers.ts';
+import { chooseKernels, CHOOSE_DEFAULTS } from '../../../tuner/table/choose.ts';
 import { usual } from '../../../tuner/table/contract.ts';
-import { decide, fieldOf } from '../../../tuner/table/field.ts';
+import { decide, fieldOf, type Field } from '../../../tuner/table/field.ts';
 import { holdOut, lossAt } from '../../../tuner/table/leave-out.ts';
-import { poolsOf, type Pool } from '../../../tuner/table/pool.ts';
+import { poolsOf, type Point, type Pool } from '../../../tuner/table/pool.ts';
 
 const test = suite('table/held-out');
 const RECORDS = new URL('../../../harness/bench/records/', import.meta.url);
@@ -21,48 +20,52 @@ const recorded = (kind: 'sweep' | 'held-out'): Pool => {
 };
 const grid = recorded('sweep');
 const held = recorded('held-out');
-const { table: { kernels } } = readTable(fileURLToPath(new URL('../../../generated/sm90/table.nvidia-h200.json', import.meta.url)));
+const contracts = [...new Set(held.points.map(({ problem }) => problem.contract))];
+
+/** The kernels that `gen table merge --max-kernels 4` ships of these points. */
+const shippedOf = (points: readonly Point[]): string[] =>
+  chooseKernels(points, usual(points.map((point) => point.default.kernel)), { ...CHOOSE_DEFAULTS, maxKernels: 4 }).filter(({ shipped }) => shipped).map(({ kernel }) => kernel);
+const ofContract = ({ points }: Pool, contract: string): Point[] => points.filter(({ problem }) => problem.contract === contract);
+const fieldFor = (contract: string): Field => fieldOf(ofContract(grid, contract), shippedOf(ofContract(grid, contract)), grid.device);
+
+/** Mean, worst, and how many lose more than 3 %. */
+function within(lost: readonly number[], most: { mean: number; worst: number; beyond: number }): void {
+  const found = { mean: mean(lost), worst: Math.max(...lost), beyond: lost.filter((loss) => loss > 0.03).length };
+  assert.ok(found.mean <= most.mean && found.worst <= most.worst && found.beyond <= most.beyond, JSON.stringify(found));
+}
 
 /** Losses of the kernels that the table ships at the shapes held out, as shares of the best that was found there. */
-function losses(contract: string, mode: 'sequence' | 'spread'): { place: string; loss: number }[] {
-  const of = ({ points }: Pool) => points.filter(({ problem }) => problem.contract === contract && problem.mode === mode);
-  const shipped = Object.keys(kernels).filter((kernel) => kernel.startsWith(`${contract}__`));
-  return holdOut(fieldOf(of(grid), shipped, grid.device), of(held)).map(({ point: { problem: { shape } }, loss }) => ({ place: `${contract} ${shape.batch} ${shape.tokens}`, loss }));
-}
-const contracts = [...new Set(held.points.map(({ problem }) => problem.contract))];
+const losses = (mode: 'sequence' | 'spread'): number[] =>
+  contracts.flatMap((contract) => holdOut(fieldFor(contract), ofContract(held, contract).filter(({ problem }) => problem.mode === mode)).map(({ loss }) => loss));
 
 test('no shape held out was measured for the table', () => {
   const places = new Set(grid.points.map(({ problem: { contract, mode, shape } }) => `${contract} ${mode} ${shape.batch} ${shape.tokens}`));
   for (const { problem: { contract, mode, shape } } of held.points) assert.not(places.has(`${contract} ${mode} ${shape.batch} ${shape.tokens}`));
   const shapes = new Set(held.points.map(({ problem: { shape } }) => `${shape.batch} ${shape.tokens}`));
-  assert.ok(shapes.size >= 11);
+  assert.ok(shapes.size >= 18);
   assert.is(held.points.length, 6 * shapes.size * 2);
 });
 
-test('sequences of one length: 1 % in the mean and 4 % at worst', () => {
+test('sequences of one length: 0.7 % in the mean; 7 of 108 lose more than 3 %, none more than 7.5', () => {
   assert.is(contracts.length, 6);
-  for (const contract of contracts) {
-    const lost = losses(contract, 'sequence').map(({ loss }) => loss);
-    assert.ok(mean(lost) <= 0.01 && Math.max(...lost) <= 0.04, `${contract}: ${lost.map((loss) => loss.toFixed(3)).join(' ')}`);
-  }
+  within(losses('sequence'), { mean: 0.007, worst: 0.075, beyond: 7 });
 });
 
-test('work spread over sequences: 3 % in the mean', () => {
-  for (const contract of contracts) assert.ok(mean(losses(contract, 'spread').map(({ loss }) => loss)) <= 0.026, contract);
-});
+// The two that lose 30 and 34 % are of exact rows: the grid's batches divide 16 shares, 6 and 12 sequences do not (README.md).
+test('work spread over sequences: 1.3 % in the mean; 7 of 108 lose more than 3 %', () => within(losses('spread'), { mean: 0.013, worst: 0.34, beyond: 7 }));
 
-test('whichever is faster, of both: 1 % in the mean and 4 % at worst', () => {
-  for (const contract of contracts) {
-    const of = ({ points }: Pool) => points.filter(({ problem }) => problem.contract === contract);
-    const field = fieldOf(of(grid), Object.keys(kernels).filter((kernel) => kernel.startsWith(`${contract}__`)), grid.device);
-    const lost = of(held).filter(({ problem }) => problem.mode === 'sequence').map((point) => {
-      const twin = of(held).find(({ problem, streams, tokens }) => problem.mode === 'spread' && streams === point.streams && tokens === point.tokens)!;
+test('whichever is faster, of both: 0.9 % in the mean; 8 of 108 lose more than 3 %, none more than 12', () => {
+  const lost = contracts.flatMap((contract) => {
+    const field = fieldFor(contract);
+    const of = (mode: string) => ofContract(held, contract).filter(({ problem }) => problem.mode === mode);
+    return of('sequence').map((point) => {
+      const twin = of('spread').find(({ streams, tokens }) => streams === point.streams && tokens === point.tokens)!;
       const decision = decide(field, ['sequence', 'spread'], point)!;
       const there = decision.part === 'sequence' ? point : twin;
       return ((1 + lossAt(there, decision)) * there.arms[0]!.us) / Math.min(point.arms[0]!.us, twin.arms[0]!.us) - 1;
     });
-    assert.ok(mean(lost) <= 0.01 && Math.max(...lost) <= 0.04, `${contract}: ${lost.map((loss) => loss.toFixed(3)).join(' ')}`);
-  }
+  });
+  within(lost, { mean: 0.009, worst: 0.12, beyond: 8 });
 });
 
 test('at no point of the grid is what a table chooses slower than the default', () => {
@@ -70,7 +73,7 @@ test('at no point of the grid is what a table chooses slower than the default', 
   for (const contract of places) {
     const points = grid.points.filter(({ problem }) => problem.contract === contract);
     const first = usual(points.map((point) => point.default.kernel));
-    const field = fieldOf(points, [first, ...Object.keys(kernels).filter((kernel) => kernel.startsWith(`${contract}__`) && kernel !== first)], grid.device);
+    const field = fieldOf(points, shippedOf(points), grid.device);
     for (const point of points.filter((one) => one.default.kernel === first)) {
       const { arm, from } = decide(field, [point.problem.mode], point)!;
       assert.is(from, point, `${contract}: what is chosen ran there`);
