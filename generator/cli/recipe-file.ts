@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { InputError } from '../errors.ts';
 import { codebookMetadata, parseMetadata } from '../format.ts';
-import { parseRecipe, type Recipe } from '../recipe.ts';
+import { parseRecipe, recipeHash, type Recipe } from '../recipe.ts';
 import { parseHeader } from '../safetensors.ts';
 
 /** What a file holds that recipes are parsed from: one, or one per layer. */
@@ -40,7 +40,8 @@ export function readRecipes(path: string): { name: string; recipe: Recipe }[] {
   for (const [layer, members] of json.entries()) {
     const name = `${path}, layer ${layer}`;
     const recipe = parseRecipe(members, name);
-    if (!found.has(JSON.stringify(recipe))) found.set(JSON.stringify(recipe), { name, recipe });
+    const hash = recipeHash(recipe);
+    if (!found.has(hash)) found.set(hash, { name, recipe });
   }
   return [...found.values()];
 }
