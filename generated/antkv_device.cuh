@@ -181,6 +181,11 @@ template <class T>
 __device__ __forceinline__ T shuffle(T value, int lane) {
   return __shfl_sync(~0u, value, lane);
 }
+/// `value`, in which all lanes agree, said so that the compiler knows: branches on it are the warp's, so that no lane is waited for behind them.
+template <class T>
+__device__ __forceinline__ T uniform(T value) {
+  return shuffle(value, 0);
+}
 template <class T>
 __device__ __forceinline__ T shuffle_xor(T value, int mask) {
   return __shfl_xor_sync(~0u, value, mask);

@@ -52,7 +52,8 @@ __device__ __forceinline__ exact_units exact_units_of(const Context* context) {
   exact_units units;
   int end;
   units.first = first_exact<K>(load_words(&context->w), s, end);
-  units.count = end > units.first ? (end - units.first + K::kWarps - 1) / K::kWarps : 0;
+  units.first = uniform(units.first);
+  units.count = uniform(end > units.first ? (end - units.first + K::kWarps - 1) / K::kWarps : 0);
   load_pages<K>(units, s, 0);
   return units;
 }
@@ -93,7 +94,8 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
   using T = typename K::Element;
   const int g = lane_index() / 4, t = lane_index() % 4;
   if (units.count == 0) return;
-  const decode_view s = load_words(&context->s);
+  decode_view s = load_words(&context->s);
+  s.anchor_units = uniform(s.anchor_units);
   const int kv_head = load_shared(&context->kv_head);
   prefetch_exact<K>(p, s, kv_head, units, 1);
 

@@ -83,7 +83,7 @@ struct tile_stream {
   int page;                 // ... of the batch after that
   const unsigned char *key_codes_at, *value_codes_at, *last_codes_at, *gains;  // of this lane, in the first unit of the pool; the last: those of values that two rows share
 
-  bool paired;  // tiles 2 n and 2 n + 1 are neighbours; only of keys that are turned. At first: whether this lane's share of the pairs lets them
+  bool paired;  // tiles 2 n and 2 n + 1 are neighbours; only of keys that are turned
 
   /// How many of a warp's tiles lie less than `tiles` behind its first; none unless `some`, which says whether `tiles` is positive.
   __device__ __forceinline__ int tiles_before(bool some, int tiles) const {
@@ -104,7 +104,6 @@ struct tile_stream {
     coded_len = load_global(p.coded_len + w.b);
     pages = p.block_table ? p.block_table + int64_t(w.b) * p.max_pages : p.page_indices + load_global(p.page_indptr + w.b);
     head = kv_head * p.page_head_stride;
-    if constexpr (K::kKeyTurn) paired = Keys::may_pair(p);
   }
   template <class P>
   __device__ __forceinline__ int page_at(const P& p, int i) const {
@@ -116,10 +115,11 @@ struct tile_stream {
     int from, to;
     cut(w, p.segments & 1 ? (coded_len + 31) / 32 : 0, from, to);
     // Neighbours save work (lookup_turn.cuh), but a short piece would leave warps idle.
-    if constexpr (K::kKeyTurn) paired = !vote_any(!paired || to - from < 8 * K::kWarps);
-    else paired = false;
+    paired = false;
+    if constexpr (K::kKeyTurn) paired = Keys::kInPairs && uniform(to - from) >= 8 * K::kWarps;
     first = from + (paired ? 2 : 1) * warp_index();
     count = tiles_before(to > first, to - first);
+    first = uniform(first), count = uniform(count);  // without it the loop over tiles counts as one that lanes leave one by one: every vote and shuffle in it tests for that
     page_now = 0, page = 0;
     if (count == 0) return;
     page_now = page_at(p, 0);

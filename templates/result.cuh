@@ -75,8 +75,8 @@ __device__ __forceinline__ void merge_results(const P& p, const Column& column_a
   constexpr int kFours = merge_groups<K>::kFours, kGroups = merge_groups<K>::kGroups, kLanes = merge_groups<K>::kLanes;
   const int group = lane_index() / kLanes;
 #pragma unroll 1
-  for (int flat = warp_index() * kLanes + lane_index() % kLanes; flat < K::kColumns * kFours; flat += K::kWarps * kLanes) {
-    const int at = flat / kFours, channel = flat % kFours * 4;
+  for (int first = warp_index() * kLanes; first < K::kColumns * kFours; first += K::kWarps * kLanes) {
+    const int flat = first + lane_index() % kLanes, at = flat / kFours, channel = flat % kFours * 4;
     const column c = column_at(at);
     float top = minus_infinity(), total = 0, sum[4] = {};  // log2 units
     if constexpr (K::kSink)
@@ -154,7 +154,7 @@ __device__ __forceinline__ bool arrive_last(const P& p, const piece& w, uint32_t
     if (last) store_global(counter, 0u);  // for the next launch
   }
   block_barrier();
-  return load_shared(flag) != 0;
+  return uniform(load_shared(flag)) != 0;
 }
 
 /// Writes -inf where the ring holds no token of the sequence: what the buffer held before would come out of combine as attention mass.

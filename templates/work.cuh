@@ -167,14 +167,18 @@ __device__ __forceinline__ piece next_piece(const P& p, line_share& s) {
 template <class P>
 __device__ __forceinline__ piece piece_now(const P& p, const work_memory* memory) {
   const index3 block = block_index();
-  if (p.spread) return load_words(&memory->now);
+  if (p.spread) {
+    piece now = load_words(&memory->now);
+    now.b = uniform(now.b), now.parts = uniform(now.parts);  // what ends the loop over pieces
+    return now;
+  }
   return {block.z, block.x, block.x + 1, p.splits, p.splits, 0};
 }
 
 /// Before the first piece, all threads: where this CTA's share of the line lies, in a spread launch. False in all threads if the CTA has nothing to do.
 template <class K, class Cost, class P>
 __device__ __forceinline__ bool begin_pieces(const P& p, work_memory* memory) {
-  if (!p.spread) return has_columns<K>(p, block_index().z);
+  if (!p.spread) return uniform(int(has_columns<K>(p, block_index().z)));
   if (!p.counters && p.splits > 1) clear_partials<K>(p);
   if (warp_index() == 0) {
     const line_share s = share_of_line<K, Cost>(p);

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode.cu.hbs
 //   kernel    antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain__sm86_w4_t64_s2
-//   inputs    799339f3ab968016
+//   inputs    368f46f29d0db87a
 //   remake    npx gen --only antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain__sm86_w4_t64_s2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -870,14 +870,18 @@ __device__ __forceinline__ piece next_piece(const P& p, line_share& s) {
 template <class P>
 __device__ __forceinline__ piece piece_now(const P& p, const work_memory* memory) {
   const index3 block = block_index();
-  if (p.spread) return load_words(&memory->now);
+  if (p.spread) {
+    piece now = load_words(&memory->now);
+    now.b = uniform(now.b), now.parts = uniform(now.parts);  // what ends the loop over pieces
+    return now;
+  }
   return {block.z, block.x, block.x + 1, p.splits, p.splits, 0};
 }
 
 /// Before the first piece, all threads: where this CTA's share of the line lies, in a spread launch. False in all threads if the CTA has nothing to do.
 template <class K, class Cost, class P>
 __device__ __forceinline__ bool begin_pieces(const P& p, work_memory* memory) {
-  if (!p.spread) return has_columns<K>(p, block_index().z);
+  if (!p.spread) return uniform(int(has_columns<K>(p, block_index().z)));
   if (!p.counters && p.splits > 1) clear_partials<K>(p);
   if (warp_index() == 0) {
     const line_share s = share_of_line<K, Cost>(p);
@@ -991,8 +995,8 @@ __device__ __forceinline__ void merge_results(const P& p, const Column& column_a
   constexpr int kFours = merge_groups<K>::kFours, kGroups = merge_groups<K>::kGroups, kLanes = merge_groups<K>::kLanes;
   const int group = lane_index() / kLanes;
 #pragma unroll 1
-  for (int flat = warp_index() * kLanes + lane_index() % kLanes; flat < K::kColumns * kFours; flat += K::kWarps * kLanes) {
-    const int at = flat / kFours, channel = flat % kFours * 4;
+  for (int first = warp_index() * kLanes; first < K::kColumns * kFours; first += K::kWarps * kLanes) {
+    const int flat = first + lane_index() % kLanes, at = flat / kFours, channel = flat % kFours * 4;
     const column c = column_at(at);
     float top = minus_infinity(), total = 0, sum[4] = {};  // log2 units
     if constexpr (K::kSink)
@@ -1070,7 +1074,7 @@ __device__ __forceinline__ bool arrive_last(const P& p, const piece& w, uint32_t
     if (last) store_global(counter, 0u);  // for the next launch
   }
   block_barrier();
-  return load_shared(flag) != 0;
+  return uniform(load_shared(flag)) != 0;
 }
 
 /// Writes -inf where the ring holds no token of the sequence: what the buffer held before would come out of combine as attention mass.

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm90_lookup_w16_s2_c4
-//   inputs    728e4b01a34015f3
+//   inputs    6c123d8de4030297
 //   remake    npx gen --only antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm90_lookup_w16_s2_c4
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -532,14 +532,18 @@ __device__ __forceinline__ piece next_piece(const P& p, line_share& s) {
 template <class P>
 __device__ __forceinline__ piece piece_now(const P& p, const work_memory* memory) {
   const index3 block = block_index();
-  if (p.spread) return load_words(&memory->now);
+  if (p.spread) {
+    piece now = load_words(&memory->now);
+    now.b = uniform(now.b), now.parts = uniform(now.parts);  // what ends the loop over pieces
+    return now;
+  }
   return {block.z, block.x, block.x + 1, p.splits, p.splits, 0};
 }
 
 /// Before the first piece, all threads: where this CTA's share of the line lies, in a spread launch. False in all threads if the CTA has nothing to do.
 template <class K, class Cost, class P>
 __device__ __forceinline__ bool begin_pieces(const P& p, work_memory* memory) {
-  if (!p.spread) return has_columns<K>(p, block_index().z);
+  if (!p.spread) return uniform(int(has_columns<K>(p, block_index().z)));
   if (!p.counters && p.splits > 1) clear_partials<K>(p);
   if (warp_index() == 0) {
     const line_share s = share_of_line<K, Cost>(p);
@@ -653,8 +657,8 @@ __device__ __forceinline__ void merge_results(const P& p, const Column& column_a
   constexpr int kFours = merge_groups<K>::kFours, kGroups = merge_groups<K>::kGroups, kLanes = merge_groups<K>::kLanes;
   const int group = lane_index() / kLanes;
 #pragma unroll 1
-  for (int flat = warp_index() * kLanes + lane_index() % kLanes; flat < K::kColumns * kFours; flat += K::kWarps * kLanes) {
-    const int at = flat / kFours, channel = flat % kFours * 4;
+  for (int first = warp_index() * kLanes; first < K::kColumns * kFours; first += K::kWarps * kLanes) {
+    const int flat = first + lane_index() % kLanes, at = flat / kFours, channel = flat % kFours * 4;
     const column c = column_at(at);
     float top = minus_infinity(), total = 0, sum[4] = {};  // log2 units
     if constexpr (K::kSink)
@@ -732,7 +736,7 @@ __device__ __forceinline__ bool arrive_last(const P& p, const piece& w, uint32_t
     if (last) store_global(counter, 0u);  // for the next launch
   }
   block_barrier();
-  return load_shared(flag) != 0;
+  return uniform(load_shared(flag)) != 0;
 }
 
 /// Writes -inf where the ring holds no token of the sequence: what the buffer held before would come out of combine as attention mass.
@@ -812,7 +816,8 @@ __device__ __forceinline__ exact_units exact_units_of(const Context* context) {
   exact_units units;
   int end;
   units.first = first_exact<K>(load_words(&context->w), s, end);
-  units.count = end > units.first ? (end - units.first + K::kWarps - 1) / K::kWarps : 0;
+  units.first = uniform(units.first);
+  units.count = uniform(end > units.first ? (end - units.first + K::kWarps - 1) / K::kWarps : 0);
   load_pages<K>(units, s, 0);
   return units;
 }
@@ -853,7 +858,8 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
   using T = typename K::Element;
   const int g = lane_index() / 4, t = lane_index() % 4;
   if (units.count == 0) return;
-  const decode_view s = load_words(&context->s);
+  decode_view s = load_words(&context->s);
+  s.anchor_units = uniform(s.anchor_units);
   const int kv_head = load_shared(&context->kv_head);
   prefetch_exact<K>(p, s, kv_head, units, 1);
 
@@ -1889,7 +1895,7 @@ struct tile_stream {
   int page;                 // ... of the batch after that
   const unsigned char *key_codes_at, *value_codes_at, *last_codes_at, *gains;  // of this lane, in the first unit of the pool; the last: those of values that two rows share
 
-  bool paired;  // tiles 2 n and 2 n + 1 are neighbours; only of keys that are turned. At first: whether this lane's share of the pairs lets them
+  bool paired;  // tiles 2 n and 2 n + 1 are neighbours; only of keys that are turned
 
   /// How many of a warp's tiles lie less than `tiles` behind its first; none unless `some`, which says whether `tiles` is positive.
   __device__ __forceinline__ int tiles_before(bool some, int tiles) const {
@@ -1910,7 +1916,6 @@ struct tile_stream {
     coded_len = load_global(p.coded_len + w.b);
     pages = p.block_table ? p.block_table + int64_t(w.b) * p.max_pages : p.page_indices + load_global(p.page_indptr + w.b);
     head = kv_head * p.page_head_stride;
-    if constexpr (K::kKeyTurn) paired = Keys::may_pair(p);
   }
   template <class P>
   __device__ __forceinline__ int page_at(const P& p, int i) const {
@@ -1922,10 +1927,11 @@ struct tile_stream {
     int from, to;
     cut(w, p.segments & 1 ? (coded_len + 31) / 32 : 0, from, to);
     // Neighbours save work (lookup_turn.cuh), but a short piece would leave warps idle.
-    if constexpr (K::kKeyTurn) paired = !vote_any(!paired || to - from < 8 * K::kWarps);
-    else paired = false;
+    paired = false;
+    if constexpr (K::kKeyTurn) paired = Keys::kInPairs && uniform(to - from) >= 8 * K::kWarps;
     first = from + (paired ? 2 : 1) * warp_index();
     count = tiles_before(to > first, to - first);
+    first = uniform(first), count = uniform(count);  // without it the loop over tiles counts as one that lanes leave one by one: every vote and shuffle in it tests for that
     page_now = 0, page = 0;
     if (count == 0) return;
     page_now = page_at(p, 0);
@@ -2053,34 +2059,35 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
 
   coded_state<K> state(keys);
   using value_words = uint32_t[2][Values::kCodeWords];
+  // Takes the scores of tokens that are not to be seen to minus infinity.
+  const auto hide = [&](float (&score)[Keys::kScores], uint32_t hidden, int i) {
+    const int first = Keys::token(0);
+#pragma unroll
+    for (int j = 0; j < Keys::kScores; ++j)
+      if (hidden >> first >> (Keys::token(j) - first) & 1) score[j] = minus_infinity();
+    if (i >= masked) {  // the queries stand before the end of the coded tokens
+      decode_view s;
+      s.first_pos = load_shared(&context->s.first_pos);
+      s.first_new = load_shared(&context->s.first_new);
+      const int token = tiles.token_of(i);
+#pragma unroll
+      for (int c = 0; c < Keys::kLaneColumns; ++c) {
+        const column mine = load_words(context->columns + Keys::column(c));
+#pragma unroll
+        for (int j = c; j < Keys::kScores; j += Keys::kLaneColumns)
+          if (!sees(mine, s, token + Keys::token(j), p.tree_mask != nullptr)) score[j] = minus_infinity();
+      }
+    }
+  };
   const auto score_tile = [&](float (&score)[Keys::kScores], const key_codes<Keys>& codes, uint32_t hidden, int i, int set, const auto& meanwhile) {
-    bool part = false;
     if constexpr (K::kKeyTurn) {
       meanwhile();
-      part = vote_any(hidden != 0 || i >= masked);  // so that the compiler knows all lanes to agree
       keys.scores(Way(), p, rows, score, codes.words, codes.gains, state.bias, first_position + tiles.token_of(i), set == 1);
     } else {
       keys.scores(rows, score, codes.words, codes.gains, state.bias, meanwhile);
     }
-    if (__builtin_expect(K::kKeyTurn ? part : hidden != 0 || i >= masked, 0)) {
-      const int first = Keys::token(0);
-#pragma unroll
-      for (int j = 0; j < Keys::kScores; ++j)
-        if (hidden >> first >> (Keys::token(j) - first) & 1) score[j] = minus_infinity();
-      if (i >= masked) {  // the queries stand before the end of the coded tokens
-        decode_view s;
-        s.first_pos = load_shared(&context->s.first_pos);
-        s.first_new = load_shared(&context->s.first_new);
-        const int token = tiles.token_of(i);
-#pragma unroll
-        for (int c = 0; c < Keys::kLaneColumns; ++c) {
-          const column mine = load_words(context->columns + Keys::column(c));
-#pragma unroll
-          for (int j = c; j < Keys::kScores; j += Keys::kLaneColumns)
-            if (!sees(mine, s, token + Keys::token(j), p.tree_mask != nullptr)) score[j] = minus_infinity();
-        }
-      }
-    }
+    // Votes, so that the compiler knows all lanes to agree. One for this and for state.raise is 1 to 2 % slower where keys are int8.
+    if (__builtin_expect(vote_any(hidden != 0 || i >= masked), 0)) hide(score, hidden, i);
   };
   const auto add_tile = [&](float (&score)[Keys::kScores], const value_words& codes, int set) {
     uint32_t x[Keys::kScores], weights[value_sums<K>::kWeightSets][value_sums<K>::kWeightWords];
@@ -2107,7 +2114,8 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
 #pragma unroll 1
   for (int end = 8; i < tiles.count; end += 16) {
     const int stop = min_int(end, tiles.count);
-    if constexpr (Way::kTurns) keys.start(p, first_position + tiles.token_of(i));
+    if constexpr (Way::kTurns)
+      if (i == 0 || i % 64 == 56) keys.start(p, first_position + tiles.token_of(i));
     if constexpr (K::kStages == 2) {
       // Two sets of registers in turn: a tile's codes are loaded as soon as those of the tile two before it have been used.
 #pragma unroll 1

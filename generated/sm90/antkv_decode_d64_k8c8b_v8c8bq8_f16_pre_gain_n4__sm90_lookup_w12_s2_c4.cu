@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w12_s2_c4
-//   inputs    39b84116c6d4a71f
+//   inputs    d1465d5379bf5fd7
 //   remake    npx gen --only antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w12_s2_c4
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -532,14 +532,18 @@ __device__ __forceinline__ piece next_piece(const P& p, line_share& s) {
 template <class P>
 __device__ __forceinline__ piece piece_now(const P& p, const work_memory* memory) {
   const index3 block = block_index();
-  if (p.spread) return load_words(&memory->now);
+  if (p.spread) {
+    piece now = load_words(&memory->now);
+    now.b = uniform(now.b), now.parts = uniform(now.parts);  // what ends the loop over pieces
+    return now;
+  }
   return {block.z, block.x, block.x + 1, p.splits, p.splits, 0};
 }
 
 /// Before the first piece, all threads: where this CTA's share of the line lies, in a spread launch. False in all threads if the CTA has nothing to do.
 template <class K, class Cost, class P>
 __device__ __forceinline__ bool begin_pieces(const P& p, work_memory* memory) {
-  if (!p.spread) return has_columns<K>(p, block_index().z);
+  if (!p.spread) return uniform(int(has_columns<K>(p, block_index().z)));
   if (!p.counters && p.splits > 1) clear_partials<K>(p);
   if (warp_index() == 0) {
     const line_share s = share_of_line<K, Cost>(p);
@@ -653,8 +657,8 @@ __device__ __forceinline__ void merge_results(const P& p, const Column& column_a
   constexpr int kFours = merge_groups<K>::kFours, kGroups = merge_groups<K>::kGroups, kLanes = merge_groups<K>::kLanes;
   const int group = lane_index() / kLanes;
 #pragma unroll 1
-  for (int flat = warp_index() * kLanes + lane_index() % kLanes; flat < K::kColumns * kFours; flat += K::kWarps * kLanes) {
-    const int at = flat / kFours, channel = flat % kFours * 4;
+  for (int first = warp_index() * kLanes; first < K::kColumns * kFours; first += K::kWarps * kLanes) {
+    const int flat = first + lane_index() % kLanes, at = flat / kFours, channel = flat % kFours * 4;
     const column c = column_at(at);
     float top = minus_infinity(), total = 0, sum[4] = {};  // log2 units
     if constexpr (K::kSink)
@@ -732,7 +736,7 @@ __device__ __forceinline__ bool arrive_last(const P& p, const piece& w, uint32_t
     if (last) store_global(counter, 0u);  // for the next launch
   }
   block_barrier();
-  return load_shared(flag) != 0;
+  return uniform(load_shared(flag)) != 0;
 }
 
 /// Writes -inf where the ring holds no token of the sequence: what the buffer held before would come out of combine as attention mass.
@@ -812,7 +816,8 @@ __device__ __forceinline__ exact_units exact_units_of(const Context* context) {
   exact_units units;
   int end;
   units.first = first_exact<K>(load_words(&context->w), s, end);
-  units.count = end > units.first ? (end - units.first + K::kWarps - 1) / K::kWarps : 0;
+  units.first = uniform(units.first);
+  units.count = uniform(end > units.first ? (end - units.first + K::kWarps - 1) / K::kWarps : 0);
   load_pages<K>(units, s, 0);
   return units;
 }
@@ -853,7 +858,8 @@ __device__ __forceinline__ void attend_exact(const P& p, const Context* context,
   using T = typename K::Element;
   const int g = lane_index() / 4, t = lane_index() % 4;
   if (units.count == 0) return;
-  const decode_view s = load_words(&context->s);
+  decode_view s = load_words(&context->s);
+  s.anchor_units = uniform(s.anchor_units);
   const int kv_head = load_shared(&context->kv_head);
   prefetch_exact<K>(p, s, kv_head, units, 1);
 
@@ -1429,8 +1435,10 @@ struct turn_keys : token_rows<K> {
   static_assert(kSlow == 0 || kSlow == kFast, "a lane turns as many slow words as fast ones");
   static constexpr bool kShares = kColumns == 4;       // lanes 4 apart turn one half each of a column's pairs
   static constexpr int kOwn = kShares ? 2 : 4;         // words (of each half) that a lane turns, of fast pairs and of slow ones
-  static constexpr int kFine = kColumns / 4;           // operands that hold the nearest halves and their rests
-  static constexpr float kFastest = 0.0105f;           // of the slow pairs' frequencies where they are turned at every tile: 10000^-0.5 and a little
+  static constexpr int kParts = 4 / kOwn;              // of a lane's words; the products of each have sums of their own
+  static constexpr int kPowers = kColumns / 4;         // operands that hold w q and w^2 q
+  static constexpr float kFastest = 0.0105f;           // of the slow pairs' frequencies: 10000^-0.5 and a little
+  static constexpr bool kInPairs = kSlow > 0;          // slow pairs stand for two tiles, which are neighbours then
   static constexpr int kFastPairs = 8 * kFast, kSlowPairs = K::kHeadDim / 2 - kFastPairs;
   /// Shared memory, by warps: coefficients of the fast pairs at a tile's 32 places; then the fast pairs' ways to the next tile, of an even and of an odd one, and the slow pairs'.
   static constexpr int kPlaceBytes = 32 * 128, kWayBytes = kFastPairs * 8;
@@ -1448,8 +1456,8 @@ struct turn_keys : token_rows<K> {
   place_factors held[kHold ? 4 : 1];
   const unsigned char* places;         // place g of this lane's column
   uint32_t first_power[kSlow ? kSlow : 1], second_power[kSlow && kColumns == 8 ? kSlow : 1];
-  uint32_t fast_columns[kFine][2][kFast];  // B of fast pairs, for the next tile
-  uint32_t slow_columns[kFine][2][kSlow ? kSlow : 1], power_columns[kFine][2][kSlow ? kSlow : 1];  // B of slow pairs, which stay for two tiles where tiles come in pairs
+  uint32_t fast_columns[2][kOwn];  // B of fast pairs, for the next tile
+  uint32_t slow_columns[2][kOwn], power_columns[kPowers][2][kSlow ? kSlow : 1];  // B of slow pairs, which stay for two tiles where tiles come in pairs
   const float* ways;
   float scale;
   float step, first_place;             // of powers: a token's, and of token g of an even tile
@@ -1459,22 +1467,12 @@ struct turn_keys : token_rows<K> {
 
   bool general;                        // another RoPE than this kernel is made for: rows are expanded and turned one by one
 
-  /// Whether a slow pair's frequency is above `most`, or not a number.
-  template <class P>
-  static __device__ __forceinline__ bool is_faster(const P& p, float most) {
-    bool faster = false;
-    for (int i = kFastPairs + lane_index(); i < min_int(p.rotary_dim, K::kHeadDim) / 2; i += 32) faster = faster || !(load_global(p.inv_freq + i) <= most);
-    return faster;
-  }
   /// Whether the pairs are not (i, i + d / 2) over the whole head, or the second half of them is not slow. By a vote, so that the compiler knows all lanes to agree; all call.
   template <class P>
   static __device__ __forceinline__ bool is_general(const P& p) {
-    return vote_any(is_faster(p, kFastest) || p.rope_interleaved || p.rotary_dim != K::kHeadDim);
-  }
-  /// Whether slow pairs need to be turned at every second tile only, if those are neighbours: of this lane's share of the pairs, all lanes are to be asked.
-  template <class P>
-  static __device__ __forceinline__ bool may_pair(const P& p) {
-    return kSlow > 0 && !is_faster(p, kFastest / 2);
+    bool faster = false;
+    for (int i = kFastPairs + lane_index(); i < min_int(p.rotary_dim, K::kHeadDim) / 2; i += 32) faster = faster || !(load_global(p.inv_freq + i) <= kFastest);  // or not a number
+    return vote_any(faster || p.rope_interleaved || p.rotary_dim != K::kHeadDim);
   }
 
   /// The chunk in slot `slot` of slice `slice`: slots differ in t, in the partner and, of 8-byte entries, in the neighbour.
@@ -1572,8 +1570,10 @@ struct turn_keys : token_rows<K> {
     for (int i = 0; i < kSlow; ++i) {
       const int channel = first_channel(kFast + i, t, 0);
       const float x = span * load_global(p.inv_freq + channel), y = span * load_global(p.inv_freq + channel + 1);
-      // sin a = a - a^3 / 6 is (1 - x^2 / 8) a to within x^3 / 24 for |a| <= x.
-      const uint32_t sines = pack_halves(x - x * x * x * 0.125f, y - y * y * y * 0.125f), cosines = pack_halves(-0.5f * x * x, -0.5f * y * y);
+      // For |a| <= x sin a = a - a^3 / 6 is (1 - x^2 / 8) a to within x^3 / 24, and cos a = 1 - a^2 / 2 + a^4 / 24 is 1 - (1 - x^2 / 12) a^2 / 2 to within x^4 / 96 (Chebyshev).
+      const auto sine = [](float x) { return x - x * x * x * 0.125f; };
+      const auto cosine = [](float x) { return -0.5f * x * x * (1.0f - x * x * (1.0f / 12)); };
+      const uint32_t sines = pack_halves(sine(x), sine(y)), cosines = pack_halves(cosine(x), cosine(y));
       first_power[i] = kColumns == 4 && g % 2 ? cosines : sines;
       if constexpr (kColumns == 8) second_power[i] = cosines;
     }
@@ -1597,40 +1597,39 @@ struct turn_keys : token_rows<K> {
 
   /// The first of this lane's words among those of fast (or slow) pairs: words 2 j and 2 j + 1 are neighbours.
   static __device__ __forceinline__ int own_word() { return kShares ? lane_index() / 4 % 2 * kOwn : 0; }
-  /// Pairs of this lane's words as they stand turned to `position`, and what they are made from.
+  /// This lane's words as they stand in q.
   struct placing {
     uint32_t x[kOwn], y[kOwn];
-    float inv_freq[kOwn][2];
   };
-  template <class P>
-  static __device__ __forceinline__ void load_pairs(placing& raw, const P& p, const unsigned char* row, int first_word) {
+  static __device__ __forceinline__ void load_pairs(placing& raw, const unsigned char* row, int first_word) {
 #pragma unroll
     for (int i = 0; i < kOwn; ++i) {
-      const int channel = first_channel(first_word + own_word() + i, lane_index() % 4, 0);
-      const uint32_t* from = reinterpret_cast<const uint32_t*>(row + channel * 2);
+      const uint32_t* from = reinterpret_cast<const uint32_t*>(row + first_channel(first_word + own_word() + i, lane_index() % 4, 0) * 2);
       raw.x[i] = row ? load_global(from) : 0, raw.y[i] = row ? load_global(from + K::kHeadDim / 4) : 0;
-#pragma unroll
-      for (int e = 0; e < 2; ++e) raw.inv_freq[i][e] = load_global(p.inv_freq + channel + e);
     }
   }
-  static __device__ __forceinline__ void turn_pairs(turned& q, const placing& raw, int position) {
+  /// Each lane works out one of the 32 angles, and has its own from the others.
+  static __device__ __forceinline__ void turn_pairs(turned& q, const placing& raw, float inv_freq, int position) {
+    float sine, cosine;
+    rope_angle(position, inv_freq, sine, cosine);
 #pragma unroll
     for (int i = 0; i < kOwn; ++i)
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
-        float sine, cosine;
-        rope_angle(position, raw.inv_freq[i][e], sine, cosine);
-        turn(q, i, e, to_float(f16{uint16_t(raw.x[i] >> (16 * e))}), to_float(f16{uint16_t(raw.y[i] >> (16 * e))}), sine, cosine);
+        const int pair = first_channel(own_word() + i, lane_index() % 4, e);
+        turn(q, i, e, to_float(f16{uint16_t(raw.x[i] >> (16 * e))}), to_float(f16{uint16_t(raw.y[i] >> (16 * e))}), shuffle(sine, pair), shuffle(cosine, pair));
       }
   }
-  /// The queries' fast and slow pairs turned to two positions from scratch, so that the ways' errors do not add up over more than 32 tiles. No part of the loop either.
+  /// The queries' fast and slow pairs turned to two positions from scratch, as the ways' errors add up, by some 2e-7 a tile. No part of the loop either.
   template <class P>
   static __device__ __noinline__ void place(const P& p, turned* q, const unsigned char* row, int fast_position, int slow_position) {
+    static_assert(kFastPairs == 32 && (kSlow == 0 || kSlowPairs == 32), "an angle of each kind for each lane");
     placing raw[2];
-    load_pairs(raw[0], p, row, 0);
-    if constexpr (kSlow > 0) load_pairs(raw[1], p, row, kFast);
-    turn_pairs(q[0], raw[0], fast_position);
-    if constexpr (kSlow > 0) turn_pairs(q[1], raw[1], slow_position);
+    const float fast_freq = load_global(p.inv_freq + lane_index()), slow_freq = kSlow ? load_global(p.inv_freq + kFastPairs + lane_index()) : 0;
+    load_pairs(raw[0], row, 0);
+    if constexpr (kSlow > 0) load_pairs(raw[1], row, kFast);
+    turn_pairs(q[0], raw[0], fast_freq, fast_position);
+    if constexpr (kSlow > 0) turn_pairs(q[1], raw[1], slow_freq, slow_position);
   }
   static __device__ __forceinline__ void turn(turned& q, int i, int e, float x, float y, float sine, float cosine) {
     q[0][2 * i + e] = x * cosine + y * sine;
@@ -1647,65 +1646,40 @@ struct turn_keys : token_rows<K> {
     }
   }
 
-  /// Of this lane's words: the nearest halves, and what they leave.
-  struct halves {
-    uint32_t high[2][kOwn], low[2][kOwn];
-  };
-  static __device__ __forceinline__ halves split(const turned& q) {
-    halves h;
+  /// Operands of the columns. 4 columns are 8 here: even ones hold words 0 and 1, odd ones 2 and 3, also where the others' words are due. Such products go to sums that no one reads.
+  static __device__ __forceinline__ void columns_of(uint32_t (&b)[2][kOwn], const turned& q) {
 #pragma unroll
     for (int half = 0; half < 2; ++half)
 #pragma unroll
-      for (int i = 0; i < kOwn; ++i) {
-        const float x = q[half][2 * i], y = q[half][2 * i + 1];
-        h.high[half][i] = pack_halves(x, y);
-        h.low[half][i] = pack_halves(x - to_float(f16{uint16_t(h.high[half][i])}), y - to_float(f16{uint16_t(h.high[half][i] >> 16)}));
-      }
-    return h;
+      for (int i = 0; i < kOwn; ++i) b[half][i] = pack_halves(q[half][2 * i], q[half][2 * i + 1]);
   }
-  /// Operands of the columns, both halves and rests. 4 columns fill 8: even ones hold the halves of words 0 and 1 and the rests of words 2 and 3, odd ones the others.
-  static __device__ __forceinline__ void columns_of(uint32_t (&b)[kFine][2][kFast], const halves& h) {
-    const bool odd = lane_index() / 4 % 2;
-#pragma unroll
-    for (int half = 0; half < 2; ++half)
-#pragma unroll
-      for (int i = 0; i < kOwn; ++i) {
-        if constexpr (kShares) {
-          const uint32_t other = shuffle_xor(h.low[half][i], 4);
-          b[0][half][i] = odd ? other : h.high[half][i];
-          b[0][half][kOwn + i] = odd ? h.high[half][i] : other;
-        } else {
-          b[0][half][i] = h.high[half][i];
-          b[kFine - 1][half][i] = h.low[half][i];
-        }
-      }
-  }
-  /// Operands of the slow pairs, for as long as they stay. Of 4 columns even ones hold w q, (x, y) times (b, -a), odd ones w^2 q.
+  /// Operands of the slow pairs, for as long as they stay. Of 4 columns even ones hold w q, (x, y) times (b, -a), odd ones w^2 q, of all words.
   __device__ __forceinline__ void make_slow_columns() {
-    const halves h = split(slow);
-    columns_of(slow_columns, h);
-    const bool odd = lane_index() / 4 % 2;
+    columns_of(slow_columns, slow);
     if constexpr (kShares) {
+      const bool odd = lane_index() / 4 % 2;
       const uint32_t minus = odd ? 0 : 0x80008000u;
 #pragma unroll
       for (int i = 0; i < kOwn; ++i) {
-        const uint32_t other[2] = {shuffle_xor(h.high[0][i], 4), shuffle_xor(h.high[1][i], 4)};
+        // What the neighbour wants has the halves the other way round.
+        const uint32_t x = slow_columns[0][i], y = slow_columns[1][i], mine[2] = {odd ? x : y, odd ? y : x};
+        const uint32_t other[2] = {shuffle_xor(mine[1], 4), shuffle_xor(mine[0], 4)};
 #pragma unroll
-        for (int part = 0; part < 2; ++part) {  // words 0 and 1, which even lanes have turned, and 2 and 3
-          const int word = part * kOwn + i;
-          const bool mine = part == (odd ? 1 : 0);
-          const uint32_t x = mine ? h.high[0][i] : other[0], y = mine ? h.high[1][i] : other[1];
-          power_columns[0][0][word] = multiply_halves(odd ? x : y, first_power[word]);
-          power_columns[0][1][word] = multiply_halves(odd ? y : x, first_power[word] ^ minus);
-        }
+        for (int part = 0; part < 2; ++part)
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            const int word = part * kOwn + i;
+            power_columns[0][half][word] = multiply_halves(part == (odd ? 1 : 0) ? mine[half] : other[half], half ? first_power[word] ^ minus : first_power[word]);
+          }
       }
     } else {
 #pragma unroll
       for (int half = 0; half < 2; ++half)
 #pragma unroll
         for (int i = 0; i < kSlow; ++i) {
-          power_columns[0][1 - half][i] = multiply_halves(half ? h.high[half][i] : negate_halves(h.high[half][i]), first_power[i]);
-          power_columns[kFine - 1][half][i] = multiply_halves(h.high[half][i], second_power[i]);
+          const uint32_t x = slow_columns[half][i];
+          power_columns[0][1 - half][i] = multiply_halves(half ? x : negate_halves(x), first_power[i]);
+          power_columns[kPowers - 1][half][i] = multiply_halves(x, second_power[i]);
         }
     }
   }
@@ -1723,15 +1697,15 @@ struct turn_keys : token_rows<K> {
   }
 
   /// Products of the tile's keys and this lane's columns, neither scaled nor with gains. `second_tile`: of a pair of neighbours, where tiles come in pairs.
-  // The queries stand turned back by the position of the tile's middle, in f16 twice: the nearest halves and what they leave.
+  // The queries stand turned back by the position of the tile's middle, in f16.
   // Fast pairs of keys are turned in registers from place m = -16 ... 15 to 0, in f16. Odd rows look up (y, x), a reflection, which no rotation
   // undoes: their second halves come out negated, and so do the sums of these, which are kept apart.
-  // Slow pairs turn so little, by |m w| < 0.17, that cos(m w) = 1 - (m w)^2 / 2 and sin(m w) = m w (1 - ...) do, and powers of m leave the
+  // Slow pairs turn so little, by |m w| < 0.34, that cos(m w) = 1 - (m w)^2 / 2 (1 - ...) and sin(m w) = m w (1 - ...) do, and powers of m leave the
   // sum over the channels: centroids as they are, exact, times q, w q and w^2 q, three products whose sum each token weighs by 1, m, m^2.
   __device__ __forceinline__ void multiply(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], bool second_tile) const {
     const bool odd = lane_index() / 4 % 2;
     const float first = second_tile && paired ? first_place + 1.0f : first_place;
-    float products[2][4] = {}, second[2][4] = {}, powers[2][kFine][4] = {};
+    float products[kParts][2][4] = {}, second[kParts][2][4] = {}, powers[2][kPowers][4] = {};
     place_factors factors[4];
 #pragma unroll
     for (int v = 0; v < 4; ++v) factors[v] = kHold ? held[v % (kHold ? 4 : 1)] : load_factors(v);
@@ -1781,20 +1755,20 @@ struct turn_keys : token_rows<K> {
             }
           }
           // The units take turns, for a product waits for the one before into the same sums.
+          const int part = j / kOwn, own = j % kOwn;
 #pragma unroll
-          for (int f = 0; f < kFine; ++f)
+          for (int half = 0; half < 2; ++half)
 #pragma unroll
-            for (int half = 0; half < 2; ++half)
+            for (int unit = 0; unit < 2; ++unit) {
+              const uint32_t(&a)[4] = half ? y[unit] : x[unit];
+              if (i < kFast) {
+                mma_16x8x16(half ? second[part][unit] : products[part][unit], a, {fast_columns[half][own], fast_columns[half][own + 1]});
+              } else {
+                mma_16x8x16(products[part][unit], a, {slow_columns[half][own], slow_columns[half][own + 1]});
 #pragma unroll
-              for (int unit = 0; unit < 2; ++unit) {
-                const uint32_t(&a)[4] = half ? y[unit] : x[unit];
-                if (i < kFast) {
-                  mma_16x8x16(half ? second[unit] : products[unit], a, {fast_columns[f][half][j], fast_columns[f][half][j + 1]});
-                } else {
-                  mma_16x8x16(products[unit], a, {slow_columns[f][half][j], slow_columns[f][half][j + 1]});
-                  mma_16x8x16(powers[unit][f], a, {power_columns[f][half][j], power_columns[f][half][j + 1]});
-                }
+                for (int f = 0; f < kPowers; ++f) mma_16x8x16(powers[unit][f], a, {power_columns[f][half][j], power_columns[f][half][j + 1]});
               }
+            }
         }
     }
 #pragma unroll
@@ -1802,11 +1776,11 @@ struct turn_keys : token_rows<K> {
 #pragma unroll
       for (int c = 0; c < kLaneColumns; ++c) {
         const int unit = v / 2, d = 2 * (v % 2) + c;
-        float sum = kColumns == 4 ? fused_multiply_add(second[unit][d] + second[unit][d + 1], sign, products[unit][d] + products[unit][d + 1])
-                                  : fused_multiply_add(second[unit][d], sign, products[unit][d]);
+        float sum = kShares ? fused_multiply_add(second[0][unit][d] + second[kParts - 1][unit][d + 1], sign, products[0][unit][d] + products[kParts - 1][unit][d + 1])
+                            : fused_multiply_add(second[0][unit][d], sign, products[0][unit][d]);
         if constexpr (kSlow > 0) {
           const float m = fused_multiply_add(step, float(8 * v), first);
-          const float two = kColumns == 4 ? powers[unit][0][d + 1] : powers[unit][kFine - 1][d];
+          const float two = kColumns == 4 ? powers[unit][0][d + 1] : powers[unit][kPowers - 1][d];
           sum = fused_multiply_add(m, fused_multiply_add(m, two, powers[unit][0][d]), sum);
         }
         s[v * kLaneColumns + c] = sum;
@@ -1843,7 +1817,7 @@ struct turn_keys : token_rows<K> {
   /// Turns the queries on to the next tile, which is an odd one or not: of fast pairs, and of slow ones.
   __device__ __forceinline__ void prepare_fast(bool odd) {
     advance(fast, ways + (odd ? 0 : 2 * kFastPairs));
-    columns_of(fast_columns, split(fast));
+    columns_of(fast_columns, fast);
   }
   __device__ __forceinline__ void prepare_slow() {
     if constexpr (kSlow > 0) {
@@ -2076,7 +2050,7 @@ struct tile_stream {
   int page;                 // ... of the batch after that
   const unsigned char *key_codes_at, *value_codes_at, *last_codes_at, *gains;  // of this lane, in the first unit of the pool; the last: those of values that two rows share
 
-  bool paired;  // tiles 2 n and 2 n + 1 are neighbours; only of keys that are turned. At first: whether this lane's share of the pairs lets them
+  bool paired;  // tiles 2 n and 2 n + 1 are neighbours; only of keys that are turned
 
   /// How many of a warp's tiles lie less than `tiles` behind its first; none unless `some`, which says whether `tiles` is positive.
   __device__ __forceinline__ int tiles_before(bool some, int tiles) const {
@@ -2097,7 +2071,6 @@ struct tile_stream {
     coded_len = load_global(p.coded_len + w.b);
     pages = p.block_table ? p.block_table + int64_t(w.b) * p.max_pages : p.page_indices + load_global(p.page_indptr + w.b);
     head = kv_head * p.page_head_stride;
-    if constexpr (K::kKeyTurn) paired = Keys::may_pair(p);
   }
   template <class P>
   __device__ __forceinline__ int page_at(const P& p, int i) const {
@@ -2109,10 +2082,11 @@ struct tile_stream {
     int from, to;
     cut(w, p.segments & 1 ? (coded_len + 31) / 32 : 0, from, to);
     // Neighbours save work (lookup_turn.cuh), but a short piece would leave warps idle.
-    if constexpr (K::kKeyTurn) paired = !vote_any(!paired || to - from < 8 * K::kWarps);
-    else paired = false;
+    paired = false;
+    if constexpr (K::kKeyTurn) paired = Keys::kInPairs && uniform(to - from) >= 8 * K::kWarps;
     first = from + (paired ? 2 : 1) * warp_index();
     count = tiles_before(to > first, to - first);
+    first = uniform(first), count = uniform(count);  // without it the loop over tiles counts as one that lanes leave one by one: every vote and shuffle in it tests for that
     page_now = 0, page = 0;
     if (count == 0) return;
     page_now = page_at(p, 0);
@@ -2240,34 +2214,35 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
 
   coded_state<K> state(keys);
   using value_words = uint32_t[2][Values::kCodeWords];
+  // Takes the scores of tokens that are not to be seen to minus infinity.
+  const auto hide = [&](float (&score)[Keys::kScores], uint32_t hidden, int i) {
+    const int first = Keys::token(0);
+#pragma unroll
+    for (int j = 0; j < Keys::kScores; ++j)
+      if (hidden >> first >> (Keys::token(j) - first) & 1) score[j] = minus_infinity();
+    if (i >= masked) {  // the queries stand before the end of the coded tokens
+      decode_view s;
+      s.first_pos = load_shared(&context->s.first_pos);
+      s.first_new = load_shared(&context->s.first_new);
+      const int token = tiles.token_of(i);
+#pragma unroll
+      for (int c = 0; c < Keys::kLaneColumns; ++c) {
+        const column mine = load_words(context->columns + Keys::column(c));
+#pragma unroll
+        for (int j = c; j < Keys::kScores; j += Keys::kLaneColumns)
+          if (!sees(mine, s, token + Keys::token(j), p.tree_mask != nullptr)) score[j] = minus_infinity();
+      }
+    }
+  };
   const auto score_tile = [&](float (&score)[Keys::kScores], const key_codes<Keys>& codes, uint32_t hidden, int i, int set, const auto& meanwhile) {
-    bool part = false;
     if constexpr (K::kKeyTurn) {
       meanwhile();
-      part = vote_any(hidden != 0 || i >= masked);  // so that the compiler knows all lanes to agree
       keys.scores(Way(), p, rows, score, codes.words, codes.gains, state.bias, first_position + tiles.token_of(i), set == 1);
     } else {
       keys.scores(rows, score, codes.words, codes.gains, state.bias, meanwhile);
     }
-    if (__builtin_expect(K::kKeyTurn ? part : hidden != 0 || i >= masked, 0)) {
-      const int first = Keys::token(0);
-#pragma unroll
-      for (int j = 0; j < Keys::kScores; ++j)
-        if (hidden >> first >> (Keys::token(j) - first) & 1) score[j] = minus_infinity();
-      if (i >= masked) {  // the queries stand before the end of the coded tokens
-        decode_view s;
-        s.first_pos = load_shared(&context->s.first_pos);
-        s.first_new = load_shared(&context->s.first_new);
-        const int token = tiles.token_of(i);
-#pragma unroll
-        for (int c = 0; c < Keys::kLaneColumns; ++c) {
-          const column mine = load_words(context->columns + Keys::column(c));
-#pragma unroll
-          for (int j = c; j < Keys::kScores; j += Keys::kLaneColumns)
-            if (!sees(mine, s, token + Keys::token(j), p.tree_mask != nullptr)) score[j] = minus_infinity();
-        }
-      }
-    }
+    // Votes, so that the compiler knows all lanes to agree. One for this and for state.raise is 1 to 2 % slower where keys are int8.
+    if (__builtin_expect(vote_any(hidden != 0 || i >= masked), 0)) hide(score, hidden, i);
   };
   const auto add_tile = [&](float (&score)[Keys::kScores], const value_words& codes, int set) {
     uint32_t x[Keys::kScores], weights[value_sums<K>::kWeightSets][value_sums<K>::kWeightWords];
@@ -2294,7 +2269,8 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
 #pragma unroll 1
   for (int end = 8; i < tiles.count; end += 16) {
     const int stop = min_int(end, tiles.count);
-    if constexpr (Way::kTurns) keys.start(p, first_position + tiles.token_of(i));
+    if constexpr (Way::kTurns)
+      if (i == 0 || i % 64 == 56) keys.start(p, first_position + tiles.token_of(i));
     if constexpr (K::kStages == 2) {
       // Two sets of registers in turn: a tile's codes are loaded as soon as those of the tile two before it have been used.
 #pragma unroll 1

@@ -238,6 +238,12 @@ __device__ __forceinline__ T shuffle(T value, int lane, ANTKV_HERE) {
   return antkv_emu::exchange(value, lane & 31, file, line);
 }
 template <class T>
+__device__ __forceinline__ T uniform(T value, ANTKV_HERE) {
+  static_assert(sizeof(T) == 4, "shuffles move 4 bytes");
+  antkv_emu::machine->arrive(antkv_emu::Collective::uniform, &value, file, line);
+  return value;
+}
+template <class T>
 __device__ __forceinline__ T shuffle_xor(T value, int mask, ANTKV_HERE) {
   return antkv_emu::exchange(value, (antkv_emu::machine->thread ^ mask) & 31, file, line);
 }

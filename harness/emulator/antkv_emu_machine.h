@@ -12,8 +12,8 @@ constexpr int kWarp = 32;
 
 /// Everything that all lanes of a warp do together. Names for reports: collective_name().
 enum class Collective : uint32_t { shuffle, ballot, warp_barrier, block_barrier, mma, load_matrix, load_matrix_transposed, transpose_matrix, warp_index, mma_s8u8, mma_s8s8, mma_sparse_u8s8, mma_sparse_u8u8,
-  mma_bf16, group_mma, group_fence, group_commit, group_wait, reduce };
-constexpr int kCollectives = 19;
+  mma_bf16, group_mma, group_fence, group_commit, group_wait, reduce, uniform };
+constexpr int kCollectives = 20;
 
 /// How memory is touched. `copy` is the shared or the global side of copy_async; `once` a load that never sees what this launch writes.
 enum class Access : uint32_t { load, store, atomic, copy, matrix, once };

@@ -149,6 +149,14 @@ void transpose(int first) {
   for (int lane = 0; lane < kWarp; lane++) static_cast<TransposeArgs*>(thread_at(first + lane).args)->out = fragment(m, lane, true);
 }
 
+/// On a GPU all have the first lane's value; one that had another was told so wrongly.
+void agree(int first) {
+  for (int lane = 1; lane < kWarp; lane++) {
+    const Thread& thread = thread_at(first + lane);
+    if (memcmp(thread.args, thread_at(first).args, 4)) stop_at(first + lane, CUDA_ERROR_LAUNCH_FAILED, "not-uniform: lanes differ in a value that is said to be all lanes'", thread.file, thread.line);
+  }
+}
+
 }  // namespace
 
 void perform(Collective kind, int first) {
@@ -163,6 +171,7 @@ void perform(Collective kind, int first) {
     case Collective::load_matrix: return load_matrix(first, false);
     case Collective::load_matrix_transposed: return load_matrix(first, true);
     case Collective::transpose_matrix: return transpose(first);
+    case Collective::uniform: return agree(first);
     case Collective::group_mma:
     case Collective::group_fence:
     case Collective::group_commit:

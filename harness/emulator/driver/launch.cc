@@ -297,7 +297,7 @@ const char* collective_name(Collective c) {
   constexpr const char* kNames[kCollectives] = {"shuffle", "vote_ballot", "warp_barrier", "block_barrier", "mma_16x8x16",
                                                 "load_matrix_x4", "load_matrix_x4_transposed", "transpose_matrix", "warp_index", "mma_16x8x32_s8u8", "mma_16x8x32_s8s8",
                                                 "mma_sparse_16x8x64_u8s8", "mma_sparse_16x8x64_u8u8", "mma_16x8x16_bf16",
-                                                "group_mma_64x48x16", "group_mma_fence", "group_mma_commit", "group_mma_wait", "reduce"};
+                                                "group_mma_64x48x16", "group_mma_fence", "group_mma_commit", "group_mma_wait", "reduce", "uniform"};
   return kNames[int(c)];
 }
 

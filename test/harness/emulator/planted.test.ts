@@ -78,6 +78,7 @@ const BUGS: Readonly<Record<string, Bug>> = {
   sparse_places_of_half_a_row: { kind: 'mma_sparse', within: 'sparse' },
   sparse_in_a_branch: { kind: 'divergent-collective', says: /lanes 0-15 at mma_sparse_16x8x64_u8s8 .*\n.*lanes 16-31 at mma_sparse_16x8x64_u8u8/ },
   vote_any_in_a_branch: { kind: 'divergent-collective', says: /lanes 0-23 at vote_ballot/ },
+  uniform_of_lanes: { kind: 'not-uniform', says: /lanes differ in a value/ },
   shuffle_down_in_a_branch: { kind: 'divergent-collective', says: /lanes 0-30 at shuffle/ },
   group_unpublished: { ...GROUP, kind: 'group-unpublished', says: /without a group_mma_publish/ },
   group_unfenced: { ...GROUP, kind: 'group-unfenced' },

@@ -412,6 +412,7 @@ extern "C" __global__ void __launch_bounds__(128) emu_planted(const __grid_const
     case 70: return group_of_two_warps(p);
     case 71: return merge_at_once_without_barrier(p);
     case 72: return good_merge_at_once(p);
+    case 73: return uniform_of_lanes(p);
   }
 }
 }  // namespace emu_planted_

@@ -34,6 +34,8 @@ __device__ inline void vote_any_in_a_branch(const emu_test_params& p) {
   finish(p, lane_index() < 24 && vote_any(odd));
 }
 
+__device__ inline void uniform_of_lanes(const emu_test_params& p) { finish(p, uniform(uint32_t(thread_index() / 16))); }
+
 __device__ inline void shuffle_down_in_a_branch(const emu_test_params& p) {
   uint32_t x = uint32_t(thread_index());
   if (lane_index() < 31) x += shuffle_down(x, 1);  // the last lane has no one above it, and is needed all the same
