@@ -27,6 +27,7 @@ const options = <T>(y: Argv<T>) =>
     .option('strategy', { choices: STRATEGIES, requiresArg: true, describe: "how kernels are searched (default: the effort's own)" })
     .option('journal', { type: 'string', default: 'tune.jsonl', requiresArg: true, describe: 'what is found is added here, and a sweep goes on from what it holds' })
     .option('stale', { type: 'boolean', default: false, describe: 'only what committed tables do not know as it is: contracts that none of them measured, and the kernels that have changed since of others' })
+    .option('rounds', { type: 'number', requiresArg: true, describe: "rounds of a race at most: more tell closer rivals apart (default: the effort's own, 20 or 60)" })
     .option('retry', { type: 'boolean', default: false, describe: 'candidates that were lost before are tried again' })
     .option('baseline', { type: 'boolean', default: true, describe: 'FP16 times of PyTorch for the report, where it is installed (--no-baseline)' })
     .option('out', { type: 'string', requiresArg: true, describe: 'write the tables below this folder (default: generated/)' })
@@ -97,6 +98,7 @@ async function run(argv: TuneArguments): Promise<void> {
   if (argv.verb !== undefined) throw unknownName('command of gen tune', argv.verb, SUBCOMMANDS);
   whole('jobs', argv.jobs, 1);
   whole('seed', argv.seed, 0);
+  whole('rounds', argv.rounds, 1);
   const shipping = shippingOf(argv);
   const devices = devicesOf(argv.device);
   const budget = argv.budget === undefined ? {} : { budgetMs: 1000 * parseBudget(argv.budget) };
@@ -117,7 +119,7 @@ async function run(argv: TuneArguments): Promise<void> {
   const signal = stopper(argv);
   const line = sweepProgress(argv);
   const result = await sweep({
-    ...plan, ...budget, devices, clock: CLOCK, signal, retry: argv.retry, baseline: argv.baseline, journal: argv.journal, ...(argv.jobs === undefined ? {} : { jobs: argv.jobs }),
+    ...plan, ...budget, devices, clock: CLOCK, signal, retry: argv.retry, baseline: argv.baseline, journal: argv.journal, ...(argv.jobs === undefined ? {} : { jobs: argv.jobs }), ...(argv.rounds === undefined ? {} : { rounds: argv.rounds }),
     header: { version: packageJson.version, command: ['gen', ...process.argv.slice(2)] },
     onProgress: line.step,
     onNote: (text) => {

@@ -6,16 +6,18 @@ import { BENCH_OPS, HEADS } from '../bench-plan.ts';
 import type { BenchOp } from '../bench-schema.ts';
 import type { PointShape, Problem } from '../tune/problem.ts';
 
-/** Doubling where a step is short, as starts, merges and waves of CTAs decide there; every second or third doubling where times grow with the work alone. */
-const TOKENS = [1024, 2048, 4096, 16_384, 32_768, 131_072] as const;
+/** Doubling where a step is short, as starts, merges and waves of CTAs decide there; every second doubling where times grow with the work alone. */
+const TOKENS = [1024, 2048, 4096, 8192, 16_384, 32_768, 131_072] as const;
 /**
  * Tokens and batches of the default grid of decode: every doubling of the batch up to 64, as each has other waves. Work that is spread over all sequences is for batches
- * of several: two behave like four. Of the other ops a corner, as their best tile hardly depends on the shape; that of `score` changes where its grid fills the device.
+ * of several: two behave like four, and 6, 12 and 24 meet shares that end within sequences, which powers of two do not. Of the other ops a corner, as their best tile hardly depends on the shape; that of `score` changes where its grid fills the device.
  */
 export const DECODE_GRID = {
   sequence: { tokens: TOKENS, batch: [1, 2, 4, 8, 16, 32, 64] },
-  spread: { tokens: TOKENS, batch: [1, 4, 8, 16, 32, 64] },
+  spread: { tokens: TOKENS, batch: [1, 4, 6, 8, 12, 16, 24, 32, 64] },
 } as const;
+/** Of exact rows, in both modes: several CTAs of theirs share a multiprocessor and its memory, and batches that fill that unevenly have launches of their own. They are quick to measure. */
+export const EXACT_GRID = { tokens: TOKENS, batch: [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64] } as const;
 export const SCORE_GRID = { tokens: [1024, 2048, 4096, 8192, 16_384, 65_536], batch: [1, 8] } as const;
 export const OTHER_GRID = { tokens: [1024, 8192, 65_536], batch: [1, 8] } as const;
 /** Query rows of `score`: a window's worth. Of `append` all sequences flush: other steps take the same time with any tile. */
@@ -61,8 +63,8 @@ export const DEFAULT_TUNING: Tuning = { tunedFor: 'the default grid', heads: HEA
 const isBenchOp = (op: string): op is BenchOp => (BENCH_OPS as readonly string[]).includes(op);
 
 /** Shapes of an op and mode on the grid. */
-function gridShapes(op: BenchOp, mode: Problem['mode'], heads: Heads): PointShape[] {
-  const { tokens, batch } = op === 'decode' ? DECODE_GRID[mode] : op === 'score' ? SCORE_GRID : OTHER_GRID;
+function gridShapes(op: BenchOp, mode: Problem['mode'], exact: boolean, heads: Heads): PointShape[] {
+  const { tokens, batch } = op === 'decode' ? (exact ? EXACT_GRID : DECODE_GRID[mode]) : op === 'score' ? SCORE_GRID : OTHER_GRID;
   return tokens.flatMap((n) => batch.map((b): PointShape => ({ batch: b, tokens: n, ...heads, ...(op === 'score' ? { rows: SCORE_ROWS } : {}), ...(op === 'append' ? { flush: b } : {}) })));
 }
 
@@ -95,7 +97,7 @@ export function problemsOf(contract: Contract, tuning: Tuning, memoryBytes = Inf
   const name = contractName(contract);
   const given = tuning.shapes?.filter((one) => one.contract === name || (one.contract === undefined && op === 'decode')).map(({ shape }) => shape);
   const modes = op === 'decode' ? (['sequence', 'spread'] as const) : (['sequence'] as const);
-  const problems = modes.flatMap((mode) => (given ?? gridShapes(op, mode, tuning.heads)).map((shape): Problem => ({ contract: name, mode, shape: plainShape(shape) })));
+  const problems = modes.flatMap((mode) => (given ?? gridShapes(op, mode, isCacheContract(contract) && !isCoded(contract), tuning.heads)).map((shape): Problem => ({ contract: name, mode, shape: plainShape(shape) })));
   const streams = ({ shape: { batch = 1, lens } }: Problem): number => lens?.length ?? batch;
   const tokens = ({ shape: { batch = 1, tokens: each = 0, lens } }: Problem): number => (lens ? lens.reduce((sum, n) => sum + n, 0) : batch * each);
   // The modes of one shape side by side: they share its data.

@@ -46,6 +46,8 @@ export interface Sweep extends SweepPlan {
   readonly journal: string;
   readonly header: { readonly version: string; readonly command: readonly string[] };
   readonly jobs?: number;
+  /** Of a race at most; absent: the effort's own. */
+  readonly rounds?: number;
   readonly budgetMs?: number;
   readonly retry: boolean;
   /** FP16 attention of PyTorch is timed too, for the report. */
@@ -125,7 +127,7 @@ export async function sweep(options: Sweep): Promise<SweepResult> {
       const pooled = await devicesOf(used, nvcc, options.jobs ?? availableParallelism(), past, write);
       const winners = tables.flatMap(winnersOf);
       const run = runSweep({
-        devices: pooled, tasks, write, clock, signal, seed, rounds: EFFORTS[effort].rounds, retry: options.retry, booted: bootedAt(), ...deadline,
+        devices: pooled, tasks, write, clock, signal, seed, rounds: options.rounds ?? EFFORTS[effort].rounds, retry: options.retry, booted: bootedAt(), ...deadline,
         past: () => eventsOf(readJournal(journal.path).lines),
         strategyOf: (task) => STRATEGY[name]({ candidates: task.kernels.map(candidateOf), seeds: seedsOf(task, winners, first) }, seed),
         onLost: (label, error) => onNote(`device ${label} is lost, the others go on: ${error.message}`),
