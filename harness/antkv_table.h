@@ -115,7 +115,8 @@ static inline int antkv_i_answer(const antkv_table_entry* entry, int32_t columns
   const antkv_table_row* table = &antkv_table_rows[entry->table];
   const int64_t ratio = ask->q_heads / ask->kv_heads;
   const int64_t lines = columns ? ask->kv_heads * ((ask->q_len * ratio + columns - 1) / columns) : ask->kv_heads;
-  const int32_t row = antkv_i_place(table->streams_first, table->streams_count, ask->batch * lines);
+  const int64_t streams = ask->batch * lines;
+  const int32_t row = antkv_i_place(table->streams_first, table->streams_count, table->streams_power == 2 ? streams * streams : streams);
   const int32_t column = antkv_i_place(table->tokens_first, table->tokens_count, ask->tokens);
   const uint32_t cell = antkv_table_cells[antkv_table_lines[entry->planes[columns ? ask->spread : 0] + row] + (uint32_t)column];
   const antkv_table_choice* choice = &antkv_table_choices[entry->choices + (int32_t)(cell >> 16)];

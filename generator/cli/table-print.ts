@@ -44,7 +44,7 @@ export function contractFacts(contract: string, row: ContractTable) {
 export function printShow(file: string, table: Table): string {
   const { device, setting, axes } = table;
   const facts = Object.entries(table.contracts).map(([name, row]) => contractFacts(name, row));
-  const ends = ({ first, count }: Table['axes']['streams']): string => `${size(2 ** Math.floor(first / 2))} … ${size(2 ** Math.floor((first + count - 1) / 2))}`;
+  const ends = ({ first, count, power }: Table['axes']['streams']): string => `${size(2 ** Math.floor(first / 2 / (power ?? 1)))} … ${size(2 ** Math.floor((first + count - 1) / 2 / (power ?? 1)))}`;
   return [
     `${file}: kernels of ${table.arch} on ${device.name} (${device.sms} SMs, capability ${device.cc / 10}), tuned for ${table.tunedFor}`,
     `  ${setting.qHeads}/${setting.kvHeads} heads, ${setting.qLen} query row${setting.qLen === 1 ? '' : 's'}, ${setting.anchorPermille / 10} % anchors, window ${setting.window},` +

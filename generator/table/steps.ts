@@ -1,8 +1,8 @@
-// The axes of a tuning table: half octaves, found with whole numbers alone, so that TypeScript, C and Python index alike. Pure.
+// The axes of a tuning table: half octaves, or quarters, found with whole numbers alone, so that TypeScript, C and Python index alike. Pure.
 import { z } from 'zod';
 
-/** Steps `first` to `first + count - 1` of {@link stepOf}. */
-export const axisSchema = z.strictObject({ first: z.int().min(0).max(62), count: z.int().min(1).max(63) });
+/** Steps `first` to `first + count - 1` of {@link stepOf}; with `power` 2 of the square of what is looked up, which are quarter octaves of it. */
+export const axisSchema = z.strictObject({ first: z.int().min(0).max(62), count: z.int().min(1).max(63), power: z.literal(2).optional() });
 export type Axis = z.infer<typeof axisSchema>;
 
 /**
@@ -19,5 +19,11 @@ export function stepOf(x: number): number {
 /** The number that a step stands for: the inverse of {@link stepOf}, but for step 1, which is 1.5 and which no whole number has. */
 export const valueOf = (step: number): number => (step % 2 === 0 ? 1 : 1.5) * 2 ** Math.floor(step / 2);
 
+/** The step of `x` on an axis, not clamped to its ends. */
+export const stepOn = ({ power }: Axis, x: number): number => stepOf(Math.max(x, 1) ** (power ?? 1));
+
 /** The place of `x` on an axis, clamped to its ends. */
-export const placeOf = ({ first, count }: Axis, x: number): number => Math.min(Math.max(stepOf(x) - first, 0), count - 1);
+export const placeOf = (axis: Axis, x: number): number => Math.min(Math.max(stepOn(axis, x) - axis.first, 0), axis.count - 1);
+
+/** What the place `i` of an axis stands for. */
+export const middleOf = ({ first, power }: Axis, i: number): number => valueOf(first + i) ** (1 / (power ?? 1));

@@ -76,9 +76,9 @@ def _compare(tables, device: Device):
 
 def _answer(data, entry, columns: int, device: Device, batch, q_heads, kv_heads, q_len, tokens, mode: int) -> Optional[Answer]:
     table = data.TABLES[entry[0]]
-    _, _, *_, streams_first, streams_count, tokens_first, tokens_count, sibling, other = table
+    _, _, *_, streams_first, streams_count, streams_power, tokens_first, tokens_count, sibling, other = table
     lines = kv_heads * -(-q_len * (q_heads // kv_heads) // columns) if columns else kv_heads
-    row = _place(streams_first, streams_count, batch * lines)
+    row = _place(streams_first, streams_count, (batch * lines) ** streams_power)
     cell = data.CELLS[data.LINES[entry[3 + mode] + row] + _place(tokens_first, tokens_count, tokens)]
     kernel, ctas, spread, merge, stale = data.CHOICES[entry[2] + (cell >> 16)]
     if not _runs(data.KERNELS[kernel], device):

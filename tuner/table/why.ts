@@ -6,7 +6,7 @@ import { runsOn } from '../../generator/tile.ts';
 import type { Entry } from '../../generator/table/entries.ts';
 import { answerOf, barred, cellAt, find, IDENTITY_KEYS, ladder, linesOf, modeOf, takes, type Answer, type Ask } from '../../generator/table/find.ts';
 import { CELL_LETTERS, type Identity } from '../../generator/table/schema.ts';
-import { stepOf, valueOf } from '../../generator/table/steps.ts';
+import { middleOf, stepOn } from '../../generator/table/steps.ts';
 import { choiceWord } from '../../generator/table/words.ts';
 
 export interface RungFacts {
@@ -64,14 +64,14 @@ export function explain(entries: readonly Entry[], kernels: readonly Kernel[], a
   let answered = false;
   const rungs = ladder(entries, { ...ask, mode }).map((rung): RungFacts => {
     const { entry: { named: { file, table }, origin }, match } = rung;
+    const { axes } = table;
     const { cell, row, column } = cellAt(rung.entry, mode, streams, ask.tokens);
     const own = answerOf(rung, ask, fits);
     const answers = own !== undefined && !answered;
     answered ||= answers;
-    const at = [table.axes.streams.first + row, table.axes.tokens.first + column] as const;
     return {
       file, device: table.device.name, origin, match, differs: differences(table.device, ask.device), answers,
-      cell: { streams: valueOf(at[0]), tokens: valueOf(at[1]), clamped: stepOf(streams) !== at[0] || stepOf(ask.tokens) !== at[1], says: choiceWord(cell.choice), quality: CELL_LETTERS[cell.letter], regret: cell.regret, stale: cell.choice.stale },
+      cell: { streams: middleOf(axes.streams, row), tokens: middleOf(axes.tokens, column), clamped: stepOn(axes.streams, streams) !== axes.streams.first + row || stepOn(axes.tokens, ask.tokens) !== axes.tokens.first + column, says: choiceWord(cell.choice), quality: CELL_LETTERS[cell.letter], regret: cell.regret, stale: cell.choice.stale },
       passed: own ? undefined : passedOver(known.get(cell.choice.kernel)!, ask.device),
     };
   });

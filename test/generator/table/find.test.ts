@@ -14,7 +14,7 @@ import { find, ladder, type Ask } from '../../../generator/table/find.ts';
 import { codeOf, inputsOfSource, kernelInputs } from '../../../generator/table/inputs.ts';
 import { parseTable, type NamedTable } from '../../../generator/table/read.ts';
 import { MODES, tableJsonSchema, tableSchema, type Identity } from '../../../generator/table/schema.ts';
-import { placeOf, stepOf, valueOf } from '../../../generator/table/steps.ts';
+import { middleOf, placeOf, stepOf, valueOf } from '../../../generator/table/steps.ts';
 import { cellWord, choiceWord, keysOf, parseCell, printTable, slugOf, tablePath } from '../../../generator/table/words.ts';
 import { SYNTHETIC_CONTRACTS, SYNTHETIC_DEVICES, SYNTHETIC_KERNELS, syntheticInputs, syntheticKernels, syntheticTable, syntheticTables } from '../../fixtures/tables.ts';
 
@@ -39,6 +39,9 @@ test('steps: a value is the nearest to itself, and every number goes to the near
   assert.equal([0, 1, 2, 3, 4, 5, 6, 7, 10, 14, 2 ** 31 - 1, 2 ** 40].map(stepOf), [0, 0, 2, 3, 4, 5, 5, 6, 7, 8, 62, 62]);
   fc.assert(fc.property(fc.integer({ min: 1, max: 2 ** 31 - 1 }), fc.integer({ min: 1, max: 2 ** 31 - 1 }), (a, b) => a > b || stepOf(a) <= stepOf(b)));
   fc.assert(fc.property(fc.integer({ min: 2, max: 2 ** 30 }), (x) => valueOf(stepOf(x)) / x <= 4 / 3 && x / valueOf(stepOf(x)) <= 4 / 3));
+  const fine = { first: 0, count: 41, power: 2 } as const;
+  assert.equal([0, 1, 8, 9, 10, 11, 12, 13, 14, 15, 16, 1024, 65_536].map((x) => placeOf(fine, x)), [0, 0, 12, 13, 13, 14, 14, 15, 15, 16, 16, 40, 40]);
+  for (let x = 4; x <= 1024; x++) assert.ok(Math.abs(Math.log2(middleOf(fine, placeOf(fine, x)) / x)) <= 0.17, String(x));
   assert.equal([placeOf({ first: 4, count: 3 }, 1), placeOf({ first: 4, count: 3 }, 6), placeOf({ first: 4, count: 3 }, 10 ** 9)], [0, 1, 2]);
 });
 
