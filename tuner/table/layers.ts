@@ -1,10 +1,11 @@
 // The times of one kernel in one mode as a layer of a field: what it takes at any place, and which of its launches. Pure.
 import type { Choice } from '../../generator/table/schema.ts';
 import { ctasPerSm, launchesOf, mostShares, parseLaunch, type Launch } from '../bench-launch.ts';
-import { armsOf } from '../space/arms.ts';
 import { kernelNamed } from '../space/names.ts';
+import { mean } from '../space/numbers.ts';
 import { armWord } from '../tune/problem.ts';
 import { FAR } from '../tune/screen.ts';
+import { busyTime } from './busiest.ts';
 import { expecting, fillOf, type Board } from './expected.ts';
 import { corrected } from './fill.ts';
 import type { Point, TimedArm } from './pool.ts';
@@ -42,12 +43,17 @@ export function bestOf({ arms, incumbent }: Point, kernel: string): TimedArm | u
   return kept && kept.us <= own[0]!.us * (1 + TIE) ? kept : own[0];
 }
 
-/** The arm of a kernel that a spread launch comes to at a point: itself, or where tokens are too few for so many shares the largest launch, as shares beyond it are empty. */
-function armAt({ problem, arms }: Point, kernel: string, launch: string, sms: number): TimedArm | undefined {
-  const own = arms.filter((arm) => arm.kernel === kernel);
-  const most = Math.max(...armsOf(kernel, problem, sms).map((arm) => parseLaunch(arm.launch).splits));
-  const splits = Math.min(most, parseLaunch(launch).splits);
-  return own.find((arm) => arm.launch === launch) ?? own.find((arm) => parseLaunch(arm.launch).splits === splits);
+/** A spread launch at a place: where tokens are too few for so many shares as many as a race tries there. */
+function clamped(kernel: string, launch: string, { streams, tokens }: Place, lines: number): Launch {
+  const { splits, ...rest } = parseLaunch(launch);
+  return { ...rest, splits: Math.min(splits, mostShares(kernelNamed(kernel), Math.max(1, streams / lines) * tokens)) };
+}
+
+/** The launches of a kernel at `points` of spread work, but for those that were as many shares as tokens gave there: others come to these ({@link clamped}). */
+function launchesAt(points: readonly Point[], kernel: string): string[] {
+  const own = points.flatMap((point) => point.arms.filter((arm) => arm.kernel === kernel).map(({ launch }) => ({ launch, whole: parseLaunch(launch).splits < mostShares(kernelNamed(kernel), (point.streams / point.lines) * point.tokens) })));
+  const free = own.filter(({ whole }) => whole);
+  return [...new Set((free.length > 0 ? free : own).map(({ launch }) => launch))].sort();
 }
 
 /** A launch as a choice for another place: `spread` counts the CTAs of the whole grid, which fill the device as before; else those of a stream, of which fewer streams want more. */
@@ -63,7 +69,10 @@ export function choiceOf(arm: TimedArm, from: Point, { streams, tokens }: Place,
   return { kernel: arm.kernel, ctas, spread, merge: ctas === 1 ? 'none' : merge === 'none' ? 'last' : merge };
 }
 
-/** Where a kernel, or a launch of it, was not timed it was far behind, or lost: it counts as this many times the best that was. So nothing is chosen at a point where it never ran. */
+/**
+ * Where a kernel, or a launch of it, was not timed it was far behind, or lost: it counts as this many times the best that was, and what it is expected to take beside
+ * the kernel's other launches. So nothing is chosen at a point where it never ran.
+ */
 const UNTIMED = Math.log(FAR);
 
 /** Points of one contract and board, as layers are made from them. */
@@ -100,13 +109,15 @@ function sequenceGuess({ points, board }: Ground, kernel: string): (place: Place
   };
 }
 
-/** A spread launch has as many CTAs anywhere; all of a contract are measured by one yardstick. */
-function spreadGuess({ points, board, first }: Ground): (place: Place, own: readonly Best[]) => Guess {
+/** A spread launch has as many CTAs anywhere; what it takes is expected by its busiest CTA, where too few times tell of a kernel by one yardstick for all. */
+function spreadGuess({ points, board, first }: Ground, kernel: string, busy: ReturnType<typeof busyTime>): (place: Place, own: readonly Best[], launch?: string) => Guess {
   const { problem: like, lines } = points.find(({ problem }) => problem.mode === 'spread')!;
   const expect = expecting(board, { like, lines });
-  return (place, own) => {
+  return (place, own, launch) => {
     const from = nearestFirst(own, place)[0]!;
-    return { from, choice: choiceOf(from.arm, from.point, place, board.sms), us: expect(place, first, fillOf(first, lines, board.sms)) ?? 1 };
+    const there = clamped(kernel, launch!, place, lines);
+    const us = busy ? busy(place, there) : expect(place, first, fillOf(first, lines, board.sms)) ?? 1;
+    return { from, choice: { kernel, ctas: Math.min(there.splits * lines, 65_535), spread: true, merge: there.merge }, us };
   };
 }
 
@@ -117,23 +128,32 @@ function spreadGuess({ points, board, first }: Ground): (place: Place, own: read
 export function layersOf(ground: Ground, kernel: string, part: Layer['part']): Layer[] {
   const here = ground.points.filter(({ problem }) => problem.mode === part);
   if (here.length === 0) return [];
-  const guess = part === 'spread' ? spreadGuess(ground) : sequenceGuess(ground, kernel);
-  /** `worth`: the arm whose time counts at a point; `launch`: of those, the ones that may be chosen. */
+  const busy = part === 'spread' ? busyTime(ground.points, kernel, ground.board) : undefined;
+  const guess: (place: Place, own: readonly Best[], launch?: string) => Guess = part === 'spread' ? spreadGuess(ground, kernel, busy) : sequenceGuess(ground, kernel);
+  /** `worth`: the arm whose time counts at a point; `launch`: the one that all of the layer come from. */
   const layer = (worth: (point: Point) => TimedArm | undefined, launch?: string): Layer[] => {
     const found = here.map((point) => ({ point, arm: worth(point) }));
-    const own = found.flatMap(({ point, arm }): Best[] => (arm && (launch === undefined || arm.launch === launch) ? [{ streams: point.streams, tokens: point.tokens, arm, point }] : []));
+    const own = found.flatMap(({ point, arm }): Best[] => (arm ? [{ streams: point.streams, tokens: point.tokens, arm, point }] : []));
     if (own.length === 0) return [];
     const surface = surfaceOf(found.map(({ point, arm }) => {
       const { streams, tokens, arms: [best] } = point;
-      return { streams, tokens, value: Math.log((arm ?? best!).us / guess(point, own).us) + (arm ? 0 : UNTIMED) };
+      const { us } = guess(point, own, launch);
+      if (arm) return { streams, tokens, value: Math.log(arm.us / us) };
+      const others = busy ? point.arms.filter((one) => one.kernel === kernel).map((one) => Math.log(one.us / busy(point, parseLaunch(one.launch)))) : [];
+      return { streams, tokens, value: UNTIMED + Math.max(Math.log(best!.us / us), others.length > 0 ? mean(others) : -Infinity) };
     }));
     const at = (place: Place): There => {
-      const { us, ...rest } = guess(place, own);
+      const { us, ...rest } = guess(place, own, launch);
       return { ...rest, value: surface(place) + Math.log(us) };
     };
     return [{ kernel, part, at }];
   };
   if (part === 'sequence') return layer((point) => bestOf(point, kernel));
-  const launches = new Set(here.flatMap(({ arms }) => arms.filter((arm) => arm.kernel === kernel).map(({ launch }) => launch)));
-  return [...launches].sort().flatMap((launch) => layer((point) => armAt(point, kernel, launch, ground.board.sms), launch));
+  // More CTAs than the device holds at once are another thing than as many as tokens give.
+  const held = ctasPerSm(kernelNamed(kernel)) * ground.board.sms;
+  return launchesAt(here, kernel).flatMap((launch) => layer((point) => {
+    const { splits, merge } = clamped(kernel, launch, point, point.lines);
+    if (splits < parseLaunch(launch).splits && parseLaunch(launch).splits * point.lines > held) return undefined;
+    return point.arms.find((arm) => arm.kernel === kernel && parseLaunch(arm.launch).splits === splits && parseLaunch(arm.launch).merge === merge);
+  }, launch));
 }

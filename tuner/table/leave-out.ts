@@ -30,7 +30,9 @@ export function lossAt(point: Point, { choice }: Pick<Decision, 'choice'>): numb
 /** The losses at `points` of a field that is made without each of them in turn. */
 export function leaveOut(points: readonly Point[], kernels: readonly string[], board: Board): Loss[] {
   return points.flatMap((point) => {
-    const others = points.filter((other) => other !== point);
+    // What other modes took says nothing of this one.
+    const others = points.filter((other) => other !== point && other.problem.mode === point.problem.mode);
+    if (others.length === 0) return [];
     const decision = decide(fieldOf(others, kernels, board), [point.problem.mode], point);
     return decision ? [{ point, loss: lossAt(point, decision) }] : [];
   });
