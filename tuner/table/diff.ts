@@ -42,7 +42,7 @@ function cellChanges(contract: string, mode: Mode, axes: Table['axes'], before: 
       if (from === to) continue;
       changed++;
       const last = changes.at(-1);
-      const streams = middleOf(axes.streams, i);
+      const streams = Math.round(middleOf(axes.streams, i));
       const tokens = middleOf(axes.tokens, j);
       const goesOn = last?.streams === streams && last.from === from && last.to === to && last.tokens[1] === middleOf(axes.tokens, j - 1);
       if (goesOn) changes[changes.length - 1] = { ...last, tokens: [last.tokens[0], tokens] };
