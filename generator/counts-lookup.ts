@@ -48,9 +48,10 @@ function keysOf(c: CacheContract, { warps }: Tile): Work {
  * halves per word and token, coefficients from shared memory (one row of 128 B per place), which up to 8 warps keep in registers. The others are slow: centroids as they
  * are, times three operands.
  * - Queries, once per tile (slow ones once per two where tiles come in pairs; counted is once) and once more where 64 tiles begin: turned on in fp32 (8 operations per pair,
- *   cosines and sines from shared memory) and packed. With 4 columns lanes in twos turn one half each. Slow words are then multiplied by the powers of the frequency.
- * - Each word pair of a unit: of fast pairs an mma for either half of the channels, of slow ones one more for each set of powers, whose odd rows 2 selects per register put
- *   in order. With 4 columns a power's operand has all words, half of them by shuffles from the lane beside; the other products have sums for either half of the words.
+ *   cosines and sines from shared memory), made two halves each (2 packs, 2 conversions, 2 subtractions per word). With 4 columns lanes in twos turn one half each and trade
+ *   words by shuffles. Slow words are then multiplied by the powers of the frequency.
+ * - Each word pair of a unit: of fast pairs an mma for either half of the channels, of slow ones one more for the powers, whose odd rows 2 selects per register put in
+ *   order. 4 columns hold a query's halves and their rests in one mma, 8 take two.
  * Head dim 64 has fast pairs only.
  */
 function turnedKeys(d: number, channels: number, columns: number, warps: number): Work {
@@ -60,16 +61,17 @@ function turnedKeys(d: number, channels: number, columns: number, warps: number)
   const own = shares ? 2 : 4; // words that a lane turns, of each kind
   const found = work({ dot: chunks, memory: chunks, wavefronts: (chunks * channels) / 2, alu: channels === 4 ? d / 2 : 0 }); // 8-byte entries trade places
   const advanced = work({ memory: own, wavefronts: 4 * own, float: 8 * own });
-  const packed = work({ alu: 2 * own });
+  const halved = work({ alu: 2 * own * 4, float: 2 * own * 2 });
+  const traded = shares ? work({ memory: 2 * own, wavefronts: 2 * own, alu: 2 * own * 2 }) : NONE;
   // Words come from the lane beside where columns share: 6 selects for each of them, a sign; 2 products per word.
   const powers = slow === 0 ? NONE : shares ? work({ memory: 2 * own, wavefronts: 2 * own, alu: own * 6 + slow, half: slow * 2 }) : work({ half: slow * 4 });
-  const queries = total([[kinds, advanced], [kinds, packed], [1, powers]]);
+  const queries = total([[kinds, advanced], [kinds, halved], [kinds, traded], [1, powers]]);
   // Each lane has one angle of a kind worked out, and 2 shuffles for each pair.
   const anew = work({ memory: 6 * own + 1, wavefronts: 4 * own, mufu: 2, float: 8 * own + 10, alu: 4 * own });
   const places = warps > 8 ? work({ memory: 8, wavefronts: 32 }) : NONE;
   // 8 tokens of a lane are 4 groups of a word pair's 2 x 2 registers in each of 2 units.
   const turned = work({ half: 4 * (fast / 2) * 8, alu: 2 * (slow / 2) * 8 });
-  const products = work({ matrix: 2 * (fast + slow + (columns / 4) * slow) });
+  const products = work({ matrix: (columns / 4) * 2 * (fast + 2 * slow) });
   const sums = work({ float: columns * ((shares ? 3 : 1) + (slow > 0 ? 2 : 0) + 1) + (slow > 0 ? 4 : 0) });
   return total([...[found, places, turned, products, sums, work({ alu: 2, control: 2 })].map((part) => [1, part] as const), [1 + 1 / TILES_ANEW, queries], [kinds / TILES_ANEW, anew]]);
 }

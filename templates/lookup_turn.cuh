@@ -21,8 +21,7 @@ struct turn_keys : token_rows<K> {
   static_assert(kSlow == 0 || kSlow == kFast, "a lane turns as many slow words as fast ones");
   static constexpr bool kShares = kColumns == 4;       // lanes 4 apart turn one half each of a column's pairs
   static constexpr int kOwn = kShares ? 2 : 4;         // words (of each half) that a lane turns, of fast pairs and of slow ones
-  static constexpr int kParts = 4 / kOwn;              // of a lane's words; the products of each have sums of their own
-  static constexpr int kPowers = kColumns / 4;         // operands that hold w q and w^2 q
+  static constexpr int kFine = kColumns / 4;           // operands that hold the nearest halves and their rests; those of w q and w^2 q
   static constexpr float kFastest = 0.0105f;           // of the slow pairs' frequencies: 10000^-0.5 and a little
   static constexpr bool kInPairs = kSlow > 0;          // slow pairs stand for two tiles, which are neighbours then
   static constexpr int kFastPairs = 8 * kFast, kSlowPairs = K::kHeadDim / 2 - kFastPairs;
@@ -42,8 +41,8 @@ struct turn_keys : token_rows<K> {
   place_factors held[kHold ? 4 : 1];
   const unsigned char* places;         // place g of this lane's column
   uint32_t first_power[kSlow ? kSlow : 1], second_power[kSlow && kColumns == 8 ? kSlow : 1];
-  uint32_t fast_columns[2][kOwn];  // B of fast pairs, for the next tile
-  uint32_t slow_columns[2][kOwn], power_columns[kPowers][2][kSlow ? kSlow : 1];  // B of slow pairs, which stay for two tiles where tiles come in pairs
+  uint32_t fast_columns[kFine][2][kFast];  // B of fast pairs, for the next tile
+  uint32_t slow_columns[kFine][2][kSlow ? kSlow : 1], power_columns[kFine][2][kSlow ? kSlow : 1];  // B of slow pairs, which stay for two tiles where tiles come in pairs
   const float* ways;
   float scale;
   float step, first_place;             // of powers: a token's, and of token g of an even tile
@@ -232,26 +231,53 @@ struct turn_keys : token_rows<K> {
     }
   }
 
-  /// Operands of the columns. 4 columns are 8 here: even ones hold words 0 and 1, odd ones 2 and 3, also where the others' words are due. Such products go to sums that no one reads.
-  static __device__ __forceinline__ void columns_of(uint32_t (&b)[2][kOwn], const turned& q) {
+  /// Of this lane's words: the nearest halves, and what they leave.
+  struct halves {
+    uint32_t high[2][kOwn], low[2][kOwn];
+  };
+  static __device__ __forceinline__ halves split(const turned& q) {
+    halves h;
 #pragma unroll
     for (int half = 0; half < 2; ++half)
 #pragma unroll
-      for (int i = 0; i < kOwn; ++i) b[half][i] = pack_halves(q[half][2 * i], q[half][2 * i + 1]);
+      for (int i = 0; i < kOwn; ++i) {
+        const float x = q[half][2 * i], y = q[half][2 * i + 1];
+        h.high[half][i] = pack_halves(x, y);
+        h.low[half][i] = pack_halves(x - to_float(f16{uint16_t(h.high[half][i])}), y - to_float(f16{uint16_t(h.high[half][i] >> 16)}));
+      }
+    return h;
   }
-  /// Operands of the slow pairs, for as long as they stay. Of 4 columns even ones hold w q, (x, y) times (b, -a), odd ones w^2 q, of all words.
+  /// Operands of the columns, both halves and rests. 4 columns fill 8: even ones hold the halves of words 0 and 1 and the rests of words 2 and 3, odd ones the others.
+  static __device__ __forceinline__ void columns_of(uint32_t (&b)[kFine][2][kFast], const halves& h) {
+    const bool odd = lane_index() / 4 % 2;
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+#pragma unroll
+      for (int i = 0; i < kOwn; ++i) {
+        if constexpr (kShares) {
+          const uint32_t other = shuffle_xor(h.low[half][i], 4);
+          b[0][half][i] = odd ? other : h.high[half][i];
+          b[0][half][kOwn + i] = odd ? h.high[half][i] : other;
+        } else {
+          b[0][half][i] = h.high[half][i];
+          b[kFine - 1][half][i] = h.low[half][i];
+        }
+      }
+  }
+  /// Operands of the slow pairs, for as long as they stay. Of 4 columns even ones hold w q, (x, y) times (b, -a), odd ones w^2 q.
   __device__ __forceinline__ void make_slow_columns() {
-    columns_of(slow_columns, slow);
+    const halves h = split(slow);
+    columns_of(slow_columns, h);
+    const bool odd = lane_index() / 4 % 2;
     if constexpr (kShares) {
-      const bool odd = lane_index() / 4 % 2;
       const uint32_t minus = odd ? 0 : 0x80008000u;
 #pragma unroll
       for (int i = 0; i < kOwn; ++i) {
         // What the neighbour wants has the halves the other way round.
-        const uint32_t x = slow_columns[0][i], y = slow_columns[1][i], mine[2] = {odd ? x : y, odd ? y : x};
+        const uint32_t x = h.high[0][i], y = h.high[1][i], mine[2] = {odd ? x : y, odd ? y : x};
         const uint32_t other[2] = {shuffle_xor(mine[1], 4), shuffle_xor(mine[0], 4)};
 #pragma unroll
-        for (int part = 0; part < 2; ++part)
+        for (int part = 0; part < 2; ++part)  // words 0 and 1, which even lanes have turned, and 2 and 3
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             const int word = part * kOwn + i;
@@ -263,9 +289,8 @@ struct turn_keys : token_rows<K> {
       for (int half = 0; half < 2; ++half)
 #pragma unroll
         for (int i = 0; i < kSlow; ++i) {
-          const uint32_t x = slow_columns[half][i];
-          power_columns[0][1 - half][i] = multiply_halves(half ? x : negate_halves(x), first_power[i]);
-          power_columns[kPowers - 1][half][i] = multiply_halves(x, second_power[i]);
+          power_columns[0][1 - half][i] = multiply_halves(half ? h.high[half][i] : negate_halves(h.high[half][i]), first_power[i]);
+          power_columns[kFine - 1][half][i] = multiply_halves(h.high[half][i], second_power[i]);
         }
     }
   }
@@ -283,7 +308,7 @@ struct turn_keys : token_rows<K> {
   }
 
   /// Products of the tile's keys and this lane's columns, neither scaled nor with gains. `second_tile`: of a pair of neighbours, where tiles come in pairs.
-  // The queries stand turned back by the position of the tile's middle, in f16.
+  // The queries stand turned back by the position of the tile's middle, in f16 twice: the nearest halves and what they leave.
   // Fast pairs of keys are turned in registers from place m = -16 ... 15 to 0, in f16. Odd rows look up (y, x), a reflection, which no rotation
   // undoes: their second halves come out negated, and so do the sums of these, which are kept apart.
   // Slow pairs turn so little, by |m w| < 0.34, that cos(m w) = 1 - (m w)^2 / 2 (1 - ...) and sin(m w) = m w (1 - ...) do, and powers of m leave the
@@ -291,7 +316,7 @@ struct turn_keys : token_rows<K> {
   __device__ __forceinline__ void multiply(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], bool second_tile) const {
     const bool odd = lane_index() / 4 % 2;
     const float first = second_tile && paired ? first_place + 1.0f : first_place;
-    float products[kParts][2][4] = {}, second[kParts][2][4] = {}, powers[2][kPowers][4] = {};
+    float products[2][4] = {}, second[2][4] = {}, powers[2][kFine][4] = {};
     place_factors factors[4];
 #pragma unroll
     for (int v = 0; v < 4; ++v) factors[v] = kHold ? held[v % (kHold ? 4 : 1)] : load_factors(v);
@@ -341,20 +366,20 @@ struct turn_keys : token_rows<K> {
             }
           }
           // The units take turns, for a product waits for the one before into the same sums.
-          const int part = j / kOwn, own = j % kOwn;
 #pragma unroll
-          for (int half = 0; half < 2; ++half)
+          for (int f = 0; f < kFine; ++f)
 #pragma unroll
-            for (int unit = 0; unit < 2; ++unit) {
-              const uint32_t(&a)[4] = half ? y[unit] : x[unit];
-              if (i < kFast) {
-                mma_16x8x16(half ? second[part][unit] : products[part][unit], a, {fast_columns[half][own], fast_columns[half][own + 1]});
-              } else {
-                mma_16x8x16(products[part][unit], a, {slow_columns[half][own], slow_columns[half][own + 1]});
+            for (int half = 0; half < 2; ++half)
 #pragma unroll
-                for (int f = 0; f < kPowers; ++f) mma_16x8x16(powers[unit][f], a, {power_columns[f][half][j], power_columns[f][half][j + 1]});
+              for (int unit = 0; unit < 2; ++unit) {
+                const uint32_t(&a)[4] = half ? y[unit] : x[unit];
+                if (i < kFast) {
+                  mma_16x8x16(half ? second[unit] : products[unit], a, {fast_columns[f][half][j], fast_columns[f][half][j + 1]});
+                } else {
+                  mma_16x8x16(products[unit], a, {slow_columns[f][half][j], slow_columns[f][half][j + 1]});
+                  mma_16x8x16(powers[unit][f], a, {power_columns[f][half][j], power_columns[f][half][j + 1]});
+                }
               }
-            }
         }
     }
 #pragma unroll
@@ -362,11 +387,11 @@ struct turn_keys : token_rows<K> {
 #pragma unroll
       for (int c = 0; c < kLaneColumns; ++c) {
         const int unit = v / 2, d = 2 * (v % 2) + c;
-        float sum = kShares ? fused_multiply_add(second[0][unit][d] + second[kParts - 1][unit][d + 1], sign, products[0][unit][d] + products[kParts - 1][unit][d + 1])
-                            : fused_multiply_add(second[0][unit][d], sign, products[0][unit][d]);
+        float sum = kColumns == 4 ? fused_multiply_add(second[unit][d] + second[unit][d + 1], sign, products[unit][d] + products[unit][d + 1])
+                                  : fused_multiply_add(second[unit][d], sign, products[unit][d]);
         if constexpr (kSlow > 0) {
           const float m = fused_multiply_add(step, float(8 * v), first);
-          const float two = kColumns == 4 ? powers[unit][0][d + 1] : powers[unit][kPowers - 1][d];
+          const float two = kColumns == 4 ? powers[unit][0][d + 1] : powers[unit][kFine - 1][d];
           sum = fused_multiply_add(m, fused_multiply_add(m, two, powers[unit][0][d]), sum);
         }
         s[v * kLaneColumns + c] = sum;
@@ -403,7 +428,7 @@ struct turn_keys : token_rows<K> {
   /// Turns the queries on to the next tile, which is an odd one or not: of fast pairs, and of slow ones.
   __device__ __forceinline__ void prepare_fast(bool odd) {
     advance(fast, ways + (odd ? 0 : 2 * kFastPairs));
-    columns_of(fast_columns, fast);
+    columns_of(fast_columns, split(fast));
   }
   __device__ __forceinline__ void prepare_slow() {
     if constexpr (kSlow > 0) {

@@ -109,14 +109,14 @@ for (const words of FREE) {
     const found = lookups(words, counters);
     assert.equal([instructions(found.values), sum(found.values, 'wavefronts')], [values.memory * tiles, values.wavefronts * tiles]);
     // Beside look-ups, turned keys read coefficients of a tile's places, if 8 warps do not hold them, and of the way to each tile, once more where 64 of a
-    // warp's tiles begin, which here is once; the rest are shuffles: of the other half of the powers' words, and then of angles.
+    // warp's tiles begin, which here is once; the rest are shuffles: of the lane beside, and then of angles.
     const turned = method === 'turn';
     const waysRead = turned ? sum(lines(words, counters, 's = load_shared(from + kFastPairs / 4)'), 'wavefronts') / (tiles + tile.warps) : 0;
     const placesRead = turned && tile.warps > 8 ? sum(lines(words, counters, 'bytes16*>(places + v'), 'wavefronts') / tiles : 0;
     const rest = keys.wavefronts - (65 / 64) * waysRead - placesRead - sum(found.keys, 'wavefronts') / tiles;
     const { headDim, columns } = contract;
     const [kinds, own] = [headDim === 128 ? 2 : 1, columns === 4 ? 2 : 4];
-    assert.is(rest, turned ? (65 / 64) * (columns === 4 && headDim === 128 ? 4 : 0) + (kinds * 4 * own) / 64 : 0, words);
+    assert.is(rest, turned ? (65 / 64) * (columns !== 4 ? 0 : headDim === 128 ? 12 : 4) + (kinds * 4 * own) / 64 : 0, words);
     const of = (name: string): number => counters.collectives[name]! / tiles;
     assert.is(of('transpose_matrix'), method === 'sum' ? 0 : 4, words);
     const products = { sum: 'mma_sparse_16x8x64_u8u8', turn: 'mma_16x8x16', dot: 'mma_16x8x32_s8s8' }[method];
