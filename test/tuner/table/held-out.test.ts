@@ -52,14 +52,15 @@ test('no shape held out was measured for the table', () => {
   assert.is(held.points.length, 6 * shapes.size * 2);
 });
 
-test('sequences of one length: 0.7 % in the mean; 7 of 108 lose more than 3 %, none more than 7.5', () => {
+// The held-out shapes were timed with kernels that are newer than the grid's: a choice that a change of code makes worse counts as lost, too.
+test('sequences of one length: 1.1 % in the mean; 14 of 120 lose more than 3 %, none more than 7', () => {
   assert.is(contracts.length, 6);
-  within(losses('sequence'), { mean: 0.007, worst: 0.075, beyond: 7 });
+  within(losses('sequence'), { mean: 0.011, worst: 0.07, beyond: 14 });
 });
 
-test('work spread over sequences: 0.5 % in the mean; 4 of 108 lose more than 3 %, none more than 6.5', () => within(losses('spread'), { mean: 0.0051, worst: 0.065, beyond: 4 }));
+test('work spread over sequences: 1 % in the mean; 9 of 120 lose more than 3 %, none more than 17.5', () => within(losses('spread'), { mean: 0.01, worst: 0.175, beyond: 9 }));
 
-test('whichever is faster, of both: 0.7 % in the mean; 7 of 108 lose more than 3 %, none more than 7.5', () => {
+test('whichever is faster, of both: 1 % in the mean; 11 of 120 lose more than 3 %, none more than 6.5', () => {
   const lost = contracts.flatMap((contract) => {
     const field = fieldFor(contract);
     const of = (mode: string) => ofContract(held, contract).filter(({ problem }) => problem.mode === mode);
@@ -70,7 +71,7 @@ test('whichever is faster, of both: 0.7 % in the mean; 7 of 108 lose more than 3
       return ((1 + lossAt(there, decision)) * there.arms[0]!.us) / Math.min(point.arms[0]!.us, twin.arms[0]!.us) - 1;
     });
   });
-  within(lost, { mean: 0.007, worst: 0.075, beyond: 7 });
+  within(lost, { mean: 0.01, worst: 0.065, beyond: 11 });
 });
 
 test('at no point of the grid is what a table chooses slower than the default', () => {

@@ -1,12 +1,12 @@
 // Generated file. Do not edit.
 //   template  templates/decode.cu.hbs
-//   kernel    antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t64_s2
-//   inputs    002f1024165818c9
-//   remake    npx gen --only antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t64_s2
+//   kernel    antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w2_t32_s2
+//   inputs    555242104621fcb8
+//   remake    npx gen --only antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w2_t32_s2
 #include "antkv.h"
 #include "antkv_device.cuh"
 
-namespace antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t64_s2_ {  // its own: device linking would merge equal names
+namespace antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w2_t32_s2_ {  // its own: device linking would merge equal names
 using namespace antkv;
 
 struct K {
@@ -35,9 +35,9 @@ struct K {
   static constexpr bool kPre = true, kKeyGain = true;
   static constexpr bool kSoftcap = false, kSink = false;
   static constexpr int kColumns = 8;  // query columns of a CTA
-  static constexpr int kWarps = 4, kStages = 2;
+  static constexpr int kWarps = 2, kStages = 2;
   static constexpr int kWarpUnits = 1;  // units of 16 tokens that a warp takes per step
-  static constexpr int kSharedBytes = 39232;
+  static constexpr int kSharedBytes = 19648;
 };
 
 // The 16-bit type of a contract's queries, exact rows and output, f16 or bf16: what the two do differently, by one set of names.
@@ -1442,9 +1442,9 @@ __device__ __forceinline__ void decode(const P& p) {
 
 // Three CTAs of four warps per SM: left alone, ptxas takes 200 registers for some contracts, and two fit.
 // Of more warps, of more columns, or of rows whose sums alone take 64 registers, at least one CTA is all that is asked for: without the 1, ptxas may spill to fit more.
-extern "C" __global__ void __launch_bounds__(128, 128 <= 128 && K::kHeadDim <= 128 && K::kColumns <= 8 ? 3 : 1)
-antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t64_s2(const __grid_constant__ antkv_decode_params p) {
+extern "C" __global__ void __launch_bounds__(64, 64 <= 128 && K::kHeadDim <= 128 && K::kColumns <= 8 ? 3 : 1)
+antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w2_t32_s2(const __grid_constant__ antkv_decode_params p) {
   decode<K>(p);
 }
 
-}  // namespace antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w4_t64_s2_
+}  // namespace antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w2_t32_s2_
