@@ -20,7 +20,7 @@ export const CLOCK: Clock = { now: () => Date.now(), sleep: (ms) => new Promise(
 export const tuneOptions = <T>(y: Argv<T>) =>
   recipeOptions(y)
     .option('arch', { type: 'string', default: 'sm80,sm90', requiresArg: true, describe: `architectures with commas, or native: ${ARCHS.map((a) => a.name).join(', ')}` })
-    .option('only', { type: 'string', requiresArg: true, describe: 'contracts that match one of these globs, of all that are offered (default: the shipped ones)' })
+    .option('only', { type: 'string', requiresArg: true, describe: 'contracts: names of any that are offered, or globs over the shipped ones (over all, where no shipped one matches)' })
     .option('model', { type: 'string', requiresArg: true, describe: "tune for the heads of this model: its config.json" })
     .option('shapes', { type: 'string', requiresArg: true, describe: 'tune for the shapes in this file: JSON lines, as gen bench --out writes them' })
     .option('budget', { type: 'string', requiresArg: true, describe: 'end after this time, what matters most first: 90s, 20m, 2h' })
@@ -44,13 +44,18 @@ export function parseBudget(text: string): number {
   return seconds;
 }
 
-/** Every offered contract that a word names: a glob over names, a contract's name, or a kernel's, whose contract it means. Ops that it cannot be are not asked: there are thousands. */
+/**
+ * The contracts that a word names: a contract's name, a kernel's, whose contract it means, or a glob over names. A glob means the shipped ones, as a sweep of thousands is nobody's wish;
+ * all that are offered where none of those matches. Ops that it cannot be are not asked.
+ */
 function offeredBy(word: string): Contract[] {
   if (!/[*?]/.test(word)) {
     const contract = contractNamed(word.includes('__') ? contractOfKernel(word) : word);
     return contract && reject(contract).length === 0 ? [contract] : [];
   }
   const glob = globOf(word);
+  const shipped = [...shippedContracts().values()].map(({ contract }) => contract).filter((contract) => glob.test(contractName(contract)));
+  if (shipped.length > 0) return shipped;
   const fixed = word.slice(0, word.search(/[*?]/));
   const ops = OPS.filter((op) => `antkv_${op}`.startsWith(fixed) || fixed.startsWith(`antkv_${op}`));
   return ops.flatMap(offeredContracts).filter((contract) => glob.test(contractName(contract)));

@@ -121,6 +121,8 @@ test('what is selected: shipped contracts, recipes, globs, the contract of a ker
   assert.ok(names({ preset: ['antkv-1'] }).every((name) => /d128|select/.test(name)) && names({ preset: ['antkv-1'], headDim: [64] }).some((name) => /d64/.test(name)));
   assert.equal(names({ only: 'antkv_select__sm80_w4' }), ['antkv_select']);
   assert.ok(names({ only: 'antkv_score_*' }).length > names({ only: 'antkv_score_d64*' }).length);
+  assert.equal(names({ only: 'antkv_decode_*' }).sort(), names({}).filter((name) => name.startsWith('antkv_decode_')).sort());
+  assert.ok(names({ only: 'antkv_decode_d256_*' }).length > 10); // no shipped one: of all that are offered
   assert.equal(names({ only: 'antkv_select,antkv_score_d64_f16' }).sort(), ['antkv_score_d64_f16', 'antkv_select']);
 });
 
