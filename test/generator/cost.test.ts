@@ -44,17 +44,17 @@ test('counts of 32 tokens, by hand', () => {
   // shuffles; once more where a batch of 16 tiles begins, with 16 loads from memory. Halves: 4 words x 2 units x 8 for fast pairs, 8 for the queries' powers. 24 mma: of
   // 2 units x 8 words, those of the 4 slow ones twice.
   const turn = parts('d128_k8c8b_v8c8bq8_f16_pre_gain_n4');
-  assert.equal(some(turn['keys (turn)']!, ['dot', 'memory', 'wavefronts', 'half', 'matrix']), [16, 16 + (17 / 16) * 16 + 1, 64 + (17 / 16) * (16 + 12), 64 + (17 / 16) * 8, 24]);
-  // fp32: 32 to turn the queries, 16 for rests; 24 for scores and 4 for places; a 16th of 64 for those anew.
-  assert.is(turn['keys (turn)']!.float, (17 / 16) * (32 + 16) + 24 + 4 + 4);
+  assert.equal(some(turn['keys (turn)']!, ['dot', 'memory', 'wavefronts', 'half', 'matrix']), [16, 16 + (65 / 64) * 16 + 26 / 64, 64 + (65 / 64) * (16 + 12) + 16 / 64, 64 + (65 / 64) * 8, 24]);
+  // fp32: 32 to turn the queries, 16 for rests; 24 for scores and 4 for places; a 64th of 2 x 26 for those anew.
+  assert.is(turn['keys (turn)']!.float, (65 / 64) * (32 + 16) + 24 + 4 + 52 / 64);
   assert.is(turn['weights']!.mufu, 4);
   // 8 columns: each lane turns all its queries, twice the mma. 8-byte entries trade places by 64 selects.
   const turned = parts('d128_k8c8b_v8c8bq8_f16_pre_gain')['keys (turn)']!;
-  assert.equal(some(turned, ['memory', 'half', 'matrix']), [16 + (17 / 16) * 8 + 2, 64 + (17 / 16) * 16, 48]);
+  assert.equal(some(turned, ['memory', 'half', 'matrix']), [16 + (65 / 64) * 8 + 50 / 64, 64 + (65 / 64) * 16, 48]);
   const narrow = parts('d128_k4c8b_v4c8bq8_f16_pre_n4')['keys (turn)']!;
   assert.equal([narrow.alu - turn['keys (turn)']!.alu, narrow.memory - turn['keys (turn)']!.memory], [64, 16]);
   // Head dim 64: all 4 words fast; 12 warps read the coefficients of places anew, 8 loads of 4 wavefronts.
-  assert.equal(some(parts('d64_k8c8b_v8c8bq8_f16_pre_n4')['keys (turn)']!, ['half', 'matrix', 'wavefronts']), [64, 8, 32 + (17 / 16) * (8 + 4) + 32]);
+  assert.equal(some(parts('d64_k8c8b_v8c8bq8_f16_pre_n4')['keys (turn)']!, ['half', 'matrix', 'wavefronts']), [64, 8, 32 + (65 / 64) * (8 + 4) + 8 / 64 + 32]);
   // 4 bits: 64 look-ups of 2 bytes a side, joined by a PRMT and put in order by 64 selects.
   const four = parts('d128_k2c8bq8_v2c8bq8_f16_n4');
   assert.equal(some(four['keys (dot)']!, ['memory', 'wavefronts', 'alu', 'matrix']), [64, 64, 100, 8]);
