@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm90_lookup_w4_s2_c2
-//   inputs    d6e31ad5f0146dfc
+//   inputs    f09c34740bccf966
 //   remake    npx gen --only antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm90_lookup_w4_s2_c2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -2294,7 +2294,7 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
 #pragma unroll 1
   for (int end = 8; i < tiles.count; end += 16) {
     const int stop = min_int(end, tiles.count);
-    if constexpr (Way::kTurns)
+    if constexpr (Way::kTurns)  // anew after 56 tiles, a batch's begin, and every 64 then
       if (i == 0 || i % 64 == 56) keys.start(p, first_position + tiles.token_of(i));
     if constexpr (K::kStages == 2) {
       // Two sets of registers in turn: a tile's codes are loaded as soon as those of the tile two before it have been used.

@@ -48,7 +48,7 @@ export function parseBudget(text: string): number {
  * The contracts that a word names: a contract's name, a kernel's, whose contract it means, or a glob over names. A glob means the shipped ones, as a sweep of thousands is nobody's wish;
  * all that are offered where none of those matches. Ops that it cannot be are not asked.
  */
-function offeredBy(word: string): Contract[] {
+function contractsBy(word: string): Contract[] {
   if (!/[*?]/.test(word)) {
     const contract = contractNamed(word.includes('__') ? contractOfKernel(word) : word);
     return contract && reject(contract).length === 0 ? [contract] : [];
@@ -68,7 +68,7 @@ export function contractsToTune(options: TuneSelection): Contract[] {
   if (only === undefined) return named.length > 0 ? named : [...shippedContracts().values()].map(({ contract }) => contract);
   const words = only.split(',').map((word) => word.trim());
   const globs = words.map((word) => globOf(word.includes('__') && !/[*?]/.test(word) ? contractOfKernel(word) : word));
-  const chosen = named.length > 0 ? named.filter((contract) => globs.some((glob) => glob.test(contractName(contract)))) : words.flatMap(offeredBy);
+  const chosen = named.length > 0 ? named.filter((contract) => globs.some((glob) => glob.test(contractName(contract)))) : words.flatMap(contractsBy);
   if (chosen.length > 0) return [...new Map(chosen.map((contract) => [contractName(contract), contract])).values()];
   const near = nearest(only, named.length > 0 ? named.map(contractName) : [...shippedContracts().keys()]);
   throw new UsageError(`--only ${only}: no contract matches`, near.length > 0 ? `did you mean ${near[0]}?` : '"gen list" names what is offered; quote the glob');

@@ -1,6 +1,6 @@
 // What a spread launch takes by its busiest CTAs: how many pieces and tokens they have is arithmetic, what either costs is fitted on the kernel's own times. Pure.
 import { ctasPerSm, parseLaunch, type Launch } from '../bench-launch.ts';
-import { sharesOf, type Share } from '../line.ts';
+import { sharesOf, type Share } from './shares.ts';
 import { kernelNamed } from '../space/names.ts';
 import type { Board } from './expected.ts';
 import type { Point } from './pool.ts';

@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { kernelNamed } from '../../../tuner/space/names.ts';
-import { sharesOf } from '../../../tuner/line.ts';
+import { sharesOf } from '../../../tuner/table/shares.ts';
 import { busyTime } from '../../../tuner/table/busiest.ts';
 import type { Point } from '../../../tuner/table/pool.ts';
 

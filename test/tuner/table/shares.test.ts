@@ -1,10 +1,10 @@
-// Tests tuner/line.ts: all shares together are the line, and what launches of the H200 were seen to do.
+// Tests tuner/table/shares.ts: all shares together are the line, and what launches of the H200 were seen to do.
 import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseKernelName } from '../../generator/name.ts';
-import { readTemplate } from '../../generator/render.ts';
-import { sharesOf } from '../../tuner/line.ts';
+import { parseKernelName } from '../../../generator/name.ts';
+import { readTemplate } from '../../../generator/render.ts';
+import { sharesOf } from '../../../tuner/table/shares.ts';
 
 const SUM = parseKernelName('antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4__sm90_lookup_w8_s2_c4');
 const TURN = parseKernelName('antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s2_c4');

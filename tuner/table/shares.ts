@@ -1,8 +1,8 @@
 // How the line of a spread launch falls on its CTAs, for sequences of one length: templates/work.cuh in numbers. Pure.
-import { codecOf } from '../generator/codec.ts';
-import { isCacheContract, isCoded } from '../generator/contract.ts';
-import { keyMethod } from '../generator/lookup.ts';
-import type { Kernel } from '../generator/name.ts';
+import { codecOf } from '../../generator/codec.ts';
+import { isCacheContract, isCoded } from '../../generator/contract.ts';
+import { keyMethod } from '../../generator/lookup.ts';
+import type { Kernel } from '../../generator/name.ts';
 
 /** What a sequence costs on the line: `lookup_cost`, `rows_cost` and `tally_cost` there. */
 interface Prices {
