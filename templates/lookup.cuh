@@ -85,8 +85,12 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
 #pragma unroll 1
   for (int end = 8; i < tiles.count; end += 16) {
     const int stop = min_int(end, tiles.count);
-    if constexpr (Way::kTurns)  // anew after 56 tiles, a batch's begin, and every 64 then
-      if (i == 0 || i % 64 == 56) keys.start(p, first_position + tiles.token_of(i));
+    if constexpr (Way::kTurns)
+      if (i == 0 || i % 64 == 56) {  // once more after 56 tiles, a batch's begin, and every 64 then
+        if (i > 0) keys.turn_again(p, first_position + tiles.token_of(i));
+        keys.prepare_fast(false);
+        keys.prepare_slow();
+      }
     if constexpr (K::kStages == 2) {
       // Two sets of registers in turn: a tile's codes are loaded as soon as those of the tile two before it have been used.
 #pragma unroll 1
@@ -212,11 +216,12 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     typename Values::raw_entries raw_values = {};  // not of the piece before
     if (first || K::kResultsOverTables) Values::load(raw_values, v_codebook);
     if (warp_index() == K::kWarps - 2) store_context(p, w, group, kv_head, &cta->context);
-    if constexpr (K::kKeySum) Keys::load_queries(raw_keys, columns);
+    Keys::load_queries(p, raw_keys, columns, k_codebook);
     int page;
     tiles.find_pages(p, w, page);
     const bool without_book = first || (Keys::kTablePerPiece && !kAhead);
     if (without_book && kTogether) Keys::load(raw_keys, k_codebook);
+    if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns, raw_keys, tiles.paired);
     if (first || K::kResultsOverTables) {
 #pragma unroll 1
       for (int i = thread_index(); i < K::kHeadDim; i += K::kWarps * 32) copy_async_word(cta->scales + i, reinterpret_cast<const float*>(v_codebook + K::Value::kScaleOffset) + i);
@@ -230,9 +235,10 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     if (kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
     block_barrier();  // the context is there, and the largest products
     const exact_units coming = exact_units_of<K>(&cta->context);  // whose pages come meanwhile
+    Keys keys;
+    if constexpr (!K::kKeySum) keys.begin(p, key_table, raw_keys, columns, maxima, turns, tiles.paired, load_shared(&cta->context.s.first_pos) + tiles.token_of(0));
     if (first || Keys::kTablePerPiece) Keys::fill(key_table, products, raw_keys, maxima);
     if (!kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
-    if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns, tiles.paired);
     tiles.first_hidden(p, warps[warp_index()].places);
     copy_async_wait<0>();
     block_barrier();  // the tables are there
@@ -240,10 +246,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, coming, 0);
     exact_units units;
     {
-      Keys keys;
-      const float* const key_scales = reinterpret_cast<const float*>(k_codebook + K::Key::kScaleOffset);
-      if constexpr (K::kKeyTurn) keys.begin(p, key_table, columns, key_scales, maxima, turns, tiles.paired);
-      else keys.begin(p, key_table, columns, key_scales, maxima, turns);
+      if constexpr (K::kKeySum) keys.begin(p, key_table, raw_keys, columns, maxima, turns, false, 0);
       const auto attend = [&](auto way) { units = attend_coded<K, decltype(way)>(p, &cta->context, keys, tiles, codes, values, warps[warp_index()], cta->scales); };
       // A RoPE that the kernel is not made for has a loop of its own, for its calls cost the other's registers and schedule.
       if constexpr (!K::kKeyTurn) attend(loop_way<false>());

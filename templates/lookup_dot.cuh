@@ -25,6 +25,8 @@ struct dot_keys : token_rows<K> {
   static constexpr int kTurns = (32 * kSlices + K::kWarps - 1) / K::kWarps;
   struct raw_table {
     bytes16 piece[kTurns][2];
+    uint32_t q[kSteps * 2][2];     // of a word's channels, two each
+    bytes8 scales[kSteps * 2][2];
   };
   /// Starts loading the codebook of one KV head, all threads.
   static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook) {
@@ -52,18 +54,30 @@ struct dot_keys : token_rows<K> {
   /// Channel `i` (0 ... 3) of word `word` (of a token's kSteps * 2) in lane column t.
   static __device__ __forceinline__ int channel(int word, int t, int i) { return (4 * (word / 4 * 8 + word % 4 + i / 2 * 4) + t) * 2 + i % 2; }
 
-  /// This CTA's query columns; `columns(c)` is column c's row of q, null if it is idle; `scales` are the codebook's, one per channel.
+  /// Starts loading the queries and the centroids' scales; `columns(c)` is column c's row of q, null if it is idle.
   template <class P, class F>
-  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const F& columns, const float* scales, const float*, unsigned char*) {
+  static __device__ __forceinline__ void load_queries(const P&, raw_table& raw, const F& columns, const unsigned char* codebook) {
+    const unsigned char* row = columns(kColumns == 4 ? lane_index() / 8 : lane_index() / 4);
+#pragma unroll
+    for (int word = 0; word < kSteps * 2; ++word)
+#pragma unroll
+      for (int two = 0; two < 2; ++two) {
+        const int at = channel(word, lane_index() % 4, 2 * two);
+        raw.q[word][two] = row ? load_global(reinterpret_cast<const uint32_t*>(row + at * 2)) : 0;
+        raw.scales[word][two] = load_global(reinterpret_cast<const bytes8*>(codebook + K::Key::kScaleOffset + at * 4));
+      }
+  }
+
+  /// This CTA's query columns.
+  template <class P, class F>
+  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const raw_table& raw, const F&, const float*, unsigned char*, bool, int) {
     const int g = lane_index() / 4, t = lane_index() % 4;
-    const unsigned char* row = columns(kColumns == 4 ? g / 2 : g);
     float x[kSteps * 2][4], most = 0;
 #pragma unroll
     for (int word = 0; word < kSteps * 2; ++word)
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const int at = channel(word, t, i);
-        x[word][i] = row ? to_float(load_global(reinterpret_cast<const typename K::Element*>(row) + at)) * load_global(scales + at) : 0;
+        x[word][i] = to_float(typename K::Element{uint16_t(raw.q[word][i / 2] >> (16 * (i % 2)))}) * float_of_bits(raw.scales[word][i / 2].w[i % 2]);
         most = fmaxf(most, fabsf(x[word][i]));
       }
     most = fmaxf(most, shuffle_xor(most, 1));

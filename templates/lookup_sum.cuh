@@ -93,8 +93,8 @@ struct sum_keys {
         }
   }
   /// Starts loading the queries; `columns(c)` is column c's row of q, null if it is idle.
-  template <class F>
-  static __device__ __forceinline__ void load_queries(raw_table& raw, const F& columns) {
+  template <class P, class F>
+  static __device__ __forceinline__ void load_queries(const P&, raw_table& raw, const F& columns, const unsigned char*) {
     const int g = lane_index() / 4, t = lane_index() % 4;
     const unsigned char* row = columns(g % kColumns);
 #pragma unroll
@@ -237,7 +237,7 @@ struct sum_keys {
     }
   }
   template <class P, class F>
-  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const F&, const float*, const float* maxima, unsigned char*) {
+  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const raw_table&, const F&, const float* maxima, unsigned char*, bool, int) {
     const uint32_t zero = uint32_t(p.batch) >> 31;
     const int r = lane_index() / 4, t = lane_index() % 4;
 #pragma unroll

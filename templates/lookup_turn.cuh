@@ -54,9 +54,8 @@ struct turn_keys : token_rows<K> {
 
   /// Whether the pairs are not (i, i + d / 2) over the whole head, or the second half of them is not slow. By a vote, so that the compiler knows all lanes to agree; all call.
   template <class P>
-  static __device__ __forceinline__ bool is_general(const P& p) {
-    bool faster = false;
-    for (int i = kFastPairs + lane_index(); i < min_int(p.rotary_dim, K::kHeadDim) / 2; i += 32) faster = faster || !(load_global(p.inv_freq + i) <= kFastest);  // or not a number
+  static __device__ __forceinline__ bool is_general(const P& p, float slow_freq) {
+    const bool faster = kSlow && kFastPairs + lane_index() < p.rotary_dim / 2 && !(slow_freq <= kFastest);  // or not a number
     return vote_any(faster || p.rope_interleaved || p.rotary_dim != K::kHeadDim);
   }
 
@@ -68,8 +67,15 @@ struct turn_keys : token_rows<K> {
 
   static constexpr int kEntries = 32 / kEntryBytes;  // of a task: 32 bytes, one sector, of the codebook
   static constexpr int kTasks = K::kHeadDim * 256 * 2 / 32, kThreads = K::kWarps * 32, kTurns = (kTasks + kThreads - 1) / kThreads;
+  /// Words of a lane's pairs as they stand in q.
+  struct placing {
+    uint32_t x[kOwn], y[kOwn];
+  };
+  static_assert(kFastPairs == 32 && (kSlow == 0 || kSlowPairs == 32), "a frequency of each kind for each lane");
   struct raw_table {
     bytes16 piece[kTurns][2];
+    placing fast, slow;
+    float fast_freq, slow_freq;  // of pairs number lane and kFastPairs + lane
   };
   /// Starts loading the codebook of one KV head, all threads.
   static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook) {
@@ -99,46 +105,61 @@ struct turn_keys : token_rows<K> {
   /// Channel of the first half of pair `e` (0, 1) in word `i` of lane column t.
   static __device__ __forceinline__ int first_channel(int i, int t, int e) { return (4 * (i / kWords) + t) * C::kChannels + 2 * (i % kWords) + e; }
 
+  /// The column's row of q, null if it is idle, of which this lane turns some pairs.
+  template <class F>
+  static __device__ __forceinline__ const unsigned char* row_of(const F& columns) { return columns(kShares ? lane_index() / 8 : lane_index() / 4); }
+
+  /// Starts loading what queries and places are turned by and from; `columns(c)` is column c's row of q, null if it is idle.
+  template <class P, class F>
+  static __device__ __forceinline__ void load_queries(const P& p, raw_table& raw, const F& columns, const unsigned char*) {
+    const int lane = lane_index(), pairs = p.rotary_dim / 2;
+    raw.fast_freq = lane < pairs ? load_global(p.inv_freq + lane) : 0.0f;
+    raw.slow_freq = kSlow && kFastPairs + lane < pairs ? load_global(p.inv_freq + kFastPairs + lane) : 0.0f;
+    const unsigned char* const from = row_of(columns);
+    load_pairs(raw.fast, from, 0);
+    if constexpr (kSlow > 0) load_pairs(raw.slow, from, kFast);
+  }
+
   /// Coefficients of places and ways, by all threads.
   template <class P>
-  static __device__ __forceinline__ void fill_turns(const P& p, unsigned char* turns, bool paired) {
+  static __device__ __forceinline__ void fill_turns(const P& p, unsigned char* turns, const raw_table& raw, bool paired) {
     float* const ways = reinterpret_cast<float*>(turns + kPlaceBytes);
-    if (is_general(p)) {  // queries go nowhere
-      for (int i = thread_index(); i < 4 * kFastPairs + 2 * kSlowPairs; i += K::kWarps * 32) store_shared(ways + i, 0.0f);
+    const int lane = lane_index();
+    if (is_general(p, raw.slow_freq)) {  // queries go nowhere
+      for (int i = thread_index(); i < 4 * kFastPairs + 2 * kSlowPairs; i += kThreads) store_shared(ways + i, 0.0f);
       return;
     }
-    for (int i = thread_index(); i < 32 * kFast * 4; i += K::kWarps * 32) {
-      const int place = i / 16, t = i / 4 % 4, w = i % 4;
+    const int channel = first_channel(lane % 4, lane / 4 % 4, 0);
+    const float freq[2] = {shuffle(raw.fast_freq, channel), shuffle(raw.fast_freq, channel + 1)};
+#pragma unroll 1
+    for (int place = thread_index() / 16; place < 32; place += kThreads / 16) {
       float c[2], s[2];
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
-        rope_angle(place < 16 ? 16 - place : place - 16, load_global(p.inv_freq + first_channel(w, t, e)), s[e], c[e]);
+        rope_angle(place < 16 ? 16 - place : place - 16, freq[e], s[e], c[e]);
         if (place >= 16) s[e] = -s[e];
       }
-      const uint32_t cosines = pack_halves(c[0], c[1]), sines = pack_halves(s[0], s[1]);
-      uint32_t* to = reinterpret_cast<uint32_t*>(turns + place * 128) + t * 4 + w;
-      store_shared(to, cosines);
-      store_shared(to + 16, sines);
+      uint32_t* to = reinterpret_cast<uint32_t*>(turns + place * 128) + lane % 16;
+      store_shared(to, pack_halves(c[0], c[1]));
+      store_shared(to + 16, pack_halves(s[0], s[1]));
     }
     // To the next tile: of even tiles, of odd ones, and of slow pairs.
     const int around = K::kWarps * 32;
-    for (int i = thread_index(); i < 2 * kFastPairs + kSlowPairs; i += K::kWarps * 32) {
-      const int table = min_int(i / kFastPairs, 2), pair = i - (table < 2 ? table : 1) * kFastPairs;
+    for (int table = warp_index(); table < (kSlow ? 3 : 2); table += K::kWarps) {
       const int way = !paired ? around : table == 0 ? 32 : table == 1 ? 2 * around - 32 : 2 * around;
       float c, s;
-      rope_angle(way, load_global(p.inv_freq + pair), s, c);
-      float* to = ways + table * 2 * kFastPairs + pair % kFastPairs;
-      store_shared(to, c);
-      store_shared(to + (table < 2 ? kFastPairs : kSlowPairs), s);
+      rope_angle(way, table < 2 ? raw.fast_freq : raw.slow_freq, s, c);
+      store_shared(ways + table * 2 * kFastPairs + lane, c);
+      store_shared(ways + table * 2 * kFastPairs + 32 + lane, s);
     }
   }
 
-  /// This CTA's query columns and the rotations within a tile, which `turns` holds; `columns(c)` is column c's row of q, null if it is idle.
+  /// This CTA's query columns, which stand at `position` first, and the rotations within a tile, which `turns` holds.
   template <class P, class F>
-  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const F& columns, const float*, const float*, unsigned char* turns, bool in_pairs) {
+  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const raw_table& raw, const F& columns, const float*, unsigned char* turns, bool in_pairs, int position) {
     const int g = lane_index() / 4, t = lane_index() % 4;
-    row = columns(kColumns == 4 ? g / 2 : g);
-    general = is_general(p);
+    row = row_of(columns);
+    general = is_general(p, raw.slow_freq);
     scale = p.scale * (general ? 1.0f : p.attention_factor) * kLog2e;
     paired = in_pairs;
     ways = reinterpret_cast<const float*>(turns + kPlaceBytes);
@@ -153,8 +174,8 @@ struct turn_keys : token_rows<K> {
     const float span = paired ? 32.0f : 16.0f;
 #pragma unroll
     for (int i = 0; i < kSlow; ++i) {
-      const int channel = first_channel(kFast + i, t, 0);
-      const float x = span * load_global(p.inv_freq + channel), y = span * load_global(p.inv_freq + channel + 1);
+      const int pair = first_channel(kFast + i, t, 0) - kFastPairs;
+      const float x = span * shuffle(raw.slow_freq, pair), y = span * shuffle(raw.slow_freq, pair + 1);
       // For |a| <= x sin a = a - a^3 / 6 is (1 - x^2 / 8) a to within x^3 / 24, and cos a = 1 - a^2 / 2 + a^4 / 24 is 1 - (1 - x^2 / 12) a^2 / 2 to within x^4 / 96 (Chebyshev).
       const auto sine = [](float x) { return x - x * x * x * 0.125f; };
       const auto cosine = [](float x) { return -0.5f * x * x * (1.0f - x * x * (1.0f / 12)); };
@@ -168,6 +189,8 @@ struct turn_keys : token_rows<K> {
       for (int partner = 0; partner < 2; ++partner)
         address[2 * neighbour + partner] =
             opaque(shared_address(table) + (t + 4 * (partner ^ (g % 2)) + 8 * (kSwaps ? neighbour ^ (g / 2 % 2) : 0)) * kEntryBytes, uint32_t(p.batch) >> 31);
+    turn_pairs(fast, raw.fast, raw.fast_freq, position_before(position, false));
+    if constexpr (kSlow > 0) turn_pairs(slow, raw.slow, raw.slow_freq, position_before(position, true));
   }
 
   /// Of place g + 8 v. Rows of odd places look up second halves first.
@@ -182,10 +205,6 @@ struct turn_keys : token_rows<K> {
 
   /// The first of this lane's words among those of fast (or slow) pairs: words 2 j and 2 j + 1 are neighbours.
   static __device__ __forceinline__ int own_word() { return kShares ? lane_index() / 4 % 2 * kOwn : 0; }
-  /// This lane's words as they stand in q.
-  struct placing {
-    uint32_t x[kOwn], y[kOwn];
-  };
   static __device__ __forceinline__ void load_pairs(placing& raw, const unsigned char* row, int first_word) {
 #pragma unroll
     for (int i = 0; i < kOwn; ++i) {
@@ -204,17 +223,6 @@ struct turn_keys : token_rows<K> {
         const int pair = first_channel(own_word() + i, lane_index() % 4, e);
         turn(q, i, e, to_float(f16{uint16_t(raw.x[i] >> (16 * e))}), to_float(f16{uint16_t(raw.y[i] >> (16 * e))}), shuffle(sine, pair), shuffle(cosine, pair));
       }
-  }
-  /// The queries' fast and slow pairs turned to two positions from scratch, as the ways' errors add up, by some 2e-7 a tile. No part of the loop either.
-  template <class P>
-  static __device__ __noinline__ void place(const P& p, turned* q, const unsigned char* row, int fast_position, int slow_position) {
-    static_assert(kFastPairs == 32 && (kSlow == 0 || kSlowPairs == 32), "an angle of each kind for each lane");
-    placing raw[2];
-    const float fast_freq = load_global(p.inv_freq + lane_index()), slow_freq = kSlow ? load_global(p.inv_freq + kFastPairs + lane_index()) : 0;
-    load_pairs(raw[0], row, 0);
-    if constexpr (kSlow > 0) load_pairs(raw[1], row, kFast);
-    turn_pairs(q[0], raw[0], fast_freq, fast_position);
-    if constexpr (kSlow > 0) turn_pairs(q[1], raw[1], slow_freq, slow_position);
   }
   static __device__ __forceinline__ void turn(turned& q, int i, int e, float x, float y, float sine, float cosine) {
     q[0][2 * i + e] = x * cosine + y * sine;
@@ -414,16 +422,22 @@ struct turn_keys : token_rows<K> {
     }
   }
 
-  /// Turns the queries to one way before the even tile whose first token stands at `position`.
-  template <class P>
-  __device__ __forceinline__ void start(const P& p, int position) {
+  /// One way before the even tile whose first token stands at `position`.
+  __device__ __forceinline__ int position_before(int position, bool of_slow) const {
     constexpr int kAround = K::kWarps * 32;
-    turned placed[2];
-    place(p, placed, row, position + 16 - (paired ? 2 * kAround - 32 : kAround), position + (paired ? 32 - 2 * kAround : 16 - kAround));
-    copy(fast, placed[0]);
-    if constexpr (kSlow > 0) copy(slow, placed[1]);
-    prepare_fast(false);
-    prepare_slow();
+    if (of_slow) return position + (paired ? 32 - 2 * kAround : 16 - kAround);
+    return position + 16 - (paired ? 2 * kAround - 32 : kAround);
+  }
+  /// Turns the queries there from scratch, as the ways' errors add up, by some 2e-7 a tile.
+  template <class P>
+  __device__ __forceinline__ void turn_again(const P& p, int position) {
+    placing raw;
+    load_pairs(raw, row, 0);
+    turn_pairs(fast, raw, load_global(p.inv_freq + lane_index()), position_before(position, false));
+    if constexpr (kSlow > 0) {
+      load_pairs(raw, row, kFast);
+      turn_pairs(slow, raw, load_global(p.inv_freq + kFastPairs + lane_index()), position_before(position, true));
+    }
   }
   /// Turns the queries on to the next tile, which is an odd one or not: of fast pairs, and of slow ones.
   __device__ __forceinline__ void prepare_fast(bool odd) {
