@@ -222,6 +222,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     const bool without_book = first || (Keys::kTablePerPiece && !kAhead);
     if (without_book && kTogether) Keys::load(raw_keys, k_codebook);
     if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns, raw_keys, tiles.paired);
+    tiles.ask_first(p, page);
     if (first || K::kResultsOverTables) {
 #pragma unroll 1
       for (int i = thread_index(); i < K::kHeadDim; i += K::kWarps * 32) copy_async_word(cta->scales + i, reinterpret_cast<const float*>(v_codebook + K::Value::kScaleOffset) + i);
@@ -232,13 +233,13 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     typename Keys::dot_products products;
     if constexpr (K::kKeySum) Keys::multiply_all(products, raw_keys, maxima);
     first_codes<K, Keys> codes = {};
-    if (kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
+    if (kTogether) tiles.start_first(p, warps[warp_index()].places, codes);
     block_barrier();  // the context is there, and the largest products
     const exact_units coming = exact_units_of<K>(&cta->context);  // whose pages come meanwhile
     Keys keys;
     if constexpr (!K::kKeySum) keys.begin(p, key_table, raw_keys, columns, maxima, turns, tiles.paired, load_shared(&cta->context.s.first_pos) + tiles.token_of(0));
     if (first || Keys::kTablePerPiece) Keys::fill(key_table, products, raw_keys, maxima);
-    if (!kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
+    if (!kTogether) tiles.start_first(p, warps[warp_index()].places, codes);
     tiles.first_hidden(p, warps[warp_index()].places);
     copy_async_wait<0>();
     block_barrier();  // the tables are there

@@ -83,6 +83,7 @@ struct tile_stream {
   int page;                 // ... of the batch after that
   const unsigned char *key_codes_at, *value_codes_at, *last_codes_at, *gains;  // of this lane, in the first unit of the pool; the last: those of values that two rows share
 
+
   bool paired;  // tiles 2 n and 2 n + 1 are neighbours; only of keys that are turned
 
   /// How many of a warp's tiles lie less than `tiles` behind its first; none unless `some`, which says whether `tiles` is positive.
@@ -140,9 +141,14 @@ struct tile_stream {
     if (lane_index() % 2 == 0) store_shared(places.tile[(i + lane_index() / 2) % 32].w + 2, both);
   }
 
+  /// Starts the way of the first tiles' bitmaps, and with them the translation of addresses in their pages.
+  template <class P>
+  __device__ __forceinline__ void ask_first(const P& p, int page_now) {
+    if (count > 0) place(p, 0, page_now);
+  }
   /// Starts the way of the first tiles' codes; first_hidden() ends what was left open.
   template <class P>
-  __device__ __forceinline__ void start_first(const P& p, tile_places& places, int page_now, first_codes<K, Keys>& codes) {
+  __device__ __forceinline__ void start_first(const P& p, tile_places& places, first_codes<K, Keys>& codes) {
     const uint32_t zero = uint32_t(p.batch) >> 31;
     const unsigned char* const pool = byte_pointer(p.pages);
     key_codes_at = hold_pointer(pool + lane_index() * kKeyPiece, zero);
@@ -150,7 +156,6 @@ struct tile_stream {
     last_codes_at = Values::kHalved ? hold_pointer(pool + lane_index() % 16 * 4, zero) : nullptr;
     gains = K::kKeyGain ? hold_pointer(Keys::gains_at(pool) + K::kKeyGainOffset, zero) : nullptr;
     if (count == 0) return;
-    place(p, 0, page_now);
     store_places(places, 0);
     warp_barrier();
 #pragma unroll
