@@ -92,7 +92,9 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
         keys.prepare_slow();
       }
     if constexpr (K::kStages == 2) {
-      // Two sets of registers in turn: a tile's codes are loaded as soon as those of the tile two before it have been used.
+      // Two sets of registers in turn. ptxas counts all loads of the loop as one, so that a tile whose codes are waited for waits for those asked for last, too: they
+      // are asked for where the tile before has its own. 16 warps hide that wait, and gain from two tiles ahead.
+      constexpr bool kFar = K::kWarps >= 16;
 #pragma unroll 1
       do {
 #pragma unroll
@@ -100,10 +102,16 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
           if (set == 1 && i == stop) break;
           float score[Keys::kScores];
           typename Tiles::tile_units units;
-          score_tile(score, first.keys[set], Tiles::hidden_of(places, i), i, set, [&] { units = Tiles::units_of(places, i + 2); });
-          tiles.load_keys(first.keys[set], units);
+          score_tile(score, first.keys[set], Tiles::hidden_of(places, i), i, set, [&] {
+            units = Tiles::units_of(places, i + (kFar ? 2 : 1), kFar ? 0 : first.keys[set].words[0][0] & zero);
+            if constexpr (!kFar) {
+              tiles.load_keys(first.keys[1 - set], units);
+              tiles.load_values(first.values[1 - set], units);
+            }
+          });
+          if constexpr (kFar) tiles.load_keys(first.keys[set], units);
           add_tile(score, first.values[set], set);
-          tiles.load_values(first.values[set], units);
+          if constexpr (kFar) tiles.load_values(first.values[set], units);
           ++i;
         }
       } while (i < stop);

@@ -60,7 +60,7 @@ __device__ __forceinline__ warp_result<K>& result_of(warp_memory<K>& memory) {
   else return memory.result;
 }
 
-/// Codes that a warp has in registers when its loop begins: a tile's keys (kStages 1), or those of two tiles, values' codes included.
+/// Codes that a warp has in registers: a tile's keys (kStages 1), or room for those of two tiles, values' codes included.
 template <class K, class Keys>
 struct first_codes {
   key_codes<Keys> keys[K::kStages];
@@ -126,18 +126,18 @@ struct tile_stream {
     page_now = page_at(p, 0);
     page = page_at(p, 16);
   }
-  /// From the number of the page to the unit's place, for the batch that begins with tile `i`.
+  /// From the number of the page to the unit's place, for the batch that begins with tile `i`. Nothing here waits for the bitmap.
   template <class P>
   __device__ __forceinline__ void place(const P& p, int i, int page_now) {
-    const int token = unit_token(i), in_page = token & (p.page_size - 1), tokens = coded_len - token;
+    const int in_page = unit_token(i) & (p.page_size - 1);
     const int64_t block = int64_t(page_now) * p.page_stride + head;
     next = uint32_t(block >> 4) + in_page / 16 * (K::kUnitBytes / 16);
     hidden = load_global(reinterpret_cast<const uint16_t*>(byte_pointer(p.pages) + block + (p.page_size / 16) * K::kUnitBytes) + in_page / 16);
-    if (tokens < 16) hidden |= tokens > 0 ? 0xffffu << tokens & 0xffffu : 0xffffu;
   }
   __device__ __forceinline__ void store_places(tile_places& places, int i) const { store_shared(places.tile[(i + lane_index() / 2) % 32].w + lane_index() % 2, next); }
   __device__ __forceinline__ void store_hidden(tile_places& places, int i) const {
-    const uint32_t both = hidden | shuffle_xor(hidden, 1) << 16;
+    const int tokens = coded_len - unit_token(i);
+    const uint32_t unseen = hidden | (tokens <= 0 ? 0xffffu : tokens < 16 ? 0xffffu << tokens & 0xffffu : 0), both = unseen | shuffle_xor(unseen, 1) << 16;
     if (lane_index() % 2 == 0) store_shared(places.tile[(i + lane_index() / 2) % 32].w + 2, both);
   }
 
@@ -159,14 +159,12 @@ struct tile_stream {
     store_places(places, 0);
     warp_barrier();
 #pragma unroll
-    for (int i = 0; i < K::kStages; ++i) {
+    for (int i = 0; i < (K::kWarps >= 16 ? K::kStages : 1); ++i) {
       load_keys(codes.keys[i], units_of(places, i));
       if constexpr (K::kStages == 2) load_values(codes.values[i], units_of(places, i));
     }
-    if constexpr (K::kStages == 1) {
-      prefetch(p, places, 0);
-      prefetch(p, places, 1);
-    }
+    if constexpr (K::kStages == 1) prefetch(p, places, 0);
+    prefetch(p, places, 1);
   }
   template <class P>
   __device__ __forceinline__ void first_hidden(const P& p, tile_places& places) {
@@ -195,13 +193,13 @@ struct tile_stream {
 #pragma unroll
     for (int at = lane_index() % 16 * 128; at < K::kUnitBytes + 127; at += 16 * 128) prefetch_global(unit + min_int(at, K::kUnitBytes - 1));
   }
-  /// Offsets of tile `i`'s units in the pool.
+  /// Offsets of tile `i`'s units in the pool. `there`: 0, made of what must have arrived before anything is asked for at them.
   struct tile_units {
     uint64_t at[2];
   };
-  static __device__ __forceinline__ tile_units units_of(const tile_places& places, int i) {
+  static __device__ __forceinline__ tile_units units_of(const tile_places& places, int i, uint32_t there = 0) {
     const bytes8 at = load_shared(reinterpret_cast<const bytes8*>(&places.tile[i % 32]));
-    return {{uint64_t(at.w[0]) * 16, uint64_t(at.w[1]) * 16}};
+    return {{uint64_t(at.w[0] | there) * 16, uint64_t(at.w[1] | there) * 16}};
   }
   __device__ __forceinline__ void load_keys(key_codes<Keys>& codes, const tile_units& u) const {
 #pragma unroll
