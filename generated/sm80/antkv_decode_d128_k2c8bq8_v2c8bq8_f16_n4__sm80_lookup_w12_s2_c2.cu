@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4__sm80_lookup_w12_s2_c2
-//   inputs    1162bb7b24258117
+//   inputs    e932f0a071347995
 //   remake    npx gen --only antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4__sm80_lookup_w12_s2_c2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -1406,6 +1406,8 @@ struct dot_keys : token_rows<K> {
   static constexpr int kTurns = (32 * kSlices + K::kWarps - 1) / K::kWarps;
   struct raw_table {
     bytes16 piece[kTurns][2];
+    uint32_t q[kSteps * 2][2];     // of a word's channels, two each
+    bytes8 scales[kSteps * 2][2];
   };
   /// Starts loading the codebook of one KV head, all threads.
   static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook) {
@@ -1433,18 +1435,30 @@ struct dot_keys : token_rows<K> {
   /// Channel `i` (0 ... 3) of word `word` (of a token's kSteps * 2) in lane column t.
   static __device__ __forceinline__ int channel(int word, int t, int i) { return (4 * (word / 4 * 8 + word % 4 + i / 2 * 4) + t) * 2 + i % 2; }
 
-  /// This CTA's query columns; `columns(c)` is column c's row of q, null if it is idle; `scales` are the codebook's, one per channel.
+  /// Starts loading the queries and the centroids' scales; `columns(c)` is column c's row of q, null if it is idle.
   template <class P, class F>
-  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const F& columns, const float* scales, const float*, unsigned char*) {
+  static __device__ __forceinline__ void load_queries(const P&, raw_table& raw, const F& columns, const unsigned char* codebook) {
+    const unsigned char* row = columns(kColumns == 4 ? lane_index() / 8 : lane_index() / 4);
+#pragma unroll
+    for (int word = 0; word < kSteps * 2; ++word)
+#pragma unroll
+      for (int two = 0; two < 2; ++two) {
+        const int at = channel(word, lane_index() % 4, 2 * two);
+        raw.q[word][two] = row ? load_global(reinterpret_cast<const uint32_t*>(row + at * 2)) : 0;
+        raw.scales[word][two] = load_global(reinterpret_cast<const bytes8*>(codebook + K::Key::kScaleOffset + at * 4));
+      }
+  }
+
+  /// This CTA's query columns.
+  template <class P, class F>
+  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const raw_table& raw, const F&, const float*, unsigned char*, bool, int) {
     const int g = lane_index() / 4, t = lane_index() % 4;
-    const unsigned char* row = columns(kColumns == 4 ? g / 2 : g);
     float x[kSteps * 2][4], most = 0;
 #pragma unroll
     for (int word = 0; word < kSteps * 2; ++word)
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const int at = channel(word, t, i);
-        x[word][i] = row ? to_float(load_global(reinterpret_cast<const typename K::Element*>(row) + at)) * load_global(scales + at) : 0;
+        x[word][i] = to_float(typename K::Element{uint16_t(raw.q[word][i / 2] >> (16 * (i % 2)))}) * float_of_bits(raw.scales[word][i / 2].w[i % 2]);
         most = fmaxf(most, fabsf(x[word][i]));
       }
     most = fmaxf(most, shuffle_xor(most, 1));
@@ -1705,7 +1719,7 @@ __device__ __forceinline__ warp_result<K>& result_of(warp_memory<K>& memory) {
   else return memory.result;
 }
 
-/// Codes that a warp has in registers when its loop begins: a tile's keys (kStages 1), or those of two tiles, values' codes included.
+/// Codes that a warp has in registers: a tile's keys (kStages 1), or room for those of two tiles, values' codes included.
 template <class K, class Keys>
 struct first_codes {
   key_codes<Keys> keys[K::kStages];
@@ -1727,6 +1741,7 @@ struct tile_stream {
   uint32_t next, hidden;    // lane 2 n + u: unit u of tile n of the next batch
   int page;                 // ... of the batch after that
   const unsigned char *key_codes_at, *value_codes_at, *last_codes_at, *gains;  // of this lane, in the first unit of the pool; the last: those of values that two rows share
+
 
   bool paired;  // tiles 2 n and 2 n + 1 are neighbours; only of keys that are turned
 
@@ -1770,24 +1785,29 @@ struct tile_stream {
     page_now = page_at(p, 0);
     page = page_at(p, 16);
   }
-  /// From the number of the page to the unit's place, for the batch that begins with tile `i`.
+  /// From the number of the page to the unit's place, for the batch that begins with tile `i`. Nothing here waits for the bitmap.
   template <class P>
   __device__ __forceinline__ void place(const P& p, int i, int page_now) {
-    const int token = unit_token(i), in_page = token & (p.page_size - 1), tokens = coded_len - token;
+    const int in_page = unit_token(i) & (p.page_size - 1);
     const int64_t block = int64_t(page_now) * p.page_stride + head;
     next = uint32_t(block >> 4) + in_page / 16 * (K::kUnitBytes / 16);
     hidden = load_global(reinterpret_cast<const uint16_t*>(byte_pointer(p.pages) + block + (p.page_size / 16) * K::kUnitBytes) + in_page / 16);
-    if (tokens < 16) hidden |= tokens > 0 ? 0xffffu << tokens & 0xffffu : 0xffffu;
   }
   __device__ __forceinline__ void store_places(tile_places& places, int i) const { store_shared(places.tile[(i + lane_index() / 2) % 32].w + lane_index() % 2, next); }
   __device__ __forceinline__ void store_hidden(tile_places& places, int i) const {
-    const uint32_t both = hidden | shuffle_xor(hidden, 1) << 16;
+    const int tokens = coded_len - unit_token(i);
+    const uint32_t unseen = hidden | (tokens <= 0 ? 0xffffu : tokens < 16 ? 0xffffu << tokens & 0xffffu : 0), both = unseen | shuffle_xor(unseen, 1) << 16;
     if (lane_index() % 2 == 0) store_shared(places.tile[(i + lane_index() / 2) % 32].w + 2, both);
   }
 
+  /// Starts the way of the first tiles' bitmaps, and with them the translation of addresses in their pages.
+  template <class P>
+  __device__ __forceinline__ void ask_first(const P& p, int page_now) {
+    if (count > 0) place(p, 0, page_now);
+  }
   /// Starts the way of the first tiles' codes; first_hidden() ends what was left open.
   template <class P>
-  __device__ __forceinline__ void start_first(const P& p, tile_places& places, int page_now, first_codes<K, Keys>& codes) {
+  __device__ __forceinline__ void start_first(const P& p, tile_places& places, first_codes<K, Keys>& codes) {
     const uint32_t zero = uint32_t(p.batch) >> 31;
     const unsigned char* const pool = byte_pointer(p.pages);
     key_codes_at = hold_pointer(pool + lane_index() * kKeyPiece, zero);
@@ -1795,18 +1815,15 @@ struct tile_stream {
     last_codes_at = Values::kHalved ? hold_pointer(pool + lane_index() % 16 * 4, zero) : nullptr;
     gains = K::kKeyGain ? hold_pointer(Keys::gains_at(pool) + K::kKeyGainOffset, zero) : nullptr;
     if (count == 0) return;
-    place(p, 0, page_now);
     store_places(places, 0);
     warp_barrier();
 #pragma unroll
-    for (int i = 0; i < K::kStages; ++i) {
+    for (int i = 0; i < (K::kWarps >= 16 ? K::kStages : 1); ++i) {
       load_keys(codes.keys[i], units_of(places, i));
       if constexpr (K::kStages == 2) load_values(codes.values[i], units_of(places, i));
     }
-    if constexpr (K::kStages == 1) {
-      prefetch(p, places, 0);
-      prefetch(p, places, 1);
-    }
+    if constexpr (K::kStages == 1) prefetch(p, places, 0);
+    prefetch(p, places, 1);
   }
   template <class P>
   __device__ __forceinline__ void first_hidden(const P& p, tile_places& places) {
@@ -1835,13 +1852,13 @@ struct tile_stream {
 #pragma unroll
     for (int at = lane_index() % 16 * 128; at < K::kUnitBytes + 127; at += 16 * 128) prefetch_global(unit + min_int(at, K::kUnitBytes - 1));
   }
-  /// Offsets of tile `i`'s units in the pool.
+  /// Offsets of tile `i`'s units in the pool. `there`: 0, made of what must have arrived before anything is asked for at them.
   struct tile_units {
     uint64_t at[2];
   };
-  static __device__ __forceinline__ tile_units units_of(const tile_places& places, int i) {
+  static __device__ __forceinline__ tile_units units_of(const tile_places& places, int i, uint32_t there = 0) {
     const bytes8 at = load_shared(reinterpret_cast<const bytes8*>(&places.tile[i % 32]));
-    return {{uint64_t(at.w[0]) * 16, uint64_t(at.w[1]) * 16}};
+    return {{uint64_t(at.w[0] | there) * 16, uint64_t(at.w[1] | there) * 16}};
   }
   __device__ __forceinline__ void load_keys(key_codes<Keys>& codes, const tile_units& u) const {
 #pragma unroll
@@ -1947,10 +1964,16 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
 #pragma unroll 1
   for (int end = 8; i < tiles.count; end += 16) {
     const int stop = min_int(end, tiles.count);
-    if constexpr (Way::kTurns)  // anew after 56 tiles, a batch's begin, and every 64 then
-      if (i == 0 || i % 64 == 56) keys.start(p, first_position + tiles.token_of(i));
+    if constexpr (Way::kTurns)
+      if (i == 0 || i % 64 == 56) {  // once more after 56 tiles, a batch's begin, and every 64 then
+        if (i > 0) keys.turn_again(p, first_position + tiles.token_of(i));
+        keys.prepare_fast(false);
+        keys.prepare_slow();
+      }
     if constexpr (K::kStages == 2) {
-      // Two sets of registers in turn: a tile's codes are loaded as soon as those of the tile two before it have been used.
+      // Two sets of registers in turn. ptxas counts all loads of the loop as one, so that a tile whose codes are waited for waits for those asked for last, too: they
+      // are asked for where the tile before has its own. 16 warps hide that wait, and gain from two tiles ahead.
+      constexpr bool kFar = K::kWarps >= 16;
 #pragma unroll 1
       do {
 #pragma unroll
@@ -1958,10 +1981,16 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
           if (set == 1 && i == stop) break;
           float score[Keys::kScores];
           typename Tiles::tile_units units;
-          score_tile(score, first.keys[set], Tiles::hidden_of(places, i), i, set, [&] { units = Tiles::units_of(places, i + 2); });
-          tiles.load_keys(first.keys[set], units);
+          score_tile(score, first.keys[set], Tiles::hidden_of(places, i), i, set, [&] {
+            units = Tiles::units_of(places, i + (kFar ? 2 : 1), kFar ? 0 : first.keys[set].words[0][0] & zero);
+            if constexpr (!kFar) {
+              tiles.load_keys(first.keys[1 - set], units);
+              tiles.load_values(first.values[1 - set], units);
+            }
+          });
+          if constexpr (kFar) tiles.load_keys(first.keys[set], units);
           add_tile(score, first.values[set], set);
-          tiles.load_values(first.values[set], units);
+          if constexpr (kFar) tiles.load_values(first.values[set], units);
           ++i;
         }
       } while (i < stop);
@@ -2074,11 +2103,13 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     typename Values::raw_entries raw_values = {};  // not of the piece before
     if (first || K::kResultsOverTables) Values::load(raw_values, v_codebook);
     if (warp_index() == K::kWarps - 2) store_context(p, w, group, kv_head, &cta->context);
-    if constexpr (K::kKeySum) Keys::load_queries(raw_keys, columns);
+    Keys::load_queries(p, raw_keys, columns, k_codebook);
     int page;
     tiles.find_pages(p, w, page);
     const bool without_book = first || (Keys::kTablePerPiece && !kAhead);
     if (without_book && kTogether) Keys::load(raw_keys, k_codebook);
+    if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns, raw_keys, tiles.paired);
+    tiles.ask_first(p, page);
     if (first || K::kResultsOverTables) {
 #pragma unroll 1
       for (int i = thread_index(); i < K::kHeadDim; i += K::kWarps * 32) copy_async_word(cta->scales + i, reinterpret_cast<const float*>(v_codebook + K::Value::kScaleOffset) + i);
@@ -2089,12 +2120,13 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     typename Keys::dot_products products;
     if constexpr (K::kKeySum) Keys::multiply_all(products, raw_keys, maxima);
     first_codes<K, Keys> codes = {};
-    if (kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
+    if (kTogether) tiles.start_first(p, warps[warp_index()].places, codes);
     block_barrier();  // the context is there, and the largest products
     const exact_units coming = exact_units_of<K>(&cta->context);  // whose pages come meanwhile
+    Keys keys;
+    if constexpr (!K::kKeySum) keys.begin(p, key_table, raw_keys, columns, maxima, turns, tiles.paired, load_shared(&cta->context.s.first_pos) + tiles.token_of(0));
     if (first || Keys::kTablePerPiece) Keys::fill(key_table, products, raw_keys, maxima);
-    if (!kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
-    if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns, tiles.paired);
+    if (!kTogether) tiles.start_first(p, warps[warp_index()].places, codes);
     tiles.first_hidden(p, warps[warp_index()].places);
     copy_async_wait<0>();
     block_barrier();  // the tables are there
@@ -2102,10 +2134,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, coming, 0);
     exact_units units;
     {
-      Keys keys;
-      const float* const key_scales = reinterpret_cast<const float*>(k_codebook + K::Key::kScaleOffset);
-      if constexpr (K::kKeyTurn) keys.begin(p, key_table, columns, key_scales, maxima, turns, tiles.paired);
-      else keys.begin(p, key_table, columns, key_scales, maxima, turns);
+      if constexpr (K::kKeySum) keys.begin(p, key_table, raw_keys, columns, maxima, turns, false, 0);
       const auto attend = [&](auto way) { units = attend_coded<K, decltype(way)>(p, &cta->context, keys, tiles, codes, values, warps[warp_index()], cta->scales); };
       // A RoPE that the kernel is not made for has a loop of its own, for its calls cost the other's registers and schedule.
       if constexpr (!K::kKeyTurn) attend(loop_way<false>());

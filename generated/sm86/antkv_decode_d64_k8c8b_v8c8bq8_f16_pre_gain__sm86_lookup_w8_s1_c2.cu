@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm86_lookup_w8_s1_c2
-//   inputs    0f1f758e1a8986b8
+//   inputs    d18e7ec1e771d0fe
 //   remake    npx gen --only antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm86_lookup_w8_s1_c2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -1468,9 +1468,8 @@ struct turn_keys : token_rows<K> {
 
   /// Whether the pairs are not (i, i + d / 2) over the whole head, or the second half of them is not slow. By a vote, so that the compiler knows all lanes to agree; all call.
   template <class P>
-  static __device__ __forceinline__ bool is_general(const P& p) {
-    bool faster = false;
-    for (int i = kFastPairs + lane_index(); i < min_int(p.rotary_dim, K::kHeadDim) / 2; i += 32) faster = faster || !(load_global(p.inv_freq + i) <= kFastest);  // or not a number
+  static __device__ __forceinline__ bool is_general(const P& p, float slow_freq) {
+    const bool faster = kSlow && kFastPairs + lane_index() < p.rotary_dim / 2 && !(slow_freq <= kFastest);  // or not a number
     return vote_any(faster || p.rope_interleaved || p.rotary_dim != K::kHeadDim);
   }
 
@@ -1482,8 +1481,15 @@ struct turn_keys : token_rows<K> {
 
   static constexpr int kEntries = 32 / kEntryBytes;  // of a task: 32 bytes, one sector, of the codebook
   static constexpr int kTasks = K::kHeadDim * 256 * 2 / 32, kThreads = K::kWarps * 32, kTurns = (kTasks + kThreads - 1) / kThreads;
+  /// Words of a lane's pairs as they stand in q.
+  struct placing {
+    uint32_t x[kOwn], y[kOwn];
+  };
+  static_assert(kFastPairs == 32 && (kSlow == 0 || kSlowPairs == 32), "a frequency of each kind for each lane");
   struct raw_table {
     bytes16 piece[kTurns][2];
+    placing fast, slow;
+    float fast_freq, slow_freq;  // of pairs number lane and kFastPairs + lane
   };
   /// Starts loading the codebook of one KV head, all threads.
   static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook) {
@@ -1513,46 +1519,61 @@ struct turn_keys : token_rows<K> {
   /// Channel of the first half of pair `e` (0, 1) in word `i` of lane column t.
   static __device__ __forceinline__ int first_channel(int i, int t, int e) { return (4 * (i / kWords) + t) * C::kChannels + 2 * (i % kWords) + e; }
 
+  /// The column's row of q, null if it is idle, of which this lane turns some pairs.
+  template <class F>
+  static __device__ __forceinline__ const unsigned char* row_of(const F& columns) { return columns(kShares ? lane_index() / 8 : lane_index() / 4); }
+
+  /// Starts loading what queries and places are turned by and from; `columns(c)` is column c's row of q, null if it is idle.
+  template <class P, class F>
+  static __device__ __forceinline__ void load_queries(const P& p, raw_table& raw, const F& columns, const unsigned char*) {
+    const int lane = lane_index(), pairs = p.rotary_dim / 2;
+    raw.fast_freq = lane < pairs ? load_global(p.inv_freq + lane) : 0.0f;
+    raw.slow_freq = kSlow && kFastPairs + lane < pairs ? load_global(p.inv_freq + kFastPairs + lane) : 0.0f;
+    const unsigned char* const from = row_of(columns);
+    load_pairs(raw.fast, from, 0);
+    if constexpr (kSlow > 0) load_pairs(raw.slow, from, kFast);
+  }
+
   /// Coefficients of places and ways, by all threads.
   template <class P>
-  static __device__ __forceinline__ void fill_turns(const P& p, unsigned char* turns, bool paired) {
+  static __device__ __forceinline__ void fill_turns(const P& p, unsigned char* turns, const raw_table& raw, bool paired) {
     float* const ways = reinterpret_cast<float*>(turns + kPlaceBytes);
-    if (is_general(p)) {  // queries go nowhere
-      for (int i = thread_index(); i < 4 * kFastPairs + 2 * kSlowPairs; i += K::kWarps * 32) store_shared(ways + i, 0.0f);
+    const int lane = lane_index();
+    if (is_general(p, raw.slow_freq)) {  // queries go nowhere
+      for (int i = thread_index(); i < 4 * kFastPairs + 2 * kSlowPairs; i += kThreads) store_shared(ways + i, 0.0f);
       return;
     }
-    for (int i = thread_index(); i < 32 * kFast * 4; i += K::kWarps * 32) {
-      const int place = i / 16, t = i / 4 % 4, w = i % 4;
+    const int channel = first_channel(lane % 4, lane / 4 % 4, 0);
+    const float freq[2] = {shuffle(raw.fast_freq, channel), shuffle(raw.fast_freq, channel + 1)};
+#pragma unroll 1
+    for (int place = thread_index() / 16; place < 32; place += kThreads / 16) {
       float c[2], s[2];
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
-        rope_angle(place < 16 ? 16 - place : place - 16, load_global(p.inv_freq + first_channel(w, t, e)), s[e], c[e]);
+        rope_angle(place < 16 ? 16 - place : place - 16, freq[e], s[e], c[e]);
         if (place >= 16) s[e] = -s[e];
       }
-      const uint32_t cosines = pack_halves(c[0], c[1]), sines = pack_halves(s[0], s[1]);
-      uint32_t* to = reinterpret_cast<uint32_t*>(turns + place * 128) + t * 4 + w;
-      store_shared(to, cosines);
-      store_shared(to + 16, sines);
+      uint32_t* to = reinterpret_cast<uint32_t*>(turns + place * 128) + lane % 16;
+      store_shared(to, pack_halves(c[0], c[1]));
+      store_shared(to + 16, pack_halves(s[0], s[1]));
     }
     // To the next tile: of even tiles, of odd ones, and of slow pairs.
     const int around = K::kWarps * 32;
-    for (int i = thread_index(); i < 2 * kFastPairs + kSlowPairs; i += K::kWarps * 32) {
-      const int table = min_int(i / kFastPairs, 2), pair = i - (table < 2 ? table : 1) * kFastPairs;
+    for (int table = warp_index(); table < (kSlow ? 3 : 2); table += K::kWarps) {
       const int way = !paired ? around : table == 0 ? 32 : table == 1 ? 2 * around - 32 : 2 * around;
       float c, s;
-      rope_angle(way, load_global(p.inv_freq + pair), s, c);
-      float* to = ways + table * 2 * kFastPairs + pair % kFastPairs;
-      store_shared(to, c);
-      store_shared(to + (table < 2 ? kFastPairs : kSlowPairs), s);
+      rope_angle(way, table < 2 ? raw.fast_freq : raw.slow_freq, s, c);
+      store_shared(ways + table * 2 * kFastPairs + lane, c);
+      store_shared(ways + table * 2 * kFastPairs + 32 + lane, s);
     }
   }
 
-  /// This CTA's query columns and the rotations within a tile, which `turns` holds; `columns(c)` is column c's row of q, null if it is idle.
+  /// This CTA's query columns, which stand at `position` first, and the rotations within a tile, which `turns` holds.
   template <class P, class F>
-  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const F& columns, const float*, const float*, unsigned char* turns, bool in_pairs) {
+  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const raw_table& raw, const F& columns, const float*, unsigned char* turns, bool in_pairs, int position) {
     const int g = lane_index() / 4, t = lane_index() % 4;
-    row = columns(kColumns == 4 ? g / 2 : g);
-    general = is_general(p);
+    row = row_of(columns);
+    general = is_general(p, raw.slow_freq);
     scale = p.scale * (general ? 1.0f : p.attention_factor) * kLog2e;
     paired = in_pairs;
     ways = reinterpret_cast<const float*>(turns + kPlaceBytes);
@@ -1567,8 +1588,8 @@ struct turn_keys : token_rows<K> {
     const float span = paired ? 32.0f : 16.0f;
 #pragma unroll
     for (int i = 0; i < kSlow; ++i) {
-      const int channel = first_channel(kFast + i, t, 0);
-      const float x = span * load_global(p.inv_freq + channel), y = span * load_global(p.inv_freq + channel + 1);
+      const int pair = first_channel(kFast + i, t, 0) - kFastPairs;
+      const float x = span * shuffle(raw.slow_freq, pair), y = span * shuffle(raw.slow_freq, pair + 1);
       // For |a| <= x sin a = a - a^3 / 6 is (1 - x^2 / 8) a to within x^3 / 24, and cos a = 1 - a^2 / 2 + a^4 / 24 is 1 - (1 - x^2 / 12) a^2 / 2 to within x^4 / 96 (Chebyshev).
       const auto sine = [](float x) { return x - x * x * x * 0.125f; };
       const auto cosine = [](float x) { return -0.5f * x * x * (1.0f - x * x * (1.0f / 12)); };
@@ -1582,6 +1603,8 @@ struct turn_keys : token_rows<K> {
       for (int partner = 0; partner < 2; ++partner)
         address[2 * neighbour + partner] =
             opaque(shared_address(table) + (t + 4 * (partner ^ (g % 2)) + 8 * (kSwaps ? neighbour ^ (g / 2 % 2) : 0)) * kEntryBytes, uint32_t(p.batch) >> 31);
+    turn_pairs(fast, raw.fast, raw.fast_freq, position_before(position, false));
+    if constexpr (kSlow > 0) turn_pairs(slow, raw.slow, raw.slow_freq, position_before(position, true));
   }
 
   /// Of place g + 8 v. Rows of odd places look up second halves first.
@@ -1596,10 +1619,6 @@ struct turn_keys : token_rows<K> {
 
   /// The first of this lane's words among those of fast (or slow) pairs: words 2 j and 2 j + 1 are neighbours.
   static __device__ __forceinline__ int own_word() { return kShares ? lane_index() / 4 % 2 * kOwn : 0; }
-  /// This lane's words as they stand in q.
-  struct placing {
-    uint32_t x[kOwn], y[kOwn];
-  };
   static __device__ __forceinline__ void load_pairs(placing& raw, const unsigned char* row, int first_word) {
 #pragma unroll
     for (int i = 0; i < kOwn; ++i) {
@@ -1618,17 +1637,6 @@ struct turn_keys : token_rows<K> {
         const int pair = first_channel(own_word() + i, lane_index() % 4, e);
         turn(q, i, e, to_float(f16{uint16_t(raw.x[i] >> (16 * e))}), to_float(f16{uint16_t(raw.y[i] >> (16 * e))}), shuffle(sine, pair), shuffle(cosine, pair));
       }
-  }
-  /// The queries' fast and slow pairs turned to two positions from scratch, as the ways' errors add up, by some 2e-7 a tile. No part of the loop either.
-  template <class P>
-  static __device__ __noinline__ void place(const P& p, turned* q, const unsigned char* row, int fast_position, int slow_position) {
-    static_assert(kFastPairs == 32 && (kSlow == 0 || kSlowPairs == 32), "an angle of each kind for each lane");
-    placing raw[2];
-    const float fast_freq = load_global(p.inv_freq + lane_index()), slow_freq = kSlow ? load_global(p.inv_freq + kFastPairs + lane_index()) : 0;
-    load_pairs(raw[0], row, 0);
-    if constexpr (kSlow > 0) load_pairs(raw[1], row, kFast);
-    turn_pairs(q[0], raw[0], fast_freq, fast_position);
-    if constexpr (kSlow > 0) turn_pairs(q[1], raw[1], slow_freq, slow_position);
   }
   static __device__ __forceinline__ void turn(turned& q, int i, int e, float x, float y, float sine, float cosine) {
     q[0][2 * i + e] = x * cosine + y * sine;
@@ -1828,16 +1836,22 @@ struct turn_keys : token_rows<K> {
     }
   }
 
-  /// Turns the queries to one way before the even tile whose first token stands at `position`.
-  template <class P>
-  __device__ __forceinline__ void start(const P& p, int position) {
+  /// One way before the even tile whose first token stands at `position`.
+  __device__ __forceinline__ int position_before(int position, bool of_slow) const {
     constexpr int kAround = K::kWarps * 32;
-    turned placed[2];
-    place(p, placed, row, position + 16 - (paired ? 2 * kAround - 32 : kAround), position + (paired ? 32 - 2 * kAround : 16 - kAround));
-    copy(fast, placed[0]);
-    if constexpr (kSlow > 0) copy(slow, placed[1]);
-    prepare_fast(false);
-    prepare_slow();
+    if (of_slow) return position + (paired ? 32 - 2 * kAround : 16 - kAround);
+    return position + 16 - (paired ? 2 * kAround - 32 : kAround);
+  }
+  /// Turns the queries there from scratch, as the ways' errors add up, by some 2e-7 a tile.
+  template <class P>
+  __device__ __forceinline__ void turn_again(const P& p, int position) {
+    placing raw;
+    load_pairs(raw, row, 0);
+    turn_pairs(fast, raw, load_global(p.inv_freq + lane_index()), position_before(position, false));
+    if constexpr (kSlow > 0) {
+      load_pairs(raw, row, kFast);
+      turn_pairs(slow, raw, load_global(p.inv_freq + kFastPairs + lane_index()), position_before(position, true));
+    }
   }
   /// Turns the queries on to the next tile, which is an odd one or not: of fast pairs, and of slow ones.
   __device__ __forceinline__ void prepare_fast(bool odd) {
@@ -2052,7 +2066,7 @@ __device__ __forceinline__ warp_result<K>& result_of(warp_memory<K>& memory) {
   else return memory.result;
 }
 
-/// Codes that a warp has in registers when its loop begins: a tile's keys (kStages 1), or those of two tiles, values' codes included.
+/// Codes that a warp has in registers: a tile's keys (kStages 1), or room for those of two tiles, values' codes included.
 template <class K, class Keys>
 struct first_codes {
   key_codes<Keys> keys[K::kStages];
@@ -2074,6 +2088,7 @@ struct tile_stream {
   uint32_t next, hidden;    // lane 2 n + u: unit u of tile n of the next batch
   int page;                 // ... of the batch after that
   const unsigned char *key_codes_at, *value_codes_at, *last_codes_at, *gains;  // of this lane, in the first unit of the pool; the last: those of values that two rows share
+
 
   bool paired;  // tiles 2 n and 2 n + 1 are neighbours; only of keys that are turned
 
@@ -2117,24 +2132,29 @@ struct tile_stream {
     page_now = page_at(p, 0);
     page = page_at(p, 16);
   }
-  /// From the number of the page to the unit's place, for the batch that begins with tile `i`.
+  /// From the number of the page to the unit's place, for the batch that begins with tile `i`. Nothing here waits for the bitmap.
   template <class P>
   __device__ __forceinline__ void place(const P& p, int i, int page_now) {
-    const int token = unit_token(i), in_page = token & (p.page_size - 1), tokens = coded_len - token;
+    const int in_page = unit_token(i) & (p.page_size - 1);
     const int64_t block = int64_t(page_now) * p.page_stride + head;
     next = uint32_t(block >> 4) + in_page / 16 * (K::kUnitBytes / 16);
     hidden = load_global(reinterpret_cast<const uint16_t*>(byte_pointer(p.pages) + block + (p.page_size / 16) * K::kUnitBytes) + in_page / 16);
-    if (tokens < 16) hidden |= tokens > 0 ? 0xffffu << tokens & 0xffffu : 0xffffu;
   }
   __device__ __forceinline__ void store_places(tile_places& places, int i) const { store_shared(places.tile[(i + lane_index() / 2) % 32].w + lane_index() % 2, next); }
   __device__ __forceinline__ void store_hidden(tile_places& places, int i) const {
-    const uint32_t both = hidden | shuffle_xor(hidden, 1) << 16;
+    const int tokens = coded_len - unit_token(i);
+    const uint32_t unseen = hidden | (tokens <= 0 ? 0xffffu : tokens < 16 ? 0xffffu << tokens & 0xffffu : 0), both = unseen | shuffle_xor(unseen, 1) << 16;
     if (lane_index() % 2 == 0) store_shared(places.tile[(i + lane_index() / 2) % 32].w + 2, both);
   }
 
+  /// Starts the way of the first tiles' bitmaps, and with them the translation of addresses in their pages.
+  template <class P>
+  __device__ __forceinline__ void ask_first(const P& p, int page_now) {
+    if (count > 0) place(p, 0, page_now);
+  }
   /// Starts the way of the first tiles' codes; first_hidden() ends what was left open.
   template <class P>
-  __device__ __forceinline__ void start_first(const P& p, tile_places& places, int page_now, first_codes<K, Keys>& codes) {
+  __device__ __forceinline__ void start_first(const P& p, tile_places& places, first_codes<K, Keys>& codes) {
     const uint32_t zero = uint32_t(p.batch) >> 31;
     const unsigned char* const pool = byte_pointer(p.pages);
     key_codes_at = hold_pointer(pool + lane_index() * kKeyPiece, zero);
@@ -2142,18 +2162,15 @@ struct tile_stream {
     last_codes_at = Values::kHalved ? hold_pointer(pool + lane_index() % 16 * 4, zero) : nullptr;
     gains = K::kKeyGain ? hold_pointer(Keys::gains_at(pool) + K::kKeyGainOffset, zero) : nullptr;
     if (count == 0) return;
-    place(p, 0, page_now);
     store_places(places, 0);
     warp_barrier();
 #pragma unroll
-    for (int i = 0; i < K::kStages; ++i) {
+    for (int i = 0; i < (K::kWarps >= 16 ? K::kStages : 1); ++i) {
       load_keys(codes.keys[i], units_of(places, i));
       if constexpr (K::kStages == 2) load_values(codes.values[i], units_of(places, i));
     }
-    if constexpr (K::kStages == 1) {
-      prefetch(p, places, 0);
-      prefetch(p, places, 1);
-    }
+    if constexpr (K::kStages == 1) prefetch(p, places, 0);
+    prefetch(p, places, 1);
   }
   template <class P>
   __device__ __forceinline__ void first_hidden(const P& p, tile_places& places) {
@@ -2182,13 +2199,13 @@ struct tile_stream {
 #pragma unroll
     for (int at = lane_index() % 16 * 128; at < K::kUnitBytes + 127; at += 16 * 128) prefetch_global(unit + min_int(at, K::kUnitBytes - 1));
   }
-  /// Offsets of tile `i`'s units in the pool.
+  /// Offsets of tile `i`'s units in the pool. `there`: 0, made of what must have arrived before anything is asked for at them.
   struct tile_units {
     uint64_t at[2];
   };
-  static __device__ __forceinline__ tile_units units_of(const tile_places& places, int i) {
+  static __device__ __forceinline__ tile_units units_of(const tile_places& places, int i, uint32_t there = 0) {
     const bytes8 at = load_shared(reinterpret_cast<const bytes8*>(&places.tile[i % 32]));
-    return {{uint64_t(at.w[0]) * 16, uint64_t(at.w[1]) * 16}};
+    return {{uint64_t(at.w[0] | there) * 16, uint64_t(at.w[1] | there) * 16}};
   }
   __device__ __forceinline__ void load_keys(key_codes<Keys>& codes, const tile_units& u) const {
 #pragma unroll
@@ -2294,10 +2311,16 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
 #pragma unroll 1
   for (int end = 8; i < tiles.count; end += 16) {
     const int stop = min_int(end, tiles.count);
-    if constexpr (Way::kTurns)  // anew after 56 tiles, a batch's begin, and every 64 then
-      if (i == 0 || i % 64 == 56) keys.start(p, first_position + tiles.token_of(i));
+    if constexpr (Way::kTurns)
+      if (i == 0 || i % 64 == 56) {  // once more after 56 tiles, a batch's begin, and every 64 then
+        if (i > 0) keys.turn_again(p, first_position + tiles.token_of(i));
+        keys.prepare_fast(false);
+        keys.prepare_slow();
+      }
     if constexpr (K::kStages == 2) {
-      // Two sets of registers in turn: a tile's codes are loaded as soon as those of the tile two before it have been used.
+      // Two sets of registers in turn. ptxas counts all loads of the loop as one, so that a tile whose codes are waited for waits for those asked for last, too: they
+      // are asked for where the tile before has its own. 16 warps hide that wait, and gain from two tiles ahead.
+      constexpr bool kFar = K::kWarps >= 16;
 #pragma unroll 1
       do {
 #pragma unroll
@@ -2305,10 +2328,16 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
           if (set == 1 && i == stop) break;
           float score[Keys::kScores];
           typename Tiles::tile_units units;
-          score_tile(score, first.keys[set], Tiles::hidden_of(places, i), i, set, [&] { units = Tiles::units_of(places, i + 2); });
-          tiles.load_keys(first.keys[set], units);
+          score_tile(score, first.keys[set], Tiles::hidden_of(places, i), i, set, [&] {
+            units = Tiles::units_of(places, i + (kFar ? 2 : 1), kFar ? 0 : first.keys[set].words[0][0] & zero);
+            if constexpr (!kFar) {
+              tiles.load_keys(first.keys[1 - set], units);
+              tiles.load_values(first.values[1 - set], units);
+            }
+          });
+          if constexpr (kFar) tiles.load_keys(first.keys[set], units);
           add_tile(score, first.values[set], set);
-          tiles.load_values(first.values[set], units);
+          if constexpr (kFar) tiles.load_values(first.values[set], units);
           ++i;
         }
       } while (i < stop);
@@ -2421,11 +2450,13 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     typename Values::raw_entries raw_values = {};  // not of the piece before
     if (first || K::kResultsOverTables) Values::load(raw_values, v_codebook);
     if (warp_index() == K::kWarps - 2) store_context(p, w, group, kv_head, &cta->context);
-    if constexpr (K::kKeySum) Keys::load_queries(raw_keys, columns);
+    Keys::load_queries(p, raw_keys, columns, k_codebook);
     int page;
     tiles.find_pages(p, w, page);
     const bool without_book = first || (Keys::kTablePerPiece && !kAhead);
     if (without_book && kTogether) Keys::load(raw_keys, k_codebook);
+    if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns, raw_keys, tiles.paired);
+    tiles.ask_first(p, page);
     if (first || K::kResultsOverTables) {
 #pragma unroll 1
       for (int i = thread_index(); i < K::kHeadDim; i += K::kWarps * 32) copy_async_word(cta->scales + i, reinterpret_cast<const float*>(v_codebook + K::Value::kScaleOffset) + i);
@@ -2436,12 +2467,13 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     typename Keys::dot_products products;
     if constexpr (K::kKeySum) Keys::multiply_all(products, raw_keys, maxima);
     first_codes<K, Keys> codes = {};
-    if (kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
+    if (kTogether) tiles.start_first(p, warps[warp_index()].places, codes);
     block_barrier();  // the context is there, and the largest products
     const exact_units coming = exact_units_of<K>(&cta->context);  // whose pages come meanwhile
+    Keys keys;
+    if constexpr (!K::kKeySum) keys.begin(p, key_table, raw_keys, columns, maxima, turns, tiles.paired, load_shared(&cta->context.s.first_pos) + tiles.token_of(0));
     if (first || Keys::kTablePerPiece) Keys::fill(key_table, products, raw_keys, maxima);
-    if (!kTogether) tiles.start_first(p, warps[warp_index()].places, page, codes);
-    if constexpr (K::kKeyTurn) Keys::fill_turns(p, turns, tiles.paired);
+    if (!kTogether) tiles.start_first(p, warps[warp_index()].places, codes);
     tiles.first_hidden(p, warps[warp_index()].places);
     copy_async_wait<0>();
     block_barrier();  // the tables are there
@@ -2449,10 +2481,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, coming, 0);
     exact_units units;
     {
-      Keys keys;
-      const float* const key_scales = reinterpret_cast<const float*>(k_codebook + K::Key::kScaleOffset);
-      if constexpr (K::kKeyTurn) keys.begin(p, key_table, columns, key_scales, maxima, turns, tiles.paired);
-      else keys.begin(p, key_table, columns, key_scales, maxima, turns);
+      if constexpr (K::kKeySum) keys.begin(p, key_table, raw_keys, columns, maxima, turns, false, 0);
       const auto attend = [&](auto way) { units = attend_coded<K, decltype(way)>(p, &cta->context, keys, tiles, codes, values, warps[warp_index()], cta->scales); };
       // A RoPE that the kernel is not made for has a loop of its own, for its calls cost the other's registers and schedule.
       if constexpr (!K::kKeyTurn) attend(loop_way<false>());
