@@ -17,6 +17,13 @@ function refused(message: string, help: string): UsageError {
   return new UsageError(message, near.length > 0 ? `did you mean ${near.join(' or ')}?` : 'see "gen --help", or --help behind the command');
 }
 
+/** Refuses a text option of one value that is given several times: commands would find a list. */
+function refuseRepeats(argv: Record<string, unknown>, y: { getOptions(): { array: readonly string[]; string: readonly string[] } }): void {
+  const { array, string } = y.getOptions();
+  const repeated = string.find((name) => !array.includes(name) && Array.isArray(argv[name]) && name !== '_');
+  if (repeated) throw new UsageError(`--${repeated} is given ${(argv[repeated] as unknown[]).length} times, and takes one value`, 'give it once; --help says how it takes several, if it does');
+}
+
 function parser(words: readonly string[]) {
   return yargs([...words])
     .scriptName('gen')
@@ -46,6 +53,7 @@ function parser(words: readonly string[]) {
       outJson(Object.fromEntries(Object.entries(options).filter(([name, value]) => value !== undefined && !(name.includes('-') || name.length === 1))));
       throw new Printed();
     })
+    .middleware(refuseRepeats as never) // its types know no second argument
     .parserConfiguration({ 'strip-aliased': false, 'duplicate-arguments-array': true })
     .version(packageJson.version)
     .strictOptions()

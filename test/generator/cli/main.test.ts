@@ -20,6 +20,7 @@ const MISTAKES: [words: string[], what: RegExp, fix: RegExp][] = [
   [['--ach', 'sm80', '--out', 'OUT'], /Unknown argument: ach/, /did you mean --arch/],
   [['list', '--wy'], /Unknown argument: wy/, /did you mean --why/],
   [['tune', '--efort', 'quick'], /Unknown argument: efort/, /did you mean --effort/],
+  [['--only', 'antkv_unpack_*', '--only', 'antkv_encode_*', '--out', 'OUT'], /--only is given 2 times/, /give it once/],
   [['list', '--zzzzzzzz'], /Unknown argument: zzzzzzzz/, /gen --help/],
   [['list', 'more'], /Unknown (argument|command): more/, /gen --help/],
   [['demo', 'more'], /Unknown (argument|command): more/, /gen --help/],

@@ -1,46 +1,46 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
-//   kernel    antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s2_c2
-//   inputs    433e22355b1eec67
-//   remake    npx gen --only antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s2_c2
+//   kernel    antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s1_c2
+//   inputs    29693e37206b265f
+//   remake    npx gen --only antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s1_c2
 #include "antkv.h"
 #include "antkv_device.cuh"
 
-namespace antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s2_c2_ {  // its own: device linking would merge equal names
+namespace antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s1_c2_ {  // its own: device linking would merge equal names
 using namespace antkv;
 
 struct K {
   using Element = f16;  // of queries, exact rows and output
-  static constexpr int kHeadDim = 128;
+  static constexpr int kHeadDim = 64;
   struct Key {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 16, kCodebookBytes = 81920;
+    static constexpr int kRowBytes = 8, kCodebookBytes = 40960;
     static constexpr int kChannels = 8, kBits = 8, kCodeStages = 1, kEntries = 256;
     static constexpr bool kQ8 = false;
-    static constexpr int kScaleOffset = 65536, kHalfNormOffset = 65536;
+    static constexpr int kScaleOffset = 32768, kHalfNormOffset = 32768;
     static constexpr bool kKeys = true, kByLane = true;  // the order of codes in a unit
-    static constexpr int kChunks = 16, kPiece = 8, kTurnHigh = 2, kTurnShift = 1, kTurnMask = 0;
+    static constexpr int kChunks = 8, kPiece = 4, kTurnHigh = 1, kTurnShift = 1, kTurnMask = 0;
   };
   struct Value {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 16, kCodebookBytes = 49664;
+    static constexpr int kRowBytes = 8, kCodebookBytes = 24832;
     static constexpr int kChannels = 8, kBits = 8, kCodeStages = 1, kEntries = 256;
     static constexpr bool kQ8 = true;
-    static constexpr int kScaleOffset = 32768, kHalfNormOffset = 33280;
+    static constexpr int kScaleOffset = 16384, kHalfNormOffset = 16640;
     static constexpr bool kKeys = false, kByLane = true;
-    static constexpr int kChunks = 16, kPiece = 8, kRowSpan = 4;
+    static constexpr int kChunks = 8, kPiece = 4, kRowSpan = 4;
   };
   static constexpr bool kCoded = true;  // a side is coded: pages carry a bitmap, and anchors exist
-  static constexpr int kUnitBytes = 544, kValueOffset = 256, kKeyGainOffset = 512;
+  static constexpr int kUnitBytes = 288, kValueOffset = 128, kKeyGainOffset = 256;
   static constexpr bool kPre = true, kKeyGain = true;
   static constexpr bool kSink = false;
   static constexpr int kColumns = 4;  // query columns of a CTA
   static constexpr bool kKeySum = false, kKeyTurn = true;  // how scores come about
-  static constexpr int kWarps = 8, kStages = 2;       // tiles whose codes are under way in a warp's registers
+  static constexpr int kWarps = 8, kStages = 1;       // tiles whose codes are under way in a warp's registers
   static constexpr int kCopies = 2;                           // of the table of values
-  static constexpr int kWarpBytes = 2144;                     // of shared memory: a warp's own
+  static constexpr int kWarpBytes = 1120;                     // of shared memory: a warp's own
   static constexpr bool kResultsOverTables = false;    // results lie in the tables' place when these have been used
-  static constexpr int kKeyTableBytes = 65536, kValueTableBytes = 65536, kSharedBytes = 153872;
+  static constexpr int kKeyTableBytes = 32768, kValueTableBytes = 32768, kSharedBytes = 79632;
 };
 
 // The 16-bit type of a contract's queries, exact rows and output, f16 or bf16: what the two do differently, by one set of names.
@@ -2503,8 +2503,8 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
 
 // At least one CTA per SM is all that is asked for: without the 1, ptxas may spill to fit more.
 extern "C" __global__ void __launch_bounds__(256, 1)
-antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s2_c2(const __grid_constant__ antkv_decode_params p) {
+antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s1_c2(const __grid_constant__ antkv_decode_params p) {
   decode_lookup<K>(p);
 }
 
-}  // namespace antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s2_c2_
+}  // namespace antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s1_c2_

@@ -1,12 +1,12 @@
 // Generated file. Do not edit.
 //   template  templates/decode.cu.hbs
-//   kernel    antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm80_w4_t64_s2
-//   inputs    f4f758f0140f6aca
-//   remake    npx gen --only antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm80_w4_t64_s2
+//   kernel    antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_w4_t64_s1
+//   inputs    2008a59f9b6b03d1
+//   remake    npx gen --only antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_w4_t64_s1
 #include "antkv.h"
 #include "antkv_device.cuh"
 
-namespace antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm80_w4_t64_s2_ {  // its own: device linking would merge equal names
+namespace antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_w4_t64_s1_ {  // its own: device linking would merge equal names
 using namespace antkv;
 
 struct K {
@@ -14,30 +14,30 @@ struct K {
   static constexpr int kHeadDim = 128;
   struct Key {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 16, kCodebookBytes = 81920;
-    static constexpr int kChannels = 8, kBits = 8, kCodeStages = 1, kEntries = 256;
+    static constexpr int kRowBytes = 8, kCodebookBytes = 73728;
+    static constexpr int kChannels = 16, kBits = 8, kCodeStages = 1, kEntries = 256;
     static constexpr bool kQ8 = false;
     static constexpr int kScaleOffset = 65536, kHalfNormOffset = 65536;
     static constexpr bool kKeys = true, kByLane = true;  // the order of codes in a unit
-    static constexpr int kChunks = 16, kPiece = 8, kTurnHigh = 0, kTurnShift = 0, kTurnMask = 3;
+    static constexpr int kChunks = 8, kPiece = 4, kTurnHigh = 0, kTurnShift = 0, kTurnMask = 1;
   };
   struct Value {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 16, kCodebookBytes = 49664;
-    static constexpr int kChannels = 8, kBits = 8, kCodeStages = 1, kEntries = 256;
+    static constexpr int kRowBytes = 8, kCodebookBytes = 41472;
+    static constexpr int kChannels = 16, kBits = 8, kCodeStages = 1, kEntries = 256;
     static constexpr bool kQ8 = true;
     static constexpr int kScaleOffset = 32768, kHalfNormOffset = 33280;
     static constexpr bool kKeys = false, kByLane = true;
-    static constexpr int kChunks = 16, kPiece = 8, kRowSpan = 4;
+    static constexpr int kChunks = 8, kPiece = 4, kRowSpan = 2;
   };
   static constexpr bool kCoded = true;  // a side is coded: pages carry a bitmap, and anchors exist
-  static constexpr int kUnitBytes = 544, kValueOffset = 256, kKeyGainOffset = 512;
+  static constexpr int kUnitBytes = 288, kValueOffset = 128, kKeyGainOffset = 256;
   static constexpr bool kPre = false, kKeyGain = true;
   static constexpr bool kSoftcap = false, kSink = false;
   static constexpr int kColumns = 8;  // query columns of a CTA
-  static constexpr int kWarps = 4, kStages = 2;
+  static constexpr int kWarps = 4, kStages = 1;
   static constexpr int kWarpUnits = 1;  // units of 16 tokens that a warp takes per step
-  static constexpr int kSharedBytes = 39232;
+  static constexpr int kSharedBytes = 36032;
 };
 
 // The 16-bit type of a contract's queries, exact rows and output, f16 or bf16: what the two do differently, by one set of names.
@@ -1443,8 +1443,8 @@ __device__ __forceinline__ void decode(const P& p) {
 // Three CTAs of four warps per SM: left alone, ptxas takes 200 registers for some contracts, and two fit.
 // Of more warps, of more columns, or of rows whose sums alone take 64 registers, at least one CTA is all that is asked for: without the 1, ptxas may spill to fit more.
 extern "C" __global__ void __launch_bounds__(128, 128 <= 128 && K::kHeadDim <= 128 && K::kColumns <= 8 ? 3 : 1)
-antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm80_w4_t64_s2(const __grid_constant__ antkv_decode_params p) {
+antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_w4_t64_s1(const __grid_constant__ antkv_decode_params p) {
   decode<K>(p);
 }
 
-}  // namespace antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm80_w4_t64_s2_
+}  // namespace antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_w4_t64_s1_

@@ -1,46 +1,46 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
-//   kernel    antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm90_lookup_w8_s2_c2
-//   inputs    63c89a396e053e27
-//   remake    npx gen --only antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm90_lookup_w8_s2_c2
+//   kernel    antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4__sm90_lookup_w12_s1_c4
+//   inputs    fcc5ab5adfb3a79d
+//   remake    npx gen --only antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4__sm90_lookup_w12_s1_c4
 #include "antkv.h"
 #include "antkv_device.cuh"
 
-namespace antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm90_lookup_w8_s2_c2_ {  // its own: device linking would merge equal names
+namespace antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4__sm90_lookup_w12_s1_c4_ {  // its own: device linking would merge equal names
 using namespace antkv;
 
 struct K {
   using Element = f16;  // of queries, exact rows and output
-  static constexpr int kHeadDim = 64;
+  static constexpr int kHeadDim = 128;
   struct Key {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 8, kCodebookBytes = 40960;
-    static constexpr int kChannels = 8, kBits = 8, kCodeStages = 1, kEntries = 256;
-    static constexpr bool kQ8 = false;
-    static constexpr int kScaleOffset = 32768, kHalfNormOffset = 32768;
+    static constexpr int kRowBytes = 64, kCodebookBytes = 98816;
+    static constexpr int kChannels = 2, kBits = 8, kCodeStages = 1, kEntries = 256;
+    static constexpr bool kQ8 = true;
+    static constexpr int kScaleOffset = 32768, kHalfNormOffset = 33280;
     static constexpr bool kKeys = true, kByLane = true;  // the order of codes in a unit
-    static constexpr int kChunks = 8, kPiece = 4, kTurnHigh = 1, kTurnShift = 1, kTurnMask = 0;
+    static constexpr int kChunks = 64, kPiece = 16, kTurnHigh = 0, kTurnShift = 0, kTurnMask = 3;
   };
   struct Value {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 8, kCodebookBytes = 24832;
-    static constexpr int kChannels = 8, kBits = 8, kCodeStages = 1, kEntries = 256;
+    static constexpr int kRowBytes = 64, kCodebookBytes = 98816;
+    static constexpr int kChannels = 2, kBits = 8, kCodeStages = 1, kEntries = 256;
     static constexpr bool kQ8 = true;
-    static constexpr int kScaleOffset = 16384, kHalfNormOffset = 16640;
+    static constexpr int kScaleOffset = 32768, kHalfNormOffset = 33280;
     static constexpr bool kKeys = false, kByLane = true;
-    static constexpr int kChunks = 8, kPiece = 4, kRowSpan = 4;
+    static constexpr int kChunks = 64, kPiece = 16, kRowSpan = 8;
   };
   static constexpr bool kCoded = true;  // a side is coded: pages carry a bitmap, and anchors exist
-  static constexpr int kUnitBytes = 288, kValueOffset = 128, kKeyGainOffset = 256;
-  static constexpr bool kPre = true, kKeyGain = true;
+  static constexpr int kUnitBytes = 2048, kValueOffset = 1024, kKeyGainOffset = 2048;
+  static constexpr bool kPre = false, kKeyGain = false;
   static constexpr bool kSink = false;
-  static constexpr int kColumns = 8;  // query columns of a CTA
-  static constexpr bool kKeySum = false, kKeyTurn = true;  // how scores come about
-  static constexpr int kWarps = 8, kStages = 2;       // tiles whose codes are under way in a warp's registers
-  static constexpr int kCopies = 2;                           // of the table of values
-  static constexpr int kWarpBytes = 2240;                     // of shared memory: a warp's own
+  static constexpr int kColumns = 4;  // query columns of a CTA
+  static constexpr bool kKeySum = false, kKeyTurn = false;  // how scores come about
+  static constexpr int kWarps = 12, kStages = 1;       // tiles whose codes are under way in a warp's registers
+  static constexpr int kCopies = 4;                           // of the table of values
+  static constexpr int kWarpBytes = 2144;                     // of shared memory: a warp's own
   static constexpr bool kResultsOverTables = false;    // results lie in the tables' place when these have been used
-  static constexpr int kKeyTableBytes = 32768, kValueTableBytes = 32768, kSharedBytes = 88672;
+  static constexpr int kKeyTableBytes = 65536, kValueTableBytes = 131072, kSharedBytes = 223120;
 };
 
 // The 16-bit type of a contract's queries, exact rows and output, f16 or bf16: what the two do differently, by one set of names.
@@ -1379,511 +1379,164 @@ struct token_rows {
   }
 };
 
-// The slow way of keys coded before RoPE, for a RoPE that lookup_turn.cuh is not made for: a unit's codes become rows of f16 in shared memory.
-
-/// Products of the queries and a unit's keys, by way of rows of f16 in the place of the table: any RoPE. The unit's first token stands at `position`.
-// No part of the loop that it is called from, whose registers it would cost.
-template <class K, class P>
-__device__ __noinline__ void multiply_as_rows(const P& p, float* products, const uint32_t* codes, const unsigned char* row, int position) {
-  using C = typename K::Key;
-  constexpr int kPairs = C::kChunks / 8, kWords = C::kChannels / 2, kEntryBytes = 2 * C::kChannels;
-  static_assert(K::kWarps * 16 * K::kHeadDim * 2 <= K::kKeyTableBytes, "no room for the warps' rows");
-  const int lane = lane_index(), g = lane / 4, t = lane % 4, turn = int(key_turn<C>(g));
-  f16* rows = reinterpret_cast<f16*>(shared_memory() + K::kValueTableBytes) + warp_index() * 16 * K::kHeadDim;
-  const unsigned char* codebook = byte_pointer(p.k_codebook) + int64_t(block_index().y % p.kv_heads) * C::kCodebookBytes;
-  warp_barrier();  // the unit before has been read
-#pragma unroll
-  for (int byte = 0; byte < 4 * kPairs; ++byte) {
-    const int token = byte / (2 * kPairs) * 8 + g, chunk = 4 * (byte % (2 * kPairs) ^ turn) + t;
-    const int code = codes[byte / 4] >> (8 * (byte % 4)) & 0xff;
-    const uint32_t* entry = reinterpret_cast<const uint32_t*>(codebook + (chunk * 256 + code) * kEntryBytes);
-#pragma unroll
-    for (int w = 0; w < kWords; ++w) store_shared(reinterpret_cast<uint32_t*>(rows + token * K::kHeadDim + chunk * C::kChannels) + w, load_global(entry + w));
-  }
-  warp_barrier();
-  rotate_rows<16, K::kHeadDim>(p, rows, K::kHeadDim, position, nullptr);
-  warp_barrier();
-  uint32_t queries[K::kHeadDim / 16][2];
-  load_columns<K::kHeadDim>(queries, row, row != nullptr);
-  round_columns<typename K::Element>(queries, queries);
-  float d[4] = {};
-  multiply_rows<K::kHeadDim>(d, rows, K::kHeadDim, queries);
-#pragma unroll
-  for (int i = 0; i < 4; ++i) products[i] = d[i];
-}
-
-// Scores of keys coded before RoPE: centroids are looked up as f16 fragments and turned in registers by their place in the tile of 32
-// tokens, which is the same in every tile; the tile's own position turns the queries instead. Tokens are rows of A.
+// Scores by dot product with int8 centroids: look-ups are A fragments of the integer matrix unit, and q, with the centroids' scales
+// in it, is a 16-bit fixed-point number whose two bytes are two columns of B. Sums are exact. Tokens are rows of A.
 
 template <class K>
-struct turn_keys : token_rows<K> {
+struct dot_keys : token_rows<K> {
   using C = typename K::Key;
-  static_assert(!C::kQ8 && (C::kChannels == 8 || C::kChannels == 4), "generator/tile.ts let another key codec through");
+  static_assert(C::kQ8 && C::kChannels == 2, "generator/tile.ts let another key codec through");
+  static_assert(C::kTurnHigh == 0 && C::kTurnShift == 0 && C::kTurnMask == 3, "place m holds word m ^ (g % 4)");
   using Rows = token_rows<K>;
   using typename Rows::dot_products;
   using Rows::kColumns, Rows::kScores, Rows::kLaneColumns, Rows::kGainWords;
-  static constexpr int kChunks = K::kHeadDim / C::kChannels;
-  static constexpr int kPairs = kChunks / 8;           // groups of 4 chunks whose partners lie kPairs groups higher
-  static constexpr int kWords = C::kChannels / 2;      // of a look-up, two channels each
-  static constexpr int kEntryBytes = 2 * C::kChannels, kSlots = 128 / kEntryBytes;
-  static constexpr bool kSwaps = C::kChannels == 4;    // neighbours trade places in every second pair of lane rows
-  static constexpr int kRow = 128, kSlice = 256 * kRow, kSlices = kChunks / kSlots;
+  static constexpr int kChunks = K::kHeadDim / 2, kPerLane = kChunks / 4;
+  static constexpr int kRow = 128, kSlice = 256 * kRow, kSlices = K::kHeadDim / 64;
   static constexpr int kTableBytes = kSlices * kSlice;
   static constexpr int kCodeWords = kChunks / 8;
-  // Words 0 ... kFast - 1 of a lane are of pairs that are turned in registers, the rest of slow ones (see "multiply").
-  static constexpr int kAll = kPairs * kWords, kFast = 4, kSlow = kAll - kFast;
-  static_assert(kSlow == 0 || kSlow == kFast, "a lane turns as many slow words as fast ones");
-  static constexpr bool kShares = kColumns == 4;       // lanes 4 apart turn one half each of a column's pairs
-  static constexpr int kOwn = kShares ? 2 : 4;         // words (of each half) that a lane turns, of fast pairs and of slow ones
-  static constexpr int kFine = kColumns / 4;           // operands that hold the nearest halves and their rests; those of w q and w^2 q
-  static constexpr float kFastest = 0.0105f;           // of the slow pairs' frequencies: 10000^-0.5 and a little
-  static constexpr bool kInPairs = kSlow > 0;          // slow pairs stand for two tiles, which are neighbours then
-  static constexpr int kFastPairs = 8 * kFast, kSlowPairs = K::kHeadDim / 2 - kFastPairs;
-  /// Shared memory, by warps: coefficients of the fast pairs at a tile's 32 places; then the fast pairs' ways to the next tile, of an even and of an odd one, and the slow pairs'.
-  static constexpr int kPlaceBytes = 32 * 128, kWayBytes = kFastPairs * 8;
-  static constexpr int kWarpBytes = (kPlaceBytes + 2 * kWayBytes + kSlowPairs * 8 + 16 * K::kWarps - 1) / (16 * K::kWarps) * 16;
+  static constexpr int kSteps = K::kHeadDim / 32;
+  static constexpr int kSets = kColumns / 4;  // B fragments: both bytes of 4 columns, or the high and the low bytes of 8
+  static constexpr int kWarpBytes = 0;
+  static constexpr float kLargest = 32639;  // 127 * 256 + 127: both bytes stay signed bytes
 
-  /// Pairs of a column as they stand at a tile: first halves, second halves. What a lane turns of them.
-  using turned = float[2][2 * kOwn];
-  turned fast, slow;
-  const unsigned char* row;            // where they came from, null if the column is idle
-  /// Coefficients of places: what the look-up of a pair's first half (in odd rows its second one) and of its partner are multiplied by.
-  struct place_factors {
-    uint32_t near[kFast], far[kFast];
-  };
-  static constexpr bool kHold = K::kWarps <= 8;  // in registers, where there is room
-  place_factors held[kHold ? 4 : 1];
-  const unsigned char* places;         // place g of this lane's column
-  uint32_t first_power[kSlow ? kSlow : 1], second_power[kSlow && kColumns == 8 ? kSlow : 1];
-  uint32_t fast_columns[kFine][2][kFast];  // B of fast pairs, for the next tile
-  uint32_t slow_columns[kFine][2][kSlow ? kSlow : 1], power_columns[kFine][2][kSlow ? kSlow : 1];  // B of slow pairs, which stay for two tiles where tiles come in pairs
-  const float* ways;
-  float scale;
-  float step, first_place;             // of powers: a token's, and of token g of an even tile
-  float sign;                          // of the second halves' sums: lanes of odd rows have them negated
-  uint32_t address[kSwaps ? 4 : 2];    // of the look-ups of code 0: [partner + 2 * neighbour]
-  bool paired;                         // tiles 2 n and 2 n + 1 of a warp are neighbours
+  uint32_t q[kSets][kSteps][2];
+  float scale[kLaneColumns];
+  uint32_t address[4];  // of the look-ups of code 0
 
-  bool general;                        // another RoPE than this kernel is made for: rows are expanded and turned one by one
-
-  /// Whether the pairs are not (i, i + d / 2) over the whole head, or the second half of them is not slow. By a vote, so that the compiler knows all lanes to agree; all call.
-  template <class P>
-  static __device__ __forceinline__ bool is_general(const P& p, float slow_freq) {
-    const bool faster = kSlow && kFastPairs + lane_index() < p.rotary_dim / 2 && !(slow_freq <= kFastest);  // or not a number
-    return vote_any(faster || p.rope_interleaved || p.rotary_dim != K::kHeadDim);
-  }
-
-  /// The chunk in slot `slot` of slice `slice`: slots differ in t, in the partner and, of 8-byte entries, in the neighbour.
-  static __device__ __forceinline__ int chunk_of(int slot, int slice) {
-    const int partner = slot / 4 % 2, group = kSwaps ? slice * 2 + slot / 8 : slice;
-    return 4 * (partner * kPairs + group) + slot % 4;
-  }
-
-  static constexpr int kEntries = 32 / kEntryBytes;  // of a task: 32 bytes, one sector, of the codebook
-  static constexpr int kTasks = K::kHeadDim * 256 * 2 / 32, kThreads = K::kWarps * 32, kTurns = (kTasks + kThreads - 1) / kThreads;
-  /// Words of a lane's pairs as they stand in q.
-  struct placing {
-    uint32_t x[kOwn], y[kOwn];
-  };
-  static_assert(kFastPairs == 32 && (kSlow == 0 || kSlowPairs == 32), "a frequency of each kind for each lane");
+  static constexpr int kTurns = (32 * kSlices + K::kWarps - 1) / K::kWarps;
   struct raw_table {
     bytes16 piece[kTurns][2];
-    placing fast, slow;
-    float fast_freq, slow_freq;  // of pairs number lane and kFastPairs + lane
+    uint32_t q[kSteps * 2][2];     // of a word's channels, two each
+    bytes8 scales[kSteps * 2][2];
   };
   /// Starts loading the codebook of one KV head, all threads.
   static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook) {
+    const int word = lane_index() % 16;
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn) {
-      const int task = min_int(thread_index() + turn * kThreads, kTasks - 1), slot = task % kSlots, line = task / kSlots % (256 / kEntries), slice = task / (kSlots * 256 / kEntries);
-      const bytes16* from = reinterpret_cast<const bytes16*>(codebook + (chunk_of(slot, slice) * 256 + line * kEntries) * kEntryBytes);
-      raw.piece[turn][0] = load_global(from), raw.piece[turn][1] = load_global(from + 1);
+      const int line = min_int(warp_index() + turn * K::kWarps, 32 * kSlices - 1), chunk = 4 * (8 * (line / 32) + word / 4) + word % 4;
+#pragma unroll
+      for (int half = 0; half < 2; ++half) raw.piece[turn][half] = load_global(reinterpret_cast<const bytes16*>(codebook + ((chunk + 16 * half) * 256 + line % 32 * 8) * 2));
     }
   }
-  /// Lays the table out, all threads. Of a general RoPE no one reads it: its place is the warps' rows, after a barrier.
+  /// Word t + 4 * m of a slice's row holds the entries of chunks 4 * (8 * slice + m) + t and 16 further, in both halves of the row.
   static __device__ __forceinline__ void fill(unsigned char* table, const dot_products&, const raw_table& raw, float*) {
-    const int thread = thread_index_anew();
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn) {
-      const int task = thread + turn * kThreads, slot = task % kSlots, line = task / kSlots % (256 / kEntries), slice = task / (kSlots * 256 / kEntries);
-      if (task >= kTasks) break;
-      unsigned char* to = table + slice * kSlice + line * kEntries * kRow + slot * kEntryBytes;
+      const int line = warp_index() + turn * K::kWarps;
+      if (line >= 32 * kSlices) break;
 #pragma unroll
-      for (int e = 0; e < kEntries; ++e) {
-        if constexpr (kEntryBytes == 16) store_shared(reinterpret_cast<bytes16*>(to + e * kRow), raw.piece[turn][e % 2]);
-        else store_shared(reinterpret_cast<bytes8*>(to + e * kRow), bytes8{{raw.piece[turn][e / 2].w[e % 2 * 2], raw.piece[turn][e / 2].w[e % 2 * 2 + 1]}});
-      }
+      for (int e = 0; e < 8; ++e)
+        store_shared(reinterpret_cast<uint32_t*>(table + line / 32 * kSlice + (line % 32 * 8 + e) * kRow) + lane_index(),
+                     permute_bytes(raw.piece[turn][0].w[e / 2], raw.piece[turn][1].w[e / 2], e % 2 ? 0x7632 : 0x5410));
     }
   }
 
-  /// Channel of the first half of pair `e` (0, 1) in word `i` of lane column t.
-  static __device__ __forceinline__ int first_channel(int i, int t, int e) { return (4 * (i / kWords) + t) * C::kChannels + 2 * (i % kWords) + e; }
+  /// Channel `i` (0 ... 3) of word `word` (of a token's kSteps * 2) in lane column t.
+  static __device__ __forceinline__ int channel(int word, int t, int i) { return (4 * (word / 4 * 8 + word % 4 + i / 2 * 4) + t) * 2 + i % 2; }
 
-  /// The column's row of q, null if it is idle, of which this lane turns some pairs.
-  template <class F>
-  static __device__ __forceinline__ const unsigned char* row_of(const F& columns) { return columns(kShares ? lane_index() / 8 : lane_index() / 4); }
-
-  /// Starts loading what queries and places are turned by and from; `columns(c)` is column c's row of q, null if it is idle.
+  /// Starts loading the queries and the centroids' scales; `columns(c)` is column c's row of q, null if it is idle.
   template <class P, class F>
-  static __device__ __forceinline__ void load_queries(const P& p, raw_table& raw, const F& columns, const unsigned char*) {
-    const int lane = lane_index(), pairs = p.rotary_dim / 2;
-    raw.fast_freq = lane < pairs ? load_global(p.inv_freq + lane) : 0.0f;
-    raw.slow_freq = kSlow && kFastPairs + lane < pairs ? load_global(p.inv_freq + kFastPairs + lane) : 0.0f;
-    const unsigned char* const from = row_of(columns);
-    load_pairs(raw.fast, from, 0);
-    if constexpr (kSlow > 0) load_pairs(raw.slow, from, kFast);
-  }
-
-  /// Coefficients of places and ways, by all threads.
-  template <class P>
-  static __device__ __forceinline__ void fill_turns(const P& p, unsigned char* turns, const raw_table& raw, bool paired) {
-    float* const ways = reinterpret_cast<float*>(turns + kPlaceBytes);
-    const int lane = lane_index();
-    if (is_general(p, raw.slow_freq)) {  // queries go nowhere
-      for (int i = thread_index(); i < 4 * kFastPairs + 2 * kSlowPairs; i += kThreads) store_shared(ways + i, 0.0f);
-      return;
-    }
-    const int channel = first_channel(lane % 4, lane / 4 % 4, 0);
-    const float freq[2] = {shuffle(raw.fast_freq, channel), shuffle(raw.fast_freq, channel + 1)};
-#pragma unroll 1
-    for (int place = thread_index() / 16; place < 32; place += kThreads / 16) {
-      float c[2], s[2];
+  static __device__ __forceinline__ void load_queries(const P&, raw_table& raw, const F& columns, const unsigned char* codebook) {
+    const unsigned char* row = columns(kColumns == 4 ? lane_index() / 8 : lane_index() / 4);
 #pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        rope_angle(place < 16 ? 16 - place : place - 16, freq[e], s[e], c[e]);
-        if (place >= 16) s[e] = -s[e];
+    for (int word = 0; word < kSteps * 2; ++word)
+#pragma unroll
+      for (int two = 0; two < 2; ++two) {
+        const int at = channel(word, lane_index() % 4, 2 * two);
+        raw.q[word][two] = row ? load_global(reinterpret_cast<const uint32_t*>(row + at * 2)) : 0;
+        raw.scales[word][two] = load_global(reinterpret_cast<const bytes8*>(codebook + K::Key::kScaleOffset + at * 4));
       }
-      uint32_t* to = reinterpret_cast<uint32_t*>(turns + place * 128) + lane % 16;
-      store_shared(to, pack_halves(c[0], c[1]));
-      store_shared(to + 16, pack_halves(s[0], s[1]));
-    }
-    // To the next tile: of even tiles, of odd ones, and of slow pairs.
-    const int around = K::kWarps * 32;
-    for (int table = warp_index(); table < (kSlow ? 3 : 2); table += K::kWarps) {
-      const int way = !paired ? around : table == 0 ? 32 : table == 1 ? 2 * around - 32 : 2 * around;
-      float c, s;
-      rope_angle(way, table < 2 ? raw.fast_freq : raw.slow_freq, s, c);
-      store_shared(ways + table * 2 * kFastPairs + lane, c);
-      store_shared(ways + table * 2 * kFastPairs + 32 + lane, s);
-    }
   }
 
-  /// This CTA's query columns, which stand at `position` first, and the rotations within a tile, which `turns` holds.
+  /// This CTA's query columns.
   template <class P, class F>
-  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const raw_table& raw, const F& columns, const float*, unsigned char* turns, bool in_pairs, int position) {
+  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const raw_table& raw, const F&, const float*, unsigned char*, bool, int) {
     const int g = lane_index() / 4, t = lane_index() % 4;
-    row = row_of(columns);
-    general = is_general(p, raw.slow_freq);
-    scale = p.scale * (general ? 1.0f : p.attention_factor) * kLog2e;
-    paired = in_pairs;
-    ways = reinterpret_cast<const float*>(turns + kPlaceBytes);
-    if (general) return;
-    const uint32_t zero = uint32_t(p.batch) >> 31;  // what follows is not to be made again before each use
-    sign = float_of_bits(opaque(float_bits(g % 2 ? -1.0f : 1.0f), zero));
-    step = float_of_bits(opaque(float_bits(paired ? 0.03125f : 0.0625f), zero));
-    first_place = float_of_bits(opaque(float_bits(paired ? g * 0.03125f - 1.0f : g * 0.0625f - 1.0f), zero));
-    places = turns + g * 128 + t * 16;
+    float x[kSteps * 2][4], most = 0;
 #pragma unroll
-    for (int v = 0; v < (kHold ? 4 : 0); ++v) held[v] = load_factors(v);
-    const float span = paired ? 32.0f : 16.0f;
+    for (int word = 0; word < kSteps * 2; ++word)
 #pragma unroll
-    for (int i = 0; i < kSlow; ++i) {
-      const int pair = first_channel(kFast + i, t, 0) - kFastPairs;
-      const float x = span * shuffle(raw.slow_freq, pair), y = span * shuffle(raw.slow_freq, pair + 1);
-      // For |a| <= x sin a = a - a^3 / 6 is (1 - x^2 / 8) a to within x^3 / 24, and cos a = 1 - a^2 / 2 + a^4 / 24 is 1 - (1 - x^2 / 12) a^2 / 2 to within x^4 / 96 (Chebyshev).
-      const auto sine = [](float x) { return x - x * x * x * 0.125f; };
-      const auto cosine = [](float x) { return -0.5f * x * x * (1.0f - x * x * (1.0f / 12)); };
-      const uint32_t sines = pack_halves(sine(x), sine(y)), cosines = pack_halves(cosine(x), cosine(y));
-      first_power[i] = kColumns == 4 && g % 2 ? cosines : sines;
-      if constexpr (kColumns == 8) second_power[i] = cosines;
+      for (int i = 0; i < 4; ++i) {
+        x[word][i] = to_float(typename K::Element{uint16_t(raw.q[word][i / 2] >> (16 * (i % 2)))}) * float_of_bits(raw.scales[word][i / 2].w[i % 2]);
+        most = fmaxf(most, fabsf(x[word][i]));
+      }
+    most = fmaxf(most, shuffle_xor(most, 1));
+    most = fmaxf(most, shuffle_xor(most, 2));
+    const float steps = most > 0 ? kLargest / most : 0;
+    const float step = most / kLargest * p.scale * kLog2e;
+#pragma unroll
+    for (int c = 0; c < kLaneColumns; ++c) scale[c] = shuffle(step, 8 * t + 4 * c);
+#pragma unroll
+    for (int word = 0; word < kSteps * 2; ++word) {
+      uint32_t high = 0, low = 0;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int fixed = int(round_even(x[word][i] * steps)), upper = (fixed + 128) >> 8;
+        high |= uint32_t(upper & 0xff) << (8 * i);
+        low |= uint32_t((fixed - upper * 256) & 0xff) << (8 * i);
+      }
+      if constexpr (kColumns == 4) {
+        q[0][word / 2][word % 2] = g % 2 ? low : high;
+      } else {
+        q[0][word / 2][word % 2] = high;
+        q[kSets - 1][word / 2][word % 2] = low;
+      }
     }
+    // Rows g and g ^ 4 read the two halves of a table row; the four rows between them read four different words.
 #pragma unroll
-    for (int neighbour = 0; neighbour < (kSwaps ? 2 : 1); ++neighbour)
-#pragma unroll
-      for (int partner = 0; partner < 2; ++partner)
-        address[2 * neighbour + partner] =
-            opaque(shared_address(table) + (t + 4 * (partner ^ (g % 2)) + 8 * (kSwaps ? neighbour ^ (g / 2 % 2) : 0)) * kEntryBytes, uint32_t(p.batch) >> 31);
-    turn_pairs(fast, raw.fast, raw.fast_freq, position_before(position, false));
-    if constexpr (kSlow > 0) turn_pairs(slow, raw.slow, raw.slow_freq, position_before(position, true));
+    for (int m = 0; m < 4; ++m) address[m] = opaque(shared_address(table) + (g / 4 * 16 + t + 4 * (m ^ (g % 4))) * 4, uint32_t(p.batch) >> 31);
   }
 
-  /// Of place g + 8 v. Rows of odd places look up second halves first.
-  __device__ __forceinline__ place_factors load_factors(int v) const {
-    const int parity = lane_index() / 4 % 2 * 64;
-    const bytes16 x = load_shared(reinterpret_cast<const bytes16*>(places + v * 8 * 128 + parity)), y = load_shared(reinterpret_cast<const bytes16*>(places + v * 8 * 128 + (64 - parity)));
-    place_factors factors;
+  /// Scores of a tile, in log2 units, `bias` added.
+  template <class Meanwhile>
+  __device__ __forceinline__ void scores(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords],
+                                         const uint32_t (&gains)[2][kGainWords], const float (&bias)[kLaneColumns], const Meanwhile& meanwhile) const {
+    meanwhile();
+    const bool odd = lane_index() / 4 % 2, upper = lane_index() / 8 % 2;
 #pragma unroll
-    for (int i = 0; i < kFast; ++i) factors.near[i] = x.w[i], factors.far[i] = y.w[i];
-    return factors;
-  }
-
-  /// The first of this lane's words among those of fast (or slow) pairs: words 2 j and 2 j + 1 are neighbours.
-  static __device__ __forceinline__ int own_word() { return kShares ? lane_index() / 4 % 2 * kOwn : 0; }
-  static __device__ __forceinline__ void load_pairs(placing& raw, const unsigned char* row, int first_word) {
-#pragma unroll
-    for (int i = 0; i < kOwn; ++i) {
-      const uint32_t* from = reinterpret_cast<const uint32_t*>(row + first_channel(first_word + own_word() + i, lane_index() % 4, 0) * 2);
-      raw.x[i] = row ? load_global(from) : 0, raw.y[i] = row ? load_global(from + K::kHeadDim / 4) : 0;
-    }
-  }
-  /// Each lane works out one of the 32 angles, and has its own from the others.
-  static __device__ __forceinline__ void turn_pairs(turned& q, const placing& raw, float inv_freq, int position) {
-    float sine, cosine;
-    rope_angle(position, inv_freq, sine, cosine);
-#pragma unroll
-    for (int i = 0; i < kOwn; ++i)
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const int pair = first_channel(own_word() + i, lane_index() % 4, e);
-        turn(q, i, e, to_float(f16{uint16_t(raw.x[i] >> (16 * e))}), to_float(f16{uint16_t(raw.y[i] >> (16 * e))}), shuffle(sine, pair), shuffle(cosine, pair));
-      }
-  }
-  static __device__ __forceinline__ void turn(turned& q, int i, int e, float x, float y, float sine, float cosine) {
-    q[0][2 * i + e] = x * cosine + y * sine;
-    q[1][2 * i + e] = y * cosine - x * sine;
-  }
-  /// Turns them on by the way whose cosines lie at `way`; its sines lie kFastPairs further.
-  static __device__ __forceinline__ void advance(turned& q, const float* way) {
-#pragma unroll
-    for (int i = 0; i < kOwn; i += 2) {
-      const bytes16* from = reinterpret_cast<const bytes16*>(way + first_channel(own_word() + i, lane_index() % 4, 0));
-      const bytes16 c = load_shared(from), s = load_shared(from + kFastPairs / 4);
-#pragma unroll
-      for (int e = 0; e < 4; ++e) turn(q, i, e, q[0][2 * i + e], q[1][2 * i + e], float_of_bits(s.w[e]), float_of_bits(c.w[e]));
-    }
-  }
-
-  /// Of this lane's words: the nearest halves, and what they leave.
-  struct halves {
-    uint32_t high[2][kOwn], low[2][kOwn];
-  };
-  static __device__ __forceinline__ halves split(const turned& q) {
-    halves h;
-#pragma unroll
-    for (int half = 0; half < 2; ++half)
-#pragma unroll
-      for (int i = 0; i < kOwn; ++i) {
-        const float x = q[half][2 * i], y = q[half][2 * i + 1];
-        h.high[half][i] = pack_halves(x, y);
-        h.low[half][i] = pack_halves(x - to_float(f16{uint16_t(h.high[half][i])}), y - to_float(f16{uint16_t(h.high[half][i] >> 16)}));
-      }
-    return h;
-  }
-  /// Operands of the columns, both halves and rests. 4 columns fill 8: even ones hold the halves of words 0 and 1 and the rests of words 2 and 3, odd ones the others.
-  static __device__ __forceinline__ void columns_of(uint32_t (&b)[kFine][2][kFast], const halves& h) {
-    const bool odd = lane_index() / 4 % 2;
-#pragma unroll
-    for (int half = 0; half < 2; ++half)
-#pragma unroll
-      for (int i = 0; i < kOwn; ++i) {
-        if constexpr (kShares) {
-          const uint32_t other = shuffle_xor(h.low[half][i], 4);
-          b[0][half][i] = odd ? other : h.high[half][i];
-          b[0][half][kOwn + i] = odd ? h.high[half][i] : other;
-        } else {
-          b[0][half][i] = h.high[half][i];
-          b[kFine - 1][half][i] = h.low[half][i];
-        }
-      }
-  }
-  /// Operands of the slow pairs, for as long as they stay. Of 4 columns even ones hold w q, (x, y) times (b, -a), odd ones w^2 q.
-  __device__ __forceinline__ void make_slow_columns() {
-    const halves h = split(slow);
-    columns_of(slow_columns, h);
-    const bool odd = lane_index() / 4 % 2;
-    if constexpr (kShares) {
-      const uint32_t minus = odd ? 0 : 0x80008000u;
-#pragma unroll
-      for (int i = 0; i < kOwn; ++i) {
-        // What the neighbour wants has the halves the other way round.
-        const uint32_t x = h.high[0][i], y = h.high[1][i], mine[2] = {odd ? x : y, odd ? y : x};
-        const uint32_t other[2] = {shuffle_xor(mine[1], 4), shuffle_xor(mine[0], 4)};
-#pragma unroll
-        for (int part = 0; part < 2; ++part)  // words 0 and 1, which even lanes have turned, and 2 and 3
-#pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            const int word = part * kOwn + i;
-            power_columns[0][half][word] = multiply_halves(part == (odd ? 1 : 0) ? mine[half] : other[half], half ? first_power[word] ^ minus : first_power[word]);
-          }
-      }
-    } else {
-#pragma unroll
-      for (int half = 0; half < 2; ++half)
-#pragma unroll
-        for (int i = 0; i < kSlow; ++i) {
-          power_columns[0][1 - half][i] = multiply_halves(half ? h.high[half][i] : negate_halves(h.high[half][i]), first_power[i]);
-          power_columns[kFine - 1][half][i] = multiply_halves(h.high[half][i], second_power[i]);
-        }
-    }
-  }
-
-  /// One look-up: the words of an entry.
-  static __device__ __forceinline__ void look_up(uint32_t (&words)[kWords], uint32_t at) {
-    if constexpr (kWords == 4) {
-      const bytes16 entry = load_table_16(at);
-#pragma unroll
-      for (int w = 0; w < kWords; ++w) words[w] = entry.w[w];
-    } else {
-      const bytes8 entry = load_table_8(at);
-      words[0] = entry.w[0], words[1] = entry.w[1];
-    }
-  }
-
-  /// Products of the tile's keys and this lane's columns, neither scaled nor with gains. `second_tile`: of a pair of neighbours, where tiles come in pairs.
-  // The queries stand turned back by the position of the tile's middle, in f16 twice: the nearest halves and what they leave.
-  // Fast pairs of keys are turned in registers from place m = -16 ... 15 to 0, in f16. Odd rows look up (y, x), a reflection, which no rotation
-  // undoes: their second halves come out negated, and so do the sums of these, which are kept apart.
-  // Slow pairs turn so little, by |m w| < 0.34, that cos(m w) = 1 - (m w)^2 / 2 (1 - ...) and sin(m w) = m w (1 - ...) do, and powers of m leave the
-  // sum over the channels: centroids as they are, exact, times q, w q and w^2 q, three products whose sum each token weighs by 1, m, m^2.
-  __device__ __forceinline__ void multiply(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], bool second_tile) const {
-    const bool odd = lane_index() / 4 % 2;
-    const float first = second_tile && paired ? first_place + 1.0f : first_place;
-    float products[2][4] = {}, second[2][4] = {}, powers[2][kFine][4] = {};
-    place_factors factors[4];
-#pragma unroll
-    for (int v = 0; v < 4; ++v) factors[v] = kHold ? held[v % (kHold ? 4 : 1)] : load_factors(v);
-    constexpr int kNeighbours = kSwaps ? 2 : 1;
-#pragma unroll
-    for (int pair = 0; pair < kPairs; pair += kNeighbours) {
-      uint32_t found[4][kNeighbours][2][kWords];  // [token][neighbour][partner]
-#pragma unroll
-      for (int v = 0; v < 4; ++v)
-#pragma unroll
-        for (int n = 0; n < kNeighbours; ++n)
-#pragma unroll
-          for (int partner = 0; partner < 2; ++partner) {
-            const int byte = v % 2 * 2 * kPairs + partner * kPairs + pair + n;
-            look_up(found[v][n][partner], rows.at(codes[v / 2][byte / 4], byte % 4, address[2 * n + partner]) + pair / kNeighbours * kSlice);
-          }
-      if constexpr (kSwaps) {
-        const bool swapped = lane_index() / 8 % 2;
-#pragma unroll
-        for (int v = 0; v < 4; ++v)
-#pragma unroll
-          for (int partner = 0; partner < 2; ++partner)
-#pragma unroll
-            for (int w = 0; w < kWords; ++w) {
-              const uint32_t x = found[v][0][partner][w], y = found[v][kNeighbours - 1][partner][w];
-              found[v][0][partner][w] = swapped ? y : x;
-              found[v][kNeighbours - 1][partner][w] = swapped ? x : y;
-            }
-      }
-#pragma unroll
-      for (int n = 0; n < kNeighbours; ++n)
-#pragma unroll
-        for (int w = 0; w < kWords; w += 2) {
-          uint32_t x[2][4], y[2][4];  // A fragments of the units: [token + 2 * word]
-          const int i = (pair + n) * kWords + w, j = i % kFast;
-#pragma unroll
-          for (int k = 0; k < 8; ++k) {
-            const int unit = k / 4, v = k / 4 * 2 + k % 2, word = k / 2 % 2;
-            const uint32_t own = found[v][n][0][w + word], partner = found[v][n][1][w + word];
-            if (i < kFast) {
-              const uint32_t a = factors[v].near[j + word], b = factors[v].far[j + word];
-              x[unit][k % 4] = fused_multiply_add_halves(a, own, multiply_halves(b, partner));
-              y[unit][k % 4] = fused_multiply_add_halves(a, partner, multiply_halves(negate_halves(b), own));
-            } else {
-              x[unit][k % 4] = odd ? partner : own;
-              y[unit][k % 4] = odd ? own : partner;
-            }
-          }
-          // The units take turns, for a product waits for the one before into the same sums.
-#pragma unroll
-          for (int f = 0; f < kFine; ++f)
-#pragma unroll
-            for (int half = 0; half < 2; ++half)
-#pragma unroll
-              for (int unit = 0; unit < 2; ++unit) {
-                const uint32_t(&a)[4] = half ? y[unit] : x[unit];
-                if (i < kFast) {
-                  mma_16x8x16(half ? second[unit] : products[unit], a, {fast_columns[f][half][j], fast_columns[f][half][j + 1]});
-                } else {
-                  mma_16x8x16(products[unit], a, {slow_columns[f][half][j], slow_columns[f][half][j + 1]});
-                  mma_16x8x16(powers[unit][f], a, {power_columns[f][half][j], power_columns[f][half][j + 1]});
-                }
-              }
-        }
-    }
-#pragma unroll
-    for (int v = 0; v < 4; ++v)
-#pragma unroll
-      for (int c = 0; c < kLaneColumns; ++c) {
-        const int unit = v / 2, d = 2 * (v % 2) + c;
-        float sum = kColumns == 4 ? fused_multiply_add(second[unit][d] + second[unit][d + 1], sign, products[unit][d] + products[unit][d + 1])
-                                  : fused_multiply_add(second[unit][d], sign, products[unit][d]);
-        if constexpr (kSlow > 0) {
-          const float m = fused_multiply_add(step, float(8 * v), first);
-          const float two = kColumns == 4 ? powers[unit][0][d + 1] : powers[unit][kFine - 1][d];
-          sum = fused_multiply_add(m, fused_multiply_add(m, two, powers[unit][0][d]), sum);
-        }
-        s[v * kLaneColumns + c] = sum;
-      }
-  }
-
-  /// The same for a general RoPE.
-  template <class P>
-  __device__ __forceinline__ void multiply_generally(const P& p, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], int position) const {
-#pragma unroll 1
     for (int unit = 0; unit < 2; ++unit) {
-      uint32_t words[kCodeWords];
+      int sum[kSets][4] = {};
 #pragma unroll
-      for (int i = 0; i < kCodeWords; ++i) words[i] = unit ? codes[1][i] : codes[0][i];
-      float d[4];
-      multiply_as_rows<K>(p, d, words, row, position + 16 * unit);
+      for (int slice = 0; slice < kSlices; ++slice) {
+        uint32_t words[2][4];  // [token][word]
 #pragma unroll
-      for (int i = 0; i < kScores; ++i)
-        if (i / (2 * kLaneColumns) == unit) s[i] = d[i / kLaneColumns % 2 * 2 + i % kLaneColumns];
+        for (int v = 0; v < 2; ++v) {
+#pragma unroll
+          for (int m = 0; m < 4; ++m) {
+            const int byte = v * kPerLane + slice * 8 + m;
+            const auto at = [&](int b) { return rows.at(codes[unit][b / 4], b % 4, address[m]) + slice * kSlice; };
+            const uint32_t low = load_table_u16(at(byte)), high = load_table_u16(at(byte + 4) + 2);
+            words[v][m] = permute_bytes(low, high, 0x5410);
+          }
+          // Place m holds word m ^ (g % 4): back into order, so that a step's words are the same in every row.
+          uint32_t turned[4];
+#pragma unroll
+          for (int m = 0; m < 4; ++m) turned[m] = odd ? words[v][m ^ 1] : words[v][m];
+#pragma unroll
+          for (int m = 0; m < 4; ++m) words[v][m] = upper ? turned[m ^ 2] : turned[m];
+        }
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+#pragma unroll
+          for (int set = 0; set < kSets; ++set)
+            mma_16x8x32_s8s8(sum[set], {words[0][2 * half], words[1][2 * half], words[0][2 * half + 1], words[1][2 * half + 1]}, q[set][slice * 2 + half]);
+      }
+#pragma unroll
+      for (int v = 0; v < 2; ++v)
+#pragma unroll
+        for (int c = 0; c < kLaneColumns; ++c) {
+          const int high = kColumns == 4 ? sum[0][2 * v] : sum[0][2 * v + c], low = kColumns == 4 ? sum[0][2 * v + 1] : sum[kSets - 1][2 * v + c];
+          const int i = (2 * unit + v) * kLaneColumns + c;
+          s[i] = fused_multiply_add(float(high * 256 + low), Rows::factor(scale[c], gains, i), bias[c]);
+        }
     }
-  }
-
-  /// One way before the even tile whose first token stands at `position`.
-  __device__ __forceinline__ int position_before(int position, bool of_slow) const {
-    constexpr int kAround = K::kWarps * 32;
-    if (of_slow) return position + (paired ? 32 - 2 * kAround : 16 - kAround);
-    return position + 16 - (paired ? 2 * kAround - 32 : kAround);
-  }
-  /// Turns the queries there from scratch, as the ways' errors add up, by some 2e-7 a tile.
-  template <class P>
-  __device__ __forceinline__ void turn_again(const P& p, int position) {
-    placing raw;
-    load_pairs(raw, row, 0);
-    turn_pairs(fast, raw, load_global(p.inv_freq + lane_index()), position_before(position, false));
-    if constexpr (kSlow > 0) {
-      load_pairs(raw, row, kFast);
-      turn_pairs(slow, raw, load_global(p.inv_freq + kFastPairs + lane_index()), position_before(position, true));
-    }
-  }
-  /// Turns the queries on to the next tile, which is an odd one or not: of fast pairs, and of slow ones.
-  __device__ __forceinline__ void prepare_fast(bool odd) {
-    advance(fast, ways + (odd ? 0 : 2 * kFastPairs));
-    columns_of(fast_columns, split(fast));
-  }
-  __device__ __forceinline__ void prepare_slow() {
-    if constexpr (kSlow > 0) {
-      advance(slow, ways + 4 * kFastPairs);
-      make_slow_columns();
-    }
-  }
-
-  /// Scores of a tile, in log2 units, `bias` added. Its first token stands at `position`, the queries at the tile before.
-  /// `odd`: of tiles in pairs, whether it is the second one.
-  template <class Way, class P>
-  __device__ __forceinline__ void scores(Way, const P& p, const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], const uint32_t (&gains)[2][kGainWords],
-                                         const float (&bias)[kLaneColumns], int position, bool odd) {
-    if constexpr (Way::kTurns) multiply(rows, s, codes, odd);
-    else multiply_generally(p, s, codes, position);
-#pragma unroll
-    for (int i = 0; i < kScores; ++i) s[i] = fused_multiply_add(s[i], Rows::factor(scale, gains, i), bias[i % kLaneColumns]);
-  }
-  static __device__ __forceinline__ void copy(turned& to, const turned& from) {
-#pragma unroll
-    for (int i = 0; i < 4 * kOwn; ++i) to[i / (2 * kOwn)][i % (2 * kOwn)] = from[i / (2 * kOwn)][i % (2 * kOwn)];
   }
 };
 
 /// How this kernel scores coded keys.
 template <class K>
-using key_method = turn_keys<K>;
+using key_method = dot_keys<K>;
 
 // What a warp keeps of the coded tokens it has seen: sums of values, weights and the bias that weights are formed with.
 
@@ -2502,9 +2155,9 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
 }
 
 // At least one CTA per SM is all that is asked for: without the 1, ptxas may spill to fit more.
-extern "C" __global__ void __launch_bounds__(256, 1)
-antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm90_lookup_w8_s2_c2(const __grid_constant__ antkv_decode_params p) {
+extern "C" __global__ void __launch_bounds__(384, 1)
+antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4__sm90_lookup_w12_s1_c4(const __grid_constant__ antkv_decode_params p) {
   decode_lookup<K>(p);
 }
 
-}  // namespace antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm90_lookup_w8_s2_c2_
+}  // namespace antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4__sm90_lookup_w12_s1_c4_
