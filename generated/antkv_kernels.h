@@ -14,7 +14,7 @@
 /* The versions that the kernels were generated with. */
 #define ANTKV_KERNELS_ABI_VERSION 3
 #define ANTKV_KERNELS_LAYOUT_VERSION 4
-#define ANTKV_KERNEL_COUNT 150
+#define ANTKV_KERNEL_COUNT 148
 
 #define ANTKV_OP_ENCODE 0
 #define ANTKV_OP_APPEND 1
@@ -133,10 +133,6 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "sm80/antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_lookup_w12_s2_c2.fatbin",
    ANTKV_OP_DECODE, 80, 0, 384, 0, 151008, 392, 128, 8, 288, 1, 7},
   {"antkv_decode_d128_k16c8b_v16c8bq8_f16_gain",
-   "antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_w4_t64_s1",
-   "sm80/antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm80_w4_t64_s1.fatbin",
-   ANTKV_OP_DECODE, 80, 0, 128, 64, 36032, 392, 128, 8, 288, 1, 7},
-  {"antkv_decode_d128_k16c8b_v16c8bq8_f16_gain",
    "antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm86_lookup_w8_s2_c1",
    "sm86/antkv_decode_d128_k16c8b_v16c8bq8_f16_gain__sm86_lookup_w8_s2_c1.fatbin",
    ANTKV_OP_DECODE, 86, 0, 256, 0, 100960, 392, 128, 8, 288, 1, 7},
@@ -249,10 +245,6 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "sm80/antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm80_lookup_w8_s2_c2.fatbin",
    ANTKV_OP_DECODE, 80, 0, 256, 0, 166496, 392, 128, 8, 544, 1, 7},
   {"antkv_decode_d128_k8c8b_v8c8bq8_f16_gain",
-   "antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm80_w4_t64_s1",
-   "sm80/antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm80_w4_t64_s1.fatbin",
-   ANTKV_OP_DECODE, 80, 0, 128, 64, 37056, 392, 128, 8, 544, 1, 7},
-  {"antkv_decode_d128_k8c8b_v8c8bq8_f16_gain",
    "antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm86_w4_t64_s2",
    "sm86/antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm86_w4_t64_s2.fatbin",
    ANTKV_OP_DECODE, 86, 0, 128, 64, 39232, 392, 128, 8, 544, 1, 7},
@@ -293,9 +285,9 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "sm80/antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_lookup_w8_s1_c1.fatbin",
    ANTKV_OP_DECODE, 80, 0, 256, 0, 138336, 392, 128, 8, 544, 1, 15},
   {"antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain",
-   "antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w2_t32_s2",
-   "sm80/antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_w2_t32_s2.fatbin",
-   ANTKV_OP_DECODE, 80, 0, 64, 32, 19648, 392, 128, 8, 544, 1, 15},
+   "antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_lookup_w8_s2_c1",
+   "sm80/antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_lookup_w8_s2_c1.fatbin",
+   ANTKV_OP_DECODE, 80, 0, 256, 0, 138336, 392, 128, 8, 544, 1, 15},
   {"antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain",
    "antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm86_w4_t64_s2",
    "sm86/antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm86_w4_t64_s2.fatbin",
