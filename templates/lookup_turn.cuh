@@ -461,10 +461,6 @@ struct turn_keys : token_rows<K> {
 #pragma unroll
     for (int i = 0; i < kScores; ++i) s[i] = fused_multiply_add(s[i], Rows::factor(scale, gains, i), bias[i % kLaneColumns]);
   }
-  static __device__ __forceinline__ void copy(turned& to, const turned& from) {
-#pragma unroll
-    for (int i = 0; i < 4 * kOwn; ++i) to[i / (2 * kOwn)][i % (2 * kOwn)] = from[i / (2 * kOwn)][i % (2 * kOwn)];
-  }
 };
 
 /// How this kernel scores coded keys.

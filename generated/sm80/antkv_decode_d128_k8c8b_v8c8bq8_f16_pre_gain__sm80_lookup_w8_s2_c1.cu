@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_lookup_w8_s2_c1
-//   inputs    1077f20368f206f1
+//   inputs    9af72ea2178c2070
 //   remake    npx gen --only antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain__sm80_lookup_w8_s2_c1
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -1874,10 +1874,6 @@ struct turn_keys : token_rows<K> {
     else multiply_generally(p, s, codes, position);
 #pragma unroll
     for (int i = 0; i < kScores; ++i) s[i] = fused_multiply_add(s[i], Rows::factor(scale, gains, i), bias[i % kLaneColumns]);
-  }
-  static __device__ __forceinline__ void copy(turned& to, const turned& from) {
-#pragma unroll
-    for (int i = 0; i < 4 * kOwn; ++i) to[i / (2 * kOwn)][i % (2 * kOwn)] = from[i / (2 * kOwn)][i % (2 * kOwn)];
   }
 };
 

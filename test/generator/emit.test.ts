@@ -24,7 +24,7 @@ test('a source is stamped, whole, and named after its kernel throughout', () => 
     // Behind its constants stand the bodies, whose C++ may double braces.
     assert.not.match(text.split('\n};\n')[0]!, /\{\{|undefined|NaN/);
     assert.not.match(text, /\/(home|work|tmp|root)\//);
-    assert.ok(text.split('\n').length <= 2500, `${name} has ${text.split('\n').length} lines`);
+    assert.ok(text.split('\n').length <= 2550, `${name} has ${text.split('\n').length} lines`);
   }
 });
 
