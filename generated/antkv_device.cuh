@@ -389,7 +389,7 @@ __device__ __forceinline__ uint32_t negate_halves(uint32_t a) {
   return r;
 }
 /// The same value, but the compiler cannot know: it stays in its register instead of being folded into, or made again before, each use.
-/// `zero` is 0, of which the compiler must know nothing (out of a kernel parameter).
+/// `zero` is 0, of which the compiler must know nothing (out of a kernel parameter) unless it knows nothing of `x`.
 __device__ __forceinline__ uint32_t opaque(uint32_t x, uint32_t zero) {
   x ^= zero;
   // ptxas sees through moves; a volatile shuffle of a register that is no constant it leaves alone.

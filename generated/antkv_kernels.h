@@ -14,7 +14,7 @@
 /* The versions that the kernels were generated with. */
 #define ANTKV_KERNELS_ABI_VERSION 3
 #define ANTKV_KERNELS_LAYOUT_VERSION 4
-#define ANTKV_KERNEL_COUNT 148
+#define ANTKV_KERNEL_COUNT 149
 
 #define ANTKV_OP_ENCODE 0
 #define ANTKV_OP_APPEND 1
@@ -332,6 +332,10 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm80_lookup_w8_s1_c4",
    "sm80/antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm80_lookup_w8_s1_c4.fatbin",
    ANTKV_OP_DECODE, 80, 0, 256, 0, 121440, 392, 64, 8, 288, 1, 15},
+  {"antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain",
+   "antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm80_lookup_w12_s2_c4",
+   "sm80/antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm80_lookup_w12_s2_c4.fatbin",
+   ANTKV_OP_DECODE, 80, 0, 384, 0, 130400, 392, 64, 8, 288, 1, 15},
   {"antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain",
    "antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm80_lookup_w4_s2_c2",
    "sm80/antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm80_lookup_w4_s2_c2.fatbin",

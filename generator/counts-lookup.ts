@@ -52,7 +52,7 @@ function keysOf(c: CacheContract, { warps }: Tile): Work {
  *   words by shuffles. Slow words are then multiplied by the powers of the frequency.
  * - Each word pair of a unit: of fast pairs an mma for either half of the channels, of slow ones one more for the powers, whose odd rows 2 selects per register put in
  *   order. 4 columns hold a query's halves and their rests in one mma, 8 take two.
- * Head dim 64 has fast pairs only.
+ * Head dim 64 has fast words only; their operands unturned, in order too, take an mma more, with the columns of those pairs whose turns are corrections (a mask per word).
  */
 function turnedKeys(d: number, channels: number, columns: number, warps: number): Work {
   const chunks = d / channels;
@@ -70,8 +70,9 @@ function turnedKeys(d: number, channels: number, columns: number, warps: number)
   const anew = work({ memory: 6 * own + 1, wavefronts: 4 * own, mufu: 2, float: 8 * own + 10, alu: 4 * own });
   const places = warps > 8 ? work({ memory: 8, wavefronts: 32 }) : NONE;
   // 8 tokens of a lane are 4 groups of a word pair's 2 x 2 registers in each of 2 units.
-  const turned = work({ half: 4 * (fast / 2) * 8, alu: 2 * (slow / 2) * 8 });
-  const products = work({ matrix: (columns / 4) * 2 * (fast + 2 * slow) });
+  const corrected = slow === 0 ? fast : 0;
+  const turned = work({ half: 4 * (fast / 2) * 8, alu: 2 * ((slow + corrected) / 2) * 8 + (columns / 4) * 2 * corrected });
+  const products = work({ matrix: (columns / 4) * 2 * (fast + corrected + 2 * slow) });
   const sums = work({ float: columns * ((shares ? 3 : 1) + (slow > 0 ? 2 : 0) + 1) + (slow > 0 ? 4 : 0) });
   return total([...[found, places, turned, products, sums, work({ alu: 2, control: 2 })].map((part) => [1, part] as const), [1 + 1 / TILES_ANEW, queries], [kinds / TILES_ANEW, anew]]);
 }
@@ -112,7 +113,7 @@ function valuesOf(c: CacheContract, copies: number): Work {
 }
 
 /**
- * Codes of 32 tokens to registers, two tiles ahead, by places in shared memory (found for 16 tiles at once), one of which says what nobody sees.
+ * Codes of 32 tokens to registers, a tile or two ahead, by places in shared memory (found for 16 tiles at once), one of which says what nobody sees.
  * With one stage only keys are ahead, by one tile and then moved, and lines are prefetched to L2 two tiles ahead.
  */
 function loadsOf(c: CacheContract, tile: Tile): Work {

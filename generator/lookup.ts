@@ -6,7 +6,8 @@ import { codeOrder } from './layout.ts';
 /**
  * How `lookup` scores coded keys.
  * - `sum`: a table of q . centroid per chunk and entry, fixed point; a score is the sum of its chunks' entries. Keys after RoPE, f16 codebook.
- * - `turn`: centroids are looked up, rotated in f16 by q's own rotation per tile, multiplied by mma. Keys before RoPE, f16 codebook.
+ * - `turn`: centroids are looked up and multiplied by mma. Fast pairs of channels are rotated in f16 to the middle of their tile of 32 tokens, slow ones expanded in powers of their
+ *   place; the tile's position turns the queries. Keys before RoPE, f16 codebook.
  * - `dot`: int8 centroids are looked up as mma operands, q is 16-bit fixed point. Keys after RoPE, int8 codebook of 2 channels per code.
  */
 export type KeyMethod = 'sum' | 'turn' | 'dot';

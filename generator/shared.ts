@@ -94,7 +94,7 @@ export const lookupWarpBytes = (c: Contract): number => {
   return resultsOverTables(c) ? 32 * 16 : Math.max(resultBytes(c), 32 * 16);
 };
 
-/** `lookup_memory` (lookup.cuh): tables, the warps' own, flags. */
+/** `lookup.cuh`: tables, the warps' own, flags. */
 function lookupBytes(c: Contract, t: Tile): number {
   if (!isCacheContract(c)) throw new Error('decode without a page format');
   const { k, v } = lookupTables(c, t);
@@ -134,7 +134,7 @@ function encodeBytes(c: Contract, t: Tile): number {
   return Math.ceil(((tokens * (c.headDim + 4) + 2 * sums) * 4) / 16) * 16 + tokens * encodeCodeBytes(c);
 }
 
-/** `choose_memory` (append_choose.cuh), then in its place `encode_memory`. */
+/** `choose_memory` (append_candidates.cuh), then in its place `encode_memory`. */
 function appendBytes(c: Contract, t: Tile): number {
   if (!isCacheContract(c)) throw new Error('append without a page format');
   const choose = Math.ceil(((256 + 3 + 4 + t.warps + 2 * 32 * t.warps) * 4) / 8) * 8 + 8;

@@ -21,7 +21,7 @@ export interface Tile {
   /** Tokens per step of a CTA. */
   readonly tokens?: number;
   /**
-   * Tiles whose copies are under way at once: cp.async groups of a CTA. Of `lookup`, sets of registers that the codes of 32 tokens come to in turn, each two tiles ahead;
+   * Tiles whose copies are under way at once: cp.async groups of a CTA. Of `lookup`, sets of registers that the codes of 32 tokens come to in turn, one tile ahead (of 16 warps two);
    * with one set only keys come a tile ahead, and the rest is asked to be in L2 by then, which leaves registers to keys that need them.
    */
   readonly stages?: number;

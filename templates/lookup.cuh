@@ -8,9 +8,9 @@ struct loop_way {
   static constexpr bool kTurns = kTurn;
 };
 
-/// Attends to the warp's tiles and leaves the result in its memory. `first`: codes of the first tiles. Returns the warp's exact units, whose pages are on their way.
+/// Attends to the warp's tiles and leaves the result in its memory. `codes`: of the first tiles. Returns the warp's exact units, whose pages are on their way.
 template <class K, class Way, class P, class Keys>
-__device__ __forceinline__ exact_units attend_coded(const P& p, const piece_context<K>* context, Keys& keys, tile_stream<K, Keys>& tiles, first_codes<K, Keys>& first,
+__device__ __forceinline__ exact_units attend_coded(const P& p, const piece_context<K>* context, Keys& keys, tile_stream<K, Keys>& tiles, code_sets<K, Keys>& codes,
                                              const unsigned char* values, warp_memory<K>& memory, const float* scales) {
   using Values = value_table<K>;
   using Tiles = tile_stream<K, Keys>;
@@ -79,14 +79,15 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
     if (i % 1024 == 0 && state.limit == state.kMost) state.limit = state.kDue;
   };
 
-  // Tile i's units may be asked for up to two tiles before its turn, so the places of a batch are found when half of the one before is done. Between the loops,
-  // not in them: a branch to it would wait for all loads under way.
+  // The way to a tile: its page number comes two batches of 16 tiles ahead, its bitmap one, its codes a tile or two, to the set of registers i % kStages. Its units may be
+  // asked for up to two tiles before its turn, so the places of a batch are found when half of the one before is done, hence after 8, 24, 40 tiles. Between the loops, not
+  // in them: a branch to it would wait for all loads under way.
   int i = 0;
 #pragma unroll 1
   for (int end = 8; i < tiles.count; end += 16) {
     const int stop = min_int(end, tiles.count);
     if constexpr (Way::kTurns)
-      if (i == 0 || i % 64 == 56) {  // once more after 56 tiles, a batch's begin, and every 64 then
+      if (i == 0 || i % 64 == 56) {  // once more after 56 tiles, where this loop begins anew, and every 64 then
         if (i > 0) keys.turn_again(p, first_position + tiles.token_of(i));
         keys.prepare_fast(false);
         keys.prepare_slow();
@@ -102,16 +103,16 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
           if (set == 1 && i == stop) break;
           float score[Keys::kScores];
           typename Tiles::tile_units units;
-          score_tile(score, first.keys[set], Tiles::hidden_of(places, i), i, set, [&] {
-            units = Tiles::units_of(places, i + (kFar ? 2 : 1), kFar ? 0 : first.keys[set].words[0][0] & zero);
+          score_tile(score, codes.keys[set], Tiles::hidden_of(places, i), i, set, [&] {
+            units = Tiles::units_of(places, i + (kFar ? 2 : 1), kFar ? 0 : codes.keys[set].words[0][0] & zero);
             if constexpr (!kFar) {
-              tiles.load_keys(first.keys[1 - set], units);
-              tiles.load_values(first.values[1 - set], units);
+              tiles.load_keys(codes.keys[1 - set], units);
+              tiles.load_values(codes.values[1 - set], units);
             }
           });
-          if constexpr (kFar) tiles.load_keys(first.keys[set], units);
-          add_tile(score, first.values[set], set);
-          if constexpr (kFar) tiles.load_values(first.values[set], units);
+          if constexpr (kFar) tiles.load_keys(codes.keys[set], units);
+          add_tile(score, codes.values[set], set);
+          if constexpr (kFar) tiles.load_values(codes.values[set], units);
           ++i;
         }
       } while (i < stop);
@@ -125,9 +126,9 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
         key_codes<Keys> coming = {};
         tiles.load_keys(coming, Tiles::units_of(places, i + 1));
         float score[Keys::kScores];
-        score_tile(score, first.keys[0], hidden, i, i % 2, [&] { Tiles::prefetch(p, places, i + 2); });
+        score_tile(score, codes.keys[0], hidden, i, i % 2, [&] { Tiles::prefetch(p, places, i + 2); });
         add_tile(score, value_codes, i % 2);
-        first.keys[0] = coming;
+        codes.keys[0] = coming;
         ++i;
       } while (i < stop);
     }
@@ -204,7 +205,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     if (thread_index() == 0) advance<K, Cost>(p, &cta->work);
     block_barrier();
   }
-  // As for_each_piece, but for when the next piece is worked out.
+  // As for_each_piece (work.cuh), but for when the next piece is worked out.
 #pragma unroll 1
   for (bool first = true;; first = false) {
     const piece w = piece_now(p, &cta->work);
@@ -240,7 +241,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     if (without_book && !kTogether) Keys::load(raw_keys, k_codebook);
     typename Keys::dot_products products;
     if constexpr (K::kKeySum) Keys::multiply_all(products, raw_keys, maxima);
-    first_codes<K, Keys> codes = {};
+    code_sets<K, Keys> codes = {};
     if (kTogether) tiles.start_first(p, warps[warp_index()].places, codes);
     block_barrier();  // the context is there, and the largest products
     const exact_units coming = exact_units_of<K>(&cta->context);  // whose pages come meanwhile
@@ -253,15 +254,13 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     block_barrier();  // the tables are there
     // Not before: requests for lines of pages that no one has touched hold up the first tiles' bitmaps and codes behind them.
     prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, coming, 0);
+    if constexpr (K::kKeySum) keys.begin(p, key_table, raw_keys, columns, maxima, turns, false, 0);
     exact_units units;
-    {
-      if constexpr (K::kKeySum) keys.begin(p, key_table, raw_keys, columns, maxima, turns, false, 0);
-      const auto attend = [&](auto way) { units = attend_coded<K, decltype(way)>(p, &cta->context, keys, tiles, codes, values, warps[warp_index()], cta->scales); };
-      // A RoPE that the kernel is not made for has a loop of its own, for its calls cost the other's registers and schedule.
-      if constexpr (!K::kKeyTurn) attend(loop_way<false>());
-      else if (__builtin_expect(vote_any(keys.general), 0)) attend(loop_way<false>());
-      else attend(loop_way<true>());
-    }
+    const auto attend = [&](auto way) { units = attend_coded<K, decltype(way)>(p, &cta->context, keys, tiles, codes, values, warps[warp_index()], cta->scales); };
+    // A RoPE that the kernel is not made for has a loop of its own, for its calls cost the other's registers and schedule.
+    if constexpr (!K::kKeyTurn) attend(loop_way<false>());
+    else if (__builtin_expect(vote_any(keys.general), 0)) attend(loop_way<false>());
+    else attend(loop_way<true>());
     attend_exact<K>(p, &cta->context, units, result_of<K>(warps[warp_index()]));
     // The last warp has the fewest exact rows: the way to the next piece, two trips to L2, is nobody's wait.
     if (p.spread && thread_index() == (K::kWarps - 1) * 32) advance<K, Cost>(p, &cta->work);

@@ -60,15 +60,15 @@ __device__ __forceinline__ warp_result<K>& result_of(warp_memory<K>& memory) {
   else return memory.result;
 }
 
-/// Codes that a warp has in registers: a tile's keys (kStages 1), or room for those of two tiles, values' codes included.
+/// Codes that a warp has in registers, a set of them per stage: a tile's keys (kStages 1), or of two tiles in turn, values' codes included.
 template <class K, class Keys>
-struct first_codes {
+struct code_sets {
   key_codes<Keys> keys[K::kStages];
   uint32_t values[K::kStages == 2 ? 2 : 1][2][value_table<K>::kCodeWords];
 };
 
 /// A warp's tiles of a piece, tile i being tokens 32 * (first + i * warps) and the next 31, and the way to them. Page numbers are loaded two batches ahead, what
-/// depends on them (bitmaps) one batch ahead, codes a few tiles. What lies beyond the last tile is that one again: no branches round the loads.
+/// depends on them (bitmaps) one batch ahead, codes one tile, of 16 warps two. What lies beyond the last tile is that one again: no branches round the loads.
 template <class K, class Keys>
 struct tile_stream {
   using Values = value_table<K>;
@@ -81,9 +81,8 @@ struct tile_stream {
   int64_t head;             // of the KV head, in a page
   uint32_t next, hidden;    // lane 2 n + u: unit u of tile n of the next batch
   int page;                 // ... of the batch after that
-  const unsigned char *key_codes_at, *value_codes_at, *last_codes_at, *gains;  // of this lane, in the first unit of the pool; the last: those of values that two rows share
-
-
+  const unsigned char *key_codes_at, *value_codes_at, *gains;  // of this lane, in the first unit of the pool
+  const unsigned char* last_codes_at;                         // the same of values' codes that two rows share
   bool paired;  // tiles 2 n and 2 n + 1 are neighbours; only of keys that are turned
 
   /// How many of a warp's tiles lie less than `tiles` behind its first; none unless `some`, which says whether `tiles` is positive.
@@ -148,7 +147,7 @@ struct tile_stream {
   }
   /// Starts the way of the first tiles' codes; first_hidden() ends what was left open.
   template <class P>
-  __device__ __forceinline__ void start_first(const P& p, tile_places& places, first_codes<K, Keys>& codes) {
+  __device__ __forceinline__ void start_first(const P& p, tile_places& places, code_sets<K, Keys>& codes) {
     const uint32_t zero = uint32_t(p.batch) >> 31;
     const unsigned char* const pool = byte_pointer(p.pages);
     key_codes_at = hold_pointer(pool + lane_index() * kKeyPiece, zero);

@@ -12,12 +12,12 @@ struct coded_state {
   static constexpr float kTop = 15.5f;                                // log2 of the most that a new maximum is put to
 
   value_sums<K> sums;
-  float bias[Keys::kLaneColumns];           // the weight of score s is 2^(s + bias), what keys call the origin counted in
+  float bias[Keys::kLaneColumns];           // the weight of a score in log2 units is 2^(score + bias); keys add it to their sums, and what they call the origin is its first value
   float weight[Keys::kLaneColumns] = {};
   uint32_t recent[Keys::kLaneColumns] = {};  // raw weights of `tiles` tiles
   int tiles = 0;
   bool flags[Keys::kLaneColumns] = {};      // of started(), where the limit does not say it
-  float limit = minus_infinity();  // a score above it calls raise: -inf until every column has seen one
+  float limit = minus_infinity();  // a score above it calls raise: -inf until every column has seen one, then kMost, kDue where sums are to be halved first
 
   __device__ __forceinline__ explicit coded_state(const Keys& keys) {
 #pragma unroll

@@ -1,5 +1,6 @@
 // Scores of keys coded before RoPE: centroids are looked up as f16 fragments and turned in registers by their place in the tile of 32
-// tokens, which is the same in every tile; the tile's own position turns the queries instead. Tokens are rows of A.
+// tokens, which is the same in every tile (slow pairs are not turned but expanded: see multiply()); the tile's own position turns the
+// queries instead. Tokens are rows of A.
 
 template <class K>
 struct turn_keys : token_rows<K> {
@@ -19,13 +20,14 @@ struct turn_keys : token_rows<K> {
   // Words 0 ... kFast - 1 of a lane are of pairs that are turned in registers, the rest of slow ones (see "multiply").
   static constexpr int kAll = kPairs * kWords, kFast = 4, kSlow = kAll - kFast;
   static_assert(kSlow == 0 || kSlow == kFast, "a lane turns as many slow words as fast ones");
+  static constexpr bool kCorrects = kSlow == 0;        // head dim 64: those 4 words hold slow pairs too (see "multiply")
   static constexpr bool kShares = kColumns == 4;       // lanes 4 apart turn one half each of a column's pairs
   static constexpr int kOwn = kShares ? 2 : 4;         // words (of each half) that a lane turns, of fast pairs and of slow ones
   static constexpr int kFine = kColumns / 4;           // operands that hold the nearest halves and their rests; those of w q and w^2 q
   static constexpr float kFastest = 0.0105f;           // of the slow pairs' frequencies: 10000^-0.5 and a little
   static constexpr bool kInPairs = kSlow > 0;          // slow pairs stand for two tiles, which are neighbours then
   static constexpr int kFastPairs = 8 * kFast, kSlowPairs = K::kHeadDim / 2 - kFastPairs;
-  /// Shared memory, by warps: coefficients of the fast pairs at a tile's 32 places; then the fast pairs' ways to the next tile, of an even and of an odd one, and the slow pairs'.
+  /// Shared memory of the CTA, divided by its warps: coefficients of the fast pairs at a tile's 32 places; then the fast pairs' ways to the next tile, of an even and of an odd one, and the slow pairs'.
   static constexpr int kPlaceBytes = 32 * 128, kWayBytes = kFastPairs * 8;
   static constexpr int kWarpBytes = (kPlaceBytes + 2 * kWayBytes + kSlowPairs * 8 + 16 * K::kWarps - 1) / (16 * K::kWarps) * 16;
 
@@ -105,6 +107,9 @@ struct turn_keys : token_rows<K> {
   /// Channel of the first half of pair `e` (0, 1) in word `i` of lane column t.
   static __device__ __forceinline__ int first_channel(int i, int t, int e) { return (4 * (i / kWords) + t) * C::kChannels + 2 * (i % kWords) + e; }
 
+  /// Whether turning pair `pair` is a correction of what it is unturned.
+  static __device__ __forceinline__ bool is_corrected(int pair) { return kCorrects && pair >= K::kHeadDim / 8; }
+
   /// The column's row of q, null if it is idle, of which this lane turns some pairs.
   template <class F>
   static __device__ __forceinline__ const unsigned char* row_of(const F& columns) { return columns(kShares ? lane_index() / 8 : lane_index() / 4); }
@@ -138,6 +143,7 @@ struct turn_keys : token_rows<K> {
       for (int e = 0; e < 2; ++e) {
         rope_angle(place < 16 ? 16 - place : place - 16, freq[e], s[e], c[e]);
         if (place >= 16) s[e] = -s[e];
+        if (is_corrected(channel + e)) c[e] -= 1.0f;
       }
       uint32_t* to = reinterpret_cast<uint32_t*>(turns + place * 128) + lane % 16;
       store_shared(to, pack_halves(c[0], c[1]));
@@ -321,6 +327,8 @@ struct turn_keys : token_rows<K> {
   // undoes: their second halves come out negated, and so do the sums of these, which are kept apart.
   // Slow pairs turn so little, by |m w| < 0.34, that cos(m w) = 1 - (m w)^2 / 2 (1 - ...) and sin(m w) = m w (1 - ...) do, and powers of m leave the
   // sum over the channels: centroids as they are, exact, times q, w q and w^2 q, three products whose sum each token weighs by 1, m, m^2.
+  // Head dim 64 has no words for them alone. Its pairs from number 8 on are multiplied twice by the same q: as they are, exact, and what a turn adds to them,
+  // (cos(m w) - 1) and sin(m w) of them, which is small, and so is what rounding it to f16 loses.
   __device__ __forceinline__ void multiply(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], bool second_tile) const {
     const bool odd = lane_index() / 4 % 2;
     const float first = second_tile && paired ? first_place + 1.0f : first_place;
@@ -360,6 +368,25 @@ struct turn_keys : token_rows<K> {
         for (int w = 0; w < kWords; w += 2) {
           uint32_t x[2][4], y[2][4];  // A fragments of the units: [token + 2 * word]
           const int i = (pair + n) * kWords + w, j = i % kFast;
+          if constexpr (kCorrects) {
+            if (is_corrected(first_channel(i, 3, 0))) {  // of some lane column
+              const uint32_t mine = is_corrected(first_channel(i, lane_index() % 4, 0)) ? ~0u : 0u;
+#pragma unroll
+              for (int k = 0; k < 8; ++k) {
+                const int unit = k / 4, v = k / 4 * 2 + k % 2, word = k / 2 % 2;
+                const uint32_t own = found[v][n][0][w + word], partner = found[v][n][1][w + word];
+                x[unit][k % 4] = odd ? partner : own;
+                y[unit][k % 4] = odd ? own : partner;
+              }
+#pragma unroll
+              for (int f = 0; f < kFine; ++f)
+#pragma unroll
+                for (int half = 0; half < 2; ++half)
+#pragma unroll
+                  for (int unit = 0; unit < 2; ++unit)
+                    mma_16x8x16(products[unit], half ? y[unit] : x[unit], {fast_columns[f][half][j] & mine, fast_columns[f][half][j + 1] & mine});
+            }
+          }
 #pragma unroll
           for (int k = 0; k < 8; ++k) {
             const int unit = k / 4, v = k / 4 * 2 + k % 2, word = k / 2 % 2;
@@ -422,7 +449,7 @@ struct turn_keys : token_rows<K> {
     }
   }
 
-  /// One way before the even tile whose first token stands at `position`.
+  /// Where queries stand one way before the even tile whose first token stands at `position`: that place and the way add up to the middle of what they are for, a tile, or two neighbours.
   __device__ __forceinline__ int position_before(int position, bool of_slow) const {
     constexpr int kAround = K::kWarps * 32;
     if (of_slow) return position + (paired ? 32 - 2 * kAround : 16 - kAround);

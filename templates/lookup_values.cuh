@@ -1,4 +1,4 @@
-// Values by look-up: int8 centroids in shared memory, so laid out that the 32 lanes of a look-up never meet in a bank, and what they bring are operands of
+// Values by look-up: int8 centroids in shared memory, so laid out that (with 4 copies) the 32 lanes of a look-up never meet in a bank, and what they bring are operands of
 // the matrix unit. Lane = 4r + t: r owns channels, t owns tokens t, 4 + t, 8 + t and 12 + t of a unit.
 
 __constant__ uint32_t kByteTimes128[4] = {0x80u, 0x8000u, 0x800000u, 0x80000000u};

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode.cu.hbs
 //   kernel    antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm86_w4_t64_s2
-//   inputs    70ab001b82298862
+//   inputs    4cf7303dd38db685
 //   remake    npx gen --only antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm86_w4_t64_s2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -762,8 +762,8 @@ __device__ __forceinline__ int cost_of(const P& p, int b) {
   return Cost::kPiece + (p.segments & 1 ? (coded + 31) / 32 * Cost::kCoded32 : 0) + (p.segments & 4 ? (exact + 15) / 16 * Cost::kExact16 : 0);
 }
 
-/// This CTA's share of the line, and where it begins. Costs add up below 2^31: 2^36 tokens.
-/// Of the CTAs, the first `longer` get `share` + 1 units of the line, the others `share`.
+/// This CTA's share of the line, and where it begins. Of the CTAs, the first `longer` get `share` + 1 units of the line, the others `share`.
+/// Costs add up below 2^31, so a batch's coded tokens below 2^36 / Cost::kCoded32.
 struct line_share {
   int begin, end, ctas, share, longer;
   int b, at;  // the first sequence that has tokens behind `begin`, and where on the line it begins
@@ -866,7 +866,7 @@ __device__ __forceinline__ piece next_piece(const P& p, line_share& s) {
   return w;
 }
 
-/// The piece under way: in a static launch from the block's place alone, else what for_each_piece left in shared memory.
+/// The piece under way: in a static launch from the block's place alone, else what advance() left in shared memory.
 template <class P>
 __device__ __forceinline__ piece piece_now(const P& p, const work_memory* memory) {
   const index3 block = block_index();

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d128_k2c8bq8_v2c8bq8_f16__sm90_lookup_w8_s2_c4
-//   inputs    4a5d01294588c869
+//   inputs    b3fb7f5b7499ea3c
 //   remake    npx gen --only antkv_decode_d128_k2c8bq8_v2c8bq8_f16__sm90_lookup_w8_s2_c4
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -36,7 +36,7 @@ struct K {
   static constexpr bool kSink = false;
   static constexpr int kColumns = 8;  // query columns of a CTA
   static constexpr bool kKeySum = false, kKeyTurn = false;  // how scores come about
-  static constexpr int kWarps = 8, kStages = 2;       // tiles whose codes are under way in a warp's registers
+  static constexpr int kWarps = 8, kStages = 2;       // sets of registers that codes of tiles come to
   static constexpr int kCopies = 4;                           // of the table of values
   static constexpr int kWarpBytes = 4288;                     // of shared memory: a warp's own
   static constexpr bool kResultsOverTables = false;    // results lie in the tables' place when these have been used
@@ -424,8 +424,8 @@ __device__ __forceinline__ int cost_of(const P& p, int b) {
   return Cost::kPiece + (p.segments & 1 ? (coded + 31) / 32 * Cost::kCoded32 : 0) + (p.segments & 4 ? (exact + 15) / 16 * Cost::kExact16 : 0);
 }
 
-/// This CTA's share of the line, and where it begins. Costs add up below 2^31: 2^36 tokens.
-/// Of the CTAs, the first `longer` get `share` + 1 units of the line, the others `share`.
+/// This CTA's share of the line, and where it begins. Of the CTAs, the first `longer` get `share` + 1 units of the line, the others `share`.
+/// Costs add up below 2^31, so a batch's coded tokens below 2^36 / Cost::kCoded32.
 struct line_share {
   int begin, end, ctas, share, longer;
   int b, at;  // the first sequence that has tokens behind `begin`, and where on the line it begins
@@ -528,7 +528,7 @@ __device__ __forceinline__ piece next_piece(const P& p, line_share& s) {
   return w;
 }
 
-/// The piece under way: in a static launch from the block's place alone, else what for_each_piece left in shared memory.
+/// The piece under way: in a static launch from the block's place alone, else what advance() left in shared memory.
 template <class P>
 __device__ __forceinline__ piece piece_now(const P& p, const work_memory* memory) {
   const index3 block = block_index();
@@ -1040,7 +1040,7 @@ __device__ __forceinline__ void store_context(const P& p, const piece& w, int gr
   }
 }
 
-// Values by look-up: int8 centroids in shared memory, so laid out that the 32 lanes of a look-up never meet in a bank, and what they bring are operands of
+// Values by look-up: int8 centroids in shared memory, so laid out that (with 4 copies) the 32 lanes of a look-up never meet in a bank, and what they bring are operands of
 // the matrix unit. Lane = 4r + t: r owns channels, t owns tokens t, 4 + t, 8 + t and 12 + t of a unit.
 
 __constant__ uint32_t kByteTimes128[4] = {0x80u, 0x8000u, 0x800000u, 0x80000000u};
@@ -1552,12 +1552,12 @@ struct coded_state {
   static constexpr float kTop = 15.5f;                                // log2 of the most that a new maximum is put to
 
   value_sums<K> sums;
-  float bias[Keys::kLaneColumns];           // the weight of score s is 2^(s + bias), what keys call the origin counted in
+  float bias[Keys::kLaneColumns];           // the weight of a score in log2 units is 2^(score + bias); keys add it to their sums, and what they call the origin is its first value
   float weight[Keys::kLaneColumns] = {};
   uint32_t recent[Keys::kLaneColumns] = {};  // raw weights of `tiles` tiles
   int tiles = 0;
   bool flags[Keys::kLaneColumns] = {};      // of started(), where the limit does not say it
-  float limit = minus_infinity();  // a score above it calls raise: -inf until every column has seen one
+  float limit = minus_infinity();  // a score above it calls raise: -inf until every column has seen one, then kMost, kDue where sums are to be halved first
 
   __device__ __forceinline__ explicit coded_state(const Keys& keys) {
 #pragma unroll
@@ -1719,15 +1719,15 @@ __device__ __forceinline__ warp_result<K>& result_of(warp_memory<K>& memory) {
   else return memory.result;
 }
 
-/// Codes that a warp has in registers: a tile's keys (kStages 1), or room for those of two tiles, values' codes included.
+/// Codes that a warp has in registers, a set of them per stage: a tile's keys (kStages 1), or of two tiles in turn, values' codes included.
 template <class K, class Keys>
-struct first_codes {
+struct code_sets {
   key_codes<Keys> keys[K::kStages];
   uint32_t values[K::kStages == 2 ? 2 : 1][2][value_table<K>::kCodeWords];
 };
 
 /// A warp's tiles of a piece, tile i being tokens 32 * (first + i * warps) and the next 31, and the way to them. Page numbers are loaded two batches ahead, what
-/// depends on them (bitmaps) one batch ahead, codes a few tiles. What lies beyond the last tile is that one again: no branches round the loads.
+/// depends on them (bitmaps) one batch ahead, codes one tile, of 16 warps two. What lies beyond the last tile is that one again: no branches round the loads.
 template <class K, class Keys>
 struct tile_stream {
   using Values = value_table<K>;
@@ -1740,9 +1740,8 @@ struct tile_stream {
   int64_t head;             // of the KV head, in a page
   uint32_t next, hidden;    // lane 2 n + u: unit u of tile n of the next batch
   int page;                 // ... of the batch after that
-  const unsigned char *key_codes_at, *value_codes_at, *last_codes_at, *gains;  // of this lane, in the first unit of the pool; the last: those of values that two rows share
-
-
+  const unsigned char *key_codes_at, *value_codes_at, *gains;  // of this lane, in the first unit of the pool
+  const unsigned char* last_codes_at;                         // the same of values' codes that two rows share
   bool paired;  // tiles 2 n and 2 n + 1 are neighbours; only of keys that are turned
 
   /// How many of a warp's tiles lie less than `tiles` behind its first; none unless `some`, which says whether `tiles` is positive.
@@ -1807,7 +1806,7 @@ struct tile_stream {
   }
   /// Starts the way of the first tiles' codes; first_hidden() ends what was left open.
   template <class P>
-  __device__ __forceinline__ void start_first(const P& p, tile_places& places, first_codes<K, Keys>& codes) {
+  __device__ __forceinline__ void start_first(const P& p, tile_places& places, code_sets<K, Keys>& codes) {
     const uint32_t zero = uint32_t(p.batch) >> 31;
     const unsigned char* const pool = byte_pointer(p.pages);
     key_codes_at = hold_pointer(pool + lane_index() * kKeyPiece, zero);
@@ -1887,9 +1886,9 @@ struct loop_way {
   static constexpr bool kTurns = kTurn;
 };
 
-/// Attends to the warp's tiles and leaves the result in its memory. `first`: codes of the first tiles. Returns the warp's exact units, whose pages are on their way.
+/// Attends to the warp's tiles and leaves the result in its memory. `codes`: of the first tiles. Returns the warp's exact units, whose pages are on their way.
 template <class K, class Way, class P, class Keys>
-__device__ __forceinline__ exact_units attend_coded(const P& p, const piece_context<K>* context, Keys& keys, tile_stream<K, Keys>& tiles, first_codes<K, Keys>& first,
+__device__ __forceinline__ exact_units attend_coded(const P& p, const piece_context<K>* context, Keys& keys, tile_stream<K, Keys>& tiles, code_sets<K, Keys>& codes,
                                              const unsigned char* values, warp_memory<K>& memory, const float* scales) {
   using Values = value_table<K>;
   using Tiles = tile_stream<K, Keys>;
@@ -1958,14 +1957,15 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
     if (i % 1024 == 0 && state.limit == state.kMost) state.limit = state.kDue;
   };
 
-  // Tile i's units may be asked for up to two tiles before its turn, so the places of a batch are found when half of the one before is done. Between the loops,
-  // not in them: a branch to it would wait for all loads under way.
+  // The way to a tile: its page number comes two batches of 16 tiles ahead, its bitmap one, its codes a tile or two, to the set of registers i % kStages. Its units may be
+  // asked for up to two tiles before its turn, so the places of a batch are found when half of the one before is done, hence after 8, 24, 40 tiles. Between the loops, not
+  // in them: a branch to it would wait for all loads under way.
   int i = 0;
 #pragma unroll 1
   for (int end = 8; i < tiles.count; end += 16) {
     const int stop = min_int(end, tiles.count);
     if constexpr (Way::kTurns)
-      if (i == 0 || i % 64 == 56) {  // once more after 56 tiles, a batch's begin, and every 64 then
+      if (i == 0 || i % 64 == 56) {  // once more after 56 tiles, where this loop begins anew, and every 64 then
         if (i > 0) keys.turn_again(p, first_position + tiles.token_of(i));
         keys.prepare_fast(false);
         keys.prepare_slow();
@@ -1981,16 +1981,16 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
           if (set == 1 && i == stop) break;
           float score[Keys::kScores];
           typename Tiles::tile_units units;
-          score_tile(score, first.keys[set], Tiles::hidden_of(places, i), i, set, [&] {
-            units = Tiles::units_of(places, i + (kFar ? 2 : 1), kFar ? 0 : first.keys[set].words[0][0] & zero);
+          score_tile(score, codes.keys[set], Tiles::hidden_of(places, i), i, set, [&] {
+            units = Tiles::units_of(places, i + (kFar ? 2 : 1), kFar ? 0 : codes.keys[set].words[0][0] & zero);
             if constexpr (!kFar) {
-              tiles.load_keys(first.keys[1 - set], units);
-              tiles.load_values(first.values[1 - set], units);
+              tiles.load_keys(codes.keys[1 - set], units);
+              tiles.load_values(codes.values[1 - set], units);
             }
           });
-          if constexpr (kFar) tiles.load_keys(first.keys[set], units);
-          add_tile(score, first.values[set], set);
-          if constexpr (kFar) tiles.load_values(first.values[set], units);
+          if constexpr (kFar) tiles.load_keys(codes.keys[set], units);
+          add_tile(score, codes.values[set], set);
+          if constexpr (kFar) tiles.load_values(codes.values[set], units);
           ++i;
         }
       } while (i < stop);
@@ -2004,9 +2004,9 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
         key_codes<Keys> coming = {};
         tiles.load_keys(coming, Tiles::units_of(places, i + 1));
         float score[Keys::kScores];
-        score_tile(score, first.keys[0], hidden, i, i % 2, [&] { Tiles::prefetch(p, places, i + 2); });
+        score_tile(score, codes.keys[0], hidden, i, i % 2, [&] { Tiles::prefetch(p, places, i + 2); });
         add_tile(score, value_codes, i % 2);
-        first.keys[0] = coming;
+        codes.keys[0] = coming;
         ++i;
       } while (i < stop);
     }
@@ -2083,7 +2083,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     if (thread_index() == 0) advance<K, Cost>(p, &cta->work);
     block_barrier();
   }
-  // As for_each_piece, but for when the next piece is worked out.
+  // As for_each_piece (work.cuh), but for when the next piece is worked out.
 #pragma unroll 1
   for (bool first = true;; first = false) {
     const piece w = piece_now(p, &cta->work);
@@ -2119,7 +2119,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     if (without_book && !kTogether) Keys::load(raw_keys, k_codebook);
     typename Keys::dot_products products;
     if constexpr (K::kKeySum) Keys::multiply_all(products, raw_keys, maxima);
-    first_codes<K, Keys> codes = {};
+    code_sets<K, Keys> codes = {};
     if (kTogether) tiles.start_first(p, warps[warp_index()].places, codes);
     block_barrier();  // the context is there, and the largest products
     const exact_units coming = exact_units_of<K>(&cta->context);  // whose pages come meanwhile
@@ -2132,15 +2132,13 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     block_barrier();  // the tables are there
     // Not before: requests for lines of pages that no one has touched hold up the first tiles' bitmaps and codes behind them.
     prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, coming, 0);
+    if constexpr (K::kKeySum) keys.begin(p, key_table, raw_keys, columns, maxima, turns, false, 0);
     exact_units units;
-    {
-      if constexpr (K::kKeySum) keys.begin(p, key_table, raw_keys, columns, maxima, turns, false, 0);
-      const auto attend = [&](auto way) { units = attend_coded<K, decltype(way)>(p, &cta->context, keys, tiles, codes, values, warps[warp_index()], cta->scales); };
-      // A RoPE that the kernel is not made for has a loop of its own, for its calls cost the other's registers and schedule.
-      if constexpr (!K::kKeyTurn) attend(loop_way<false>());
-      else if (__builtin_expect(vote_any(keys.general), 0)) attend(loop_way<false>());
-      else attend(loop_way<true>());
-    }
+    const auto attend = [&](auto way) { units = attend_coded<K, decltype(way)>(p, &cta->context, keys, tiles, codes, values, warps[warp_index()], cta->scales); };
+    // A RoPE that the kernel is not made for has a loop of its own, for its calls cost the other's registers and schedule.
+    if constexpr (!K::kKeyTurn) attend(loop_way<false>());
+    else if (__builtin_expect(vote_any(keys.general), 0)) attend(loop_way<false>());
+    else attend(loop_way<true>());
     attend_exact<K>(p, &cta->context, units, result_of<K>(warps[warp_index()]));
     // The last warp has the fewest exact rows: the way to the next piece, two trips to L2, is nobody's wait.
     if (p.spread && thread_index() == (K::kWarps - 1) * 32) advance<K, Cost>(p, &cta->work);

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w4_s2_c2
-//   inputs    bb621b541045377a
+//   inputs    d7e6d80ccda05781
 //   remake    npx gen --only antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w4_s2_c2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -36,7 +36,7 @@ struct K {
   static constexpr bool kSink = false;
   static constexpr int kColumns = 4;  // query columns of a CTA
   static constexpr bool kKeySum = false, kKeyTurn = true;  // how scores come about
-  static constexpr int kWarps = 4, kStages = 2;       // tiles whose codes are under way in a warp's registers
+  static constexpr int kWarps = 4, kStages = 2;       // sets of registers that codes of tiles come to
   static constexpr int kCopies = 2;                           // of the table of values
   static constexpr int kWarpBytes = 1120;                     // of shared memory: a warp's own
   static constexpr bool kResultsOverTables = false;    // results lie in the tables' place when these have been used
@@ -424,8 +424,8 @@ __device__ __forceinline__ int cost_of(const P& p, int b) {
   return Cost::kPiece + (p.segments & 1 ? (coded + 31) / 32 * Cost::kCoded32 : 0) + (p.segments & 4 ? (exact + 15) / 16 * Cost::kExact16 : 0);
 }
 
-/// This CTA's share of the line, and where it begins. Costs add up below 2^31: 2^36 tokens.
-/// Of the CTAs, the first `longer` get `share` + 1 units of the line, the others `share`.
+/// This CTA's share of the line, and where it begins. Of the CTAs, the first `longer` get `share` + 1 units of the line, the others `share`.
+/// Costs add up below 2^31, so a batch's coded tokens below 2^36 / Cost::kCoded32.
 struct line_share {
   int begin, end, ctas, share, longer;
   int b, at;  // the first sequence that has tokens behind `begin`, and where on the line it begins
@@ -528,7 +528,7 @@ __device__ __forceinline__ piece next_piece(const P& p, line_share& s) {
   return w;
 }
 
-/// The piece under way: in a static launch from the block's place alone, else what for_each_piece left in shared memory.
+/// The piece under way: in a static launch from the block's place alone, else what advance() left in shared memory.
 template <class P>
 __device__ __forceinline__ piece piece_now(const P& p, const work_memory* memory) {
   const index3 block = block_index();
@@ -1040,7 +1040,7 @@ __device__ __forceinline__ void store_context(const P& p, const piece& w, int gr
   }
 }
 
-// Values by look-up: int8 centroids in shared memory, so laid out that the 32 lanes of a look-up never meet in a bank, and what they bring are operands of
+// Values by look-up: int8 centroids in shared memory, so laid out that (with 4 copies) the 32 lanes of a look-up never meet in a bank, and what they bring are operands of
 // the matrix unit. Lane = 4r + t: r owns channels, t owns tokens t, 4 + t, 8 + t and 12 + t of a unit.
 
 __constant__ uint32_t kByteTimes128[4] = {0x80u, 0x8000u, 0x800000u, 0x80000000u};
@@ -1413,7 +1413,8 @@ __device__ __noinline__ void multiply_as_rows(const P& p, float* products, const
 }
 
 // Scores of keys coded before RoPE: centroids are looked up as f16 fragments and turned in registers by their place in the tile of 32
-// tokens, which is the same in every tile; the tile's own position turns the queries instead. Tokens are rows of A.
+// tokens, which is the same in every tile (slow pairs are not turned but expanded: see multiply()); the tile's own position turns the
+// queries instead. Tokens are rows of A.
 
 template <class K>
 struct turn_keys : token_rows<K> {
@@ -1433,13 +1434,14 @@ struct turn_keys : token_rows<K> {
   // Words 0 ... kFast - 1 of a lane are of pairs that are turned in registers, the rest of slow ones (see "multiply").
   static constexpr int kAll = kPairs * kWords, kFast = 4, kSlow = kAll - kFast;
   static_assert(kSlow == 0 || kSlow == kFast, "a lane turns as many slow words as fast ones");
+  static constexpr bool kCorrects = kSlow == 0;        // head dim 64: those 4 words hold slow pairs too (see "multiply")
   static constexpr bool kShares = kColumns == 4;       // lanes 4 apart turn one half each of a column's pairs
   static constexpr int kOwn = kShares ? 2 : 4;         // words (of each half) that a lane turns, of fast pairs and of slow ones
   static constexpr int kFine = kColumns / 4;           // operands that hold the nearest halves and their rests; those of w q and w^2 q
   static constexpr float kFastest = 0.0105f;           // of the slow pairs' frequencies: 10000^-0.5 and a little
   static constexpr bool kInPairs = kSlow > 0;          // slow pairs stand for two tiles, which are neighbours then
   static constexpr int kFastPairs = 8 * kFast, kSlowPairs = K::kHeadDim / 2 - kFastPairs;
-  /// Shared memory, by warps: coefficients of the fast pairs at a tile's 32 places; then the fast pairs' ways to the next tile, of an even and of an odd one, and the slow pairs'.
+  /// Shared memory of the CTA, divided by its warps: coefficients of the fast pairs at a tile's 32 places; then the fast pairs' ways to the next tile, of an even and of an odd one, and the slow pairs'.
   static constexpr int kPlaceBytes = 32 * 128, kWayBytes = kFastPairs * 8;
   static constexpr int kWarpBytes = (kPlaceBytes + 2 * kWayBytes + kSlowPairs * 8 + 16 * K::kWarps - 1) / (16 * K::kWarps) * 16;
 
@@ -1519,6 +1521,9 @@ struct turn_keys : token_rows<K> {
   /// Channel of the first half of pair `e` (0, 1) in word `i` of lane column t.
   static __device__ __forceinline__ int first_channel(int i, int t, int e) { return (4 * (i / kWords) + t) * C::kChannels + 2 * (i % kWords) + e; }
 
+  /// Whether turning pair `pair` is a correction of what it is unturned.
+  static __device__ __forceinline__ bool is_corrected(int pair) { return kCorrects && pair >= K::kHeadDim / 8; }
+
   /// The column's row of q, null if it is idle, of which this lane turns some pairs.
   template <class F>
   static __device__ __forceinline__ const unsigned char* row_of(const F& columns) { return columns(kShares ? lane_index() / 8 : lane_index() / 4); }
@@ -1552,6 +1557,7 @@ struct turn_keys : token_rows<K> {
       for (int e = 0; e < 2; ++e) {
         rope_angle(place < 16 ? 16 - place : place - 16, freq[e], s[e], c[e]);
         if (place >= 16) s[e] = -s[e];
+        if (is_corrected(channel + e)) c[e] -= 1.0f;
       }
       uint32_t* to = reinterpret_cast<uint32_t*>(turns + place * 128) + lane % 16;
       store_shared(to, pack_halves(c[0], c[1]));
@@ -1735,6 +1741,8 @@ struct turn_keys : token_rows<K> {
   // undoes: their second halves come out negated, and so do the sums of these, which are kept apart.
   // Slow pairs turn so little, by |m w| < 0.34, that cos(m w) = 1 - (m w)^2 / 2 (1 - ...) and sin(m w) = m w (1 - ...) do, and powers of m leave the
   // sum over the channels: centroids as they are, exact, times q, w q and w^2 q, three products whose sum each token weighs by 1, m, m^2.
+  // Head dim 64 has no words for them alone. Its pairs from number 8 on are multiplied twice by the same q: as they are, exact, and what a turn adds to them,
+  // (cos(m w) - 1) and sin(m w) of them, which is small, and so is what rounding it to f16 loses.
   __device__ __forceinline__ void multiply(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], bool second_tile) const {
     const bool odd = lane_index() / 4 % 2;
     const float first = second_tile && paired ? first_place + 1.0f : first_place;
@@ -1774,6 +1782,25 @@ struct turn_keys : token_rows<K> {
         for (int w = 0; w < kWords; w += 2) {
           uint32_t x[2][4], y[2][4];  // A fragments of the units: [token + 2 * word]
           const int i = (pair + n) * kWords + w, j = i % kFast;
+          if constexpr (kCorrects) {
+            if (is_corrected(first_channel(i, 3, 0))) {  // of some lane column
+              const uint32_t mine = is_corrected(first_channel(i, lane_index() % 4, 0)) ? ~0u : 0u;
+#pragma unroll
+              for (int k = 0; k < 8; ++k) {
+                const int unit = k / 4, v = k / 4 * 2 + k % 2, word = k / 2 % 2;
+                const uint32_t own = found[v][n][0][w + word], partner = found[v][n][1][w + word];
+                x[unit][k % 4] = odd ? partner : own;
+                y[unit][k % 4] = odd ? own : partner;
+              }
+#pragma unroll
+              for (int f = 0; f < kFine; ++f)
+#pragma unroll
+                for (int half = 0; half < 2; ++half)
+#pragma unroll
+                  for (int unit = 0; unit < 2; ++unit)
+                    mma_16x8x16(products[unit], half ? y[unit] : x[unit], {fast_columns[f][half][j] & mine, fast_columns[f][half][j + 1] & mine});
+            }
+          }
 #pragma unroll
           for (int k = 0; k < 8; ++k) {
             const int unit = k / 4, v = k / 4 * 2 + k % 2, word = k / 2 % 2;
@@ -1836,7 +1863,7 @@ struct turn_keys : token_rows<K> {
     }
   }
 
-  /// One way before the even tile whose first token stands at `position`.
+  /// Where queries stand one way before the even tile whose first token stands at `position`: that place and the way add up to the middle of what they are for, a tile, or two neighbours.
   __device__ __forceinline__ int position_before(int position, bool of_slow) const {
     constexpr int kAround = K::kWarps * 32;
     if (of_slow) return position + (paired ? 32 - 2 * kAround : 16 - kAround);
@@ -1895,12 +1922,12 @@ struct coded_state {
   static constexpr float kTop = 15.5f;                                // log2 of the most that a new maximum is put to
 
   value_sums<K> sums;
-  float bias[Keys::kLaneColumns];           // the weight of score s is 2^(s + bias), what keys call the origin counted in
+  float bias[Keys::kLaneColumns];           // the weight of a score in log2 units is 2^(score + bias); keys add it to their sums, and what they call the origin is its first value
   float weight[Keys::kLaneColumns] = {};
   uint32_t recent[Keys::kLaneColumns] = {};  // raw weights of `tiles` tiles
   int tiles = 0;
   bool flags[Keys::kLaneColumns] = {};      // of started(), where the limit does not say it
-  float limit = minus_infinity();  // a score above it calls raise: -inf until every column has seen one
+  float limit = minus_infinity();  // a score above it calls raise: -inf until every column has seen one, then kMost, kDue where sums are to be halved first
 
   __device__ __forceinline__ explicit coded_state(const Keys& keys) {
 #pragma unroll
@@ -2062,15 +2089,15 @@ __device__ __forceinline__ warp_result<K>& result_of(warp_memory<K>& memory) {
   else return memory.result;
 }
 
-/// Codes that a warp has in registers: a tile's keys (kStages 1), or room for those of two tiles, values' codes included.
+/// Codes that a warp has in registers, a set of them per stage: a tile's keys (kStages 1), or of two tiles in turn, values' codes included.
 template <class K, class Keys>
-struct first_codes {
+struct code_sets {
   key_codes<Keys> keys[K::kStages];
   uint32_t values[K::kStages == 2 ? 2 : 1][2][value_table<K>::kCodeWords];
 };
 
 /// A warp's tiles of a piece, tile i being tokens 32 * (first + i * warps) and the next 31, and the way to them. Page numbers are loaded two batches ahead, what
-/// depends on them (bitmaps) one batch ahead, codes a few tiles. What lies beyond the last tile is that one again: no branches round the loads.
+/// depends on them (bitmaps) one batch ahead, codes one tile, of 16 warps two. What lies beyond the last tile is that one again: no branches round the loads.
 template <class K, class Keys>
 struct tile_stream {
   using Values = value_table<K>;
@@ -2083,9 +2110,8 @@ struct tile_stream {
   int64_t head;             // of the KV head, in a page
   uint32_t next, hidden;    // lane 2 n + u: unit u of tile n of the next batch
   int page;                 // ... of the batch after that
-  const unsigned char *key_codes_at, *value_codes_at, *last_codes_at, *gains;  // of this lane, in the first unit of the pool; the last: those of values that two rows share
-
-
+  const unsigned char *key_codes_at, *value_codes_at, *gains;  // of this lane, in the first unit of the pool
+  const unsigned char* last_codes_at;                         // the same of values' codes that two rows share
   bool paired;  // tiles 2 n and 2 n + 1 are neighbours; only of keys that are turned
 
   /// How many of a warp's tiles lie less than `tiles` behind its first; none unless `some`, which says whether `tiles` is positive.
@@ -2150,7 +2176,7 @@ struct tile_stream {
   }
   /// Starts the way of the first tiles' codes; first_hidden() ends what was left open.
   template <class P>
-  __device__ __forceinline__ void start_first(const P& p, tile_places& places, first_codes<K, Keys>& codes) {
+  __device__ __forceinline__ void start_first(const P& p, tile_places& places, code_sets<K, Keys>& codes) {
     const uint32_t zero = uint32_t(p.batch) >> 31;
     const unsigned char* const pool = byte_pointer(p.pages);
     key_codes_at = hold_pointer(pool + lane_index() * kKeyPiece, zero);
@@ -2230,9 +2256,9 @@ struct loop_way {
   static constexpr bool kTurns = kTurn;
 };
 
-/// Attends to the warp's tiles and leaves the result in its memory. `first`: codes of the first tiles. Returns the warp's exact units, whose pages are on their way.
+/// Attends to the warp's tiles and leaves the result in its memory. `codes`: of the first tiles. Returns the warp's exact units, whose pages are on their way.
 template <class K, class Way, class P, class Keys>
-__device__ __forceinline__ exact_units attend_coded(const P& p, const piece_context<K>* context, Keys& keys, tile_stream<K, Keys>& tiles, first_codes<K, Keys>& first,
+__device__ __forceinline__ exact_units attend_coded(const P& p, const piece_context<K>* context, Keys& keys, tile_stream<K, Keys>& tiles, code_sets<K, Keys>& codes,
                                              const unsigned char* values, warp_memory<K>& memory, const float* scales) {
   using Values = value_table<K>;
   using Tiles = tile_stream<K, Keys>;
@@ -2301,14 +2327,15 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
     if (i % 1024 == 0 && state.limit == state.kMost) state.limit = state.kDue;
   };
 
-  // Tile i's units may be asked for up to two tiles before its turn, so the places of a batch are found when half of the one before is done. Between the loops,
-  // not in them: a branch to it would wait for all loads under way.
+  // The way to a tile: its page number comes two batches of 16 tiles ahead, its bitmap one, its codes a tile or two, to the set of registers i % kStages. Its units may be
+  // asked for up to two tiles before its turn, so the places of a batch are found when half of the one before is done, hence after 8, 24, 40 tiles. Between the loops, not
+  // in them: a branch to it would wait for all loads under way.
   int i = 0;
 #pragma unroll 1
   for (int end = 8; i < tiles.count; end += 16) {
     const int stop = min_int(end, tiles.count);
     if constexpr (Way::kTurns)
-      if (i == 0 || i % 64 == 56) {  // once more after 56 tiles, a batch's begin, and every 64 then
+      if (i == 0 || i % 64 == 56) {  // once more after 56 tiles, where this loop begins anew, and every 64 then
         if (i > 0) keys.turn_again(p, first_position + tiles.token_of(i));
         keys.prepare_fast(false);
         keys.prepare_slow();
@@ -2324,16 +2351,16 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
           if (set == 1 && i == stop) break;
           float score[Keys::kScores];
           typename Tiles::tile_units units;
-          score_tile(score, first.keys[set], Tiles::hidden_of(places, i), i, set, [&] {
-            units = Tiles::units_of(places, i + (kFar ? 2 : 1), kFar ? 0 : first.keys[set].words[0][0] & zero);
+          score_tile(score, codes.keys[set], Tiles::hidden_of(places, i), i, set, [&] {
+            units = Tiles::units_of(places, i + (kFar ? 2 : 1), kFar ? 0 : codes.keys[set].words[0][0] & zero);
             if constexpr (!kFar) {
-              tiles.load_keys(first.keys[1 - set], units);
-              tiles.load_values(first.values[1 - set], units);
+              tiles.load_keys(codes.keys[1 - set], units);
+              tiles.load_values(codes.values[1 - set], units);
             }
           });
-          if constexpr (kFar) tiles.load_keys(first.keys[set], units);
-          add_tile(score, first.values[set], set);
-          if constexpr (kFar) tiles.load_values(first.values[set], units);
+          if constexpr (kFar) tiles.load_keys(codes.keys[set], units);
+          add_tile(score, codes.values[set], set);
+          if constexpr (kFar) tiles.load_values(codes.values[set], units);
           ++i;
         }
       } while (i < stop);
@@ -2347,9 +2374,9 @@ __device__ __forceinline__ exact_units attend_coded(const P& p, const piece_cont
         key_codes<Keys> coming = {};
         tiles.load_keys(coming, Tiles::units_of(places, i + 1));
         float score[Keys::kScores];
-        score_tile(score, first.keys[0], hidden, i, i % 2, [&] { Tiles::prefetch(p, places, i + 2); });
+        score_tile(score, codes.keys[0], hidden, i, i % 2, [&] { Tiles::prefetch(p, places, i + 2); });
         add_tile(score, value_codes, i % 2);
-        first.keys[0] = coming;
+        codes.keys[0] = coming;
         ++i;
       } while (i < stop);
     }
@@ -2426,7 +2453,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     if (thread_index() == 0) advance<K, Cost>(p, &cta->work);
     block_barrier();
   }
-  // As for_each_piece, but for when the next piece is worked out.
+  // As for_each_piece (work.cuh), but for when the next piece is worked out.
 #pragma unroll 1
   for (bool first = true;; first = false) {
     const piece w = piece_now(p, &cta->work);
@@ -2462,7 +2489,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     if (without_book && !kTogether) Keys::load(raw_keys, k_codebook);
     typename Keys::dot_products products;
     if constexpr (K::kKeySum) Keys::multiply_all(products, raw_keys, maxima);
-    first_codes<K, Keys> codes = {};
+    code_sets<K, Keys> codes = {};
     if (kTogether) tiles.start_first(p, warps[warp_index()].places, codes);
     block_barrier();  // the context is there, and the largest products
     const exact_units coming = exact_units_of<K>(&cta->context);  // whose pages come meanwhile
@@ -2475,15 +2502,13 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     block_barrier();  // the tables are there
     // Not before: requests for lines of pages that no one has touched hold up the first tiles' bitmaps and codes behind them.
     prefetch_exact<K>(p, load_words(&cta->context.s), kv_head, coming, 0);
+    if constexpr (K::kKeySum) keys.begin(p, key_table, raw_keys, columns, maxima, turns, false, 0);
     exact_units units;
-    {
-      if constexpr (K::kKeySum) keys.begin(p, key_table, raw_keys, columns, maxima, turns, false, 0);
-      const auto attend = [&](auto way) { units = attend_coded<K, decltype(way)>(p, &cta->context, keys, tiles, codes, values, warps[warp_index()], cta->scales); };
-      // A RoPE that the kernel is not made for has a loop of its own, for its calls cost the other's registers and schedule.
-      if constexpr (!K::kKeyTurn) attend(loop_way<false>());
-      else if (__builtin_expect(vote_any(keys.general), 0)) attend(loop_way<false>());
-      else attend(loop_way<true>());
-    }
+    const auto attend = [&](auto way) { units = attend_coded<K, decltype(way)>(p, &cta->context, keys, tiles, codes, values, warps[warp_index()], cta->scales); };
+    // A RoPE that the kernel is not made for has a loop of its own, for its calls cost the other's registers and schedule.
+    if constexpr (!K::kKeyTurn) attend(loop_way<false>());
+    else if (__builtin_expect(vote_any(keys.general), 0)) attend(loop_way<false>());
+    else attend(loop_way<true>());
     attend_exact<K>(p, &cta->context, units, result_of<K>(warps[warp_index()]));
     // The last warp has the fewest exact rows: the way to the next piece, two trips to L2, is nobody's wait.
     if (p.spread && thread_index() == (K::kWarps - 1) * 32) advance<K, Cost>(p, &cta->work);

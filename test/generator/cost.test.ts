@@ -53,8 +53,10 @@ test('counts of 32 tokens, by hand', () => {
   assert.equal(some(turned, ['memory', 'half', 'matrix']), [16 + (65 / 64) * 8 + 50 / 64, 64 + (65 / 64) * 16, 48]);
   const narrow = parts('d128_k4c8b_v4c8bq8_f16_pre_n4')['keys (turn)']!;
   assert.equal([narrow.alu - turn['keys (turn)']!.alu, narrow.memory - turn['keys (turn)']!.memory], [64, 16]);
-  // Head dim 64: all 4 words fast; 12 warps read the coefficients of places anew, 8 loads of 4 wavefronts.
-  assert.equal(some(parts('d64_k8c8b_v8c8bq8_f16_pre_n4')['keys (turn)']!, ['half', 'matrix', 'wavefronts']), [64, 8, 32 + (65 / 64) * (8 + 4) + 8 / 64 + 32]);
+  // Head dim 64: all 4 words fast, and multiplied unturned too, which takes 32 selects and 8 masks; 12 warps read the coefficients of places anew, 8 loads of 4 wavefronts.
+  const small = parts('d64_k8c8b_v8c8bq8_f16_pre_n4')['keys (turn)']!;
+  assert.equal(some(small, ['half', 'matrix', 'wavefronts']), [64, 16, 32 + (65 / 64) * (8 + 4) + 8 / 64 + 32]);
+  assert.is(small.alu, 2 + 32 + 8 + (65 / 64) * (2 * 2 * 4 + 2 * 2 * 2) + (4 * 2) / 64);
   // 4 bits: 64 look-ups of 2 bytes a side, joined by a PRMT and put in order by 64 selects.
   const four = parts('d128_k2c8bq8_v2c8bq8_f16_n4');
   assert.equal(some(four['keys (dot)']!, ['memory', 'wavefronts', 'alu', 'matrix']), [64, 64, 100, 8]);

@@ -32,15 +32,15 @@ export async function lookup(words: string): Promise<Lookup> {
 const limitOf = ({ kernel }: Lookup): number => parseKernelName(kernel.name).arch.sharedPerBlock;
 
 /** Checks one shape as `fit` makes it; every field of `emulator` that stays from one request to the next is set. */
-export function passes(runner: Runner, on: Lookup, wanted: Shape<'decode'>, emulator: CheckRequest['emulator'] = {}): Promise<CheckRecord> {
+export function passes(runner: Runner, on: Lookup, wanted: Shape<'decode'>, emulator: CheckRequest['emulator'] = {}, seed = 1): Promise<CheckRecord> {
   const shape = fit('decode', wanted, parseKernelName(on.kernel.name).contract)!;
   const settings = { order: 0, race: 1, counters: 0, warp_order: 0, smem_limit: limitOf(on), ...emulator };
-  return mustPass(runner, 'decode', on.kernel, shape, { seed: 1, emulator: settings, ...(combines(shape) ? { combine: on.combine } : {}) });
+  return mustPass(runner, 'decode', on.kernel, shape, { seed, emulator: settings, ...(combines(shape) ? { combine: on.combine } : {}) });
 }
 
 /** What every suite of an algorithm asks of its kernels: `all` by the words that `lookup` takes, `on` which of them meet which shapes. What it gives checks other shapes on the same kernels. */
 export function meetsShapes(test: Test, all: readonly string[], on: Readonly<Record<Group, readonly string[]>>, lengths: readonly [number, number]): Lab {
-  const lab: Lab = { passes: (words, shape, emulator) => passes(runner, made.get(words)!, shape, emulator) };
+  const lab: Lab = { passes: (words, shape, emulator, seed) => passes(runner, made.get(words)!, shape, emulator, seed) };
   let runner: Runner;
   const made = new Map<string, Lookup>();
   // A test, not a hook: uvu swallows what a before hook throws, and the suite would pass without having run.
@@ -74,7 +74,7 @@ export function meetsShapes(test: Test, all: readonly string[], on: Readonly<Rec
 
 export interface Lab {
   /** Checks one shape on the kernel of `words`. */
-  passes(words: string, shape: Shape<'decode'>, emulator?: CheckRequest['emulator']): Promise<CheckRecord>;
+  passes(words: string, shape: Shape<'decode'>, emulator?: CheckRequest['emulator'], seed?: number): Promise<CheckRecord>;
 }
 
 /** Why a kernel is refused. */
