@@ -1,11 +1,11 @@
 // gen report: draws records, or the journals and tables of a sweep. The only command that draws.
-import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import type { Argv, CommandModule } from 'yargs';
-import { EXIT, InputError, UsageError } from '../errors.ts';
+import { EXIT, UsageError } from '../errors.ts';
 import { writeWhole } from '../write.ts';
 import type { Global } from './commands.ts';
 import { note, out, outJson } from './print.ts';
 import { readRowFiles } from './records.ts';
+import { readText } from '../../tuner/text.ts';
 
 const options = <T>(y: Argv<T>) =>
   y
@@ -16,35 +16,14 @@ const options = <T>(y: Argv<T>) =>
 
 export type ReportArguments = Global & Awaited<ReturnType<typeof options>['argv']>;
 
-/** The first characters of a file; empty if it cannot be read: who reads it whole says why. */
-function beginning(file: string): string {
-  try {
-    const handle = openSync(file, 'r');
-    try {
-      const bytes = Buffer.alloc(4096);
-      return bytes.toString('utf8', 0, readSync(handle, bytes));
-    } finally {
-      closeSync(handle);
-    }
-  } catch {
-    return '';
-  }
-}
-
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new InputError(`cannot read ${file} (${(error as NodeJS.ErrnoException).code})`, 'give records, or journals and tables of gen tune');
-  }
-}
+const textOf = (file: string): string => readText(file, 'give records, or journals and tables of gen tune');
 
 type Kind = 'sweep' | 'accuracy' | 'records';
 const KIND_WORDS: Readonly<Record<Kind, string>> = { sweep: 'is of a sweep', accuracy: 'holds perplexities', records: 'holds records of times' };
 
 /** What a file is, from its beginning: the header of a journal says so, a table is one object over many lines, and records have their kind in the first line. */
 function kindOf(file: string): Kind {
-  const text = beginning(file);
+  const text = textOf(file).slice(0, 4096);
   if (/^\{[^\n]*"event":\s*"header"/.test(text) || /^\{(\s*\n\s*"|[^\n]*"axes":)/.test(text)) return 'sweep';
   return /^\s*\{[^\n]*"record":\s*"perplexity"/.test(text) ? 'accuracy' : 'records';
 }

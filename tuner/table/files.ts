@@ -1,11 +1,11 @@
 // Journals and tables as files: what gen table and the end of a sweep on many machines read and write.
-import { readFileSync } from 'node:fs';
 import { InputError } from '../../generator/errors.ts';
 import { parseTable, tablesIn, type NamedTable } from '../../generator/table/read.ts';
 import { printTable, tablePath } from '../../generator/table/words.ts';
 import { mergeLines } from '../journal/merge.ts';
 import { eventsOf, isJournal, parseJournal, type JournalLine } from '../journal/read.ts';
 import { buildTables, type Built } from './build.ts';
+import { readText } from '../text.ts';
 import type { BuildOptions } from './contract.ts';
 import { areTwins, joinTables } from './join.ts';
 
@@ -25,12 +25,7 @@ export function readInputs(paths: readonly string[]): Inputs {
   const tables: NamedTable[] = [];
   const torn: string[] = [];
   for (const path of paths) {
-    let text: string;
-    try {
-      text = readFileSync(path, 'utf8');
-    } catch (error) {
-      throw new InputError(`cannot read ${path} (${(error as NodeJS.ErrnoException).code})`, 'give paths of journals (gen tune writes tune.jsonl) or of tables (table.*.json)');
-    }
+    const text = readText(path, 'give paths of journals (gen tune writes tune.jsonl) or of tables (table.*.json)');
     if (text === '' || isJournal(text)) {
       const journal = parseJournal(text, path);
       journals.push(journal.lines);

@@ -1,6 +1,7 @@
 // Tests gen report on journals and tables: files are told apart, and what is drawn is written whole.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { printTable } from '../../../generator/table/words.ts';
@@ -31,6 +32,20 @@ test('a journal and a table', async () => {
   assert.is(exitCode, 0, stderr);
   assert.equal(JSON.parse(stdout), { out, bytes: readFileSync(out).length, files: 2 });
   assert.match(readFileSync(out, 'utf8'), /antkv: tuning report[\s\S]*id="winners"/);
+});
+
+test('gzipped files are read as they are, and damaged ones refused', async () => {
+  const packed = gzipSync(text);
+  writeFileSync(join(dir, 'tune.jsonl.gz'), packed);
+  writeFileSync(join(dir, 'cut.jsonl.gz'), packed.subarray(0, packed.length / 2));
+  const [plain, same, cut] = await Promise.all(['tune.jsonl', 'tune.jsonl.gz', 'cut.jsonl.gz'].map((name) => gen(['table', 'show', join(dir, name), '--json'])));
+  assert.is(plain!.exitCode, 0, plain!.stderr);
+  assert.is(same!.stdout, plain!.stdout);
+  assert.is(cut!.exitCode, 2);
+  assert.match(cut!.stderr, /cut\.jsonl\.gz is gzipped, and damaged[\s\S]*fix: \S/);
+  const out = join(dir, 'packed.html');
+  assert.is((await gen(['report', join(dir, 'tune.jsonl.gz'), '--out', out])).exitCode, 0);
+  assert.match(readFileSync(out, 'utf8'), /id="winners"/);
 });
 
 test('a torn last line of a journal is passed over', async () => {
