@@ -1,5 +1,6 @@
 """Tests harness/python/antkv/cache.py with forks and recipes by layer, and eager.kmeans, by emulated kernels: with the stand-in for torch (standin/). Run by cache.test.ts, which names the folder."""
 
+import copy
 import math
 import sys
 import unittest
@@ -160,6 +161,54 @@ class Forks(unittest.TestCase):
         step(cache, numbers, [1, 2])
         step(cache, numbers[:1], [3])
         self.assertEqual([cache._sequences[number].score_row for number in numbers], [0, -1])
+
+
+def state_of(cache):
+    """All that a cache keeps on the host, and the arrays that tell kernels of it."""
+    pools = [(list(pool._free), dict(pool._more)) for pool in (cache._pool, cache._anchor_pool, cache._slots)]
+    arrays = [array.copy() for array in (cache._tables, cache._block_table, cache._lengths, *([cache._anchor_table] if cache.keeps else []))]
+    return copy.deepcopy(cache._sequences), pools, cache._rows, [array.tolist() for array in arrays]
+
+
+class Refusals(unittest.TestCase):
+    def refused(self, cache, why, call, *arguments):
+        """What is refused has changed nothing."""
+        before = state_of(cache)
+        with self.assertRaisesRegex(ArgumentError, why):
+            call(*arguments)
+        self.assertEqual(before, state_of(cache))
+
+    def test_a_step_that_finds_no_room_may_be_tried_again(self):
+        tight, roomy = make(CODED, pages=4), make(CODED)
+        numbers, more = [[begin(cache, 47, seed) for seed in (1, 2)] for cache in (tight, roomy)][0], tight.start(79)
+        for cache in (tight, roomy):
+            step(cache, numbers, [1, 2])
+        self.refused(tight, "4 more coded pages are needed, 2 of 4 are free; end sequences", tight.step, numbers)
+        tight.end(more)
+        for at in range(3):
+            (mine, _), (theirs, _) = step(tight, numbers, [at, 9]), step(roomy, numbers, [at, 9])
+            self.assertTrue(all(numpy.array_equal(a, b) for a, b in zip(mine, theirs)), f"step {at}")
+
+    def test_a_step_of_forks_needs_a_page_for_each_copy_that_it_makes(self):
+        for pages in (2, 3):
+            cache = make(EXACT, pages=pages)
+            donor = begin(cache, 24, 1)
+            both = [donor, cache.fork(donor)]
+            if pages == 2:
+                self.refused(cache, "1 more coded pages are needed, 0 of 2 are free", cache.step, both)
+            else:
+                cache.step(both)  # the last holder keeps the page
+                self.assertFalse(cache._pool._free)
+
+    def test_sequences_and_accepted_rows_of_a_step_fit_each_other(self):
+        cache = make(CODED)
+        numbers = [begin(cache, 20, seed) for seed in (1, 2)]
+        for why, *arguments in (
+            (r"step: sequences is \[0, 0\]; each is in a step once", numbers[:1] * 2), ("step: there is no sequence 3; start and fork return", [*numbers, 3]),
+            ("step: accepted has 1 numbers for 2 sequences", numbers, [20]), (r"step: accepted\[1\] is 21; sequence 1 has 20 rows", numbers, [20, 21]),
+            (r"step: accepted\[1\] is 1.5; give a whole number", numbers, [20, 1.5]),
+        ):  # fmt: skip
+            self.refused(cache, why, cache.step, *arguments)
 
 
 class Policies(unittest.TestCase):
