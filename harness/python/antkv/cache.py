@@ -100,11 +100,14 @@ class Cache:
         return layer
 
     def start(self, tokens: int) -> int:
-        """Room for a new sequence whose prompt has `tokens` tokens; returns its number. prefill is due for every layer. Raises ArgumentError where no room is left."""
-        if not 0 <= tokens <= self.max_tokens:
+        """Room for a new sequence whose prompt has `tokens` tokens; returns its number. prefill is due for every layer. Raises ArgumentError, and has taken nothing, where no room is left."""
+        if not 0 <= whole("Cache: tokens of a prompt", tokens) <= self.max_tokens:
             raise ArgumentError(f"Cache: a prompt of {tokens} tokens, max_tokens is {self.max_tokens}")
         coded = self.lengths.coded(tokens)
-        sequence = Held(self._slots.take(), committed=coded, pending=tokens - coded, coded=coded)
+        sequence = Held(-1, committed=coded, pending=tokens - coded, coded=coded)
+        self._slots.check(1)
+        self._check_room([self._lacks(sequence, coded)])
+        sequence.slot = self._slots.take()
         self._sequences[sequence.slot] = sequence
         if self.keeps:
             self._anchor_table[sequence.slot].fill_(-1)
@@ -142,6 +145,10 @@ class Cache:
         own = rows(coded) - (rows(s.frozen) if s.frozen else 0) if self.keeps and coded else 0
         return max(0, -(-coded // self.page_size) - len(s.pages)), max(0, s.frozen_pages - -own // ANCHOR_ROWS - len(s.anchor_pages))
 
+    def _check_room(self, lacks: Sequence[Tuple[int, int]]) -> None:
+        for pool, counts in zip((self._pool, self._anchor_pool), zip(*lacks)):
+            pool.check(sum(counts))
+
     def _grow(self, s: Held, coded: int) -> None:
         """Pages for `coded` tokens, and anchor pages, empty, for what the budget may keep of them. The pools have them: the caller asked before it changed anything."""
         pages, anchor_pages = self._lacks(s, coded)
@@ -171,9 +178,7 @@ class Cache:
             n = s.committed + taken
             coded = n + rows if self.exact else max(s.coded, self.lengths.coded(n))
             plan.append((s, taken, coded, fork.shared(self, s, n, n + rows, released) if self.exact else []))
-        lacks = [self._lacks(s, coded) for s, _, coded, _ in plan]
-        self._pool.check(sum(pages for pages, _ in lacks) + released.total())
-        self._anchor_pool.check(sum(pages for _, pages in lacks))
+        self._check_room([(released.total(), 0), *(self._lacks(s, coded) for s, _, coded, _ in plan)])
         return plan
 
     def step(self, sequences: Sequence[int], accepted: Optional[Sequence[int]] = None) -> None:

@@ -200,6 +200,19 @@ class Refusals(unittest.TestCase):
                 cache.step(both)  # the last holder keeps the page
                 self.assertFalse(cache._pool._free)
 
+    def test_a_start_that_finds_no_room_takes_nothing(self):
+        for change, why in (({"pages": 8}, "6 more coded pages are needed, 2 of 8 are free"), ({"max_sequences": 1}, "1 more sequences are needed, 0 of 1 are free")):
+            cache = make(ANCHORS, **change)
+            numbers = [cache.start(120)]
+            self.refused(cache, why, cache.start, 120)
+            cache.end(numbers[0])
+            cache.start(120)
+        cache = make(ANCHORS)
+        cache._anchor_pool.take_all(cache._anchor_pool.size)
+        self.refused(cache, "1 more anchor pages are needed", cache.start, 120)
+        for tokens, why in ((-1, "a prompt of -1 tokens, max_tokens is 512"), (1.5, "tokens of a prompt is 1.5; give a whole number")):
+            self.refused(cache, why, cache.start, tokens)
+
     def test_sequences_and_accepted_rows_of_a_step_fit_each_other(self):
         cache = make(CODED)
         numbers = [begin(cache, 20, seed) for seed in (1, 2)]
