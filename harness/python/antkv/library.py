@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
-from antkv_table import Answer, Device, find
+from antkv_table import Answer, Device, default, find
 
 from .driver import Context, Driver
 from .errors import ArgumentError, DeviceError, DriverError, FolderError
@@ -14,6 +14,7 @@ from .folder import Folder
 from .shape import Shape, choose_splits
 
 _THREADS_ATTRIBUTE, _DYNAMIC_SHARED_ATTRIBUTE = 0, 8  # of cuFuncGetAttribute, cuFuncSetAttribute
+_MOST_CHOSEN = 4096  # answers that are remembered; prompts of many lengths would make them grow
 _SHARED_WITHOUT_ASKING = 48 * 1024  # CUDA C++ Programming Guide, "Shared Memory"
 
 
@@ -143,11 +144,13 @@ class Library:
         self._lock = threading.Lock()
 
     def choose(self, contract: str, shape: Optional[Shape] = None) -> Answer:
-        """What the tables of the folder say, or the default kernel. Raises ContractError, and DeviceError if nothing of the contract runs here."""
+        """What the tables of the folder say of a shape; the default kernel where they say nothing, or without one. Raises ContractError, and DeviceError if nothing of the contract runs here."""
         self.folder.contract(contract)
-        bounds = shape or Shape(1, 1, 1, 1)
-        tables = self.folder.tables
-        answer = find(contract, self.device, batch=bounds.batch, q_heads=bounds.q_heads, kv_heads=bounds.kv_heads, q_len=bounds.max_q_len, tokens=bounds.max_tokens, mode=bounds.spread, data=tables)
+        tables, s = self.folder.tables, shape
+        if s is None:
+            answer = default(contract, self.device, data=tables)
+        else:
+            answer = find(contract, self.device, batch=s.batch, q_heads=s.q_heads, kv_heads=s.kv_heads, q_len=s.max_q_len, tokens=s.max_tokens, mode=s.spread, data=tables)
         if answer.kernel is None:
             needs = [row[3] for row in tables.KERNELS if row[0] == contract and row[2] <= self.device.arch]
             why = f"needs {needs[-1]} bytes of shared memory, blocks of this device have {self.device.shared_per_block}" if needs else f"has no kernel for sm_{self.device.arch}"
@@ -155,10 +158,12 @@ class Library:
         return answer
 
     def get(self, contract: str, shape: Optional[Shape] = None) -> Kernel:
-        """The best kernel of `contract` for device and shape, loaded; decode needs a shape. Equal requests are answered from what is loaded. Safe from several threads."""
+        """The best kernel of `contract` for device and shape, loaded; without a shape, which only decode needs, the default one. Equal requests are answered from what is loaded. Safe from several threads."""
         with self._lock:
             found = self._chosen.get((contract, shape))
             if found is None:
+                if len(self._chosen) >= _MOST_CHOSEN:
+                    self._chosen.clear()
                 found = self._chosen[contract, shape] = self._get(contract, shape)
             return found
 

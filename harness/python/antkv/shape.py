@@ -1,6 +1,7 @@
 """The problem as the host bounds it, and the splits that no table chose."""
 
 from dataclasses import dataclass
+from typing import Optional
 
 from .errors import ArgumentError
 
@@ -9,12 +10,12 @@ SPREADS = ("sequence", "spread", "fastest")  # as antkv_table's modes
 
 @dataclass(frozen=True)
 class Shape:
-    """Bounds of decode launches; a captured graph keeps to them. Other ops need none."""
+    """Bounds of launches; a captured graph keeps to them. Of ops other than decode, which do without, batch, kv_heads and max_tokens choose the kernel."""
 
     batch: int
     q_heads: int
     kv_heads: int
-    max_tokens: int  # largest kv_len that the launches will see
+    max_tokens: int  # largest kv_len that the launches will see; of other ops the tokens or keys of a sequence
     max_q_len: int = 1  # query rows per sequence
     rows: int = 0  # query rows of all sequences; 0: batch * max_q_len
     splits: int = 0  # CTAs that share a sequence and KV head; 0: chosen
@@ -39,6 +40,22 @@ class Shape:
     def lines(self, columns: int) -> int:
         """Groups of query columns times KV heads: grid.y of decode."""
         return self.kv_heads * -(-self.max_q_len * (self.q_heads // self.kv_heads) // columns)
+
+
+# The host bound on the tokens of a sequence.
+_TOKENS = {
+    **{op: lambda p: p.max_tokens for op in ("encode", "score", "unpack")},
+    "select": lambda p: min(p.score_stride, 32 * p.keep_words),
+    "append": lambda p: p.max_pages * p.page_size,  # 0 with page_indptr: only device memory knows
+}
+
+
+def shape_of(op: str, params) -> Optional[Shape]:
+    """What the struct of an op other than decode says of its problem, as tables are asked; None where it bounds nothing: combine and kmeans have one kernel."""
+    if op not in _TOKENS:
+        return None
+    batch, heads, tokens = params.batch, params.kv_heads, _TOKENS[op](params)
+    return Shape(batch, heads, heads, tokens) if min(batch, heads, tokens) >= 1 else None
 
 
 def choose_splits(shape: Shape, *, spread: bool, columns: int, tokens: int, multiprocessors: int, resident: int) -> int:

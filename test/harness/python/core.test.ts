@@ -87,7 +87,7 @@ test('a kernel is loaded once; without a fatbin its PTX is; a failure leaves no 
 test('kernel, splits, spread, merge and workspace are those of antkv_load.h, with tables and without', async () => {
   const tables = flatten(syntheticTables(), syntheticKernels(), (kernel) => syntheticInputs(kernelName(kernel)));
   const tuned = pythonFolder(syntheticKernels(), tables);
-  const shapes = [[1, 32, 8, 4096], [16, 32, 8, 131072], [3, 24, 8, 700], [1, 8, 8, 1], [64, 128, 8, 20000, 4, 200], [7, 32, 2, 65536, 16]];
+  const shapes = [[1, 32, 8, 4096], [16, 32, 8, 131072], [3, 24, 8, 700], [1, 8, 8, 1], [64, 128, 8, 20000, 4, 200], [7, 32, 2, 65536, 16], []]; // the last one is null
   const names = ['batch', 'q_heads', 'kv_heads', 'max_tokens', 'max_q_len', 'rows'];
   for (const [dir, contracts, env] of [[folder, [DECODE, `${DECODE}_n4`, 'antkv_decode_d128_kf16_vf16_f16'], { FAKE_CC: '90', FAKE_SMS: '132' }], [tuned, SYNTHETIC_CONTRACTS, {}]] as const) {
     const devices = dir === tuned ? Object.values(SYNTHETIC_DEVICES).map((d) => ({ FAKE_CC: String(d.cc), FAKE_SMS: String(d.sms), FAKE_SHARED: String(d.sharedPerBlock), FAKE_L2: String(d.l2Bytes), FAKE_BUS: String(d.busBits), FAKE_KHZ: String(1000 * d.memoryMhz) })) : [env];
@@ -97,7 +97,7 @@ test('kernel, splits, spread, merge and workspace are those of antkv_load.h, wit
       const input = [`open ${dir} 0`, ...cases.map(({ contract, shape, mode }) => `get ${contract} ${[...shape, 0, 0].slice(0, 6).join(' ')} 0 ${mode}`)].join('\n');
       const { stdout } = await execa(program, [], { input, env: { ANTKV_LIBCUDA: driver, ...device }, timeout: 20_000 });
       const want = stdout.split('\n').filter((line) => line.startsWith('get '));
-      const { answers } = await ask([{ open: dir }, ...cases.map(({ contract, shape, spread }) => ({ get: contract, shape: { ...Object.fromEntries(shape.map((x, i) => [names[i], x])), spread } }))], device);
+      const { answers } = await ask([{ open: dir }, ...cases.map(({ contract, shape, spread }) => ({ get: contract, shape: shape.length > 0 ? { ...Object.fromEntries(shape.map((x, i) => [names[i], x])), spread } : null }))], device);
       const merges = ['none', 'last', 'combine'];
       const got = answers.slice(1).map((a) => (a.error ? `get ${a.error}` : `get 0 ${a['kernel']} splits ${a['splits']} workspace ${(a['workspace'] as number[]).join(' ')} ${a['quality']} ${a['regret']} spread ${a['spread']} merge ${merges.indexOf(a['merge'] as string)}`));
       assert.is(got.length, want.length);
@@ -105,6 +105,16 @@ test('kernel, splits, spread, merge and workspace are those of antkv_load.h, wit
       want.forEach((line, i) => assert.is(plain(got[i]!, i), plain(line, i), JSON.stringify(cases[i])));
     }
   }
+});
+
+test('a launch asks the tables for the problem that its struct describes', async () => {
+  const shape = (batch: number, heads: number, max_tokens: number) => ({ batch, q_heads: heads, kv_heads: heads, max_tokens });
+  const cases: [op: Op, change: Record<string, number>, want: unknown][] = [
+    ['encode', {}, shape(3, 8, 2500)], ['unpack', {}, shape(3, 8, 2500)], ['score', {}, shape(3, 8, 1000)], ['select', {}, shape(3, 8, 1024)], ['select', { keep_words: 3 }, shape(3, 8, 96)], ['append', {}, shape(3, 8, 2560)],
+    ['append', { block_table: 0, max_pages: 0 }, null], ['encode', { batch: 0 }, null], ['combine', {}, null], ['kmeans', {}, null],
+  ];
+  const { answers } = await ask([open, ...cases.map(([op, change]) => ({ shape: CONTRACT[op], params: { ...GOOD[op], ...change } }))]);
+  cases.forEach(([op, , want], i) => assert.equal(answers[i + 1], { shape: want }, op));
 });
 
 /** Numbers that a user may get wrong, by op. */

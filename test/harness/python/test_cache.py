@@ -4,11 +4,12 @@ import copy
 import math
 import sys
 import unittest
+from unittest import mock
 
 import numpy
 import torch
 
-from antkv import ArgumentError, pack_codebook
+from antkv import ArgumentError, Library, pack_codebook
 from antkv.cache import Cache
 from antkv.launch import use
 from antkv.pack import PackedCodebook
@@ -224,6 +225,23 @@ class Refusals(unittest.TestCase):
             self.refused(cache, why, cache.step, *arguments)
 
 
+class Shapes(unittest.TestCase):
+    def test_every_launch_of_a_cache_asks_the_tables_for_its_own_problem(self):
+        cache, asked, choose = make(ANCHORS), {}, Library.choose
+        use(FOLDER)  # forgets what was chosen
+
+        def spied(library, contract, shape=None):
+            asked.setdefault(contract.split("_")[1], set()).add(shape and (shape.batch, shape.kv_heads, shape.max_tokens))
+            return choose(library, contract, shape)
+
+        with mock.patch.object(Library, "choose", spied):
+            numbers = [begin(cache, tokens, tokens) for tokens in (100, 70)]
+            step(cache, numbers, [1, 2])
+        table = (512 // 16) * 16
+        want = {"score": {(1, 1, 100), (1, 1, 70)}, "select": {(1, 1, 64), (1, 1, 32)}, "encode": {(1, 1, 64), (1, 1, 32)}, "append": {(1, 1, table), (2, 1, table)}, "decode": {(2, 1, 512)}}
+        self.assertEqual(asked, want)
+
+
 class Policies(unittest.TestCase):
     def prompt(self, policy, tokens=100):
         """A prompt under a policy: norms of its coded keys [tokens]; its anchors' frozen scores by token; sums of P and of P (1 - P) of each coded token [tokens]."""
@@ -345,5 +363,6 @@ class Kmeans(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    use(sys.argv.pop(1))
+    FOLDER = sys.argv.pop(1)
+    use(FOLDER)
     unittest.main()
