@@ -2,10 +2,11 @@
 
 Nothing here lists fields: names, elements and axes are those of the generated antkv_params.ARRAYS."""
 
+import ctypes
 import re
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
-from .errors import ArgumentError
+from .errors import ArgumentError, whole
 from .rules import check_rules
 
 # Fields that take the strides of the first axes of an array, where they are not called NAME_row_stride and NAME_head_stride.
@@ -101,6 +102,27 @@ def _stride_fields(name: str, view: View) -> Dict[str, int]:
     return dict(zip(fields, view.strides))
 
 
+def _number(op: str, name: str, kind: Any, value: Any) -> Any:
+    """`value` as a field of ctypes' `kind` holds it, which would cut it off without a word."""
+    if kind is ctypes.c_float:
+        if not isinstance(value, (int, float)):
+            raise ArgumentError(f"{op}: {name} is {value!r}; give a number")
+        return float(value)
+    value = whole(f"{op}: {name}", value)
+    if (kind(value).value or 0) != value:
+        raise ArgumentError(f"{op}: {name} is {value}, more than its {8 * ctypes.sizeof(kind)} bits hold")
+    return value
+
+
+def fill(struct: Any, op: str, values: Mapping[str, Any]):
+    """The struct with these fields, and 0 or null in all others. Raises ArgumentError for a field that it has not, and for what does not fit one."""
+    kinds = dict(struct._fields_)
+    for name in values:
+        if name not in kinds:
+            raise ArgumentError(f"{op}: there is no argument {name}; antkv.h lists them")
+    return struct(**{name: _number(op, name, kinds[name], value) for name, value in values.items()})
+
+
 def bind(params_module, op: str, contract: Mapping[str, Any], arrays: Mapping[str, Optional[View]], numbers: Mapping[str, Any]):
     """The struct of `op`, filled: pointers of `arrays`, what their shapes say (batch, kv_heads, max_pages, strides ...), and `numbers`.
 
@@ -111,6 +133,7 @@ def bind(params_module, op: str, contract: Mapping[str, Any], arrays: Mapping[st
     for name in [*arrays, *numbers]:
         if name not in (table if name in arrays else fields):
             raise ArgumentError(f"{op}: there is no argument {name}; antkv.h lists them")
+    numbers = {name: _number(op, name, fields[name], value) for name, value in numbers.items()}
     given = {name: view for name, view in arrays.items() if view is not None}
     axes = _Axes(op, {**_known(contract), **{name: value for name, value in numbers.items() if isinstance(value, int)}})
     values: Dict[str, Any] = {}
@@ -131,7 +154,7 @@ def bind(params_module, op: str, contract: Mapping[str, Any], arrays: Mapping[st
     for name, array in table.items():
         if array.need in contract["needs"] and not values.get(name):
             raise ArgumentError(f"{op}: {name} is missing; {contract_words(array)}")
-    params = struct(**values)
+    params = fill(struct, op, values)
     check_rules(op, params, contract)
     return params
 

@@ -12,13 +12,12 @@
 
 Forks are whole (Cache.fork); prefixes that are found again are in the ops (frozen_len, frozen_anchor_pages), not in this class."""
 
-from collections import Counter
-from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Mapping, Optional, Sequence, Union
 
 import torch
 from torch import Tensor
 
-from . import eager, fork, ops
+from . import eager, fork, ops, room
 from .basis import basis_of
 from .errors import ArgumentError, whole
 from .layer import Layer
@@ -106,12 +105,12 @@ class Cache:
         coded = self.lengths.coded(tokens)
         sequence = Held(-1, committed=coded, pending=tokens - coded, coded=coded)
         self._slots.check(1)
-        self._check_room([self._lacks(sequence, coded)])
+        room.check(self, [room.lacks(self, sequence, coded)])
         sequence.slot = self._slots.take()
         self._sequences[sequence.slot] = sequence
         if self.keeps:
             self._anchor_table[sequence.slot].fill_(-1)
-        self._grow(sequence, coded)
+        room.grow(self, sequence, coded)
         return sequence.slot
 
     def fork(self, sequence: int) -> int:
@@ -139,57 +138,14 @@ class Cache:
             raise ArgumentError(f"{op}: there is no sequence {number}; start and fork return their numbers, end takes them back")
         return self._sequences[number]
 
-    def _lacks(self, s: Held, coded: int) -> Tuple[int, int]:
-        """Pages and anchor pages that `coded` tokens take beyond what `s` holds."""
-        rows = self.lengths.anchor_rows
-        own = rows(coded) - (rows(s.frozen) if s.frozen else 0) if self.keeps and coded else 0
-        return max(0, -(-coded // self.page_size) - len(s.pages)), max(0, s.frozen_pages - -own // ANCHOR_ROWS - len(s.anchor_pages))
-
-    def _check_room(self, lacks: Sequence[Tuple[int, int]]) -> None:
-        for pool, counts in zip((self._pool, self._anchor_pool), zip(*lacks)):
-            pool.check(sum(counts))
-
-    def _grow(self, s: Held, coded: int) -> None:
-        """Pages for `coded` tokens, and anchor pages, empty, for what the budget may keep of them. The pools have them: the caller asked before it changed anything."""
-        pages, anchor_pages = self._lacks(s, coded)
-        fresh = self._pool.take_all(pages)
-        if fresh:
-            self._tables[s.slot, len(s.pages) : len(s.pages) + len(fresh)] = torch.tensor(fresh, dtype=torch.int32, device=self.device)
-            s.pages += fresh
-        given = self._anchor_pool.take_all(anchor_pages)
-        if given:
-            self._anchor_table[s.slot, len(s.anchor_pages) : len(s.anchor_pages) + len(given)] = torch.tensor(given, dtype=torch.int32, device=self.device)
-            s.anchor_pages += given
-            for layer in self.layers:
-                layer.anchors[given, :, -4 * ANCHOR_ROWS :] = 0xFF  # token indices, -1
-
-    def _plan(self, sequences: Sequence[int], accepted: Optional[Sequence[int]]) -> List[tuple]:
-        """What a step will do with each sequence: rows that it commits, tokens in pages, which pages it copies. Changes nothing; raises ArgumentError unless all of it can be done."""
-        rows, plan, released = self.max_q_len, [], Counter()
-        if len(set(sequences)) != len(sequences):
-            raise ArgumentError(f"step: sequences is {list(sequences)}; each is in a step once")
-        if accepted is not None and len(accepted) != len(sequences):
-            raise ArgumentError(f"step: accepted has {len(accepted)} numbers for {len(sequences)} sequences; give one for each")
-        for i, number in enumerate(sequences):
-            s = self._sequence("step", number)
-            taken = s.pending if accepted is None else whole(f"step: accepted[{i}]", accepted[i])
-            if not 0 <= taken <= s.pending:
-                raise ArgumentError(f"step: accepted[{i}] is {taken}; sequence {number} has {s.pending} rows that are not committed")
-            n = s.committed + taken
-            coded = n + rows if self.exact else max(s.coded, self.lengths.coded(n))
-            plan.append((s, taken, coded, fork.shared(self, s, n, n + rows, released) if self.exact else []))
-        self._check_room([(released.total(), 0), *(self._lacks(s, coded) for s, _, coded, _ in plan)])
-        return plan
-
     def step(self, sequences: Sequence[int], accepted: Optional[Sequence[int]] = None) -> None:
         """Opens a step of these sequences, in this order, with max_q_len new rows each. accepted: how many rows of the step before count (default: all).
         Raises ArgumentError, and has changed nothing, where a number is unknown or given twice, `accepted` does not fit, or one of them finds no room."""
         rows, table = self.max_q_len, []
-        plan = self._plan(sequences, accepted)
-        for i, (s, taken, coded, copied) in enumerate(plan):
+        for i, (s, taken, coded, copied) in enumerate(room.plan(self, sequences, accepted)):
             n = s.committed + taken
             fork.own(self, s, copied)
-            self._grow(s, coded)
+            room.grow(self, s, coded)
             table.append((s.slot, s.committed, taken, s.committed if self.exact else s.coded, coded, n + rows, s.score_row, s.frozen, s.frozen_pages))
             s.committed, s.pending, s.coded, s.score_row = n, rows, coded, i * rows
         for number in self._sequences.keys() - set(sequences):

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Optional
 
-from .errors import ArgumentError
+from .errors import ArgumentError, whole
+from .rules import MAX_GRID, MAX_Q_LEN, MAX_RATIO, MAX_TOKENS
 
 SPREADS = ("sequence", "spread", "fastest")  # as antkv_table's modes
 
@@ -22,14 +23,16 @@ class Shape:
     spread: str = "sequence"  # "spread": unequal lengths are cut into equal shares; "sequence": a row's bits ignore its batch mates; "fastest": either
 
     def __post_init__(self):
-        if self.batch < 1 or self.kv_heads < 1 or self.max_tokens < 1:
-            raise ArgumentError(f"Shape: batch {self.batch}, kv_heads {self.kv_heads}, max_tokens {self.max_tokens}: each is at least 1")
-        if self.q_heads < self.kv_heads or self.q_heads % self.kv_heads or self.q_heads // self.kv_heads > 16:
-            raise ArgumentError(f"Shape: q_heads {self.q_heads} is not 1 to 16 times kv_heads {self.kv_heads}")
-        if not 1 <= self.max_q_len <= 16:
-            raise ArgumentError(f"Shape: max_q_len {self.max_q_len} is not 1 to 16; longer queries go through unpack")
-        if self.rows < 0 or self.splits < 0:
-            raise ArgumentError(f"Shape: rows {self.rows} or splits {self.splits} is negative")
+        for name, most in (("batch", MAX_GRID), ("q_heads", MAX_GRID * MAX_RATIO), ("kv_heads", MAX_GRID), ("max_tokens", MAX_TOKENS)):
+            if not 1 <= whole(f"Shape: {name}", getattr(self, name)) <= most:
+                raise ArgumentError(f"Shape: {name} is {getattr(self, name)}, not 1 to {most}")
+        if self.q_heads < self.kv_heads or self.q_heads % self.kv_heads or self.q_heads // self.kv_heads > MAX_RATIO:
+            raise ArgumentError(f"Shape: q_heads {self.q_heads} is not 1 to {MAX_RATIO} times kv_heads {self.kv_heads}")
+        if not 1 <= whole("Shape: max_q_len", self.max_q_len) <= MAX_Q_LEN:
+            raise ArgumentError(f"Shape: max_q_len {self.max_q_len} is not 1 to {MAX_Q_LEN}; longer queries go through unpack")
+        for name, most in (("rows", MAX_GRID * MAX_Q_LEN), ("splits", MAX_GRID)):
+            if not 0 <= whole(f"Shape: {name}", getattr(self, name)) <= most:
+                raise ArgumentError(f"Shape: {name} is {getattr(self, name)}, not 0 to {most}")
         if self.spread not in SPREADS:
             raise ArgumentError(f'Shape: spread is "{self.spread}", not one of {", ".join(SPREADS)}')
 
@@ -55,7 +58,7 @@ def shape_of(op: str, params) -> Optional[Shape]:
     if op not in _TOKENS:
         return None
     batch, heads, tokens = params.batch, params.kv_heads, _TOKENS[op](params)
-    return Shape(batch, heads, heads, tokens) if min(batch, heads, tokens) >= 1 else None
+    return Shape(batch, heads, heads, min(tokens, MAX_TOKENS)) if min(batch, heads, tokens) >= 1 and max(batch, heads) <= MAX_GRID else None
 
 
 def choose_splits(shape: Shape, *, spread: bool, columns: int, tokens: int, multiprocessors: int, resident: int) -> int:

@@ -15,7 +15,6 @@ import sys
 
 from antkv import AntkvError, Library, Shape, View, bind, pack_codebook
 from antkv.library import Bound
-from antkv.rules import check_rules
 from antkv.shape import shape_of
 
 SIZES = {"double": 8, "uint64_t": 8, "f16": 2, "float": 4, "int32_t": 4, "uint32_t": 4, "uint8_t": 1, "int64_t": 8}
@@ -36,12 +35,8 @@ def get(contract, shape=None):
 
 
 def grid(contract, params):
-    library = state["library"]
-    kernel = library.get(contract, Shape(1, 32, 8, 4096))
-    struct = kernel.params(**params)
-    kernel.check(struct)
-    check_rules(kernel.op, struct, library.folder.contract(contract))
-    return {"grid": kernel.grid(struct)}
+    kernel = state["library"].get(contract, Shape(1, 32, 8, 4096))
+    return {"grid": kernel.grid(kernel.params(**params))}
 
 
 def shape(contract, params):
