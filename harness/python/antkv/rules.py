@@ -48,7 +48,13 @@ def _rope_rules(d: int) -> List[Rule]:
 _HEADS: Rule = (lambda p: p.kv_heads > 0 and p.q_heads >= p.kv_heads and p.q_heads % p.kv_heads == 0 and p.q_heads // p.kv_heads <= MAX_RATIO, "q_heads", "1 to 16 times kv_heads")
 _SCALE: Rule = (lambda p: _positive(p.scale), "scale", "finite and above 0, usually 1 / sqrt(head dim)")
 
-_UNCAPPED: Rule = (lambda p: p.softcap == 0, "softcap", "0: the contract has none")
+
+def _capped_rules(needs: Sequence[str]) -> List[Rule]:
+    """Of decode and score, by what the contract needs."""
+    if "softcap" in needs:
+        return [(lambda p: _positive(p.softcap), "softcap", "finite and above 0: scores become softcap * tanh(score / softcap)")]
+    return [(lambda p: p.softcap == 0, "softcap", "0: the contract has none")]
+
 
 _DECODE: List[Rule] = [
     _HEADS,
@@ -63,9 +69,8 @@ _DECODE: List[Rule] = [
     (lambda p: not p.segments & 4 or (p.ring_k and p.ring_v), "ring_k", "given with ring_v; without a ring clear bit 2 of segments"),
     (lambda p: p.ring_rows > 0 or not (p.segments & 4 or p.ring_scores), "ring_rows", "window + flush block + 16"),
     _SCALE,
-    _UNCAPPED,
-    (lambda p: not p.sink_logits, "sink_logits", "null: the contract has none"),
 ]
+_SINKLESS: Rule = (lambda p: not p.sink_logits, "sink_logits", "null: the contract has none")
 
 _ENCODE: List[Rule] = [
     (lambda p: 1 <= p.max_tokens <= MAX_TOKENS, "max_tokens", "the host bound on input rows per sequence, 1 to 2^30"),
@@ -115,7 +120,6 @@ _SCORE: List[Rule] = [
     (lambda p: not p.cu_sampled or p.sampled_rows, "sampled_rows", "given with cu_sampled"),
     (lambda p: p.newest_rows >= 0 and (p.cu_sampled or p.newest_rows == 0), "newest_rows", "0 or more, and 0 without cu_sampled: then all rows count"),
     (lambda p: _positive(p.scale) or not p.q and _positive(-p.scale), "scale", "finite and above 0, usually 1 / sqrt(head dim); without q (form norm) not 0"),
-    _UNCAPPED,
 ]
 
 _SELECT: List[Rule] = [
@@ -150,6 +154,10 @@ def _rules(op: str, p, contract: Mapping[str, Any]) -> Iterator[Rule]:
     if op == "append":
         yield from [_HEADS, *(_APPEND_CODED if contract["layout"]["ringRowBytes"] else _APPEND_EXACT)]
     yield from _OWN.get(op, [])
+    if op in ("decode", "score"):
+        yield from _capped_rules(contract["needs"])
+    if op == "decode" and "sinks" not in contract["needs"]:
+        yield _SINKLESS
 
 
 def _strided(op: str, p, contract: Mapping[str, Any]) -> Iterator[Strided]:

@@ -286,6 +286,49 @@ def attention(q, k, v):
     return (p / p.sum(-1, keepdims=True)) @ v
 
 
+class Capped(unittest.TestCase):
+    """Softcap and sinks: contracts that need an argument, and refuse it where they have no such thing."""
+
+    DECODE, SCORE = "antkv_decode_d64_kf16_vf16_f16_softcap_sink", "antkv_score_d64_f16_softcap"
+
+    def arguments(self, tokens=20):
+        ints = lambda *values: torch.tensor(values, dtype=torch.int32)
+        q, k, v = rows(3, tokens)
+        pages = torch.zeros([2, 1, 4096], dtype=torch.uint8)
+        eager.encode("antkv_encode_d64_kf16_vf16_f16", k, v, pages, ints(0, tokens), 16, tokens, None, None, block_table=torch.tensor([[1, 0]], dtype=torch.int32))
+        at = dict(pages=pages, coded_len=ints(tokens), kv_len=ints(tokens), page_size=16, max_tokens=tokens, scale=1.0, block_table=torch.tensor([[1, 0]], dtype=torch.int32))
+        return q, k, v, at, torch.tensor([0.5, -1.0], dtype=torch.float32)
+
+    def test_attention_is_capped_and_has_sinks(self):
+        q, k, v, at, sinks = self.arguments()
+        for splits in (1, 2):
+            lse = torch.zeros([1, Q_HEADS], dtype=torch.float32)
+            out = eager.decode(self.DECODE, q[-1:].contiguous(), lse=lse, ring_scores=None, softcap=3.0, sink_logits=sinks, splits=splits, **at)
+            scores = 3 * numpy.tanh(q[-1].astype(float) @ k[:, 0].astype(float).T / 3)
+            total = numpy.exp(scores).sum(-1) + numpy.exp(sinks.astype(float))
+            want = numpy.exp(scores) @ v[:, 0].astype(float) / total[:, None]
+            self.assertLess(numpy.linalg.norm(out[0] - want) / numpy.linalg.norm(want), 4e-3)
+            self.assertTrue(numpy.allclose(lse[0], numpy.log(total), atol=1e-3))
+        scored, ints = torch.zeros([1, 1, 20], dtype=torch.float32), lambda *values: torch.tensor(values, dtype=torch.int32)
+        eager.score(self.SCORE, scored, q[-1:].contiguous(), k, lse, ints(0, 1), ints(0, 20), 20, 1.0, softcap=3.0)
+        self.assertTrue(numpy.allclose(scored[0, 0], (numpy.exp(scores) / total[:, None]).sum(0), rtol=4e-3, atol=1e-4))
+
+    def test_what_a_contract_needs_is_asked_for_and_nothing_else_is_taken(self):
+        q, k, _, at, sinks = self.arguments()
+        plain, one = self.DECODE.removesuffix("_softcap_sink"), q[-1:].contiguous()
+        for contract, more, why in (
+            (self.DECODE, {"sink_logits": sinks}, "decode: softcap is 0; it is finite and above 0"), (self.DECODE, {"sink_logits": sinks, "softcap": math.inf}, "decode: softcap is inf"),
+            (self.DECODE, {"softcap": 3.0}, "decode: sink_logits is missing"), (self.DECODE, {"softcap": 3.0, "sink_logits": torch.zeros(3)}, r"sink_logits is \[3\]; its axes are \[q_heads\]"),
+            (plain, {"softcap": 3.0}, "softcap is 3; it is 0: the contract has none"), (plain, {"sink_logits": sinks}, r"sink_logits.* it is null: the contract has none"),
+        ):  # fmt: skip
+            with self.assertRaisesRegex(ArgumentError, why):
+                eager.decode(contract, one, lse=None, ring_scores=None, **more, **at)
+        ints = lambda *values: torch.tensor(values, dtype=torch.int32)
+        for contract, softcap, why in ((self.SCORE, 0.0, "score: softcap is 0; it is finite"), ("antkv_score_d64_f16", 3.0, "score: softcap is 3; it is 0")):
+            with self.assertRaisesRegex(ArgumentError, why):
+                eager.score(contract, torch.zeros([1, 1, 20]), one, k, torch.zeros([1, Q_HEADS]), ints(0, 1), ints(0, 20), 20, 1.0, softcap=softcap)
+
+
 class Plans(unittest.TestCase):
     def test_a_layer_does_what_it_does_where_all_have_its_recipe(self):
         """Bit for bit: through a prompt, drafts of which some are taken back, flushes with anchors, a fork, a truncation and an end."""
