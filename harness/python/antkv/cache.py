@@ -33,7 +33,7 @@ _STEP = ("slot", "seq_len", "accepted", "coded_before", "coded_len", "kv_len", "
 class Cache:
     """recipe: name of a preset, or its members as manifest.json has them; or a list of one per layer, alike in all but codecs, gain, key position and basis (read_recipe gives what a
     codebook file is for). codebooks: layer -> "k", "v" (read_codebooks); None for exact recipes.
-    max_tokens bounds a sequence; pages: coded pages in all (default: enough for max_sequences of max_tokens). page_size in tokens. scale: default 1 / sqrt(head_dim).
+    max_tokens bounds a sequence, the rows of its open step included; pages: coded pages in all (default: enough for max_sequences of max_tokens). page_size in tokens. scale: default 1 / sqrt(head_dim).
     max_q_len: new rows of a sequence and step, drafts included. max_forks: how often a sequence and those it comes from may be forked, where anchors are kept.
     inv_freq [rotary_dim / 2], for keys coded before RoPE. folded: the model's weights have the recipe's basis of values in them (eval.fold); else it is applied here."""
 
@@ -140,7 +140,7 @@ class Cache:
 
     def step(self, sequences: Sequence[int], accepted: Optional[Sequence[int]] = None) -> None:
         """Opens a step of these sequences, in this order, with max_q_len new rows each. accepted: how many rows of the step before count (default: all).
-        Raises ArgumentError, and has changed nothing, where a number is unknown or given twice, `accepted` does not fit, or one of them finds no room."""
+        Raises ArgumentError, and has changed nothing, where a number is unknown or given twice, `accepted` does not fit, or a sequence finds no room or would have more than max_tokens."""
         rows, table = self.max_q_len, []
         for i, (s, taken, coded, copied) in enumerate(room.plan(self, sequences, accepted)):
             n = s.committed + taken

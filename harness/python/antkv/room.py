@@ -64,6 +64,8 @@ def plan(cache: Any, sequences: Sequence[int], accepted: Optional[Sequence[int]]
         if not 0 <= taken <= s.pending:
             raise ArgumentError(f"step: accepted[{i}] is {taken}; sequence {number} has {s.pending} rows that are not committed")
         n = s.committed + taken
+        if n + rows > cache.max_tokens:
+            raise ArgumentError(f"step: sequence {number} would have {n + rows} tokens, max_tokens is {cache.max_tokens}; end it, or make the cache for more")
         coded = n + rows if cache.exact else max(s.coded, cache.lengths.coded(n))
         moves.append(Move(s, taken, coded, fork.shared(cache, s, n, n + rows, released) if cache.exact else []))
     check(cache, [(released.total(), 0), *(lacks(cache, move.held, move.coded) for move in moves)])

@@ -214,6 +214,15 @@ class Refusals(unittest.TestCase):
         for tokens, why in ((-1, "a prompt of -1 tokens, max_tokens is 512"), (1.5, "tokens of a prompt is 1.5; give a whole number")):
             self.refused(cache, why, cache.start, tokens)
 
+    def test_no_sequence_grows_beyond_max_tokens(self):
+        for recipe, rows_ in ((CODED, 1), (CODED, 4), (EXACT, 1)):
+            cache = make(recipe, max_tokens=64, max_q_len=rows_)
+            number = begin(cache, 64 - 2 * rows_, 1)
+            for at in range(2):
+                step(cache, [number], [at])
+            self.refused(cache, f"step: sequence 0 would have {64 + rows_} tokens, max_tokens is 64; end it", cache.step, [number])
+            cache.step([number], [0])  # its last rows do not count
+
     def test_sequences_and_accepted_rows_of_a_step_fit_each_other(self):
         cache = make(CODED)
         numbers = [begin(cache, 20, seed) for seed in (1, 2)]
