@@ -9,17 +9,24 @@ from typing import Any, Mapping, Optional
 
 from .errors import ContractError, FolderError
 
+# What this package is written for; a test holds them against generator/versions.ts.
 MANIFEST_SCHEMA = 1
+ABI_VERSION = 3
+LAYOUT_VERSION = 4
+
+_FIX = "give the folder that `gen` wrote, or that of an unpacked release"
 
 
 def default_folder() -> str:
-    """$ANTKV_FOLDER, else the folder that ships inside the package, else the one of the repository that the package lies in."""
+    """$ANTKV_FOLDER, else the folder that ships inside the package, else the one of the repository that the package lies in. Raises FolderError, also where $ANTKV_FOLDER is none."""
     here = os.path.dirname(os.path.abspath(__file__))
-    candidates = [os.environ.get("ANTKV_FOLDER"), os.path.join(here, "generated"), os.path.join(here, "..", "..", "..", "generated")]
-    found = [path for path in candidates if path and os.path.exists(os.path.join(path, "manifest.json"))]
-    if not found:
-        raise FolderError("no generated folder: give its path, or set ANTKV_FOLDER; `npx gen` writes one, releases contain it")
-    return os.path.abspath(found[0])
+    chosen, shipped = os.environ.get("ANTKV_FOLDER"), [os.path.join(here, "generated"), os.path.join(here, "..", "..", "..", "generated")]
+    for path in [chosen] if chosen else shipped:
+        if os.path.exists(os.path.join(path, "manifest.json")):
+            return os.path.abspath(path)
+    if chosen:
+        raise FolderError(f"ANTKV_FOLDER is {chosen}, where no manifest.json lies; {_FIX}, or unset it")
+    raise FolderError("no generated folder: give its path, or set ANTKV_FOLDER; `npx gen` writes one, releases contain it")
 
 
 class Folder:
@@ -27,18 +34,26 @@ class Folder:
 
     def __init__(self, path: Optional[str] = None):
         self.path = os.path.abspath(path) if path else default_folder()
-        try:
-            with open(os.path.join(self.path, "manifest.json"), encoding="utf-8") as file:
-                self.manifest: Mapping[str, Any] = json.load(file)
-        except (OSError, ValueError) as error:
-            raise FolderError(f"{self.path}: {error}; give the folder that `gen` wrote, or that of an unpacked release") from None
-        if self.manifest.get("schema") != MANIFEST_SCHEMA:
-            raise FolderError(f"{self.path}: manifest of schema {self.manifest.get('schema')}, this package reads {MANIFEST_SCHEMA}: take both from one release")
+        self.manifest: Mapping[str, Any] = self._manifest()
         self.params = self._module("antkv_params")
         self.tables = self._module("antkv_tables")
+        of = (self.manifest["abi"], self.manifest["layout"])
         versions = (self.params.ABI_VERSION, self.params.LAYOUT_VERSION)
-        if versions != (self.manifest["abi"], self.manifest["layout"]):
-            raise FolderError(f"{self.path}: antkv_params.py is of ABI and layout versions {versions}, manifest.json of {(self.manifest['abi'], self.manifest['layout'])}: generate it again")
+        if versions != of:
+            raise FolderError(f"{self.path}: antkv_params.py is of ABI and layout versions {versions}, manifest.json of {of}: generate it again")
+
+    def _manifest(self) -> Mapping[str, Any]:
+        try:
+            with open(os.path.join(self.path, "manifest.json"), encoding="utf-8") as file:
+                manifest = json.load(file)
+        except (OSError, ValueError) as error:
+            raise FolderError(f"{self.path}: {error}; {_FIX}") from None
+        if manifest.get("schema") != MANIFEST_SCHEMA:
+            raise FolderError(f"{self.path}: manifest of schema {manifest.get('schema')}, this package reads {MANIFEST_SCHEMA}: take both from one release")
+        of = (manifest["abi"], manifest["layout"])
+        if of != (ABI_VERSION, LAYOUT_VERSION):
+            raise FolderError(f"{self.path} is of ABI and layout versions {of}, this package is for {(ABI_VERSION, LAYOUT_VERSION)}: take both from one release")
+        return manifest
 
     def _module(self, name: str) -> ModuleType:
         """Its own copy of a module, so that folders of different releases can be open at once."""
@@ -48,7 +63,7 @@ class Folder:
         try:
             spec.loader.exec_module(module)
         except OSError as error:
-            raise FolderError(f"{path}: {error}; give the folder that `gen` wrote") from None
+            raise FolderError(f"{path}: {error}; {_FIX}") from None
         return module
 
     def contract(self, name: str) -> Mapping[str, Any]:

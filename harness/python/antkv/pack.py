@@ -10,6 +10,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 
 from .errors import AntkvError
 
+CODEBOOK_VERSION = 3  # of files, as generator/versions.ts has it; those before it are read too
 _BYTES = {"F16": 2, "BF16": 2, "F32": 4, "I8": 1, "U8": 1, "I16": 2, "I32": 4, "I64": 8, "F64": 8, "U16": 2}
 
 
@@ -126,8 +127,8 @@ def _basis(file: Safetensors, name: str, heads: int, dim: int) -> Tuple[bytes, b
 def _recipe(file: Safetensors) -> Any:
     """The recipe that a codebook file is for, or the list of those of its layers. Raises AntkvError on a file of a later version, which may hold what would have to be undone."""
     version = file.metadata.get("version", "1")
-    if version not in ("1", "2", "3"):
-        raise AntkvError(f"{file.path}: a codebook file of version {version}, this package reads 1 to 3; take the package that belongs to the program that wrote it")
+    if version not in map(str, range(1, CODEBOOK_VERSION + 1)):
+        raise AntkvError(f"{file.path}: a codebook file of version {version}, this package reads 1 to {CODEBOOK_VERSION}; take the package that belongs to the program that wrote it")
     recipe = json.loads(file.metadata.get("recipes") or file.metadata.get("recipe", "{}"))
     for one in recipe if isinstance(recipe, list) else [recipe]:
         if one.get("transform", "none") not in ("none", "basis"):

@@ -8,6 +8,7 @@ import { paramStruct } from '../../../generator/abi.ts';
 import { kernelName } from '../../../generator/name.ts';
 import { shippedKernels } from '../../../generator/ship.ts';
 import { flatten } from '../../../generator/table/flat.ts';
+import { VERSIONS } from '../../../generator/versions.ts';
 import { SYNTHETIC_CONTRACTS, SYNTHETIC_DEVICES, syntheticInputs, syntheticKernels, syntheticTables } from '../../fixtures/tables.ts';
 import { compile, GOOD, paramsHex, POINTER, ROOT } from '../load/build.ts';
 import { pythonFolder } from './folder.ts';
@@ -47,11 +48,23 @@ test('what is wrong with a folder, a driver or a device is named', async () => {
   const other = pythonFolder([]);
   writeFileSync(join(other, 'antkv_params.py'), readFileSync(join(other, 'antkv_params.py'), 'utf8').replace(/ABI_VERSION = \d+/, 'ABI_VERSION = 99'));
   assert.match(await refused({ open: other }), /^FolderError: .*antkv_params.py is of ABI and layout versions \(99, \d+\), manifest.json of/);
+  const manifest = JSON.parse(readFileSync(join(other, 'manifest.json'), 'utf8')) as Record<string, unknown>;
+  for (const [name, version] of [['abi', VERSIONS.abi + 1], ['layout', VERSIONS.layout - 1]] as const) {
+    writeFileSync(join(other, 'manifest.json'), JSON.stringify({ ...manifest, [name]: version }));
+    assert.match(await refused({ open: other }), /^FolderError: .* is of ABI and layout versions \(\d+, \d+\), this package is for \(\d+, \d+\): take both from one release/);
+  }
+  assert.match(await refused({ open: null }, { ANTKV_FOLDER: '/no/such' }), /^FolderError: ANTKV_FOLDER is \/no\/such, where no manifest.json lies; give the folder that `gen` wrote, .* or unset it/);
+  assert.not.match(await refused({ open: null }, { ANTKV_FOLDER: folder }), /Folder/);
   writeFileSync(join(other, 'manifest.json'), '{"schema": 7}');
   assert.match(await refused({ open: other }), /^FolderError: .*manifest of schema 7, this package reads 1/);
   assert.match(await refused(open, { ANTKV_LIBCUDA: '/no/libcuda.so.1' }), /^DeviceError: no CUDA driver: .*install one, or point ANTKV_LIBCUDA/);
   assert.match(await refused({ ...open, device: 2 }), /^DeviceError: no CUDA device 2: nvidia-smi lists them/);
   assert.match(await refused(open, { FAKE_FAIL: 'cuInit:100' }), /^DriverError: cuInit\(\): .*100/);
+});
+
+test('versions are those of the generator', async () => {
+  const { stdout } = await execa('python3', ['-B', '-c', 'from antkv import folder, pack; print([folder.ABI_VERSION, folder.LAYOUT_VERSION, folder.MANIFEST_SCHEMA, pack.CODEBOOK_VERSION])'], { env: { PYTHONPATH: join(ROOT, 'harness/python') } });
+  assert.equal(JSON.parse(stdout), [VERSIONS.abi, VERSIONS.layout, VERSIONS.manifest, VERSIONS.codebook]);
 });
 
 test('a kernel that cannot be had is named, with the reason', async () => {
