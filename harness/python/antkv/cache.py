@@ -119,15 +119,16 @@ class Cache:
         return fork.fork(self, sequence)
 
     def end(self, sequence: int) -> None:
-        """Gives back all that a sequence holds."""
-        gone = self._sequences.pop(sequence)
+        """Gives back all that a sequence holds. Raises ArgumentError if there is none of that number."""
+        gone = self._sequence("end", sequence)
+        del self._sequences[sequence]
         self._pool.give(gone.pages)
         self._anchor_pool.give(gone.anchor_pages)
         self._slots.give([gone.slot])
 
     def truncate(self, sequence: int, tokens: int) -> None:
         """Forgets all but the first `tokens` tokens; those in pages stay. Raises ArgumentError if that is more than there are, or fewer than are coded. Between two steps."""
-        s = self._sequences[sequence]
+        s = self._sequence("truncate", sequence)
         least = 0 if self.exact else s.coded
         if not least <= tokens <= s.committed + s.pending:
             raise ArgumentError(f"truncate: {tokens} tokens; sequence {sequence} has {s.committed + s.pending}, of which {least} are coded: what is coded cannot be taken back")
@@ -166,6 +167,8 @@ class Cache:
         """The step's new rows enter, and attend to all that their sequence holds: q [rows, q_heads, d], k, v [rows, kv_heads, d] after RoPE, the rows of a sequence
         one after the other. Returns [rows, q_heads, d]. Launches only."""
         at, rows, now = self.layers[layer], self._rows, self._now
+        if not now:
+            raise ArgumentError("attend: no step is open; call step first")
         if q.shape[0] != rows:
             raise ArgumentError(f"attend: q has {q.shape[0]} rows, the step has {rows}")
         run, shared, r = launcher(), {"block_table": now["block_table"], "state_slot": now["slot"], "cu_q": now["cu_q"], **self._shared(at)}, self.recipe
@@ -184,7 +187,7 @@ class Cache:
     def prefill(self, layer: int, sequence: int, q: Tensor, k: Tensor, v: Tensor, lse: Optional[Tensor] = None) -> None:
         """A prompt's rows of one layer enter: q [tokens, q_heads, d], k, v [tokens, kv_heads, d] after RoPE. lse [tokens, q_heads], natural, of the prompt's own attention
         ranks its anchors; without it it is computed here, slowly."""
-        s = self._sequences[sequence]
+        s = self._sequence("prefill", sequence)
         if s.forks:
             raise ArgumentError(f"prefill: sequence {sequence} was forked: others hold its pages")
         if k.shape[0] != s.committed + s.pending:
@@ -195,7 +198,7 @@ class Cache:
 
     def bytes(self, sequence: int) -> int:
         """Device bytes that a sequence holds in all layers: pages, anchor pages, ring. Codebooks are shared; pages of forks count for each that holds them."""
-        s = self._sequences[sequence]
+        s = self._sequence("bytes", sequence)
         one = lambda array, count: 0 if array is None else array[0].numel() * array.element_size() * count
         return sum(one(at.pages, len(s.pages)) + one(at.anchors, len(s.anchor_pages)) + one(at.ring_k, 1) + one(at.ring_v, 1) for at in self.layers)
 

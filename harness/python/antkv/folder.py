@@ -13,7 +13,10 @@ from .errors import ContractError, FolderError
 MANIFEST_SCHEMA = 1
 ABI_VERSION = 3
 LAYOUT_VERSION = 4
+TABLE_VERSION = 1
 
+_MANIFEST = {"abi": int, "layout": int, "contracts": dict, "kernels": dict, "recipes": dict}  # what is read of it
+_MODULES = {"antkv_params": ("ABI_VERSION", "LAYOUT_VERSION", "ARRAYS", "GRIDS", "PARAMS"), "antkv_tables": ("TABLES_VERSION", "KERNELS", "TABLES", "CONTRACTS", "ENTRIES", "CHOICES", "LINES", "CELLS")}
 _FIX = "give the folder that `gen` wrote, or that of an unpacked release"
 
 
@@ -41,6 +44,8 @@ class Folder:
         versions = (self.params.ABI_VERSION, self.params.LAYOUT_VERSION)
         if versions != of:
             raise FolderError(f"{self.path}: antkv_params.py is of ABI and layout versions {versions}, manifest.json of {of}: generate it again")
+        if self.tables.TABLES_VERSION != TABLE_VERSION:
+            raise FolderError(f"{self.path}: tables of version {self.tables.TABLES_VERSION}, this package reads {TABLE_VERSION}: take both from one release")
 
     def _manifest(self) -> Mapping[str, Any]:
         try:
@@ -48,8 +53,12 @@ class Folder:
                 manifest = json.load(file)
         except (OSError, ValueError) as error:
             raise FolderError(f"{self.path}: {error}; {_FIX}") from None
-        if manifest.get("schema") != MANIFEST_SCHEMA:
-            raise FolderError(f"{self.path}: manifest of schema {manifest.get('schema')}, this package reads {MANIFEST_SCHEMA}: take both from one release")
+        if not isinstance(manifest, dict) or manifest.get("schema") != MANIFEST_SCHEMA:
+            schema = manifest.get("schema") if isinstance(manifest, dict) else "none"
+            raise FolderError(f"{self.path}: manifest of schema {schema}, this package reads {MANIFEST_SCHEMA}: take both from one release")
+        for key, kind in _MANIFEST.items():
+            if not isinstance(manifest.get(key), kind):
+                raise FolderError(f"{self.path}: manifest.json has no {key}; {_FIX}")
         of = (manifest["abi"], manifest["layout"])
         if of != (ABI_VERSION, LAYOUT_VERSION):
             raise FolderError(f"{self.path} is of ABI and layout versions {of}, this package is for {(ABI_VERSION, LAYOUT_VERSION)}: take both from one release")
@@ -62,9 +71,18 @@ class Folder:
         module = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
-        except OSError as error:
+        except Exception as error:  # whatever a broken file does
             raise FolderError(f"{path}: {error}; {_FIX}") from None
+        missing = [word for word in _MODULES[name] if not hasattr(module, word)]
+        if missing:
+            raise FolderError(f"{path} has no {', '.join(missing)}; {_FIX}")
         return module
+
+    def kernel(self, name: str) -> Mapping[str, Any]:
+        """The manifest's entry of a kernel that tables name. Raises FolderError if they are not of one run of `gen`."""
+        if name not in self.manifest["kernels"]:
+            raise FolderError(f"{self.path}: antkv_tables.py names {name}, which manifest.json has not: generate it again")
+        return self.manifest["kernels"][name]
 
     def contract(self, name: str) -> Mapping[str, Any]:
         """The manifest's entry. Raises ContractError with the names nearest to `name`."""

@@ -16,7 +16,7 @@ _BY_SLOT = ("ring_k", "ring_v", "ring_score", "ring_count", "anchor_score")  # o
 
 def fork(cache: Any, number: int) -> int:
     """Cache.fork."""
-    donor: Held = cache._sequences[number]
+    donor: Held = cache._sequence("fork", number)
     if cache.keeps and donor.forks >= cache.max_forks:
         raise ArgumentError(f"fork: sequence {number} or what it comes from was forked {donor.forks} times, max_forks is {cache.max_forks}: each fork may take a part of an anchor page more")
     slot = cache._slots.take()

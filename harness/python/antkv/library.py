@@ -174,7 +174,7 @@ class Library:
         if row["op"] == "decode" and shape is None:
             raise ArgumentError(f"{contract}: decode needs a Shape")
         answer = self.choose(contract, shape)
-        made = self.folder.manifest["kernels"][answer.kernel]
+        made = self.folder.kernel(answer.kernel)
         with self.context:
             if answer.kernel not in self._loaded:
                 self._loaded[answer.kernel] = self._load(answer.kernel, made)

@@ -18,6 +18,9 @@ def plan_of(folder: Any, recipe: Plan, layers: int) -> List[Recipe]:
         raise ArgumentError(f"Cache: {len(plan)} recipes for {layers} layers; give one for all, or one for each")
     plan = [folder.recipe(one) if isinstance(one, str) else one for one in plan]
     for layer, one in enumerate(plan):
+        missing = [name for name in ("k", "v", "key", "gain", *SHARED) if name not in one]
+        if missing:
+            raise ArgumentError(f"Cache: the recipe of layer {layer} has no {', '.join(missing)}; give all members, as manifest.json has them")
         for name in ("budget_tokens", "extra_tokens"):
             if one.get(name):
                 raise ArgumentError(f"Cache: {name} is {one[name]}; it keeps budgets per mille alone, torch.ops.antkv.append takes the others")

@@ -26,7 +26,7 @@ if (!numpy) console.log('# skipped: python3 has no numpy');
   const env = { ANTKV_LIBCUDA: await buildEmulator(), PYTHONPATH: [join(here, 'standin'), join(ROOT, 'harness/python')].join(':') };
   const { exitCode, stderr } = await execa('python3', ['-B', join(here, 'test_cache.py'), folder], { env, reject: false, timeout: 300_000 });
   assert.is(exitCode, 0, stderr);
-  assert.match(stderr, /Ran 17 tests/);
+  assert.match(stderr, /Ran 18 tests/);
 });
 
 test.run();

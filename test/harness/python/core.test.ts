@@ -62,9 +62,15 @@ test('what is wrong with a folder, a driver or a device is named', async () => {
   assert.match(await refused(open, { FAKE_FAIL: 'cuInit:100' }), /^DriverError: cuInit\(\): .*100/);
 });
 
+test('a folder or a codebook file that is broken is refused in words', async () => {
+  const { exitCode, stderr } = await execa('python3', ['-B', join(ROOT, 'test/harness/python/test_files.py'), folder], { env: { PYTHONPATH: join(ROOT, 'harness/python') }, reject: false, timeout: 60_000 });
+  assert.is(exitCode, 0, stderr);
+  assert.match(stderr, /Ran 4 tests/);
+});
+
 test('versions are those of the generator', async () => {
-  const { stdout } = await execa('python3', ['-B', '-c', 'from antkv import folder, pack; print([folder.ABI_VERSION, folder.LAYOUT_VERSION, folder.MANIFEST_SCHEMA, pack.CODEBOOK_VERSION])'], { env: { PYTHONPATH: join(ROOT, 'harness/python') } });
-  assert.equal(JSON.parse(stdout), [VERSIONS.abi, VERSIONS.layout, VERSIONS.manifest, VERSIONS.codebook]);
+  const { stdout } = await execa('python3', ['-B', '-c', 'from antkv import folder, pack; print([folder.ABI_VERSION, folder.LAYOUT_VERSION, folder.MANIFEST_SCHEMA, pack.CODEBOOK_VERSION, folder.TABLE_VERSION])'], { env: { PYTHONPATH: join(ROOT, 'harness/python') } });
+  assert.equal(JSON.parse(stdout), [VERSIONS.abi, VERSIONS.layout, VERSIONS.manifest, VERSIONS.codebook, VERSIONS.table]);
 });
 
 test('a kernel that cannot be had is named, with the reason', async () => {

@@ -34,7 +34,7 @@ def codebook(codec, random):
 
 def books_of(recipe):
     random = numpy.random.default_rng(1)
-    return {side: codebook(recipe[side], random) for side in ("k", "v") if recipe[side] != "f16"}
+    return {side: codebook(recipe[side], random) for side in ("k", "v") if recipe.get(side, "f16") != "f16"}
 
 
 def make(recipe, **more):
@@ -214,6 +214,15 @@ class Refusals(unittest.TestCase):
         for tokens, why in ((-1, "a prompt of -1 tokens, max_tokens is 512"), (1.5, "tokens of a prompt is 1.5; give a whole number")):
             self.refused(cache, why, cache.start, tokens)
 
+    def test_a_number_that_is_no_sequence(self):
+        cache = make(CODED)
+        with self.assertRaisesRegex(ArgumentError, "attend: no step is open; call step first"):
+            cache.attend(0, *rows(1, 1))
+        cache.end(begin(cache, 20, 1))
+        for op, *more in (("end",), ("fork",), ("truncate", 1), ("bytes",), ("prefill", *rows(1, 20))):
+            call = getattr(cache, op)
+            self.refused(cache, f"{op}: there is no sequence 0; start and fork return", *((call, 0, 0) if op == "prefill" else (call, 0)), *more)
+
     def test_no_sequence_grows_beyond_max_tokens(self):
         for recipe, rows_ in ((CODED, 1), (CODED, 4), (EXACT, 1)):
             cache = make(recipe, max_tokens=64, max_q_len=rows_)
@@ -380,6 +389,8 @@ class Plans(unittest.TestCase):
                             ({"k": "f16", "v": "f16", "key": "post", "gain": "none"}, "layer 1 is exact and layer 0 is not")):
             with self.assertRaisesRegex(ArgumentError, why):
                 make([ANCHORS, {**ANCHORS, **change}])
+        with self.assertRaisesRegex(ArgumentError, "recipe of layer 1 has no v, window; give all members"):
+            make([ANCHORS, {name: value for name, value in OTHER.items() if name not in ("v", "window")}])
         with self.assertRaisesRegex(ArgumentError, "1 recipes for 2 layers"):
             make([ANCHORS])
         with self.assertRaisesRegex(ArgumentError, "layer 1 needs a codebook of 8c8b for 1 heads on its k, codebooks has 16c8b"):
