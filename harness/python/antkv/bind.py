@@ -12,6 +12,7 @@ from .rules import check_rules
 # Fields that take the strides of the first axes of an array, where they are not called NAME_row_stride and NAME_head_stride.
 _STRIDED = {"pages": ("page_stride", "page_head_stride"), "anchors": ("anchor_page_stride", "anchor_head_stride"), "ring_k": ("ring_slot_stride", "ring_head_stride", "ring_row_stride"),
             "x": ("x_head_stride", "x_row_stride")}  # fmt: skip
+_ELEMENTWISE = ("d", "chunks * channels")  # last axes of what the contract's dtype is of; other "void" is bytes
 _SAME_STRIDES = {"ring_v": "ring_k"}
 _TERM = re.compile(r"^(\w[\w ]*?)(?: ([*+/]) (\d+))?$")
 _PRODUCT = re.compile(r"(?<=[*+/] )[a-z]\w*")
@@ -69,17 +70,21 @@ def _check_order(op: str, name: str, view: View, strided: int) -> None:
         expected *= view.shape[axis]
 
 
+def _spec(array) -> Tuple[str, ...]:
+    """Axes of an argument: those that antkv.h states, and the bytes of blocks."""
+    if array.element != "void" or (array.axes and array.axes[-1] in _ELEMENTWISE):
+        return array.axes
+    return (*(array.axes or ("pages", "kv_heads")), "bytes")
+
+
 def _meet_array(axes: _Axes, name: str, array, view: View, contract: Mapping[str, Any], numbers: Mapping[str, Any]) -> None:
-    op, layout, void = axes.op, contract.get("layout"), array.element == "void"
-    if void and not array.axes:
-        size = layout["pageBytes"].get(str(numbers.get("page_size"))) if name == "pages" else layout["anchorPageBytes"]
-        spec, element, strided = ("pages", "kv_heads", "bytes"), "uint8_t", 2
-    elif void and array.axes[-1] not in ("d", "chunks * channels"):
-        size = layout["codebookBytes"][name[0]] if layout else axes.sizes["entries"] * (2 * axes.sizes["channels"] + 4)
-        spec, element, strided = (*array.axes, "bytes"), "uint8_t", 0
+    op, layout, spec, void = axes.op, contract.get("layout"), _spec(array), array.element == "void"
+    if spec[-1] != "bytes":
+        size, element, strided = None, "half row" if void else array.element, len(spec) - 1 if void else 0
+    elif not array.axes:
+        size, element, strided = layout["pageBytes"].get(str(numbers.get("page_size"))) if name == "pages" else layout["anchorPageBytes"], "uint8_t", 2
     else:
-        size, spec = None, array.axes
-        element, strided = ("half row", len(spec) - 1) if void else (array.element, 0)
+        size, element, strided = layout["codebookBytes"][name[0]] if layout else axes.sizes["entries"] * (2 * axes.sizes["channels"] + 4), "uint8_t", 0
     _check_element(op, name, view, element, contract["axes"].get("dtype", ""))
     if len(view.shape) != len(spec):
         raise ArgumentError(f"{op}: {name} is {_text(view.shape)}; its axes are {_text(spec)}")
@@ -161,4 +166,4 @@ def bind(params_module, op: str, contract: Mapping[str, Any], arrays: Mapping[st
 
 def contract_words(array) -> str:
     """What an argument is, for messages."""
-    return f"give an array {_text(array.axes)}" if array.axes else "give an array [pages, kv_heads, bytes]"
+    return f"give an array {_text(_spec(array))}"

@@ -6,12 +6,20 @@ from typing import Optional
 
 from .errors import DeviceError, DriverError
 
+_OLD = "the driver is older than the nvcc that wrote the PTX: update it, or build with an older toolkit (gen doctor)"
+_BROKEN = "the file is broken, or cannot be read: build it again (gen), or unpack the release again"
+_LOST = "an earlier kernel of this context failed, and the context is lost: start a new process"
 _HINTS = {
+    100: "no device is there: nvidia-smi lists them; CUDA_VISIBLE_DEVICES may hide some",
+    200: _BROKEN,
     209: "the file has no code for this device: build it again with the PTX (gen does)",
-    218: "the driver is older than the nvcc that wrote the PTX: update it, or build with an older toolkit (gen doctor)",
-    222: "the driver is older than the nvcc that wrote the PTX: update it, or build with an older toolkit (gen doctor)",
+    218: _OLD,
+    222: _OLD,
+    301: _BROKEN,
+    701: "a block has not the registers or threads that the kernel was built for: build it for this device (gen --arch)",
+    709: "the context was destroyed, by a reset of the device maybe: open the library again",
+    **{code: _LOST for code in (700, 702, 710, 714, 715, 716, 717, 718, 719)},  # of a kernel, which take the context with them
 }
-_LOST = range(700, 721)  # kernels that failed take their context with them
 
 # Attributes of cuDeviceGetAttribute, in the order of antkv_table.Device behind the architecture.
 _MULTIPROCESSORS, _SHARED_PER_BLOCK, _L2_BYTES, _BUS_BITS, _MEMORY_KHZ = 16, 97, 38, 37, 36
@@ -19,7 +27,7 @@ _MAJOR, _MINOR = 75, 76
 
 
 class Driver:
-    """libcuda, initialised. `path`: another driver library, such as the emulated one; else $ANTKV_LIBCUDA, else libcuda.so.1."""
+    """libcuda, initialised. `path`: another driver library, such as the emulated one; else $ANTKV_LIBCUDA, else libcuda.so.1. Raises DeviceError where there is none, or it has no device."""
 
     def __init__(self, path: Optional[str] = None):
         self.path = path or os.environ.get("ANTKV_LIBCUDA") or "libcuda.so.1"
@@ -32,7 +40,10 @@ class Driver:
             self._report.restype = ctypes.c_char_p
         except AttributeError:
             self._report = None
-        self.call("cuInit", ctypes.c_uint(0))
+        try:
+            self.call("cuInit", ctypes.c_uint(0))
+        except DriverError as error:
+            raise DeviceError(f"{self.path}: {error}") from None
 
     def call(self, name: str, *arguments, what: str = "") -> None:
         """Calls function `name`. Raises DriverError, with `what` it was about, unless it returns 0."""
@@ -50,9 +61,7 @@ class Driver:
             text = ctypes.c_char_p()
             getattr(self.lib, ask)(code, ctypes.byref(text))
             texts.append((text.value or b"unknown error").decode())
-        hint = "an earlier kernel of this context failed, and the context is lost: start a new process" if code in _LOST else _HINTS.get(code)
-        if self._report:
-            hint = self._report().decode()
+        hint = (self._report().decode() if self._report else "") or _HINTS.get(code)
         return f"{name}({what}): {texts[0]} ({code}, {texts[1]})" + (f"; {hint}" if hint else "")
 
     def device(self, ordinal: int) -> int:

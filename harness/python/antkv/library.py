@@ -132,7 +132,7 @@ def misaligned(op: str, name: str, pointer: int) -> str:
 class Library:
     """Kernels of a generated folder on one CUDA device. Kernels are loaded when they are first asked for; that reads files and may compile PTX, so ask before a capture.
 
-    folder: path; None: antkv.folder.default_folder(). device: CUDA ordinal. driver: a driver that is open already. Raises FolderError, DeviceError."""
+    folder: path; None: antkv.folder.default_folder(). device: CUDA ordinal. driver: a driver that is open already. Raises FolderError, DeviceError, and DriverError where the device gives no context."""
 
     def __init__(self, folder: Optional[str] = None, device: int = 0, driver: Optional[Driver] = None):
         self.folder = Folder(folder)

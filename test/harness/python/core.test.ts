@@ -59,7 +59,7 @@ test('what is wrong with a folder, a driver or a device is named', async () => {
   assert.match(await refused({ open: other }), /^FolderError: .*manifest of schema 7, this package reads 1/);
   assert.match(await refused(open, { ANTKV_LIBCUDA: '/no/libcuda.so.1' }), /^DeviceError: no CUDA driver: .*install one, or point ANTKV_LIBCUDA/);
   assert.match(await refused({ ...open, device: 2 }), /^DeviceError: no CUDA device 2: nvidia-smi lists them/);
-  assert.match(await refused(open, { FAKE_FAIL: 'cuInit:100' }), /^DriverError: cuInit\(\): .*100/);
+  assert.match(await refused(open, { FAKE_FAIL: 'cuInit:100' }), /^DeviceError: .*cuInit\(\): .*100.*; no device is there: nvidia-smi lists them/);
 });
 
 test('a folder or a codebook file that is broken is refused in words', async () => {
@@ -81,6 +81,9 @@ test('a kernel that cannot be had is named, with the reason', async () => {
   assert.match(await get(DECODE, { FAKE_SHARED: '4000' }), /^DeviceError: .*needs \d+ bytes of shared memory, blocks of this device have 4000; `npx gen --arch sm80 --out DIR`/);
   assert.match(await get('antkv_select', { FAKE_FAIL: 'cuModuleLoad:222' }), /^DriverError: cuModuleLoad\(.*CUDA_ERROR_UNSUPPORTED_PTX_VERSION.*the driver is older than the nvcc/);
   assert.match(await get('antkv_select', { FAKE_FAIL: 'cuModuleLoad:209' }), /no code for this device/);
+  for (const code of [200, 301]) assert.match(await get('antkv_select', { FAKE_FAIL: `cuModuleLoad:${code}` }), /^DriverError: cuModuleLoad\(.*; the file is broken, or cannot be read: build it again/);
+  const hints: [number, RegExp | null][] = [[700, /the context is lost: start a new process$/], [719, /the context is lost/], [701, /a block has not the registers or threads/], [709, /the context was destroyed/], [720, null], [704, null]];
+  for (const [code, want] of hints) assert.match(await get('antkv_select', { FAKE_FAIL: `cuModuleLoad:${code}` }), want ?? new RegExp(`\\(${code}, [^;]*$`));
   assert.match(await get('antkv_select', { FAKE_PARAMS: '96' }), /^FolderError: .*takes 96 bytes of parameters, antkv_params.py says 80/);
   assert.match(await get('antkv_select', { FAKE_THREADS: '128' }), /at most 128 threads per block here, not 1024/);
   assert.match(await get(DECODE, { ANTKV_LIBCUDA: oldDriver }), /^DeviceError: .*has no cuOccupancyMaxActiveBlocksPerMultiprocessor: not a CUDA driver of version 11 or newer/);
@@ -225,7 +228,8 @@ test('an argument that does not fit is named, with what it should be', async () 
     [{ pages: BYTES(50, 8, 2176) }, {}, /^decode: pages is \[50, 8, 2176\]; its last axis has 2192 bytes/],
     [{ pages: BYTES(50, 4, 2192) }, {}, /kv_heads is 4 \(pages\)|kv_heads is 8/],
     [{ k_codebook: BYTES(8, 49664) }, {}, /^decode: k_codebook is .*its last axis has 81920 bytes/],
-    [{ k_codebook: null }, {}, /^decode: k_codebook is missing; give an array \[kv_heads\]/],
+    [{ k_codebook: null }, {}, /^decode: k_codebook is missing; give an array \[kv_heads, bytes\]/],
+    [{ pages: null }, {}, /^decode: pages is missing; give an array \[pages, kv_heads, bytes\]/], [{ q: null }, {}, /^decode: q is missing; give an array \[rows, q_heads, d\]/],
     [{ ring_v: ['f16', [5, 8, 272, 128], [557056, 256, 2048, 2]] }, {}, /^decode: ring_v has strides of .*, ring_k of .*; give both the same layout/],
     [{ ring_k: HALF(5, 8, 256, 128) }, {}, /ring_v is .*ring_rows is 256 \(ring_k\)/],
     [{ inv_freq: null }, {}, /inv_freq is missing/],
