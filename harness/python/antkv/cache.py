@@ -22,7 +22,7 @@ from .basis import basis_of
 from .errors import ArgumentError, whole
 from .layer import Layer
 from .pack import PackedCodebook
-from .plan import Plan, Recipe, contracts_of, plan_of
+from .plan import Plan, Recipe, contracts_of, exact_dtype, plan_of
 from .prefill import PROMPT_POLICIES, Prompt, anchors_of
 from .rules import ANCHOR_ROWS, DRAFT_ROWS
 from .state import Held, Lengths, Pool
@@ -35,18 +35,24 @@ class Cache:
     codebook file is for). codebooks: layer -> "k", "v" (read_codebooks); None for exact recipes.
     max_tokens bounds a sequence, the rows of its open step included; pages: coded pages in all (default: enough for max_sequences of max_tokens). page_size in tokens. scale: default 1 / sqrt(head_dim).
     max_q_len: new rows of a sequence and step, drafts included. max_forks: how often a sequence and those it comes from may be forked, where anchors are kept.
+    dtype of q, k, v, outputs and exact rows: torch.float16 or torch.bfloat16; default bfloat16 where the recipe has exact rows of it, else float16. Codes are the same for both.
     inv_freq [rotary_dim / 2], for keys coded before RoPE. folded: the model's weights have the recipe's basis of values in them (eval.fold); else it is applied here."""
 
     def __init__(self, recipe: Plan, codebooks: Optional[Mapping[int, Mapping[str, PackedCodebook]]], *, layers: int, q_heads: int, kv_heads: int, head_dim: int,
                  max_sequences: int, max_tokens: int, inv_freq: Optional[Tensor] = None, scale: Optional[float] = None, page_size: int = 64, pages: Optional[int] = None, max_q_len: int = 1,
-                 max_forks: int = 0, rope_interleaved: bool = False, attention_factor: float = 1.0, folded: bool = False, device: Union[str, torch.device] = "cuda"):  # fmt: skip
+                 max_forks: int = 0, rope_interleaved: bool = False, attention_factor: float = 1.0, folded: bool = False, device: Union[str, torch.device] = "cuda",
+                 dtype: Optional[torch.dtype] = None):  # fmt: skip
         self.device = torch.empty(0, device=device).device
         folder = ops.library(self.device).folder
         plan = plan_of(folder, recipe, layers)
         self.recipe = r = plan[0]  # read for what all layers have alike
         self.q_heads, self.kv_heads, self.head_dim, self.max_tokens, self.max_q_len, self.max_forks, self.page_size = q_heads, kv_heads, head_dim, max_tokens, max_q_len, max_forks, page_size
         self.scale, self.folded = scale or head_dim**-0.5, folded
-        contracts = [contracts_of(folder, one, head_dim, max_q_len * (q_heads // kv_heads)) for one in plan]
+        self.dtype = eager.DTYPES[exact_dtype(plan)] if dtype is None else dtype
+        word = next((word for word, of in eager.DTYPES.items() if of == self.dtype), None)
+        if word is None:
+            raise ArgumentError(f"Cache: dtype is {dtype}; it is torch.float16 or torch.bfloat16")
+        contracts = [contracts_of(folder, one, head_dim, word, max_q_len * (q_heads // kv_heads)) for one in plan]
         layouts = [folder.contract(of["decode"])["layout"] for of in contracts]
         self.exact = layouts[0]["ringRowBytes"] == 0
         for number, layout in enumerate(layouts):
@@ -56,7 +62,7 @@ class Cache:
         if not self.exact and r["flush_block"] % page_size:
             raise ArgumentError(f"Cache: page_size {page_size} does not divide the recipe's flush_block {r['flush_block']}")
         self.keeps = not self.exact and r["policy"] != "none"
-        self.contracts = anchors_of(folder, r["policy"], head_dim) if self.keeps else {}
+        self.contracts = anchors_of(folder, r["policy"], head_dim, word) if self.keeps else {}
         self.max_pages = -(-max_tokens // page_size) + 3 & ~3  # rows of tables start at multiples of 16 bytes
         self.max_anchor_pages = -(-self.lengths.anchor_rows(max_tokens) // ANCHOR_ROWS) + max_forks + 3 & ~3 if self.keeps else 0
         self.rope = {"inv_freq": None if inv_freq is None else inv_freq.to(self.device, torch.float32), "rope_interleaved": rope_interleaved, "attention_factor": attention_factor}
@@ -89,7 +95,7 @@ class Cache:
         layer = Layer(contracts, self._zeros([self._pool.size, heads, layout["pageBytes"][str(self.page_size)]], torch.uint8), **books, basis=basis)
         if self.exact:
             return layer
-        layer.ring_k, layer.ring_v = (self._zeros([slots, heads, rows, self.head_dim], torch.float16) for _ in range(2))
+        layer.ring_k, layer.ring_v = (self._zeros([slots, heads, rows, self.head_dim], self.dtype) for _ in range(2))
         if self.keeps:
             layer.anchors = self._zeros([self._anchor_pool.size, heads, layout["anchorPageBytes"]], torch.uint8)
             layer.anchor_score = self._zeros([slots, heads, self.max_anchor_pages * ANCHOR_ROWS], torch.float32)

@@ -147,9 +147,9 @@ def kmeans(
     return given["loss"].double() / given["loss_scale"], given["energy"].double() / given["loss_scale"], given["status"]
 
 
-_DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16}
+DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16}
 
 
 def dtype_of(contract: str) -> torch.dtype:
     """Of a contract of combine, by the grammar of names: antkv_combine_d<head dim>_<dtype>."""
-    return _DTYPES[contract.split("_")[3]]
+    return DTYPES[contract.split("_")[3]]

@@ -9,10 +9,11 @@ from unittest import mock
 import numpy
 import torch
 
-from antkv import ArgumentError, Library, pack_codebook
+from antkv import ArgumentError, ContractError, Library, pack_codebook
 from antkv.cache import Cache
 from antkv.launch import use
 from antkv.pack import PackedCodebook
+from antkv.plan import exact_dtype
 from antkv import eager
 
 D, Q_HEADS, WINDOW, FLUSH = 64, 2, 16, 32
@@ -302,6 +303,51 @@ def stored(cache, number, layer):
 def attention(q, k, v):
     p = numpy.exp(q.astype(float) @ k.T / math.sqrt(D))
     return (p / p.sum(-1, keepdims=True)) @ v
+
+
+def bf16(x):
+    """Rounded to nearest, as tensors of bf16, and as numbers."""
+    bits = numpy.asarray(x, dtype=numpy.float32).view(numpy.uint32)
+    bits = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return torch.tensor(bits.astype(numpy.uint16).view(torch.bfloat16)), numbers_of(bits)
+
+
+def numbers_of(bits):
+    return (bits.astype(numpy.uint32) << 16).view(numpy.float32).astype(float)
+
+
+class Bf16(unittest.TestCase):
+    def test_a_cache_holds_bf16_where_the_folder_has_both(self):
+        """Attention over a prompt, a ring and anchors, against what unpack and ring say is stored."""
+        cache = make(ANCHORS, dtype=torch.bfloat16)
+        self.assertTrue(all("_bf16" in name for of in (*[layer.contracts for layer in cache.layers], cache.contracts) for op, name in of.items() if op != "select"))
+        self.assertEqual([make(recipe).dtype for recipe in (ANCHORS, EXACT)], [torch.float16] * 2)
+        self.assertEqual([exact_dtype([EXACT, {**EXACT, "v": v}]) for v in ("f16", "bf16")], ["f16", "bf16"])
+        number, tokens = cache.start(100), 100
+        for layer in range(2):
+            cache.prefill(layer, number, *(bf16(x)[0] for x in rows(3, tokens)), lse=torch.tensor(numpy.full((tokens, Q_HEADS), 3.0), dtype=torch.float32))
+        ints = lambda *values: torch.tensor(values, dtype=torch.int32)
+        for at in range(30):
+            cache.step([number])
+            q, k, v = (bf16(x) for x in rows(100 + at, 1))
+            out = [cache.attend(layer, q[0], k[0], v[0]) for layer in range(2)][1]
+        s, layer = cache._sequences[number], cache.layers[1]
+        self.assertGreater(s.coded, 64)
+        kept = [torch.zeros([s.coded, 1, D], dtype=torch.bfloat16) for _ in range(2)]
+        eager.unpack(layer.contracts["unpack"], *kept, layer.pages, ints(0, s.coded), 16, s.coded, block_table=cache._tables[s.slot : s.slot + 1].clone(), state_slot=ints(s.slot), **cache._shared(layer))
+        ring = numpy.arange(s.coded, s.committed + s.pending) % layer.ring_k.shape[2]
+        stored = [numpy.concatenate([numbers_of(x.view(numpy.uint16)[:, 0]), numbers_of(of.view(numpy.uint16)[s.slot, 0, ring])]) for x, of in zip(kept, (layer.ring_k, layer.ring_v))]
+        want = attention(q[1][0], *stored)
+        self.assertLess(numpy.linalg.norm(numbers_of(out.view(numpy.uint16)[0]) - want) / numpy.linalg.norm(want), 1e-2)
+
+    def test_rows_of_another_dtype_and_dtypes_that_no_kernel_has(self):
+        cache = make(CODED)
+        with self.assertRaisesRegex(ArgumentError, "append: k has elements of bf16, not f16"):
+            cache.prefill(0, cache.start(10), *(bf16(x)[0] for x in rows(3, 10)))
+        with self.assertRaisesRegex(ArgumentError, "Cache: dtype is float32; it is torch.float16 or torch.bfloat16"):
+            make(CODED, dtype=torch.float32)
+        with self.assertRaisesRegex(ContractError, "dtype bf16, k f16"):
+            make(EXACT, dtype=torch.bfloat16)
 
 
 class Capped(unittest.TestCase):
