@@ -6,19 +6,27 @@ from typing import Optional
 
 from .errors import DeviceError, DriverError
 
+_BUSY = "the device is not ready, or another process has it for itself: nvidia-smi says; with NVSwitch nvidia-fabricmanager has to run"
+_VERSIONS = "libcuda.so.1 and the kernel's driver are of different versions: restart after an update of the driver, or take a compat folder off LD_LIBRARY_PATH"
+_BROKEN = "the file is no image of a kernel, or cut off: build it again (npx gen), or copy it anew"
 _OLD = "the driver is older than the nvcc that wrote the PTX: update it, or build with an older toolkit (gen doctor)"
-_BROKEN = "the file is broken, or cannot be read: build it again (gen), or unpack the release again"
 _LOST = "an earlier kernel of this context failed, and the context is lost: start a new process"
+# By CUresult, as antkv_load.h has them.
 _HINTS = {
-    100: "no device is there: nvidia-smi lists them; CUDA_VISIBLE_DEVICES may hide some",
-    200: _BROKEN,
+    2: "the device's memory is full: free some, nvidia-smi says who holds it",
+    34: "this is the stub library of a CUDA toolkit: take its stubs folder off LD_LIBRARY_PATH, the driver brings the real libcuda.so.1",
+    **dict.fromkeys((46, 802), _BUSY),
+    100: "no GPU is visible: nvidia-smi lists them; CUDA_VISIBLE_DEVICES may hide all, and a container needs --gpus",
+    **dict.fromkeys((803, 804), _VERSIONS),
+    999: "is the kernel's driver loaded, and are there /dev/nvidia* (nvidia-smi)?",
+    **dict.fromkeys((200, 300), _BROKEN),
+    301: "the driver cannot read the file: is it a file, and readable?",
     209: "the file has no code for this device: build it again with the PTX (gen does)",
-    218: _OLD,
-    222: _OLD,
-    301: _BROKEN,
-    701: "a block has not the registers or threads that the kernel was built for: build it for this device (gen --arch)",
-    709: "the context was destroyed, by a reset of the device maybe: open the library again",
-    **{code: _LOST for code in (700, 702, 710, 714, 715, 716, 717, 718, 719)},  # of a kernel, which take the context with them
+    **dict.fromkeys((218, 222), _OLD),
+    500: "the file is of another release than manifest.json: build it again (npx gen), or copy it anew",
+    701: "a block of this device has not the registers or shared memory that the kernel takes: is its file of the build that manifest.json is of? Build it again (npx gen)",
+    709: "the context was destroyed, by a reset of the device maybe, while the library used it: open the library again",
+    **dict.fromkeys((700, 702, 710, 714, 715, 716, 717, 718, 719), _LOST),
 }
 
 # Attributes of cuDeviceGetAttribute, in the order of antkv_table.Device behind the architecture.

@@ -30,7 +30,7 @@ class Shape:
             raise ArgumentError(f"Shape: q_heads {self.q_heads} is not 1 to {MAX_RATIO} times kv_heads {self.kv_heads}")
         if not 1 <= whole("Shape: max_q_len", self.max_q_len) <= MAX_Q_LEN:
             raise ArgumentError(f"Shape: max_q_len {self.max_q_len} is not 1 to {MAX_Q_LEN}; longer queries go through unpack")
-        for name, most in (("rows", MAX_GRID * MAX_Q_LEN), ("splits", MAX_GRID)):
+        for name, most in (("rows", self.batch * self.max_q_len), ("splits", MAX_GRID)):
             if not 0 <= whole(f"Shape: {name}", getattr(self, name)) <= most:
                 raise ArgumentError(f"Shape: {name} is {getattr(self, name)}, not 0 to {most}")
         if self.spread not in SPREADS:
