@@ -110,9 +110,10 @@ def _stride_fields(name: str, view: View) -> Dict[str, int]:
 def _number(op: str, name: str, kind: Any, value: Any) -> Any:
     """`value` as a field of ctypes' `kind` holds it, which would cut it off without a word."""
     if kind is ctypes.c_float:
-        if not isinstance(value, (int, float)):
-            raise ArgumentError(f"{op}: {name} is {value!r}; give a number")
-        return float(value)
+        try:
+            return kind(value).value
+        except (TypeError, OverflowError):
+            raise ArgumentError(f"{op}: {name} is {value!r}; give a number") from None
     value = whole(f"{op}: {name}", value)
     if (kind(value).value or 0) != value:
         raise ArgumentError(f"{op}: {name} is {value}, more than its {8 * ctypes.sizeof(kind)} bits hold")

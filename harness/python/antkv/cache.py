@@ -106,7 +106,8 @@ class Cache:
 
     def start(self, tokens: int) -> int:
         """Room for a new sequence whose prompt has `tokens` tokens; returns its number. prefill is due for every layer. Raises ArgumentError, and has taken nothing, where no room is left."""
-        if not 0 <= whole("Cache: tokens of a prompt", tokens) <= self.max_tokens:
+        tokens = whole("Cache: tokens of a prompt", tokens)
+        if not 0 <= tokens <= self.max_tokens:
             raise ArgumentError(f"Cache: a prompt of {tokens} tokens, max_tokens is {self.max_tokens}")
         coded = self.lengths.coded(tokens)
         sequence = Held(-1, committed=coded, pending=tokens - coded, coded=coded)

@@ -16,8 +16,8 @@ MAX_TOKENS = 1 << 30  # of a sequence
 # A rule: it holds for these params; else the field that is wrong, and what it should be.
 Rule = Tuple[Callable[[Any], bool], str, str]
 
-
-# An array whose place in memory strides say: bytes of an element, and (stride's field, length) of each axis before it. A length of 2 stands for any above 1, 0 for one that only device memory knows.
+# An array whose place in memory strides say: bytes of an element, and (stride's field, length) of each axis before it.
+# A length of 2 stands for any above 1, 0 for one that only device memory knows.
 Strided = Tuple[int, Sequence[Tuple[str, int]]]
 
 
