@@ -92,6 +92,20 @@ def _answer(data, entry, columns: int, device: Device, batch, q_heads, kv_heads,
     return Answer(data.KERNELS[kernel][1], splits, bool(spread), MERGES[merge] if splits > 1 else "none", QUALITIES[quality], regret, table[0])
 
 
+def default(contract: str, device: Device, *, mode: str = "sequence", data=None) -> Answer:
+    """The kernel where nothing is known of the shape: the newest architecture's that the device runs; of those the first."""
+    if data is None:
+        import antkv_tables as data
+    best = None
+    for row in data.KERNELS:
+        if row[0] == contract and _runs(row, device) and (best is None or row[2] > best[2]):
+            best = row
+    decode = contract.startswith("antkv_decode_")
+    # Kernels that look up are mostly faster spread, the others not.
+    spread = decode and best is not None and (mode == "spread" or (mode == "fastest" and best[4] == 1))
+    return Answer(best and best[1], 0, spread, "none", "default", None, None)
+
+
 def find(contract: str, device: Device, *, batch: int, q_heads: int, kv_heads: int, tokens: int, q_len: int = 1, mode: str = "sequence", data=None) -> Answer:
     """The kernel and launch for a shape, as the host bounds it; always an answer, unless no kernel of the contract runs on the device. `data`: the module antkv_tables."""
     if data is None:
@@ -108,11 +122,4 @@ def find(contract: str, device: Device, *, batch: int, q_heads: int, kv_heads: i
             answer = _answer(data, entry, columns, device, batch, q_heads, kv_heads, q_len, tokens, number)
             if answer:
                 return answer
-    best = None
-    for row in data.KERNELS:
-        if row[0] == contract and _runs(row, device) and (best is None or row[2] > best[2]):
-            best = row
-    decode = contract.startswith("antkv_decode_")
-    # Kernels that look up are mostly faster spread, the others not.
-    spread = decode and best is not None and (mode == "spread" or (mode == "fastest" and best[4] == 1))
-    return Answer(best and best[1], 0, spread, "none", "default", None, None)
+    return default(contract, device, mode=mode, data=data)
