@@ -2,7 +2,7 @@
 import { PARAM_STRUCTS, paramStruct, structLayout, type Field } from '../abi.ts';
 import { codecOf } from '../codec.ts';
 import { isCacheContract, isCoded, type Contract, type Op } from '../contract.ts';
-import { GRID } from '../launch.ts';
+import { BOUNDS, GRID } from '../launch.ts';
 import { UNIT_TOKENS, unitLayout } from '../layout.ts';
 import { contractName, kernelName, type Kernel } from '../name.ts';
 import { sharedBytes } from '../shared.ts';
@@ -65,7 +65,8 @@ function printKernel(kernel: Kernel): string {
   const unit = isCacheContract(contract) ? unitLayout(contract).bytes : 0;
   const coded = isCacheContract(contract) && isCoded(contract) ? 1 : 0;
   const launch = [arch.name.slice(2), usesOwnInstructions(tile) ? 1 : 0, threadsOf(tile), tile.tokens ?? 0, sharedBytes(contract, tile), params];
-  const layout = [contract.headDim ?? 0, contract.columns ?? 0, unit, coded, sum(needsOf(contract))];
+  const codec = contract.op === 'kmeans' ? codecOf(contract.k!) : undefined;
+  const layout = [contract.headDim ?? (codec?.kind === 'vq' ? codec.channels : 0), contract.columns ?? 0, unit, coded, sum(needsOf(contract))];
   const strings = [contractName(contract), name, `${arch.name}/${name}.fatbin`].map((text) => `"${text}",\n   `);
   return `{${strings.join('')}${[opName(contract.op), ...launch, ...layout].join(', ')}}`;
 }
@@ -104,6 +105,12 @@ export function printKernels(kernels: readonly Kernel[]): string {
 #define ANTKV_KERNELS_LAYOUT_VERSION ${VERSIONS.layout}
 #define ANTKV_KERNEL_COUNT ${sorted.length}
 
+/* At most: sequences, KV heads, splits, and y and z of a grid; query heads per KV head; query rows of a sequence in decode; tokens of a sequence. */
+#define ANTKV_MAX_GRID ${BOUNDS.grid}
+#define ANTKV_MAX_RATIO ${BOUNDS.ratio}
+#define ANTKV_MAX_Q_LEN ${BOUNDS.qLen}
+#define ANTKV_MAX_TOKENS ${BOUNDS.tokens}
+
 ${OPS.map((op, i) => `#define ${opName(op)} ${i}`).join('\n')}
 
 /* Bits of antkv_kernel_row.needs and antkv_field_row.need. */
@@ -120,7 +127,7 @@ typedef struct antkv_kernel_row {
   int32_t tokens;       /* that a block takes per step; 0 for ops without */
   int32_t shared_bytes; /* dynamic shared memory of a block */
   int32_t params_bytes; /* sizeof the op's struct */
-  int32_t head_dim;     /* 0 for ops without */
+  int32_t head_dim;     /* of kmeans channels of a code; 0 for ops without */
   int32_t columns;      /* query rows x query heads per KV head of one block; decode only */
   int32_t unit_bytes;   /* ${UNIT_TOKENS} tokens of a coded page; 0 for ops without pages */
   int32_t coded;        /* 1: pages end with an anchor bitmap */
