@@ -51,6 +51,9 @@
 #include "antkv_launch.h"
 #include "antkv_table.h"
 
+#ifndef ANTKV_KERNELS_DIGEST
+#error "antkv_kernels.h is older than antkv_load.h: take both from the same release"
+#endif
 #if ANTKV_KERNELS_ABI_VERSION != ANTKV_ABI_VERSION || ANTKV_KERNELS_LAYOUT_VERSION != ANTKV_LAYOUT_VERSION
 #error "antkv.h and antkv_kernels.h are of different releases: take both from the same generated folder"
 #endif
@@ -121,7 +124,7 @@ typedef struct antkv_kernel {
 /* Clears a params struct and sets struct_size and abi_version. */
 #define ANTKV_INIT(p) ((void)memset(&(p), 0, sizeof(p)), (p).struct_size = (uint32_t)sizeof(p), (p).abi_version = ANTKV_ABI_VERSION)
 
-/* Opens the driver and CUDA device `device`, and checks that `folder` is of the release that this file is compiled with. */
+/* Opens the driver and CUDA device `device`, and checks that `folder` holds the kernels of the antkv_kernels.h that this file is compiled with. */
 int antkv_open(antkv_library* lib, const char* folder, int device);
 /* The best kernel of `contract` for the device and `shape`, loaded, and for decode the number of splits. Other ops take a null shape, and then the default kernel. */
 int antkv_get(antkv_library* lib, const char* contract, const antkv_shape* shape, antkv_kernel* kernel);
@@ -173,7 +176,7 @@ __attribute__((format(printf, 2, 3))) static int antkv_i_fail(int status, const 
 const char* antkv_last_error(void) { return antkv_i_text; }
 const char* antkv_strerror(int status) {
   static const char* const texts[] = {
-      "success", "no usable CUDA driver", "no usable CUDA device", "not a generated folder", "another ABI or layout version", "unknown contract",
+      "success", "no usable CUDA driver", "no usable CUDA device", "not a generated folder", "another version, or other kernels than the headers", "unknown contract",
       "kernel file missing or refused", "bad shape", "wrong parameter struct", "a needed pointer is null", "misaligned pointer or stride",
       "number out of range", "a CUDA driver call failed"};
   return status >= 0 && status < (int)(sizeof texts / sizeof *texts) ? texts[status] : "unknown status";
@@ -229,22 +232,27 @@ static int antkv_i_open_driver(antkv_library* lib) {
   return antkv_i_cuda(lib, lib->cu.init(0), "cuInit", path);
 }
 
-/* The folder's own antkv.h tells a folder of another release, which kernels that load well would not. */
+/* The folder's own antkv_kernels.h tells a folder of other kernels, which load well and then get too little shared memory, or another struct. */
 static int antkv_i_check_folder(const antkv_library* lib) {
   char path[1100], line[256];
   int abi = 0, layout = 0;
+  unsigned long long digest = 0;
   FILE* file;
-  snprintf(path, sizeof path, "%s/antkv.h", lib->folder);
+  snprintf(path, sizeof path, "%s/antkv_kernels.h", lib->folder);
   file = fopen(path, "r");
   if (!file) return antkv_i_fail(ANTKV_ERROR_FOLDER, "%s: %s; give antkv_open the folder that `gen` wrote, or that of an unpacked release", path, strerror(errno));
-  while (fgets(line, sizeof line, file)) {
-    sscanf(line, "#define ANTKV_ABI_VERSION %d", &abi);
-    sscanf(line, "#define ANTKV_LAYOUT_VERSION %d", &layout);
+  while (!digest && fgets(line, sizeof line, file)) { /* it stands behind the versions */
+    sscanf(line, "#define ANTKV_KERNELS_ABI_VERSION %d", &abi);
+    sscanf(line, "#define ANTKV_KERNELS_LAYOUT_VERSION %d", &layout);
+    sscanf(line, "#define ANTKV_KERNELS_DIGEST %llx", &digest);
   }
   fclose(file);
   if (abi != ANTKV_ABI_VERSION || layout != ANTKV_LAYOUT_VERSION)
     return antkv_i_fail(ANTKV_ERROR_VERSION, "%s is of ABI version %d and layout version %d, this program was compiled for %d and %d: compile it with that folder's headers",
                         lib->folder, abi, layout, ANTKV_ABI_VERSION, ANTKV_LAYOUT_VERSION);
+  if (digest != ANTKV_KERNELS_DIGEST)
+    return antkv_i_fail(ANTKV_ERROR_VERSION, "%s holds kernels %016llx, this program was compiled for kernels %016llx: compile it with that folder's headers (antkv_kernels.h and those beside it, copied anew), or open the folder that yours came from",
+                        lib->folder, digest, ANTKV_KERNELS_DIGEST);
   return ANTKV_OK;
 }
 

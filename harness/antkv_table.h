@@ -11,6 +11,10 @@
 #include "antkv_kernels.h"
 #include "antkv_tables.h"
 
+#if ANTKV_TABLES_KERNELS != ANTKV_KERNELS_DIGEST
+#error "antkv_kernels.h and antkv_tables.h are of different folders: take both anew from the same generated folder"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif

@@ -22,7 +22,7 @@ enum {
   ANTKV_ERROR_DRIVER = 1,      /* no CUDA driver, or one that is too old */
   ANTKV_ERROR_DEVICE = 2,      /* no such device, or one that no kernel is for */
   ANTKV_ERROR_FOLDER = 3,      /* not a generated folder */
-  ANTKV_ERROR_VERSION = 4,     /* struct (*) or folder of another ABI or layout version */
+  ANTKV_ERROR_VERSION = 4,     /* struct (*) of another ABI version, or folder of other kernels than the headers */
   ANTKV_ERROR_CONTRACT = 5,    /* no kernel of that contract */
   ANTKV_ERROR_IMAGE = 6,       /* a kernel's file is missing, broken, or refused by the driver */
   ANTKV_ERROR_SHAPE = 7,       /* antkv_shape does not describe a problem */

@@ -6,6 +6,7 @@ import { BOUNDS, GRID } from '../launch.ts';
 import { UNIT_TOKENS, unitLayout } from '../layout.ts';
 import { contractName, kernelName, type Kernel } from '../name.ts';
 import { sharedBytes } from '../shared.ts';
+import { digest } from '../stamp.ts';
 import { threadsOf, usesOwnInstructions } from '../tile.ts';
 import { VERSIONS } from '../versions.ts';
 
@@ -87,9 +88,18 @@ export function rowOrder(kernels: readonly Kernel[]): Kernel[] {
   return [...kernels].sort((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0));
 }
 
+/** Rows of `kernels`, in {@link rowOrder}, and of the fields of all ops. */
+const rowsOf = (kernels: readonly Kernel[]): { kernels: string[]; fields: string[] } => ({ kernels: rowOrder(kernels).map(printKernel), fields: OPS.flatMap(printFields) });
+
+/** Digest of all that a launch goes by, as a number of C: what was compiled with one cannot use a folder or tables of another. Code that is launched as before has the same. */
+export function kernelsDigest(kernels: readonly Kernel[]): string {
+  const rows = rowsOf(kernels);
+  return `0x${digest([String(VERSIONS.abi), String(VERSIONS.layout), ...rows.kernels, ...rows.fields])}ull`;
+}
+
 /** The header; its rows are `kernels`, in {@link rowOrder}. */
 export function printKernels(kernels: readonly Kernel[]): string {
-  const sorted = rowOrder(kernels);
+  const rows = rowsOf(kernels);
   return `/* Kernels of this folder, for antkv_load.h: what a launch needs to know of each, and what the loader checks before one. Names in
    \`symbol\` and \`file\` change with every tuning; ask for contracts. */
 #ifndef ANTKV_KERNELS_H
@@ -103,7 +113,9 @@ export function printKernels(kernels: readonly Kernel[]): string {
 /* The versions that the kernels were generated with. */
 #define ANTKV_KERNELS_ABI_VERSION ${VERSIONS.abi}
 #define ANTKV_KERNELS_LAYOUT_VERSION ${VERSIONS.layout}
-#define ANTKV_KERNEL_COUNT ${sorted.length}
+/* Of the rows below. antkv_open compares it with that of the folder it opens, antkv_table.h with that of antkv_tables.h. */
+#define ANTKV_KERNELS_DIGEST ${kernelsDigest(kernels)}
+#define ANTKV_KERNEL_COUNT ${kernels.length}
 
 /* At most: sequences, KV heads, splits, and y and z of a grid; query heads per KV head; query rows of a sequence in decode; tokens of a sequence. */
 #define ANTKV_MAX_GRID ${BOUNDS.grid}
@@ -145,14 +157,14 @@ typedef struct antkv_field_row {
 
 /* By contract, then architecture; the first row of a pair is its default. A row of zeros ends the list. */
 static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
-${lines([...sorted.map(printKernel), `{${Array<number>(15).fill(0).join(', ')}}`])}
+${lines([...rows.kernels, `{${Array<number>(15).fill(0).join(', ')}}`])}
 };
 
 static const char* const antkv_op_names[] = {${OPS.map((op) => `"${op}"`).join(', ')}};
 
 /* By op, in the order of its struct. */
 static const antkv_field_row antkv_field_rows[] = {
-${lines(OPS.flatMap(printFields))}
+${lines(rows.fields)}
 };
 
 #endif

@@ -25,7 +25,7 @@ export function generatedFolder(kernels: readonly Kernel[] = shippedKernels(), i
   const dir = temporaryFolder();
   writeFileSync(join(dir, 'antkv.h'), printHeader([]));
   writeFileSync(join(dir, 'antkv_kernels.h'), printKernels(kernels));
-  writeFileSync(join(dir, 'antkv_tables.h'), printTables(tables));
+  writeFileSync(join(dir, 'antkv_tables.h'), printTables(tables, kernels));
   for (const name of ['antkv_launch.h', 'antkv_format.h']) writeFileSync(join(dir, name), readTemplate(name));
   for (const kernel of kernels) {
     mkdirSync(join(dir, kernel.arch.name), { recursive: true });

@@ -1,12 +1,15 @@
 // Tests harness/antkv_load.h against a driver that does nothing: what it loads, launches and refuses, and in which words.
 import { execa } from 'execa';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { findArch } from '../../../generator/arch.ts';
 import { printHeader } from '../../../generator/bindings/c.ts';
+import { printKernels } from '../../../generator/bindings/kernels.ts';
+import { printTables } from '../../../generator/bindings/table.ts';
 import { contractName, kernelName, parseContractName, type Kernel } from '../../../generator/name.ts';
+import { shippedKernels } from '../../../generator/ship.ts';
 import { entriesOf } from '../../../generator/table/entries.ts';
 import { find } from '../../../generator/table/find.ts';
 import { flatten, MERGES } from '../../../generator/table/flat.ts';
@@ -53,13 +56,30 @@ test('headers of different releases do not compile together', async () => {
 });
 
 test('open says what is wrong with a folder', async () => {
-  assert.match(await last([open('/no/such/folder')]), /^open 3 \/no\/such\/folder\/antkv.h: No such file or directory; give antkv_open the folder/);
+  assert.match(await last([open('/no/such/folder')]), /^open 3 \/no\/such\/folder\/antkv_kernels.h: No such file or directory; give antkv_open the folder/);
   const other = generatedFolder();
-  writeFileSync(join(other, 'antkv.h'), '#define ANTKV_ABI_VERSION 7\n#define ANTKV_LAYOUT_VERSION 9\n');
+  writeFileSync(join(other, 'antkv_kernels.h'), '#define ANTKV_KERNELS_ABI_VERSION 7\n#define ANTKV_KERNELS_LAYOUT_VERSION 9\n');
   assert.match(await last([open(other)]), new RegExp(`^open 4 .*is of ABI version 7 and layout version 9, this program was compiled for ${VERSIONS.abi} and ${VERSIONS.layout}: compile it with`));
-  writeFileSync(join(other, 'antkv.h'), `#define ANTKV_ABI_VERSION ${VERSIONS.abi}\n#define ANTKV_LAYOUT_VERSION 9\n`);
+  writeFileSync(join(other, 'antkv_kernels.h'), `#define ANTKV_KERNELS_ABI_VERSION ${VERSIONS.abi}\n#define ANTKV_KERNELS_LAYOUT_VERSION 9\n`);
   assert.match(await last([open(other)]), /^open 4 .*layout version 9/);
   assert.match(await last([open(`/${'x'.repeat(2000)}`)]), /^open 3 the folder's path has more than 1023 characters/);
+});
+
+test('open refuses a folder of other kernels, whose launches may need more shared memory than the headers say', async () => {
+  const kernels = shippedKernels();
+  const at = kernels.findIndex((kernel) => kernelName(kernel).startsWith(`${F16}__`));
+  const other = generatedFolder(kernels.map((kernel, i) => (i === at ? { ...kernel, tile: { ...kernel.tile, stages: 3 } } : kernel)));
+  const [mine, theirs] = [folder, other].map((dir) => /ANTKV_KERNELS_DIGEST 0x([0-9a-f]{16})ull/.exec(readFileSync(join(dir, 'antkv_kernels.h'), 'utf8'))![1]!);
+  assert.is(await last([open(other)]), `open 4 ${other} holds kernels ${theirs}, this program was compiled for kernels ${mine}: compile it with that folder's headers (antkv_kernels.h and those beside it, copied anew), or open the folder that yours came from`);
+  writeFileSync(join(other, 'antkv_kernels.h'), printKernels(kernels).replace(/.*ANTKV_KERNELS_DIGEST.*\n/, '')); // of before there was one
+  assert.match(await last([open(other)]), /^open 4 .*holds kernels 0000000000000000/);
+});
+
+test('tables of other kernels do not compile', async () => {
+  const mixed = generatedFolder();
+  writeFileSync(join(mixed, 'antkv_tables.h'), printTables(flatten([], []), []));
+  const error = await compile([CLIENT], ['-I', mixed, '-I', LOADER]).then(() => '', (thrown: Error) => thrown.message);
+  assert.match(error, /antkv_kernels.h and antkv_tables.h are of different folders/);
 });
 
 test('open says what is wrong with the driver and the device', async () => {

@@ -28,7 +28,7 @@ const flat = flatten(golden.tables, kernels, (kernel) => syntheticInputs(kernelN
 const folder = temporaryFolder();
 writeFileSync(join(folder, 'antkv.h'), printHeader([]));
 writeFileSync(join(folder, 'antkv_kernels.h'), printKernels(kernels));
-writeFileSync(join(folder, 'antkv_tables.h'), printTables(flat));
+writeFileSync(join(folder, 'antkv_tables.h'), printTables(flat, kernels));
 writeFileSync(join(folder, 'antkv_tables.py'), printTablesPython(flat, kernels));
 
 const CLIENT = join(ROOT, 'test/harness/table/client.c');
@@ -50,7 +50,7 @@ for (const language of ['c', 'c++'] as const) {
     await compile([CLIENT], [...include, '-Wpedantic', '-Wshadow', '-Wconversion', '-O2'], language);
     const empty = temporaryFolder();
     for (const name of ['antkv.h', 'antkv_kernels.h']) writeFileSync(join(empty, name), readFileSync(join(folder, name)));
-    writeFileSync(join(empty, 'antkv_tables.h'), printTables(flatten([], kernels)));
+    writeFileSync(join(empty, 'antkv_tables.h'), printTables(flatten([], kernels), kernels));
     const client = await compile([CLIENT], ['-I', empty, '-I', join(ROOT, 'harness'), '-Wpedantic', '-Wconversion', '-O2'], language);
     const { stdout } = await execa(client, [], { input: question(golden.queries[0]!), timeout: 20_000 });
     assert.match(stdout, / default -1 -$/);
