@@ -62,13 +62,16 @@
 extern "C" {
 #endif
 
-/* The problem as the host bounds it. Numbers that are 0 take the default in brackets. */
+/* The problem as the host bounds it. Numbers that are 0 take the default in brackets. Decode's is held against what its launch takes; of other ops, for which a table may
+   know shapes too, a number beyond counts as the nearest bound. */
 typedef struct antkv_shape {
-  int32_t batch, q_heads, kv_heads;
-  int32_t max_tokens; /* largest kv_len that the launches will see */
-  int32_t max_q_len;  /* query rows per sequence [1] */
-  int32_t rows;       /* query rows of all sequences [batch * max_q_len] */
-  int32_t splits;     /* CTAs that share a sequence and KV head, with spread all sequences of a KV head [chosen to fill the device] */
+  int32_t batch;      /* sequences, 1 to 65535 */
+  int32_t q_heads;    /* 1 to 16 times kv_heads */
+  int32_t kv_heads;   /* 1 to 65535; times the groups of query columns of a CTA too */
+  int32_t max_tokens; /* largest kv_len that the launches will see, 1 to 2^30 */
+  int32_t max_q_len;  /* query rows per sequence, 1 to 16 [1] */
+  int32_t rows;       /* query rows of all sequences, 1 to batch * max_q_len [batch * max_q_len] */
+  int32_t splits;     /* 1 to 65535: CTAs that share a sequence and KV head, with spread all sequences of a KV head [chosen to fill the device] */
   int32_t spread;     /* 1: sequences of different lengths are cut into equal shares of work; 0: each by its own length alone; 2: whichever is faster */
 } antkv_shape;
 
@@ -382,13 +385,16 @@ static int32_t antkv_i_choose_splits(const antkv_kernel* k, int64_t resident) {
 
 static int antkv_i_check_shape(antkv_shape* s) {
   if (s->max_q_len == 0) s->max_q_len = 1;
-  if (s->rows == 0) s->rows = s->batch * s->max_q_len;
-  if (s->batch < 1 || s->kv_heads < 1 || s->max_tokens < 1)
-    return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: batch %d, kv_heads %d, max_tokens %d: each is at least 1", s->batch, s->kv_heads, s->max_tokens);
-  if (s->q_heads < s->kv_heads || s->q_heads % s->kv_heads || s->q_heads / s->kv_heads > 16)
+  if (s->batch < 1 || s->kv_heads < 1 || s->max_tokens < 1 || s->batch > ANTKV_MAX_GRID || s->kv_heads > ANTKV_MAX_GRID || s->max_tokens > ANTKV_MAX_TOKENS)
+    return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: batch %d, kv_heads %d, max_tokens %d: each is at least 1, batch and kv_heads at most %d, max_tokens at most 2^30", s->batch, s->kv_heads,
+                        s->max_tokens, ANTKV_MAX_GRID);
+  if (s->q_heads < s->kv_heads || s->q_heads % s->kv_heads || s->q_heads / s->kv_heads > ANTKV_MAX_RATIO)
     return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: q_heads %d is not 1 to 16 times kv_heads %d", s->q_heads, s->kv_heads);
-  if (s->max_q_len < 1 || s->max_q_len > 16) return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: max_q_len %d is not 1 to 16; longer queries go through unpack", s->max_q_len);
-  if (s->rows < 1 || s->splits < 0) return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: rows %d or splits %d is negative", s->rows, s->splits);
+  if (s->max_q_len < 1 || s->max_q_len > ANTKV_MAX_Q_LEN) return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: max_q_len %d is not 1 to 16; longer queries go through unpack", s->max_q_len);
+  if (s->rows == 0) s->rows = s->batch * s->max_q_len;
+  if (s->rows < 1 || s->rows > s->batch * s->max_q_len)
+    return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: rows %d is not 1 to batch * max_q_len, %d; 0 means all of these", s->rows, s->batch * s->max_q_len);
+  if (s->splits < 0 || s->splits > ANTKV_MAX_GRID) return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: splits %d is not 0 to %d; 0 lets antkv_get choose", s->splits, ANTKV_MAX_GRID);
   if (s->spread < ANTKV_SPREAD_SEQUENCE || s->spread > ANTKV_SPREAD_FASTEST)
     return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: spread is %d, not 0, 1 or 2; clear the struct before you fill it", s->spread);
   return ANTKV_OK;
@@ -436,6 +442,9 @@ int antkv_get(antkv_library* lib, const char* contract, const antkv_shape* shape
     if (status) return status;
   }
   status = antkv_i_choose(lib, contract, kernel);
+  if (!status && decode && antkv_i_lines(kernel) > ANTKV_MAX_GRID) /* with all bounds kept, no number of bytes in antkv_workspace exceeds 2^63 */
+    status = antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: kv_heads %d times groups of %d of max_q_len * q_heads / kv_heads query columns are %lld, more than grid.y takes, %d", kernel->shape.kv_heads,
+                          kernel->row->columns, (long long)antkv_i_lines(kernel), ANTKV_MAX_GRID);
   if (!status) status = antkv_i_enter(lib, &pushed);
   if (status) return kernel->row = NULL, status;
   i = (int)(kernel->row - antkv_kernel_rows);
@@ -446,7 +455,7 @@ int antkv_get(antkv_library* lib, const char* contract, const antkv_shape* shape
     if (!status) lib->loaded[i].module = module, lib->loaded[i].function = function;
   }
   kernel->library = lib, kernel->function = lib->loaded[i].function;
-  if (kernel->shape.splits > 0) kernel->splits = kernel->shape.splits;
+  if (decode && kernel->shape.splits > 0) kernel->splits = kernel->shape.splits;
   if (!status && decode && kernel->splits == 0) {
     status = antkv_i_cuda(lib, lib->cu.occupancy(&resident, kernel->function, kernel->row->threads, (size_t)kernel->row->shared_bytes), "cuOccupancyMaxActiveBlocksPerMultiprocessor", kernel->row->symbol);
     kernel->splits = antkv_i_choose_splits(kernel, resident);

@@ -26,7 +26,7 @@ const CLIENT = join(ROOT, 'test/harness/load/client.c');
 
 const folder = generatedFolder();
 const [client, driver, oldDriver] = await Promise.all([
-  compile([CLIENT], ['-I', folder, '-I', LOADER, '-g']),
+  compile([CLIENT], ['-I', folder, '-I', LOADER, '-g', '-fsanitize=undefined', '-fno-sanitize-recover=all']),
   compile([join(ROOT, 'test/harness/load/fake_driver.c')], ['-shared', '-fPIC']),
   compile([join(ROOT, 'test/harness/load/fake_driver.c')], ['-shared', '-fPIC', '-DFAKE_OLD']),
 ]);
@@ -167,8 +167,28 @@ test('shapes that are none are refused', async () => {
   assert.match(await get('1 30 8 4096'), /^get 7 antkv_shape: q_heads 30 is not 1 to 16 times kv_heads 8/);
   assert.match(await get('1 34 2 4096'), /^get 7 .*q_heads 34/);
   assert.match(await get('1 32 8 4096 17'), /^get 7 .*max_q_len 17 is not 1 to 16; longer queries go through unpack/);
-  assert.match(await get('1 32 8 4096 1 0 -1'), /^get 7 .*splits -1 is negative/);
+  assert.match(await get('1 32 8 4096 1 0 -1'), /^get 7 .*splits -1 is not 0 to 65535; 0 lets antkv_get choose/);
   assert.match(await get('1 32 8 4096 1 0 0 7'), /^get 7 .*spread is 7, not 0, 1 or 2; clear the struct/);
+  const most = 2 ** 31 - 1;
+  assert.match(await get('65536 32 8 4096'), /^get 7 antkv_shape: batch 65536, kv_heads 8, max_tokens 4096: each is at least 1, batch and kv_heads at most 65535, max_tokens at most 2\^30/);
+  for (const shape of [`${most} 32 8 4096 16`, `1 ${most} ${most} 4096`, '1 32 8 1073741825', `${most} ${most} ${most} ${most} 16 ${most} ${most} 2`]) assert.match(await get(shape), /^get 7 antkv_shape: batch .*at most 65535/);
+  assert.match(await get('3 32 8 4096 2 7'), /^get 7 .*rows 7 is not 1 to batch \* max_q_len, 6; 0 means all of these/);
+  assert.match(await get('3 32 8 4096 2 -1'), /^get 7 .*rows -1 is not 1 to/);
+  assert.match(await get(`1 32 8 4096 1 0 ${most}`), /^get 7 .*splits 2147483647 is not 0 to 65535/);
+  assert.match(await get('1 640000 40000 4096'), /^get 7 antkv_shape: kv_heads 40000 times groups of 8 of max_q_len \* q_heads \/ kv_heads query columns are 80000, more than grid.y takes, 65535/);
+});
+
+test('the largest shapes that are none of these have splits and a workspace: nothing overflows', async () => {
+  const get = (shape: string): Promise<string> => last([open(), `get ${DECODE} ${shape}`], { FAKE_SMS: '1', FAKE_RESIDENT: '1' });
+  for (const spread of [0, 1, 2]) assert.match(await get(`65535 524280 65535 1073741824 1 0 0 ${spread}`), / splits \d+ workspace \d+ /);
+  const columns = 65_535n * 65_535n * 524_280n; // splits, rows, heads
+  const whole = (bytes: bigint): bigint => ((bytes + 255n) / 256n) * 256n;
+  assert.match(await get('65535 524280 65535 1073741824 1 0 65535'), new RegExp(` splits 65535 workspace ${whole(columns * 512n)} ${whole(columns * 4n)} ${whole(4n * 65_535n * 65_535n)} `));
+});
+
+test('ops that need no shape take any', async () => {
+  const most = 2 ** 31 - 1;
+  for (const shape of [`${most} ${most} ${most} ${most} ${most} ${most} 77 99`, `1 ${-most} 1 1 ${-most}`]) assert.match(await last([open(), `get antkv_encode_d128_k8c8b_v8c8bq8_f16_pre_gain ${shape}`]), /^get 0 \S+ splits 1 .* merge 0$/);
 });
 
 test('splits fill the device evenly, and no further', async () => {
@@ -182,7 +202,7 @@ test('splits fill the device evenly, and no further', async () => {
   assert.is(await splits('16 32 8 65536', { FAKE_SMS: '132', FAKE_RESIDENT: '3' }), 3, 'measured: 4 splits, a third of a wave too many, take half as long again');
   assert.is(await splits('1 8 1 2048'), 16, '32 steps of one block');
   assert.is(await splits('1 32 8 131072 1 0 5'), 5, 'the caller knows better');
-  assert.ok((await splits('1 1 1 2000000000')) <= 256);
+  assert.ok((await splits('1 1 1 1073741824')) <= 256);
   const spread = (shape: string, places: number): Promise<number> => splits(`${shape} 0 0 1`, { FAKE_SMS: String(places), FAKE_RESIDENT: '1' });
   assert.is(await spread('16 32 8 131072 1', 132), 16, 'one wave: 128 of 132 places');
   assert.is(await spread('1 32 8 1024 1', 132), 4, 'no share below 256 tokens');
