@@ -129,7 +129,7 @@ typedef struct antkv_kernel {
 
 /* Opens the driver and CUDA device `device`, and checks that `folder` holds the kernels of the antkv_kernels.h that this file is compiled with. */
 int antkv_open(antkv_library* lib, const char* folder, int device);
-/* The best kernel of `contract` for the device and `shape`, loaded, and for decode the number of splits. Other ops take a null shape, and then the default kernel. */
+/* The best kernel of `contract` for the device and `shape`, loaded, and for decode the number of splits; an empty one where it fails. Other ops take a null shape, and then the default kernel. */
 int antkv_get(antkv_library* lib, const char* contract, const antkv_shape* shape, antkv_kernel* kernel);
 /* Bytes of partial_o, partial_lse and counters for decode's splits; 0 when nothing is split. All are multiples of 256: one buffer can hold the three.
    The counters are zero before the first launch; every launch leaves them so. */
@@ -181,14 +181,35 @@ const char* antkv_strerror(int status) {
   static const char* const texts[] = {
       "success", "no usable CUDA driver", "no usable CUDA device", "not a generated folder", "another version, or other kernels than the headers", "unknown contract",
       "kernel file missing or refused", "bad shape", "wrong parameter struct", "a needed pointer is null", "misaligned pointer or stride",
-      "number out of range", "a CUDA driver call failed"};
+      "number out of range", "a CUDA driver call failed", "empty kernel, or one of another op"};
   return status >= 0 && status < (int)(sizeof texts / sizeof *texts) ? texts[status] : "unknown status";
 }
 
 void* antkv_symbol(const antkv_library* lib, const char* name) { return dlsym(lib->driver, name); }
 
+/* What to do about an error of the driver, as far as it is known. */
+static const char* antkv_i_hint(int code) {
+  switch (code) {
+    case 2: return "; the device's memory is full: free some, nvidia-smi says who holds it";
+    case 34: return "; this is the stub library of a CUDA toolkit: take its stubs folder off LD_LIBRARY_PATH, the driver brings the real libcuda.so.1";
+    case 46: case 802: return "; the device is not ready, or another process has it for itself: nvidia-smi says; with NVSwitch nvidia-fabricmanager has to run";
+    case 100: return "; no GPU is visible: nvidia-smi lists them; CUDA_VISIBLE_DEVICES may hide all, and a container needs --gpus";
+    case 803: case 804: return "; libcuda.so.1 and the kernel's driver are of different versions: restart after an update of the driver, or take a compat folder off LD_LIBRARY_PATH";
+    case 999: return "; is the kernel's driver loaded, and are there /dev/nvidia* (nvidia-smi)?";
+    case 200: case 300: return "; the file is no image of a kernel, or cut off: build it again (npx gen), or copy it anew";
+    case 301: return "; the driver cannot read the file: is it a file, and readable?";
+    case 209: return "; the file has no code for this device: build it again with the PTX (gen does)";
+    case 218: case 222: return "; the driver is older than the nvcc that wrote the PTX: update it, or build with an older toolkit (gen doctor)";
+    case 500: return "; the file is of another release than antkv_kernels.h: build it again (npx gen), or copy it anew";
+    case 701: return "; a block of this device has not the registers or shared memory that the kernel takes: is its file of the build that antkv_kernels.h is of? Build it again (npx gen)";
+    case 709: return "; the context was destroyed while the library used it: antkv_close comes before cuCtxDestroy and cudaDeviceReset, antkv_open after";
+    case 700: case 702: case 710: case 714: case 715: case 716: case 717: case 718: case 719: return "; an earlier kernel of this context failed, and the context is lost: start a new process";
+    default: return "";
+  }
+}
+
 static int antkv_i_cuda(const antkv_library* lib, int code, const char* call, const char* what) {
-  const char *name = NULL, *text = NULL, *hint = "";
+  const char *name = NULL, *text = NULL;
   const char* (*report)(void) = NULL; /* the emulated driver's: it knows which thread did what */
   void* found;
   if (code == 0) return ANTKV_OK;
@@ -196,10 +217,7 @@ static int antkv_i_cuda(const antkv_library* lib, int code, const char* call, co
   memcpy(&report, &found, sizeof found);
   lib->cu.error_name(code, &name);
   lib->cu.error_string(code, &text);
-  if (code == 209) hint = "; the file has no code for this device: build it again with the PTX (gen does)";
-  if (code == 218 || code == 222) hint = "; the driver is older than the nvcc that wrote the PTX: update it, or build with an older toolkit (gen doctor)";
-  if (code >= 700 && code <= 720) hint = "; an earlier kernel of this context failed, and the context is lost: start a new process";
-  return antkv_i_fail(ANTKV_ERROR_CUDA, "%s(%s): %s (%d, %s)%s%s", call, what, name ? name : "unknown error", code, text ? text : "no text", report ? "\n" : hint, report ? report() : "");
+  return antkv_i_fail(ANTKV_ERROR_CUDA, "%s(%s): %s (%d, %s)%s%s", call, what, name ? name : "unknown error", code, text ? text : "no text", report ? "\n" : antkv_i_hint(code), report ? report() : "");
 }
 
 /* Makes the library's context current for the calls until antkv_i_leave: a thread may have none, or another. */
@@ -224,6 +242,7 @@ static int antkv_i_open_driver(antkv_library* lib) {
   } symbols[] = {ANTKV_I_DRIVER(ANTKV_I_SYMBOL)};
   const size_t count = sizeof symbols / sizeof *symbols;
   size_t i;
+  int code;
   lib->driver = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (!lib->driver) return antkv_i_fail(ANTKV_ERROR_DRIVER, "no CUDA driver: %s; install one, or point ANTKV_LIBCUDA to a libcuda.so.1", dlerror());
   for (i = 0; i < count; i++) {
@@ -232,7 +251,9 @@ static int antkv_i_open_driver(antkv_library* lib) {
     if (!found && i + 1 < count)
       return antkv_i_fail(ANTKV_ERROR_DRIVER, "%s has no %s: not a CUDA driver of version 11 or newer; update it, or unset ANTKV_LIBCUDA", path, symbols[i].name);
   }
-  return antkv_i_cuda(lib, lib->cu.init(0), "cuInit", path);
+  code = lib->cu.init(0);
+  if (!antkv_i_cuda(lib, code, "cuInit", path)) return ANTKV_OK;
+  return code == 100 ? ANTKV_ERROR_DEVICE : ANTKV_ERROR_DRIVER; /* with that text */
 }
 
 /* The folder's own antkv_kernels.h tells a folder of other kernels, which load well and then get too little shared memory, or another struct. */
@@ -446,7 +467,7 @@ int antkv_get(antkv_library* lib, const char* contract, const antkv_shape* shape
     status = antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: kv_heads %d times groups of %d of max_q_len * q_heads / kv_heads query columns are %lld, more than grid.y takes, %d", kernel->shape.kv_heads,
                           kernel->row->columns, (long long)antkv_i_lines(kernel), ANTKV_MAX_GRID);
   if (!status) status = antkv_i_enter(lib, &pushed);
-  if (status) return kernel->row = NULL, status;
+  if (status) return memset(kernel, 0, sizeof *kernel), status;
   i = (int)(kernel->row - antkv_kernel_rows);
   if (!lib->loaded[i].function) {
     void *module = NULL, *function = NULL;
@@ -464,6 +485,7 @@ int antkv_get(antkv_library* lib, const char* contract, const antkv_shape* shape
   if (kernel->splits == 1) kernel->merge = ANTKV_MERGE_NONE;
   else if (kernel->merge == ANTKV_MERGE_NONE) kernel->merge = ANTKV_MERGE_LAST;
   antkv_i_leave(lib, pushed);
+  if (status) memset(kernel, 0, sizeof *kernel); /* what did not load has no workspace and no grid */
   return status;
 }
 
@@ -471,7 +493,7 @@ int antkv_workspace(const antkv_kernel* kernel, size_t* partial_o_bytes, size_t*
   const antkv_shape* s = &kernel->shape;
   const size_t columns = kernel->splits > 1 ? (size_t)kernel->splits * (size_t)s->rows * (size_t)s->q_heads : 0;
   *partial_o_bytes = *partial_lse_bytes = *counter_bytes = 0;
-  if (!kernel->row || kernel->row->op != ANTKV_OP_DECODE) return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_workspace: not a decode kernel from antkv_get");
+  if (!kernel->row || kernel->row->op != ANTKV_OP_DECODE) return antkv_i_fail(ANTKV_ERROR_KERNEL, "antkv_workspace: not a decode kernel from antkv_get");
   *partial_o_bytes = (columns * (size_t)kernel->row->head_dim * 4 + 255) / 256 * 256;
   *partial_lse_bytes = (columns * 4 + 255) / 256 * 256;
   if (columns) *counter_bytes = ((size_t)s->batch * (size_t)antkv_i_lines(kernel) * 4 + 255) / 256 * 256;
@@ -489,7 +511,7 @@ antkv_combine_params antkv_merge(const antkv_decode_params* decode) {
 }
 
 int antkv_grid(const antkv_kernel* kernel, const void* params, uint32_t grid[3]) {
-  if (!kernel->function) return antkv_i_fail(ANTKV_ERROR_STRUCT, "the kernel is empty: antkv_get did not succeed for it");
+  if (!kernel->function) return antkv_i_fail(ANTKV_ERROR_KERNEL, "the kernel is empty: antkv_get did not succeed for it; look at its status");
   return antkv_check(kernel->row, params, grid, antkv_i_text, sizeof antkv_i_text);
 }
 

@@ -19,8 +19,8 @@ extern "C" {
 /* Status of every call of antkv_load.h; antkv_check returns 0 and those marked *. */
 enum {
   ANTKV_OK = 0,
-  ANTKV_ERROR_DRIVER = 1,      /* no CUDA driver, or one that is too old */
-  ANTKV_ERROR_DEVICE = 2,      /* no such device, or one that no kernel is for */
+  ANTKV_ERROR_DRIVER = 1,      /* no CUDA driver, one that is too old, or one that does not start */
+  ANTKV_ERROR_DEVICE = 2,      /* no device, no such device, or one that no kernel is for */
   ANTKV_ERROR_FOLDER = 3,      /* not a generated folder */
   ANTKV_ERROR_VERSION = 4,     /* struct (*) of another ABI version, or folder of other kernels than the headers */
   ANTKV_ERROR_CONTRACT = 5,    /* no kernel of that contract */
@@ -30,7 +30,8 @@ enum {
   ANTKV_ERROR_NULL = 9,        /* * a pointer that is needed is null */
   ANTKV_ERROR_ALIGNMENT = 10,  /* * a pointer or stride is no multiple of 16 bytes */
   ANTKV_ERROR_VALUE = 11,      /* * a number is out of range, or contradicts another */
-  ANTKV_ERROR_CUDA = 12        /* a driver call failed */
+  ANTKV_ERROR_CUDA = 12,       /* a driver call failed */
+  ANTKV_ERROR_KERNEL = 13      /* antkv_kernel is empty, or of an op that has no such thing */
 };
 
 /* A check under way: the kernel, and where the text of a refusal goes. */

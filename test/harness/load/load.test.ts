@@ -85,7 +85,9 @@ test('tables of other kernels do not compile', async () => {
 test('open says what is wrong with the driver and the device', async () => {
   assert.match(await last([open()], { ANTKV_LIBCUDA: '/no/libcuda.so.1' }), /^open 1 no CUDA driver: .*install one, or point ANTKV_LIBCUDA/);
   assert.match(await last([open()], { ANTKV_LIBCUDA: oldDriver }), /^open 1 .*has no cuOccupancyMaxActiveBlocksPerMultiprocessor: not a CUDA driver of version 11 or newer/);
-  assert.match(await last([open()], { FAKE_FAIL: 'cuInit:100' }), /^open 12 cuInit\(.*100/);
+  assert.match(await last([open()], { FAKE_FAIL: 'cuInit:100' }), /^open 2 cuInit\(.*100.*no GPU is visible: nvidia-smi lists them; CUDA_VISIBLE_DEVICES may hide all/);
+  assert.match(await last([open()], { FAKE_FAIL: 'cuInit:803' }), /^open 1 cuInit\(.*803.*of different versions: restart after an update/);
+  assert.match(await last([open()], { FAKE_FAIL: 'cuInit:999' }), /^open 1 cuInit\(.*999.*is the kernel's driver loaded/);
   assert.match(await last([`open ${folder} 2`]), /^open 2 no CUDA device 2: nvidia-smi lists them/);
 });
 
@@ -114,6 +116,8 @@ test('a kernel that cannot be loaded is named, with the reason', async () => {
   assert.match(await last([open(without), 'get antkv_select']), /^get 6 .*sm80\/antkv_select__sm80_w32.fatbin: No such file or directory; `npx gen --arch sm80` builds it/);
   assert.match(await last([open(), 'get antkv_select'], { FAKE_FAIL: 'cuModuleLoad:222' }), /^get 6 cuModuleLoad\(.*CUDA_ERROR_UNSUPPORTED_PTX_VERSION.*the driver is older than the nvcc/);
   assert.match(await last([open(), 'get antkv_select'], { FAKE_FAIL: 'cuModuleLoad:209' }), /^get 6 .*no code for this device/);
+  assert.match(await last([open(), 'get antkv_select'], { FAKE_FAIL: 'cuModuleLoad:200' }), /^get 6 cuModuleLoad\(.*200.*no image of a kernel, or cut off: build it again \(npx gen\), or copy it anew/);
+  assert.match(await last([open(), 'get antkv_select'], { FAKE_FAIL: 'cuModuleLoad:301' }), /^get 6 .*301.*the driver cannot read the file/);
   assert.match(await last([open(), 'get antkv_select'], { FAKE_PARAMS: '96' }), /^get 6 .*takes 96 bytes of parameters, antkv_kernels.h says 80: the file is of another release/);
   assert.match(await last([open(), 'get antkv_select'], { FAKE_THREADS: '128' }), /^get 6 .*at most 128 threads per block here, not 1024/);
   assert.match(await last([open(), `get ${F16} 1 8 8 64`], { FAKE_FAIL: 'cuFuncSetAttribute:1' }), /^get 12 cuFuncSetAttribute: dynamic shared memory/);
@@ -219,7 +223,21 @@ test('a launch passes threads, shared memory, stream and struct', async () => {
   const lines = await run([open(), `get ${DECODE} 3 32 8 4096`, `launch ${paramsHex('decode', GOOD.decode)} 77`]);
   assert.is(lines.at(-2), 'launch (1, 8, 3) (256, 1, 1) shared 138336 stream 77 abi 3 in primary');
   assert.match(await last([open(), `get ${DECODE} 3 32 8 4096`, `launch ${paramsHex('decode', GOOD.decode)}`], { FAKE_FAIL: 'cuLaunchKernel:719' }), /^launch 12 cuLaunchKernel\(.*719.*start a new process/);
-  assert.match(await last([open(), 'get antkv_selct', `launch ${paramsHex('decode', GOOD.decode)}`]), /^launch 8 the kernel is empty: antkv_get did not succeed/);
+  assert.match(await last([open(), 'get antkv_selct', `launch ${paramsHex('decode', GOOD.decode)}`]), /^launch 13 the kernel is empty: antkv_get did not succeed for it; look at its status/);
+  const launch = (code: number): Promise<string> => last([open(), `get ${DECODE} 3 32 8 4096`, `launch ${paramsHex('decode', GOOD.decode)}`], { FAKE_FAIL: `cuLaunchKernel:${code}` });
+  assert.match(await launch(701), /^launch 12 .*701.*a block of this device has not the registers or shared memory that the kernel takes/);
+  assert.match(await launch(709), /^launch 12 .*709.*antkv_close comes before cuCtxDestroy and cudaDeviceReset/);
+  assert.match(await launch(720), /^launch 12 [^;]*720[^;]*$/, 'nothing is known of it, and nothing is said');
+});
+
+test('a kernel that did not load is empty: it has no workspace and no grid', async () => {
+  const decode = [open(), `get ${DECODE} 3 32 8 131072 1 0 4`, 'workspace', `launch ${paramsHex('decode', GOOD.decode)}`];
+  assert.equal((await run(decode)).filter((line) => line.startsWith('workspace')), [`workspace 0 ${4 * 3 * 32 * 128 * 4} ${4 * 3 * 32 * 4} 256 `]);
+  for (const fail of ['cuModuleLoad:200', 'cuModuleGetFunction:500', 'cuFuncSetAttribute:1']) {
+    const lines = await run(decode, { FAKE_FAIL: fail });
+    assert.is(lines.find((line) => line.startsWith('workspace')), 'workspace 13 0 0 0 antkv_workspace: not a decode kernel from antkv_get', fail);
+    assert.match(lines.at(-1)!, /^launch 13 the kernel is empty/, fail);
+  }
 });
 
 test('merge hands everything on to combine', async () => {
@@ -256,7 +274,7 @@ test('a table of the device chooses kernel, splits and spread; elsewhere its qua
 
 test('every status has its own text', async () => {
   const texts = await run(['texts']);
-  assert.is(new Set(texts).size, 14);
+  assert.is(new Set(texts).size, 15);
   assert.equal([texts[0], texts.at(-1)], ['success', 'unknown status']);
 });
 
