@@ -32,8 +32,8 @@ const HEAD: readonly Field[] = [
 ];
 
 // Groups that several ops share, so that one thing has one name and one meaning everywhere.
-const pagePointers = (access: '' | 'const '): Field[] => [
-  ptr('pages', `${access}void`, 'coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride'),
+const pagePointers = (access: '' | 'const ', bound = ''): Field[] => [
+  ptr('pages', `${access}void`, `coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride${bound}`),
   ptr('block_table', 'const int32_t', '[batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices'),
   ptr('page_indptr', 'const int32_t', '[batch + 1] CSR offsets into page_indices; null with block_table'),
   ptr('page_indices', 'const int32_t', '[page_indptr[batch]] pages; null with block_table'),
@@ -70,8 +70,8 @@ const DECODE: readonly Field[] = [
   ...HEAD,
   ptr('out', 'void', '[rows, q_heads, d] output, dtype of the contract; written when splits is 1 or counters are given'),
   ptr('lse', 'float', '[rows, q_heads] natural log-sum-exp, -inf for a row that sees nothing; null: not wanted; written with out'),
-  ptr('q', 'const void', '[rows, q_heads, d] queries after RoPE, dtype of the contract'),
-  ...pagePointers('const '),
+  ptr('q', 'const void', '[rows, q_heads, d] queries after RoPE, dtype of the contract, all finite: a NaN is not looked for, and some kernels answer it with finite, wrong rows (CACHE.md, "Masking")'),
+  ...pagePointers('const ', '. Kernels of algorithm lookup, which tables may choose, read blocks that end at most 2^36 bytes (64 GiB) behind pages; beyond they read others'),
   ...codebookPointers,
   ...anchorPointers('const '),
   ptr('ring_k', 'const void', '[slots, kv_heads, ring_rows, d] exact keys after RoPE, token j in row j mod ring_rows; null: no ring'),
