@@ -44,11 +44,12 @@ export async function emulatedFolder(kernels: readonly Kernel[]): Promise<string
   return dir;
 }
 
-/** Compiles C11 with $CC or cc, or C++17; returns the path of the result in a new folder. Throws with the compiler's words. */
-export async function compile(sources: readonly string[], args: readonly string[], language: 'c' | 'c++' = 'c'): Promise<string> {
+/** Compiles C11 with $CC or cc, or C++17 (`c++20`: C++20); returns the path of the result in a new folder. Throws with the compiler's words. */
+export async function compile(sources: readonly string[], args: readonly string[], language: 'c' | 'c++' | 'c++20' = 'c'): Promise<string> {
   const output = join(temporaryFolder(), 'built');
   const compiler = language === 'c' ? process.env['CC'] || 'cc' : (await hostCompiler()).path;
-  await execa(compiler, ['-x', language, language === 'c' ? '-std=c11' : '-std=c++17', ...WARNINGS, ...args, ...sources, '-o', output, '-ldl', '-lm'], { timeout: 60_000 });
+  const [kind, standard] = { c: ['c', 'c11'], 'c++': ['c++', 'c++17'], 'c++20': ['c++', 'c++20'] }[language] as [string, string];
+  await execa(compiler, ['-x', kind, `-std=${standard}`, ...WARNINGS, ...args, ...sources, '-o', output, '-ldl', '-lm'], { timeout: 60_000 });
   return output;
 }
 

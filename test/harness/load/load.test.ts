@@ -17,6 +17,7 @@ import { MODES } from '../../../generator/table/schema.ts';
 import { defaultTile } from '../../../generator/tile.ts';
 import { VERSIONS } from '../../../generator/versions.ts';
 import { SYNTHETIC_CONTRACTS, SYNTHETIC_DEVICES, syntheticInputs, syntheticKernels, syntheticTables } from '../../fixtures/tables.ts';
+import { temporaryFolder } from '../../folder.ts';
 import { compile, generatedFolder, GOOD, paramsHex, ROOT } from './build.ts';
 
 const DECODE = 'antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain';
@@ -47,6 +48,17 @@ for (const language of ['c', 'c++'] as const) {
     for (const level of ['-O0', '-O2']) assert.ok(existsSync(await compile([CLIENT, user], ['-Wpedantic', '-Wshadow', '-Wconversion', level, '-I', folder, '-I', LOADER], language)));
   });
 }
+
+test('what README shows compiles as it stands, as C11 and as C++20, and says what failed', async () => {
+  const snippet = /^## Use it from C$[\s\S]*?^```c\n([\s\S]*?)^```$/m.exec(readFileSync(join(ROOT, 'README.md'), 'utf8'))![1]!;
+  const source = join(generatedFolder(), 'snippet.c');
+  writeFileSync(source, `${snippet}\nint main(void) { return attend(NULL); }\n`);
+  for (const language of ['c', 'c++20'] as const) {
+    const program = await compile([source], ['-I', folder, '-I', LOADER], language);
+    const { exitCode, stderr } = await execa(program, [], { cwd: temporaryFolder(), env: { ANTKV_LIBCUDA: driver }, reject: false, timeout: 20_000 });
+    assert.equal([exitCode, stderr], [3, 'antkv: not a generated folder: generated/antkv_kernels.h: No such file or directory; give antkv_open the folder that `gen` wrote, or that of an unpacked release'], language);
+  }
+});
 
 test('headers of different releases do not compile together', async () => {
   const mixed = generatedFolder();
