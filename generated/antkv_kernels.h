@@ -14,7 +14,15 @@
 /* The versions that the kernels were generated with. */
 #define ANTKV_KERNELS_ABI_VERSION 3
 #define ANTKV_KERNELS_LAYOUT_VERSION 4
+/* Of the rows below. antkv_open compares it with that of the folder it opens, antkv_table.h with that of antkv_tables.h. */
+#define ANTKV_KERNELS_DIGEST 0xbe017b1f0980bc8full
 #define ANTKV_KERNEL_COUNT 149
+
+/* At most: sequences, KV heads, splits, and y and z of a grid; query heads per KV head; query rows of a sequence in decode; tokens of a sequence. */
+#define ANTKV_MAX_GRID 65535
+#define ANTKV_MAX_RATIO 16
+#define ANTKV_MAX_Q_LEN 16
+#define ANTKV_MAX_TOKENS 1073741824
 
 #define ANTKV_OP_ENCODE 0
 #define ANTKV_OP_APPEND 1
@@ -46,7 +54,7 @@ typedef struct antkv_kernel_row {
   int32_t tokens;       /* that a block takes per step; 0 for ops without */
   int32_t shared_bytes; /* dynamic shared memory of a block */
   int32_t params_bytes; /* sizeof the op's struct */
-  int32_t head_dim;     /* 0 for ops without */
+  int32_t head_dim;     /* of kmeans channels of a code; 0 for ops without */
   int32_t columns;      /* query rows x query heads per KV head of one block; decode only */
   int32_t unit_bytes;   /* 16 tokens of a coded page; 0 for ops without pages */
   int32_t coded;        /* 1: pages end with an anchor bitmap */
@@ -471,19 +479,19 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
   {"antkv_kmeans_k16c8b_f16",
    "antkv_kmeans_k16c8b_f16__sm80_w8",
    "sm80/antkv_kmeans_k16c8b_f16__sm80_w8.fatbin",
-   ANTKV_OP_KMEANS, 80, 0, 256, 0, 75792, 144, 0, 0, 0, 0, 1},
+   ANTKV_OP_KMEANS, 80, 0, 256, 0, 75792, 144, 16, 0, 0, 0, 1},
   {"antkv_kmeans_k2c8b_f16",
    "antkv_kmeans_k2c8b_f16__sm80_w8",
    "sm80/antkv_kmeans_k2c8b_f16__sm80_w8.fatbin",
-   ANTKV_OP_KMEANS, 80, 0, 256, 0, 14352, 144, 0, 0, 0, 0, 1},
+   ANTKV_OP_KMEANS, 80, 0, 256, 0, 14352, 144, 2, 0, 0, 0, 1},
   {"antkv_kmeans_k4c8b_f16",
    "antkv_kmeans_k4c8b_f16__sm80_w8",
    "sm80/antkv_kmeans_k4c8b_f16__sm80_w8.fatbin",
-   ANTKV_OP_KMEANS, 80, 0, 256, 0, 18448, 144, 0, 0, 0, 0, 1},
+   ANTKV_OP_KMEANS, 80, 0, 256, 0, 18448, 144, 4, 0, 0, 0, 1},
   {"antkv_kmeans_k8c8b_f16",
    "antkv_kmeans_k8c8b_f16__sm80_w8",
    "sm80/antkv_kmeans_k8c8b_f16__sm80_w8.fatbin",
-   ANTKV_OP_KMEANS, 80, 0, 256, 0, 43024, 144, 0, 0, 0, 0, 1},
+   ANTKV_OP_KMEANS, 80, 0, 256, 0, 43024, 144, 8, 0, 0, 0, 1},
   {"antkv_score_d128_f16",
    "antkv_score_d128_f16__sm80_w8_t512_s3",
    "sm80/antkv_score_d128_f16__sm80_w8_t512_s3.fatbin",

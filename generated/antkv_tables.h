@@ -8,6 +8,8 @@
 #include <stdint.h>
 
 #define ANTKV_TABLES_VERSION 1
+/* ANTKV_KERNELS_DIGEST of the antkv_kernels.h whose rows are meant. */
+#define ANTKV_TABLES_KERNELS 0xbe017b1f0980bc8full
 #define ANTKV_TABLE_CONTRACT_COUNT 38
 
 /* How far an answer can be trusted, best first. */

@@ -70,7 +70,7 @@ const DECODE: readonly Field[] = [
   ...HEAD,
   ptr('out', 'void', '[rows, q_heads, d] output, dtype of the contract; written when splits is 1 or counters are given'),
   ptr('lse', 'float', '[rows, q_heads] natural log-sum-exp, -inf for a row that sees nothing; null: not wanted; written with out'),
-  ptr('q', 'const void', '[rows, q_heads, d] queries after RoPE, dtype of the contract, all finite: a NaN is not looked for, and some kernels answer it with finite, wrong rows (CACHE.md, "Masking")'),
+  ptr('q', 'const void', '[rows, q_heads, d] queries after RoPE, dtype of the contract, all finite: a row with a NaN comes out as one that sees nothing (CACHE.md, "Masking")'),
   ...pagePointers('const ', '. Kernels of algorithm lookup, which tables may choose, read blocks that end at most 2^36 bytes (64 GiB) behind pages; beyond they read others'),
   ...codebookPointers,
   ...anchorPointers('const '),
