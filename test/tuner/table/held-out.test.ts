@@ -61,14 +61,14 @@ test('no shape held out was measured for the table', () => {
   assert.is(held.points.length, 6 * shapes.size * 2);
 });
 
-test('sequences of one length: 1.1 % in the mean; 15 of 119 lose more than 3 %, none more than 10', () => {
+test('sequences of one length: 1.2 % in the mean; 17 of 116 lose more than 3 %, none more than 14', () => {
   assert.is(contracts.length, 6);
-  within(losses('sequence'), { of: 0, mean: 0.011, worst: 0.1, beyond: 15 });
+  within(losses('sequence'), { of: 116, mean: 0.0125, worst: 0.135, beyond: 17 });
 });
 
-test('work spread over sequences: 1 % in the mean; 10 of 120 lose more than 3 %, none more than 20', () => within(losses('spread'), { of: 0, mean: 0.0105, worst: 0.2, beyond: 10 }));
+test('work spread over sequences: 1.1 % in the mean; 7 of 119 lose more than 3 %, none more than 33', () => within(losses('spread'), { of: 119, mean: 0.0115, worst: 0.33, beyond: 7 }));
 
-test('whichever is faster, of both: 1 % in the mean; 13 of 119 lose more than 3 %, none more than 11', () => {
+test('whichever is faster, of both: 0.9 % in the mean; 12 of 116 lose more than 3 %, none more than 11', () => {
   const found = contracts.flatMap((contract) => {
     const field = fieldFor(contract);
     const of = (mode: string) => ofContract(held, contract).filter(({ problem }) => problem.mode === mode);
@@ -80,7 +80,7 @@ test('whichever is faster, of both: 1 % in the mean; 13 of 119 lose more than 3 
       return ((1 + lossAt(there, decision)) * there.arms[0]!.us) / Math.min(point.arms[0]!.us, twin.arms[0]!.us) - 1;
     });
   });
-  within(found, { of: 0, mean: 0.0105, worst: 0.11, beyond: 13 });
+  within(found, { of: 116, mean: 0.0095, worst: 0.11, beyond: 12 });
 });
 
 test('at no point of the grid is what a table chooses slower than the default', () => {
