@@ -82,7 +82,7 @@ async function loadOnGpu(binary: string, kernels: readonly Kernel[], device: 'au
   };
   try {
     const info = await runner.info();
-    const capability = Math.max(...kernels.map(({ arch }) => Number(arch.name.slice(2))));
+    const capability = kernels.reduce((most, { arch }) => Math.max(most, Number(arch.name.slice(2))), 0); // thousands, perhaps: no spread
     if (info.cc < capability) throw new EnvironmentError(`${info.device} has compute capability ${info.cc / 10}, the kernels need ${capability / 10}`, 'use --device emulated');
     onStep(info.device);
     if (!(await findNvcc())) return { runner, ...started, info, kernels: await builtFatbins(kernels, onStep), close };
