@@ -12,7 +12,7 @@ test('what is committed is offered, fits, and is few', () => {
   const kernels = shippedKernels();
   for (const { contract, tile, arch } of kernels) assert.equal([...reject(contract), ...misfit(contract, tile, arch)], []);
   // Two per contract, and up to four where a measured table wants them: no point of its grid is more than 3 % behind the best that was found there.
-  for (const name of SHIPPED_ARCHS) assert.ok(kernels.filter(({ arch }) => arch.name === name).length <= 80, name);
+  for (const name of SHIPPED_ARCHS) assert.ok(kernels.filter(({ arch }) => arch.name === name).length <= 90, name);
   assert.is(new Set(kernels.map(kernelName)).size, kernels.length);
   for (const kernel of kernels) assert.equal(parseKernelName(kernelName(kernel)), kernel);
 });
