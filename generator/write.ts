@@ -59,11 +59,13 @@ export function plan(files: Files, dir: string, archs: readonly string[], fs: Fs
 
 const UNWRITABLE = ['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EISDIR', 'EEXIST', 'ENOENT', 'ELOOP', 'ENAMETOOLONG'];
 
+const ELSEWHERE = 'make its folder writable, or choose another with --out';
+
 /** What to tell of an error of writing `path`: an EnvironmentError for what a user can mend, else the error itself. */
-export function cannotWrite(error: unknown, path: string): unknown {
+export function cannotWrite(error: unknown, path: string, fix = ELSEWHERE): unknown {
   const code = codeOf(error);
   if (code === 'ENOSPC' || code === 'EDQUOT') return new EnvironmentError(`no space left to write ${path}`, 'free some space and run the same command again: what was written is whole');
-  if (UNWRITABLE.includes(code)) return new EnvironmentError(`cannot write ${path} (${code})`, 'make its folder writable, or choose another with --out');
+  if (UNWRITABLE.includes(code)) return new EnvironmentError(`cannot write ${path} (${code})`, fix);
   return error;
 }
 
@@ -84,14 +86,25 @@ export function makeFolder(dir: string, fs: Pick<Fs, 'mkdirSync'> = nodeFs): voi
 }
 
 /** Throws EnvironmentError unless the folder `dir` can be written to, or made: asked before long work. */
-export function checkFolder(dir: string): void {
+export function checkFolder(dir: string, fix = ELSEWHERE): void {
   let there = resolve(dir);
   try {
     while (!nodeFs.statSync(there, { throwIfNoEntry: false })) there = dirname(there);
     if (!nodeFs.statSync(there).isDirectory()) throw Object.assign(new Error(), { code: 'ENOTDIR' });
     nodeFs.accessSync(there, nodeFs.constants.W_OK);
   } catch (error) {
-    throw cannotWrite(error, dir);
+    throw cannotWrite(error, dir, fix);
+  }
+}
+
+/** What `work` answers, which writes below the folder `dir`. Throws EnvironmentError with the fix where that cannot be written to, before the work if that shows. */
+export async function writingTo<T>(dir: string, work: () => Promise<T>, fix = ELSEWHERE): Promise<T> {
+  checkFolder(dir, fix);
+  try {
+    return await work();
+  } catch (error) {
+    const { path = dir } = error as NodeJS.ErrnoException; // a full disk names none
+    throw resolve(path).startsWith(resolve(dir)) ? cannotWrite(error, dir, fix) : error;
   }
 }
 

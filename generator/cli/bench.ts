@@ -5,6 +5,7 @@ import { writeWhole } from '../write.ts';
 import { benchOptions, gridOf, kernelsToBench, planOf } from './bench-options.ts';
 import type { Global } from './commands.ts';
 import { deviceOf } from './device.ts';
+import { judgeOutput } from './output.ts';
 import { note, out, outJson, progress, table } from './print.ts';
 import { readRowFiles } from './records.ts';
 import type { Row } from '../../tuner/bench-row.ts';
@@ -51,6 +52,7 @@ async function print(argv: BenchArguments, rows: readonly Row[]): Promise<void> 
 async function run(argv: BenchArguments): Promise<void> {
   const rows: Row[] = [];
   const keep = keeper(argv, rows);
+  if (argv.out !== undefined) judgeOutput(argv.out, argv.records);
   if (argv.records !== undefined) {
     (await readRowFiles(argv, argv.records)).forEach(keep);
     return print(argv, rows);

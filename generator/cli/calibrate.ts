@@ -8,6 +8,7 @@ import type { Recipe } from '../recipe.ts';
 import { writeWhole } from '../write.ts';
 import type { Global } from './commands.ts';
 import { deviceOf } from './device.ts';
+import { judgeOutput } from './output.ts';
 import { note, out, outJson, progress, table } from './print.ts';
 import { recipeOptions, recipesOf } from './select.ts';
 import { whole } from './whole.ts';
@@ -81,6 +82,7 @@ async function run(argv: ArgumentsCamelCase<CalibrateArguments>): Promise<void> 
   // Optional to yargs, whose own message would name no example.
   const words = argv._.length - 1 + (argv.dump === undefined ? 0 : 1);
   if (argv.dump === undefined || words !== 1) throw new UsageError(`gen calibrate takes one dump, not ${words}`, 'gen calibrate DUMP.safetensors --out CODEBOOK.safetensors');
+  judgeOutput(argv.out, [argv.dump, argv.weights, ...(argv.recipe ?? [])]);
   const file = openDump(argv.dump);
   const line = progress(argv, 'calibrating');
   try {

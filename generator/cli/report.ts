@@ -3,6 +3,7 @@ import type { Argv, CommandModule } from 'yargs';
 import { EXIT, UsageError } from '../errors.ts';
 import { writeWhole } from '../write.ts';
 import type { Global } from './commands.ts';
+import { judgeOutput } from './output.ts';
 import { note, out, outJson } from './print.ts';
 import { readRowFiles } from './records.ts';
 import { readText } from '../../tuner/text.ts';
@@ -64,6 +65,7 @@ const DRAW = { sweep: drawSweep, accuracy: drawAccuracy, records: drawRecords } 
 async function run(argv: ReportArguments): Promise<void> {
   const files = argv.files ?? [];
   if (files.length === 0) throw new UsageError('gen report takes one or more files', 'gen report records.jsonl, or gen report tune.jsonl, --out report.html');
+  if (!argv.markdown) judgeOutput(argv.out, files);
   const kinds = files.map(kindOf);
   const [kind] = kinds as [Kind];
   const other = kinds.findIndex((one) => one !== kind);

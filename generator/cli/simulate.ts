@@ -7,6 +7,7 @@ import type { Global } from './commands.ts';
 import { FIXTURE } from './demo.ts';
 import { deviceOf } from './device.ts';
 import { lifeLines, LIFE_WORDS, mustLiveOn } from './life-print.ts';
+import { judgeOutput } from './output.ts';
 import { note, out, outJson, progress } from './print.ts';
 import { recipeOptions, recipesOnDumps } from './select.ts';
 import { whole } from './whole.ts';
@@ -54,6 +55,7 @@ async function run(argv: SimulateArguments): Promise<void> {
   whole('seed', argv.seed, 0);
   whole('tokens-per-step', argv.tokensPerStep, 1);
   if (argv.tokensPerStep > DRAFT_ROWS) throw new UsageError(`--tokens-per-step ${argv.tokensPerStep}: a sequence has at most ${DRAFT_ROWS} new rows in a step`, `--tokens-per-step ${DRAFT_ROWS}`);
+  if (argv.out !== undefined) judgeOutput(argv.out, [argv.data, argv.calib, ...(argv.recipe ?? [])]);
   const device = deviceOf(argv.device);
   const { simulate } = await import('../../tuner/simulate.ts');
   const { checkWritable, openDump } = await import('../../tuner/calibrate/file.ts');

@@ -1,8 +1,9 @@
 // `gen verify --sample N --pack DIR`: a folder with which a machine without Node, network or nvcc makes the draws' checks; harness/runner/checks.sh runs it there.
-import { chmod, copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { kernelName, type Kernel } from '../../generator/name.ts';
+import { makeFolder, writingTo } from '../../generator/write.ts';
 import { combineOf } from '../bench-plan.ts';
 import { buildRunner } from '../host.ts';
 import { writePackImages, type ImageForm } from '../pack-images.ts';
@@ -18,9 +19,12 @@ export function kernelsOfDraws(draws: readonly Draw[]): Kernel[] {
   return [...new Map([...draws.map(({ kernel }) => kernel), ...merges].map((kernel) => [kernelName(kernel), kernel])).values()];
 }
 
-/** Fills the folder `dir`: kernels, runner, requests, and beside each request the command that repeats it. Throws EnvironmentError without nvcc (unless they are sources), CompileError. */
-export async function writeSamplePack(dir: string, draws: readonly Draw[], form: ImageForm, onStep: (what: string) => void): Promise<{ requests: number; bytes: number }> {
-  await mkdir(dir, { recursive: true });
+/** Fills the folder `dir`: kernels, runner, requests, and beside each request the command that repeats it. Throws EnvironmentError without nvcc (unless they are sources) or where it cannot write, CompileError. */
+export const writeSamplePack = (dir: string, draws: readonly Draw[], form: ImageForm, onStep: (what: string) => void): Promise<{ requests: number; bytes: number }> =>
+  writingTo(dir, () => fill(dir, draws, form, onStep), 'make it writable, or choose another folder with --pack');
+
+async function fill(dir: string, draws: readonly Draw[], form: ImageForm, onStep: (what: string) => void): Promise<{ requests: number; bytes: number }> {
+  makeFolder(dir);
   const { paths, bytes } = await writePackImages(kernelsOfDraws(draws), dir, form, onStep);
   const refs = new Map([...paths].map(([name, path]) => [name, kernelRef(name, path)]));
   const checks = draws.map((draw, i) => ({ id: i + 1, ...requestOf(jobOf(draw), refs, draw.seed) }));
