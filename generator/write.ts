@@ -32,7 +32,7 @@ function readIfThere(path: string, fs: Fs): string | undefined {
 }
 
 /** Kernel sources in the folders of `archs`: ours by name and by stamp. Tables and files of others are never touched. */
-function sourcesIn(dir: string, archs: readonly string[], fs: Fs): string[] {
+export function sourcesIn(dir: string, archs: readonly string[], fs: Fs = nodeFs): string[] {
   return archs.flatMap((arch) => {
     let names: string[];
     try {

@@ -102,8 +102,8 @@ function report(error: unknown, json: boolean): number {
 /** Runs the command line `words`; the exit code. */
 export async function main(words: readonly string[]): Promise<number> {
   // The exit handlers of write, cache and nvcc leave no half file and no stray compiler.
-  process.once('SIGINT', () => process.exit(EXIT.interrupted));
-  process.once('SIGTERM', () => process.exit(143));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(EXIT.interrupted));
+  process.stderr.on('error', () => {}); // nobody listens to talk: no reason to end the work
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(EXIT.ok);
     process.stderr.write(`gen: cannot write the output (${error.code})\n  fix: free some space, or send the output elsewhere\n`);

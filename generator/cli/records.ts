@@ -7,8 +7,9 @@ import type { Row } from '../../tuner/bench-row.ts';
 export async function readRowFiles(talk: Talk, files: readonly string[]): Promise<Row[]> {
   const [{ readRecords }, { readText }] = await Promise.all([import('../../tuner/bench-row.ts'), import('../../tuner/text.ts')]);
   return files.flatMap((file) => {
-    const { rows, checks, errors } = readRecords(readText(file, 'give a file written by gen bench --out, or the records.jsonl of a pack'), file);
+    const { rows, checks, errors, torn } = readRecords(readText(file, 'give a file written by gen bench --out, or the records.jsonl of a pack'), file);
     note(talk, `${file}: ${rows.length} measurements, ${checks.passed} checks passed, ${checks.failed.length} failed, ${errors.length} requests failed`);
+    if (torn) note(talk, `${file}: its last line is not finished and was not read`);
     for (const why of [...checks.failed, ...errors]) process.stderr.write(`failed: ${why}\n`);
     if (checks.failed.length > 0) process.exitCode = EXIT.wrong;
     return [...rows];

@@ -65,6 +65,7 @@ const DRAW = { sweep: drawSweep, accuracy: drawAccuracy, records: drawRecords } 
 async function run(argv: ReportArguments): Promise<void> {
   const files = argv.files ?? [];
   if (files.length === 0) throw new UsageError('gen report takes one or more files', 'gen report records.jsonl, or gen report tune.jsonl, --out report.html');
+  if (argv.markdown && argv.json) throw new UsageError('--markdown and --json contradict each other', 'leave one out');
   if (!argv.markdown) judgeOutput(argv.out, files);
   const kinds = files.map(kindOf);
   const [kind] = kinds as [Kind];

@@ -68,7 +68,7 @@ async function run(argv: TuneWorkerArguments): Promise<void> {
   readTask(work, task);
   const stop = new AbortController();
   // In place of the handlers of other commands, which end at once: the line at hand is finished first.
-  for (const signal of ['SIGUSR1', 'SIGTERM', 'SIGINT'] as const) {
+  for (const signal of ['SIGUSR1', 'SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.removeAllListeners(signal);
     process.on(signal, () => stop.abort());
   }

@@ -10,9 +10,10 @@ import { EFFORT_NAMES, STRATEGIES } from '../../tuner/tune/strategy.ts';
 import type { Sweep, SweepPlan, SweepResult } from '../../tuner/tune/sweep.ts';
 import type { Global } from './commands.ts';
 import { lazy } from './lazy.ts';
+import { archsOf } from './names.ts';
 import { note, out, outJson, table } from './print.ts';
 import { GENERATED } from './select.ts';
-import { archsOf, CLOCK, contractsToTune, parseBudget, tuneOptions, tuningOf } from './tune-options.ts';
+import { CLOCK, contractsToTune, parseBudget, tuneOptions, tuningOf } from './tune-options.ts';
 import { shipOptions, shippingOf } from './ship-options.ts';
 import { schedulerOptions, tuneOnSlurm } from './tune-slurm.ts';
 import { report, sweepProgress, type MadeTable } from './tune-print.ts';
@@ -44,7 +45,7 @@ function devicesOf(word: string): Sweep['devices'] {
 }
 
 async function planOf(argv: TuneArguments): Promise<SweepPlan> {
-  const archs = await archsOf(argv);
+  const archs = await archsOf(argv.arch);
   const tables = committedTables().map((named) => named.table);
   const plan = { contracts: contractsToTune(argv), archs, tuning: await tuningOf(argv), effort: argv.effort, seed: argv.seed, tables, ...(argv.strategy ? { strategy: argv.strategy } : {}) };
   if (!argv.stale) return plan;
@@ -76,7 +77,7 @@ async function writeTables(argv: TuneArguments, journal: string, emulated: boole
 /** The first signal ends the sweep behind the measurement at hand, the second at once. */
 function stopper(argv: TuneArguments): AbortSignal {
   const stop = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.removeAllListeners(signal);
     process.on(signal, () => {
       if (stop.signal.aborted) process.exit(EXIT.interrupted);
@@ -99,6 +100,8 @@ async function run(argv: TuneArguments): Promise<void> {
   whole('jobs', argv.jobs, 1);
   whole('seed', argv.seed, 0);
   whole('rounds', argv.rounds, 1);
+  const jobsOnly = (['work', 'sbatch', 'prologue'] as const).find((name) => argv[name] !== undefined && argv.scheduler === undefined);
+  if (jobsOnly) throw new UsageError(`--${jobsOnly} is for jobs of a scheduler`, `add --scheduler slurm, or leave --${jobsOnly} out`);
   const shipping = shippingOf(argv);
   const devices = devicesOf(argv.device);
   const budget = argv.budget === undefined ? {} : { budgetMs: 1000 * parseBudget(argv.budget) };

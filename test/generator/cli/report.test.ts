@@ -63,8 +63,8 @@ test('both at once, Markdown of a sweep, an altered journal, no file: usage', as
   const out = join(dir, 'never.html');
   const lines = text.split('\n');
   const altered = file('altered.jsonl', [lines[0], lines[1]!.replace('Test GPU', 'Best GPU'), ...lines.slice(2)].join('\n'));
-  const runs = await Promise.all([[journal, records], [journal, '--markdown'], [altered], [join(dir, 'none.jsonl')], []].map((words) => gen(['report', ...words, '--out', out])));
-  assert.equal(runs.map(({ exitCode }) => exitCode), [2, 2, 2, 2, 2]);
+  const runs = await Promise.all([[journal, records], [journal, '--markdown'], [altered], [join(dir, 'none.jsonl')], [], [records, '--markdown', '--json']].map((words) => gen(['report', ...words, '--out', out])));
+  assert.equal(runs.map(({ exitCode }) => exitCode), [2, 2, 2, 2, 2, 2]);
   assert.match(runs[0]!.stderr, /tune\.jsonl is of a sweep, \S+records\.jsonl holds records of times/);
   assert.match(runs[2]!.stderr, /altered\.jsonl:2 was altered/);
 });
@@ -79,6 +79,8 @@ test('nothing is written over what is read, under whatever name', async () => {
     assert.match(stderr, /would overwrite \S+, which is read\n {2}fix: name another file/);
   }
   assert.is(readFileSync(records, 'utf8'), before);
+  const torn = await gen(['report', file('torn-records.jsonl', `${before}{"record":"ben`), '--out', join(dir, 'torn-records.html')]);
+  assert.equal([torn.exitCode, /its last line is not finished and was not read/.test(torn.stderr)], [0, true]);
   const none = await gen(['report', records, '--out', '']);
   assert.equal([none.exitCode, /--out is empty/.test(none.stderr)], [2, true]);
 });
