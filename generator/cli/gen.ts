@@ -106,7 +106,7 @@ async function compileSelection({ kernels, family, out: dir }: Selection, files:
 
 async function run(argv: GenOptions): Promise<void> {
   whole('jobs', argv.jobs, 1);
-  if (!(argv.timeout > 0)) throw new UsageError(`--timeout takes seconds, not ${argv.timeout}`, 'leave --timeout out for the default');
+  if (!(argv.timeout > 0 && argv.timeout <= 86_400)) throw new UsageError(`--timeout takes seconds, at most a day of them, not ${argv.timeout}`, 'leave --timeout out for the default');
   const selected = await selectKernels(argv);
   const selection = argv.out === undefined ? selected : withHeld(selected);
   const files = await filesOf(selection);

@@ -12,6 +12,7 @@ import type { Global } from './commands.ts';
 import { archsOf } from './names.ts';
 import { note, out, outJson, progress } from './print.ts';
 import { ROOT } from './select.ts';
+import { judgeDraws } from './whole.ts';
 
 const options = <T>(y: Argv<T>) =>
   y
@@ -94,7 +95,7 @@ function readRequests(answers: string): string {
 
 async function compiled({ compile, arch, seed, ...argv }: SupportArguments): Promise<Seen[]> {
   if (compile === undefined) return [];
-  if (!Number.isSafeInteger(compile) || compile < 1) throw new UsageError(`--compile takes a number of draws, not ${compile}`, 'for example --compile 20');
+  judgeDraws('compile', compile);
   const [{ sampleOf }, { tryCompile }] = await Promise.all([import('../../tuner/sample/draw.ts'), import('../../tuner/sample/compile.ts')]);
   const line = progress(argv, 'compiling');
   const kernels = (await archsOf(arch)).flatMap((one) => sampleOf(compile, seed, [one]).draws.map(({ kernel }) => kernel));

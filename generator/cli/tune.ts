@@ -15,7 +15,7 @@ import { note, out, outJson, table } from './print.ts';
 import { GENERATED } from './select.ts';
 import { CLOCK, contractsToTune, parseBudget, tuneOptions, tuningOf } from './tune-options.ts';
 import { shipOptions, shippingOf } from './ship-options.ts';
-import { schedulerOptions, tuneOnSlurm } from './tune-slurm.ts';
+import { judgeScheduler, schedulerOptions, tuneOnSlurm } from './tune-slurm.ts';
 import { report, sweepProgress, type MadeTable } from './tune-print.ts';
 import { whole } from './whole.ts';
 
@@ -100,8 +100,7 @@ async function run(argv: TuneArguments): Promise<void> {
   whole('jobs', argv.jobs, 1);
   whole('seed', argv.seed, 0);
   whole('rounds', argv.rounds, 1);
-  const jobsOnly = (['work', 'sbatch', 'prologue'] as const).find((name) => argv[name] !== undefined && argv.scheduler === undefined);
-  if (jobsOnly) throw new UsageError(`--${jobsOnly} is for jobs of a scheduler`, `add --scheduler slurm, or leave --${jobsOnly} out`);
+  judgeScheduler(argv);
   const shipping = shippingOf(argv);
   const devices = devicesOf(argv.device);
   const budget = argv.budget === undefined ? {} : { budgetMs: 1000 * parseBudget(argv.budget) };

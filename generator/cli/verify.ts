@@ -16,6 +16,7 @@ import { offeredContracts } from './list.ts';
 import { archsOf, kernelOf } from './names.ts';
 import { colour, note, out, outJson, progress, table } from './print.ts';
 import { globOf } from './select.ts';
+import { judgeDraws } from './whole.ts';
 
 const options = <T>(y: Argv<T>) =>
   y
@@ -85,7 +86,7 @@ async function drawsOf(argv: VerifyArguments): Promise<readonly Draw[] | undefin
     if (argv.pack !== undefined) throw new UsageError('--pack holds draws', 'add --sample N');
     return undefined;
   }
-  if (!Number.isSafeInteger(argv.sample) || argv.sample < 1) throw new UsageError(`--sample takes a number of draws, not ${argv.sample}`, 'for example --sample 20');
+  judgeDraws('sample', argv.sample);
   const other = (['only', 'shape', 'full', 'quick', 'sanitize'] as const).find((name) => argv[name]);
   if (other) throw new UsageError(`--sample draws kernels and shapes itself: --${other} has no meaning`, 'leave one out');
   const { sampleOf } = await import('../../tuner/sample/draw.ts');
@@ -111,6 +112,7 @@ async function pack(argv: VerifyArguments, folder: string, draws: readonly Draw[
 async function run(argv: VerifyArguments): Promise<void> {
   if (!Number.isSafeInteger(argv.seed)) throw new UsageError(`--seed takes a whole number, not ${argv.seed}`, 'leave --seed out for 1');
   if (argv.quick && argv.full) throw new UsageError('--quick and --full contradict each other', 'leave one out');
+  if (argv.shape !== undefined && (argv.quick || argv.full)) throw new UsageError(`--shape is one shape: --${argv.quick ? 'quick' : 'full'} chooses among others`, 'leave one out');
   const device = deviceOf(argv.device);
   const level: Level = argv.quick ? 'quick' : argv.full ? 'full' : 'usual';
   const draws = await drawsOf(argv);

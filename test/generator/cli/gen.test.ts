@@ -144,7 +144,7 @@ together('a further selection adds to a folder and loses nothing of it; what a n
   for (const file of ['manifest.json', 'antkv_kernels.h']) for (const name of [own!.replace('.cu', ''), 'antkv_select__sm90_w8']) assert.ok(readFileSync(join(out, file), 'utf8').includes(name), `${name} in ${file}`);
   assert.is((await write('--recipe', recipe, '--only', '*unpack*', '--check')).exitCode, 0);
   await write('-q');
-  assert.equal(filesIn(out).filter((file) => /k4c8b_v8c8b_|sm90_w8|later/.test(file)), [`sm80/${own}`, 'sm90/antkv_select__sm90_w8.cu']);
+  assert.equal(filesIn(out).filter((file) => /k4c8b_v8c8b_|select__sm90_w8|later/.test(file)), [`sm80/${own}`, 'sm90/antkv_select__sm90_w8.cu']);
 });
 
 together('a whole name means that kernel, committed or not', async () => {
