@@ -1,13 +1,13 @@
 // gen pack --measure: a folder with which a machine without Node, network or nvcc measures the kernels; harness/bench/measure.sh runs it there.
 import { createHash } from 'node:crypto';
-import { readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { readdirSync, renameSync, rmSync } from 'node:fs';
 import { chmod, cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { EnvironmentError, InputError } from '../generator/errors.ts';
+import { EnvironmentError } from '../generator/errors.ts';
 import { kernelName } from '../generator/name.ts';
-import { cannotWrite, makeFolder, placeOf, writeWhole, writingTo } from '../generator/write.ts';
+import { makeFolder, writeWhole, writingTo } from '../generator/write.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { baselineShapes, kernelsOfCases, roundsOf, type Case } from './bench-plan.ts';
 import { compileCeilings } from './ceilings.ts';
@@ -15,6 +15,7 @@ import { checkRequest, checksOf } from './check-plan.ts';
 import { runnerSources } from './host.ts';
 import { findNvcc, NVCC_FIX } from './nvcc.ts';
 import { writePackImages, type ImageForm } from './pack-images.ts';
+import { judgeArchive, judgeFolder } from './pack-target.ts';
 import { kernelRef } from './problem.ts';
 import { removeTemporary, temporaryFolder } from './temporary.ts';
 
@@ -81,7 +82,7 @@ export async function packMeasure(out: string, options: MeasurePackOptions): Pro
   const target = resolve(out);
   const ending = /\.t(ar\.)?gz$/.exec(target)?.[0];
   if (ending) judgeArchive(target);
-  else judgeFolder(target);
+  else judgeFolder(target, PARTS, 'name a new folder, or FILE.tar.gz, with --out', 'pack.json');
   const scratch = temporaryFolder('antkv-pack-');
   try {
     const folder = join(scratch, ending ? basename(target, ending) || 'measure' : 'measure');
@@ -99,27 +100,6 @@ export async function packMeasure(out: string, options: MeasurePackOptions): Pro
 
 /** What a pack consists of, and the runner that measure.sh builds in it. Anything else beside it is the user's: records above all. */
 const PARTS = ['pack.json', 'measure.sh', 'compile.sh', 'baseline.py', 'baseline.json', 'requests.jsonl', 'images', 'sources', 'harness', 'generated', 'antkv-runner'];
-
-const NEW_FOLDER = 'name a new folder with --out';
-
-function judgeArchive(target: string): void {
-  if (statSync(placeOf(target), { throwIfNoEntry: false })?.isDirectory()) throw new InputError(`${target} is a folder`, 'name an archive, or a folder whose name does not end like one, with --out');
-}
-
-function judgeFolder(target: string): void {
-  let entries: string[];
-  try {
-    if (statSync(target, { throwIfNoEntry: false })?.isDirectory() === false) throw new InputError(`${target} is no folder`, `${NEW_FOLDER}, or FILE.tar.gz`);
-    entries = readdirSync(target);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-    throw cannotWrite(error, target);
-  }
-  if (entries.length === 0) return;
-  if (!entries.includes('pack.json')) throw new InputError(`${target} is a folder with other files`, NEW_FOLDER);
-  const foreign = entries.filter((name) => !PARTS.includes(name));
-  if (foreign.length > 0) throw new InputError(`the pack in ${target} holds ${foreign.slice(0, 3).join(', ')} besides`, `move that away, or ${NEW_FOLDER}`);
-}
 
 /** Packs `folder` beside its new place first: an archive that is there stays until the new one is whole. */
 async function writeArchive(folder: string, target: string): Promise<void> {

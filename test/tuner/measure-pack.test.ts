@@ -14,6 +14,7 @@ import { launchOf } from '../../tuner/bench-table.ts';
 import { buildEmulator, buildRunner } from '../../tuner/host.ts';
 import { packMeasure } from '../../tuner/measure-pack.ts';
 import { writePackImages } from '../../tuner/pack-images.ts';
+import { writeSamplePack } from '../../tuner/sample/pack.ts';
 import { temporaryFolder } from '../folder.ts';
 import { EXACT, ONE_BIT } from './rows.ts';
 
@@ -136,7 +137,8 @@ test('a pack replaces a pack, never files, records or folders of anything else; 
   await refused(at('pack'), /holds (mine, records\.jsonl|records\.jsonl, mine) besides/);
   await refused(at('archive.tar.gz'), /is a folder/);
   await refused('/dev/null', /is no folder/);
-  await refused(at('thesis.tex/x'), /cannot write .*ENOTDIR/);
+  for (const below of ['thesis.tex/x', 'thesis.tex/x.tar.gz']) await refused(at(below), /cannot write .*ENOTDIR/);
+  for (const path of ['other', 'pack', 'thesis.tex']) await writeSamplePack(at(path), [], 'sources', () => {}).then(() => assert.unreachable(), (error: unknown) => assert.ok(error instanceof AntkvError && /besides what a pack has|is no folder/.test(error.message), path));
   assert.equal(keep.map((path) => readFileSync(at(path), 'utf8')), keep);
 });
 

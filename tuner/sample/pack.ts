@@ -6,6 +6,7 @@ import { kernelName, type Kernel } from '../../generator/name.ts';
 import { makeFolder, writingTo } from '../../generator/write.ts';
 import { combineOf } from '../bench-plan.ts';
 import { buildRunner } from '../host.ts';
+import { judgeFolder } from '../pack-target.ts';
 import { writePackImages, type ImageForm } from '../pack-images.ts';
 import { kernelRef, type CheckOp } from '../problem.ts';
 import { jobOf, requestOf } from '../verify.ts';
@@ -20,8 +21,14 @@ export function kernelsOfDraws(draws: readonly Draw[]): Kernel[] {
 }
 
 /** Fills the folder `dir`: kernels, runner, requests, and beside each request the command that repeats it. Throws EnvironmentError without nvcc (unless they are sources) or where it cannot write, CompileError. */
-export const writeSamplePack = (dir: string, draws: readonly Draw[], form: ImageForm, onStep: (what: string) => void): Promise<{ requests: number; bytes: number }> =>
-  writingTo(dir, () => fill(dir, draws, form, onStep), 'make it writable, or choose another folder with --pack');
+export const writeSamplePack = async (dir: string, draws: readonly Draw[], form: ImageForm, onStep: (what: string) => void): Promise<{ requests: number; bytes: number }> => {
+  judgeFolder(dir, PARTS, FIX);
+  return writingTo(dir, () => fill(dir, draws, form, onStep), FIX);
+};
+
+/** What a run that was ended leaves of these is written anew. Without answers.jsonl: answers belong to the requests that they were asked. */
+const PARTS = ['checks.sh', 'requests.jsonl', 'again.txt', 'antkv-runner', 'images', 'sources', 'compile.sh'];
+const FIX = 'choose a new folder, in one that you can write, with --pack';
 
 async function fill(dir: string, draws: readonly Draw[], form: ImageForm, onStep: (what: string) => void): Promise<{ requests: number; bytes: number }> {
   makeFolder(dir);
