@@ -4,7 +4,7 @@ import type { Argv, CommandModule } from 'yargs';
 import { EXIT, unknownName, UsageError } from '../errors.ts';
 import { committedTables } from '../table/read.ts';
 import { printTable } from '../table/words.ts';
-import { writeWhole } from '../write.ts';
+import { checkFolder, writeWhole } from '../write.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { EFFORT_NAMES, STRATEGIES } from '../../tuner/tune/strategy.ts';
 import type { Sweep, SweepPlan, SweepResult } from '../../tuner/tune/sweep.ts';
@@ -60,10 +60,13 @@ async function planOf(argv: TuneArguments): Promise<SweepPlan> {
   return { ...plan, only };
 }
 
+/** Where tables go. */
+const folderOf = ({ out: dir }: TuneArguments): string => (dir === undefined ? GENERATED : resolve(dir));
+
 /** The tables of the journal. Emulated times are for trying the command: they never reach a table that is shipped. */
 async function writeTables(argv: TuneArguments, journal: string, emulated: boolean): Promise<MadeTable[]> {
   const { mergeInto, readInputs } = await import('../../tuner/table/files.ts');
-  const dir = argv.out === undefined ? GENERATED : resolve(argv.out);
+  const dir = folderOf(argv);
   const merged = mergeInto(readInputs([journal]), dir, { ...shippingOf(argv), emulated });
   const written = !emulated || argv.out !== undefined;
   return merged.map(({ file, table: made, notes }) => {
@@ -96,6 +99,7 @@ function exitCodeOf({ ends }: SweepResult, interrupted: boolean): number {
 }
 
 async function run(argv: TuneArguments): Promise<void> {
+  if (argv.out === '') throw new UsageError('--out is empty', 'name a folder');
   if (argv.verb !== undefined) throw unknownName('command of gen tune', argv.verb, SUBCOMMANDS);
   whole('jobs', argv.jobs, 1);
   whole('seed', argv.seed, 0);
@@ -118,6 +122,7 @@ async function run(argv: TuneArguments): Promise<void> {
     if (argv.json) return outJson({ tunedFor: plan.tuning.tunedFor, tasks: tasks.map(({ arch, contract, problems, kernels }) => ({ arch, contract, problems: problems.length, kernels: kernels.length })) });
     return out(table([['contract', 'arch', 'points', 'kernels'], ...tasks.map(({ arch, contract, problems, kernels }) => [contract, arch, problems.length, kernels.length])]));
   }
+  if (devices !== 'emulated' || argv.out !== undefined) checkFolder(folderOf(argv)); // hours before the tables
   const signal = stopper(argv);
   const line = sweepProgress(argv);
   const result = await sweep({

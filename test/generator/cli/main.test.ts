@@ -36,6 +36,7 @@ const MISTAKES: [words: string[], what: RegExp, fix: RegExp][] = [
   [['--timeout', 'Infinity', '--out', 'OUT'], /--timeout takes seconds, at most a day/, /leave --timeout out/],
   [['verify', '--only', 'antkv_select', '--shape', '{"rows":3}', '--quick'], /--shape is one shape: --quick chooses/, /leave one out/],
   [['verify', '--sample', '1e15'], /--sample takes a number of draws, 1 to 100000/, /--sample 20/],
+  [['tune', '--out', ''], /--out is empty/, /name a folder/],
   [['demo', '--threads', '100000'], /--threads takes at most \d+ here, not 100000/, /leave --threads out/],
   [['calibrate', 'test/fixtures/kv-calib-small.safetensors', '--dtype', 'bf16', '--out', 'OUT/x'], /--dtype bf16 has no meaning here/, /leave it out/],
   [['support', '--check', '--records', 'BOGUS'], /a record names the architecture "sm1", which is none/, /gen verify --json/],
@@ -96,6 +97,12 @@ together('an error is one JSON object with --json', async () => {
   const { exitCode, stdout } = await gen(['--json', '--preset', 'antkv1']);
   assert.equal(JSON.parse(stdout), { error: 'unknown preset "antkv1"', fix: 'did you mean antkv-1 or antkv-4 or antkv-2?', exitCode: 2 });
   assert.is(exitCode, 2);
+});
+
+together('gen support answers in JSON, and tables that cannot be written are said before the sweep', async () => {
+  const [support, tune] = await Promise.all([gen(['support', '--check', '--json']), gen(['tune', '--device', 'emulated', '--only', 'antkv_select', '--journal', join(temporaryFolder(), 'j'), '--out', '/dev/null/x'])]);
+  assert.is((JSON.parse(support.stdout) as { clean: boolean }).clean, support.exitCode === 0);
+  assert.equal([tune.exitCode, /cannot write \/dev\/null\/x \(ENOTDIR\)/.test(tune.stderr)], [3, true], tune.stderr);
 });
 
 together('a broken config file is an input error', async () => {
