@@ -4,7 +4,8 @@
 /* antkv: parameter structs of every op. C11 and C++17, on 64-bit machines; no CUDA types: a stream is a void*.
 
    Each kernel takes one of these structs by value as its only argument. Set struct_size to sizeof and abi_version to
-   ANTKV_ABI_VERSION. Strides count bytes. Pointers are device pointers, 16-byte aligned; null means "not there" or "not wanted" where
+   ANTKV_ABI_VERSION. Strides count bytes; one is at least what it steps over, so that nothing overlaps, in whatever order the axes lie;
+   of an axis of length 1 it is not looked at. Pointers are device pointers, 16-byte aligned; null means "not there" or "not wanted" where
    the field says so. Set every field, or clear the struct first. `tokens` and `warps` of a grid are the kernel's own numbers: manifest.json
    has them, with dynamicShared, the dynamic shared memory. Kernels neither allocate nor synchronise; grids depend on host bounds only. */
 #ifndef ANTKV_H
@@ -68,8 +69,8 @@ typedef struct antkv_encode_params {
   int32_t kv_heads;
   int32_t page_size;            /* tokens per page: 16, 32, 64, 128 or 256 */
   int32_t max_pages;            /* row stride of block_table, in entries */
-  int32_t max_anchor_pages;     /* row stride of anchor_table, in entries */
-  int32_t max_tokens;           /* host bound on input rows per sequence; fixes grid.x */
+  int32_t max_anchor_pages;     /* row stride of anchor_table, in entries; 0 without anchors */
+  int32_t max_tokens;           /* host bound on input rows per sequence, 1 to 2^30; fixes grid.x */
   int32_t max_anchors;          /* row stride of keep_indices */
   int32_t keep_words;           /* row stride of keep_bitmap */
   int32_t score_stride;         /* row stride of keep_scores, in elements */
@@ -131,7 +132,7 @@ typedef struct antkv_append_params {
   int32_t kv_heads;                    /* grid.x */
   int32_t page_size;                   /* tokens per page: 16, 32, 64, 128 or 256 */
   int32_t max_pages;                   /* row stride of block_table, in entries */
-  int32_t max_anchor_pages;            /* row stride of anchor_table, in entries */
+  int32_t max_anchor_pages;            /* row stride of anchor_table, in entries; 0 without anchors */
   int32_t ring_rows;                   /* at least window + flush_block + 16; 0 for exact recipes */
   int32_t window;                      /* newest tokens that stay exact */
   int32_t flush_block;                 /* tokens encoded at once, a multiple of page_size */
@@ -154,8 +155,8 @@ typedef struct antkv_decode_params {
   uint32_t abi_version;                /* ANTKV_ABI_VERSION */
   void* out;                           /* [rows, q_heads, d] output, dtype of the contract; written when splits is 1 or counters are given */
   float* lse;                          /* [rows, q_heads] natural log-sum-exp, -inf for a row that sees nothing; null: not wanted; written with out */
-  const void* q;                       /* [rows, q_heads, d] queries after RoPE, dtype of the contract */
-  const void* pages;                   /* coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride */
+  const void* q;                       /* [rows, q_heads, d] queries after RoPE, dtype of the contract, all finite: a row with a NaN comes out as one that sees nothing (CACHE.md, "Masking") */
+  const void* pages;                   /* coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride. Kernels of algorithm lookup, which tables may choose, read blocks that end at most 2^36 bytes (64 GiB) behind pages; beyond they read others */
   const int32_t* block_table;          /* [batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices */
   const int32_t* page_indptr;          /* [batch + 1] CSR offsets into page_indices; null with block_table */
   const int32_t* page_indices;         /* [page_indptr[batch]] pages; null with block_table */
@@ -197,15 +198,15 @@ typedef struct antkv_decode_params {
   int32_t rows;                        /* query rows of all sequences */
   int32_t page_size;                   /* tokens per page: 16, 32, 64, 128 or 256 */
   int32_t max_pages;                   /* row stride of block_table, in entries */
-  int32_t max_anchor_pages;            /* row stride of anchor_table, in entries */
+  int32_t max_anchor_pages;            /* row stride of anchor_table, in entries; 0 without anchors */
   int32_t ring_rows;                   /* window + flush block + 16 */
   int32_t segments;                    /* bit 0: coded pages, bit 1: anchors, bit 2: ring */
-  int32_t splits;                      /* CTAs that share one sequence and KV head, or with spread all sequences of one KV head; grid.x */
+  int32_t splits;                      /* 1 to 65535: CTAs that share one sequence and KV head, or with spread all sequences of one KV head; grid.x */
   int32_t spread;                      /* 0: each sequence is cut into `splits` shares by its own length alone, grid.z is batch; 1: all sequences, end to end, are cut into `splits` shares of equal work, grid.z is 1 */
   int32_t max_q_len;                   /* host bound on query rows per sequence; fixes grid.y */
   int32_t rotary_dim;                  /* channels that RoPE rotates, even, at most the head dim */
   int32_t rope_interleaved;            /* 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1) */
-  float scale;                         /* factor on q.k, natural units; usually 1/sqrt(d) */
+  float scale;                         /* factor on q.k, natural units, finite and above 0; usually 1/sqrt(d) */
   float attention_factor;              /* factor on cos and sin (YaRN); 1 without */
   float softcap;                       /* contracts with "softcap" only, > 0: a score s (natural units) becomes softcap * tanh(s / softcap), in ring_scores too; else 0 */
 } antkv_decode_params;
@@ -261,7 +262,7 @@ typedef struct antkv_score_params {
   int32_t batch;                /* sequences; grid.z */
   int32_t q_heads;
   int32_t kv_heads;             /* grid.y */
-  int32_t max_tokens;           /* host bound on keys per sequence; fixes grid.x */
+  int32_t max_tokens;           /* host bound on keys per sequence, 1 to 2^30; fixes grid.x */
   int32_t score_stride;         /* row stride of scores, in elements */
   int32_t newest_rows;          /* query rows at the end of each sequence that count once each, with cu_sampled only */
   int32_t accumulate;           /* 1: adds to scores, so that the chunks of a prompt sum up to its score in one pass; 0: writes them */
@@ -327,8 +328,8 @@ typedef struct antkv_unpack_params {
   int32_t kv_heads;                    /* grid.y */
   int32_t page_size;                   /* tokens per page: 16, 32, 64, 128 or 256 */
   int32_t max_pages;                   /* row stride of block_table, in entries */
-  int32_t max_anchor_pages;            /* row stride of anchor_table, in entries */
-  int32_t max_tokens;                  /* host bound on tokens per sequence; fixes grid.x */
+  int32_t max_anchor_pages;            /* row stride of anchor_table, in entries; 0 without anchors */
+  int32_t max_tokens;                  /* host bound on tokens per sequence, 1 to 2^30; fixes grid.x */
   int32_t rotary_dim;                  /* channels that RoPE rotates, even, at most the head dim */
   int32_t rope_interleaved;            /* 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1) */
   float attention_factor;              /* factor on cos and sin (YaRN); 1 without */

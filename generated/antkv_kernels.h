@@ -14,7 +14,15 @@
 /* The versions that the kernels were generated with. */
 #define ANTKV_KERNELS_ABI_VERSION 3
 #define ANTKV_KERNELS_LAYOUT_VERSION 4
-#define ANTKV_KERNEL_COUNT 149
+/* Of the rows below. antkv_open compares it with that of the folder it opens, antkv_table.h with that of antkv_tables.h. */
+#define ANTKV_KERNELS_DIGEST 0x13a11ac2688a5219ull
+#define ANTKV_KERNEL_COUNT 161
+
+/* At most: sequences, KV heads, splits, and y and z of a grid; query heads per KV head; query rows of a sequence in decode; tokens of a sequence. */
+#define ANTKV_MAX_GRID 65535
+#define ANTKV_MAX_RATIO 16
+#define ANTKV_MAX_Q_LEN 16
+#define ANTKV_MAX_TOKENS 1073741824
 
 #define ANTKV_OP_ENCODE 0
 #define ANTKV_OP_APPEND 1
@@ -46,7 +54,7 @@ typedef struct antkv_kernel_row {
   int32_t tokens;       /* that a block takes per step; 0 for ops without */
   int32_t shared_bytes; /* dynamic shared memory of a block */
   int32_t params_bytes; /* sizeof the op's struct */
-  int32_t head_dim;     /* 0 for ops without */
+  int32_t head_dim;     /* of kmeans channels of a code; 0 for ops without */
   int32_t columns;      /* query rows x query heads per KV head of one block; decode only */
   int32_t unit_bytes;   /* 16 tokens of a coded page; 0 for ops without pages */
   int32_t coded;        /* 1: pages end with an anchor bitmap */
@@ -153,6 +161,14 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "sm80/antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm80_lookup_w12_s2_c2.fatbin",
    ANTKV_OP_DECODE, 80, 0, 384, 0, 125008, 392, 128, 4, 288, 1, 7},
   {"antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4",
+   "antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm80_lookup_w4_s2_c1",
+   "sm80/antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm80_lookup_w4_s2_c1.fatbin",
+   ANTKV_OP_DECODE, 80, 0, 128, 0, 74960, 392, 128, 4, 288, 1, 7},
+  {"antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4",
+   "antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm80_lookup_w8_s1_c2",
+   "sm80/antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm80_lookup_w8_s1_c2.fatbin",
+   ANTKV_OP_DECODE, 80, 0, 256, 0, 116368, 392, 128, 4, 288, 1, 7},
+  {"antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4",
    "antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm86_lookup_w16_s2_c1",
    "sm86/antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm86_lookup_w16_s2_c1.fatbin",
    ANTKV_OP_DECODE, 86, 0, 512, 0, 100880, 392, 128, 4, 288, 1, 7},
@@ -160,6 +176,14 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm90_lookup_w16_s2_c4",
    "sm90/antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm90_lookup_w16_s2_c4.fatbin",
    ANTKV_OP_DECODE, 90, 0, 512, 0, 199184, 392, 128, 4, 288, 1, 7},
+  {"antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4",
+   "antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm90_lookup_w12_s2_c4",
+   "sm90/antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm90_lookup_w12_s2_c4.fatbin",
+   ANTKV_OP_DECODE, 90, 0, 384, 0, 190544, 392, 128, 4, 288, 1, 7},
+  {"antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4",
+   "antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm90_lookup_w4_s2_c2",
+   "sm90/antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm90_lookup_w4_s2_c2.fatbin",
+   ANTKV_OP_DECODE, 90, 0, 128, 0, 107728, 392, 128, 4, 288, 1, 7},
   {"antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4",
    "antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm90_lookup_w8_s2_c4",
    "sm90/antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm90_lookup_w8_s2_c4.fatbin",
@@ -193,6 +217,10 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "sm80/antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4__sm80_lookup_w12_s2_c2.fatbin",
    ANTKV_OP_DECODE, 80, 0, 384, 0, 157584, 392, 128, 4, 2048, 1, 7},
   {"antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4",
+   "antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4__sm80_lookup_w8_s1_c2",
+   "sm80/antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4__sm80_lookup_w8_s1_c2.fatbin",
+   ANTKV_OP_DECODE, 80, 0, 256, 0, 149008, 392, 128, 4, 2048, 1, 7},
+  {"antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4",
    "antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4__sm86_w4_t64_s2",
    "sm86/antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4__sm86_w4_t64_s2.fatbin",
    ANTKV_OP_DECODE, 86, 0, 128, 64, 51264, 392, 128, 4, 2048, 1, 7},
@@ -201,9 +229,9 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "sm90/antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4__sm90_lookup_w8_s2_c4.fatbin",
    ANTKV_OP_DECODE, 90, 0, 256, 0, 214544, 392, 128, 4, 2048, 1, 7},
   {"antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4",
-   "antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4__sm90_lookup_w12_s1_c4",
-   "sm90/antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4__sm90_lookup_w12_s1_c4.fatbin",
-   ANTKV_OP_DECODE, 90, 0, 384, 0, 223120, 392, 128, 4, 2048, 1, 7},
+   "antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4__sm90_lookup_w8_s1_c4",
+   "sm90/antkv_decode_d128_k2c8bq8_v2c8bq8_f16_n4__sm90_lookup_w8_s1_c4.fatbin",
+   ANTKV_OP_DECODE, 90, 0, 256, 0, 214544, 392, 128, 4, 2048, 1, 7},
   {"antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain",
    "antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_lookup_w8_s1_c1",
    "sm80/antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain__sm80_lookup_w8_s1_c1.fatbin",
@@ -229,6 +257,10 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "sm80/antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm80_lookup_w12_s2_c2.fatbin",
    ANTKV_OP_DECODE, 80, 0, 384, 0, 162576, 392, 128, 4, 1056, 1, 15},
   {"antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4",
+   "antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm80_lookup_w8_s1_c2",
+   "sm80/antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm80_lookup_w8_s1_c2.fatbin",
+   ANTKV_OP_DECODE, 80, 0, 256, 0, 153872, 392, 128, 4, 1056, 1, 15},
+  {"antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4",
    "antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm86_w4_t64_s2",
    "sm86/antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm86_w4_t64_s2.fatbin",
    ANTKV_OP_DECODE, 86, 0, 128, 64, 43328, 392, 128, 4, 1056, 1, 15},
@@ -252,14 +284,30 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm90_lookup_w8_s2_c4",
    "sm90/antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm90_lookup_w8_s2_c4.fatbin",
    ANTKV_OP_DECODE, 90, 0, 256, 0, 232032, 392, 128, 8, 544, 1, 7},
+  {"antkv_decode_d128_k8c8b_v8c8bq8_f16_gain",
+   "antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm90_lookup_w8_s1_c2",
+   "sm90/antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm90_lookup_w8_s1_c2.fatbin",
+   ANTKV_OP_DECODE, 90, 0, 256, 0, 166496, 392, 128, 8, 544, 1, 7},
+  {"antkv_decode_d128_k8c8b_v8c8bq8_f16_gain",
+   "antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm90_lookup_w8_s2_c2",
+   "sm90/antkv_decode_d128_k8c8b_v8c8bq8_f16_gain__sm90_lookup_w8_s2_c2.fatbin",
+   ANTKV_OP_DECODE, 90, 0, 256, 0, 166496, 392, 128, 8, 544, 1, 7},
   {"antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4",
    "antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4__sm80_lookup_w16_s2_c2",
    "sm80/antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4__sm80_lookup_w16_s2_c2.fatbin",
    ANTKV_OP_DECODE, 80, 0, 512, 0, 133648, 392, 128, 4, 544, 1, 7},
   {"antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4",
+   "antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4__sm80_lookup_w16_s1_c2",
+   "sm80/antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4__sm80_lookup_w16_s1_c2.fatbin",
+   ANTKV_OP_DECODE, 80, 0, 512, 0, 133648, 392, 128, 4, 544, 1, 7},
+  {"antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4",
    "antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4__sm80_lookup_w4_s2_c2",
    "sm80/antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4__sm80_lookup_w4_s2_c2.fatbin",
    ANTKV_OP_DECODE, 80, 0, 128, 0, 107728, 392, 128, 4, 544, 1, 7},
+  {"antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4",
+   "antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4__sm80_lookup_w8_s2_c2",
+   "sm80/antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4__sm80_lookup_w8_s2_c2.fatbin",
+   ANTKV_OP_DECODE, 80, 0, 256, 0, 116368, 392, 128, 4, 544, 1, 7},
   {"antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4",
    "antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4__sm86_lookup_w16_s2_c1",
    "sm86/antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4__sm86_lookup_w16_s2_c1.fatbin",
@@ -308,6 +356,10 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s2_c4",
    "sm90/antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s2_c4.fatbin",
    ANTKV_OP_DECODE, 90, 0, 256, 0, 219408, 392, 128, 4, 544, 1, 15},
+  {"antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4",
+   "antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s1_c2",
+   "sm90/antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s1_c2.fatbin",
+   ANTKV_OP_DECODE, 90, 0, 256, 0, 153872, 392, 128, 4, 544, 1, 15},
   {"antkv_decode_d128_kf16_vf16_f16",
    "antkv_decode_d128_kf16_vf16_f16__sm80_w4_t64_s2",
    "sm80/antkv_decode_d128_kf16_vf16_f16__sm80_w4_t64_s2.fatbin",
@@ -352,6 +404,10 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm90_lookup_w4_s2_c2",
    "sm90/antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm90_lookup_w4_s2_c2.fatbin",
    ANTKV_OP_DECODE, 90, 0, 128, 0, 79712, 392, 64, 8, 288, 1, 15},
+  {"antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain",
+   "antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm90_lookup_w8_s2_c2",
+   "sm90/antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain__sm90_lookup_w8_s2_c2.fatbin",
+   ANTKV_OP_DECODE, 90, 0, 256, 0, 88672, 392, 64, 8, 288, 1, 15},
   {"antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4",
    "antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm80_lookup_w12_s2_c4",
    "sm80/antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm80_lookup_w12_s2_c4.fatbin",
@@ -361,8 +417,8 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "sm80/antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm80_lookup_w4_s1_c4.fatbin",
    ANTKV_OP_DECODE, 80, 0, 128, 0, 107920, 392, 64, 4, 288, 1, 15},
   {"antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4",
-   "antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm80_lookup_w8_s2_c2",
-   "sm80/antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm80_lookup_w8_s2_c2.fatbin",
+   "antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm80_lookup_w8_s1_c2",
+   "sm80/antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm80_lookup_w8_s1_c2.fatbin",
    ANTKV_OP_DECODE, 80, 0, 256, 0, 79632, 392, 64, 4, 288, 1, 15},
   {"antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4",
    "antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm86_lookup_w12_s2_c2",
@@ -471,19 +527,19 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
   {"antkv_kmeans_k16c8b_f16",
    "antkv_kmeans_k16c8b_f16__sm80_w8",
    "sm80/antkv_kmeans_k16c8b_f16__sm80_w8.fatbin",
-   ANTKV_OP_KMEANS, 80, 0, 256, 0, 75792, 144, 0, 0, 0, 0, 1},
+   ANTKV_OP_KMEANS, 80, 0, 256, 0, 75792, 144, 16, 0, 0, 0, 1},
   {"antkv_kmeans_k2c8b_f16",
    "antkv_kmeans_k2c8b_f16__sm80_w8",
    "sm80/antkv_kmeans_k2c8b_f16__sm80_w8.fatbin",
-   ANTKV_OP_KMEANS, 80, 0, 256, 0, 14352, 144, 0, 0, 0, 0, 1},
+   ANTKV_OP_KMEANS, 80, 0, 256, 0, 14352, 144, 2, 0, 0, 0, 1},
   {"antkv_kmeans_k4c8b_f16",
    "antkv_kmeans_k4c8b_f16__sm80_w8",
    "sm80/antkv_kmeans_k4c8b_f16__sm80_w8.fatbin",
-   ANTKV_OP_KMEANS, 80, 0, 256, 0, 18448, 144, 0, 0, 0, 0, 1},
+   ANTKV_OP_KMEANS, 80, 0, 256, 0, 18448, 144, 4, 0, 0, 0, 1},
   {"antkv_kmeans_k8c8b_f16",
    "antkv_kmeans_k8c8b_f16__sm80_w8",
    "sm80/antkv_kmeans_k8c8b_f16__sm80_w8.fatbin",
-   ANTKV_OP_KMEANS, 80, 0, 256, 0, 43024, 144, 0, 0, 0, 0, 1},
+   ANTKV_OP_KMEANS, 80, 0, 256, 0, 43024, 144, 8, 0, 0, 0, 1},
   {"antkv_score_d128_f16",
    "antkv_score_d128_f16__sm80_w8_t512_s3",
    "sm80/antkv_score_d128_f16__sm80_w8_t512_s3.fatbin",

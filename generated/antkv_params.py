@@ -58,8 +58,8 @@ class EncodeParams(_Params):
         ("kv_heads", ctypes.c_int32),
         ("page_size", ctypes.c_int32),  # tokens per page: 16, 32, 64, 128 or 256
         ("max_pages", ctypes.c_int32),  # row stride of block_table, in entries
-        ("max_anchor_pages", ctypes.c_int32),  # row stride of anchor_table, in entries
-        ("max_tokens", ctypes.c_int32),  # host bound on input rows per sequence; fixes grid.x
+        ("max_anchor_pages", ctypes.c_int32),  # row stride of anchor_table, in entries; 0 without anchors
+        ("max_tokens", ctypes.c_int32),  # host bound on input rows per sequence, 1 to 2^30; fixes grid.x
         ("max_anchors", ctypes.c_int32),  # row stride of keep_indices
         ("keep_words", ctypes.c_int32),  # row stride of keep_bitmap
         ("score_stride", ctypes.c_int32),  # row stride of keep_scores, in elements
@@ -124,7 +124,7 @@ class AppendParams(_Params):
         ("kv_heads", ctypes.c_int32),  # grid.x
         ("page_size", ctypes.c_int32),  # tokens per page: 16, 32, 64, 128 or 256
         ("max_pages", ctypes.c_int32),  # row stride of block_table, in entries
-        ("max_anchor_pages", ctypes.c_int32),  # row stride of anchor_table, in entries
+        ("max_anchor_pages", ctypes.c_int32),  # row stride of anchor_table, in entries; 0 without anchors
         ("ring_rows", ctypes.c_int32),  # at least window + flush_block + 16; 0 for exact recipes
         ("window", ctypes.c_int32),  # newest tokens that stay exact
         ("flush_block", ctypes.c_int32),  # tokens encoded at once, a multiple of page_size
@@ -150,8 +150,8 @@ class DecodeParams(_Params):
         ("abi_version", ctypes.c_uint32),  # ANTKV_ABI_VERSION
         ("out", ctypes.c_void_p),  # [rows, q_heads, d] output, dtype of the contract; written when splits is 1 or counters are given
         ("lse", ctypes.c_void_p),  # [rows, q_heads] natural log-sum-exp, -inf for a row that sees nothing; null: not wanted; written with out
-        ("q", ctypes.c_void_p),  # [rows, q_heads, d] queries after RoPE, dtype of the contract
-        ("pages", ctypes.c_void_p),  # coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride
+        ("q", ctypes.c_void_p),  # [rows, q_heads, d] queries after RoPE, dtype of the contract, all finite: a row with a NaN comes out as one that sees nothing (CACHE.md, "Masking")
+        ("pages", ctypes.c_void_p),  # coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride. Kernels of algorithm lookup, which tables may choose, read blocks that end at most 2^36 bytes (64 GiB) behind pages; beyond they read others
         ("block_table", ctypes.c_void_p),  # [batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices
         ("page_indptr", ctypes.c_void_p),  # [batch + 1] CSR offsets into page_indices; null with block_table
         ("page_indices", ctypes.c_void_p),  # [page_indptr[batch]] pages; null with block_table
@@ -193,15 +193,15 @@ class DecodeParams(_Params):
         ("rows", ctypes.c_int32),  # query rows of all sequences
         ("page_size", ctypes.c_int32),  # tokens per page: 16, 32, 64, 128 or 256
         ("max_pages", ctypes.c_int32),  # row stride of block_table, in entries
-        ("max_anchor_pages", ctypes.c_int32),  # row stride of anchor_table, in entries
+        ("max_anchor_pages", ctypes.c_int32),  # row stride of anchor_table, in entries; 0 without anchors
         ("ring_rows", ctypes.c_int32),  # window + flush block + 16
         ("segments", ctypes.c_int32),  # bit 0: coded pages, bit 1: anchors, bit 2: ring
-        ("splits", ctypes.c_int32),  # CTAs that share one sequence and KV head, or with spread all sequences of one KV head; grid.x
+        ("splits", ctypes.c_int32),  # 1 to 65535: CTAs that share one sequence and KV head, or with spread all sequences of one KV head; grid.x
         ("spread", ctypes.c_int32),  # 0: each sequence is cut into `splits` shares by its own length alone, grid.z is batch; 1: all sequences, end to end, are cut into `splits` shares of equal work, grid.z is 1
         ("max_q_len", ctypes.c_int32),  # host bound on query rows per sequence; fixes grid.y
         ("rotary_dim", ctypes.c_int32),  # channels that RoPE rotates, even, at most the head dim
         ("rope_interleaved", ctypes.c_int32),  # 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1)
-        ("scale", ctypes.c_float),  # factor on q.k, natural units; usually 1/sqrt(d)
+        ("scale", ctypes.c_float),  # factor on q.k, natural units, finite and above 0; usually 1/sqrt(d)
         ("attention_factor", ctypes.c_float),  # factor on cos and sin (YaRN); 1 without
         ("softcap", ctypes.c_float),  # contracts with "softcap" only, > 0: a score s (natural units) becomes softcap * tanh(s / softcap), in ring_scores too; else 0
     ]
@@ -263,7 +263,7 @@ class ScoreParams(_Params):
         ("batch", ctypes.c_int32),  # sequences; grid.z
         ("q_heads", ctypes.c_int32),
         ("kv_heads", ctypes.c_int32),  # grid.y
-        ("max_tokens", ctypes.c_int32),  # host bound on keys per sequence; fixes grid.x
+        ("max_tokens", ctypes.c_int32),  # host bound on keys per sequence, 1 to 2^30; fixes grid.x
         ("score_stride", ctypes.c_int32),  # row stride of scores, in elements
         ("newest_rows", ctypes.c_int32),  # query rows at the end of each sequence that count once each, with cu_sampled only
         ("accumulate", ctypes.c_int32),  # 1: adds to scores, so that the chunks of a prompt sum up to its score in one pass; 0: writes them
@@ -335,8 +335,8 @@ class UnpackParams(_Params):
         ("kv_heads", ctypes.c_int32),  # grid.y
         ("page_size", ctypes.c_int32),  # tokens per page: 16, 32, 64, 128 or 256
         ("max_pages", ctypes.c_int32),  # row stride of block_table, in entries
-        ("max_anchor_pages", ctypes.c_int32),  # row stride of anchor_table, in entries
-        ("max_tokens", ctypes.c_int32),  # host bound on tokens per sequence; fixes grid.x
+        ("max_anchor_pages", ctypes.c_int32),  # row stride of anchor_table, in entries; 0 without anchors
+        ("max_tokens", ctypes.c_int32),  # host bound on tokens per sequence, 1 to 2^30; fixes grid.x
         ("rotary_dim", ctypes.c_int32),  # channels that RoPE rotates, even, at most the head dim
         ("rope_interleaved", ctypes.c_int32),  # 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1)
         ("attention_factor", ctypes.c_float),  # factor on cos and sin (YaRN); 1 without

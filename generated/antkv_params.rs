@@ -78,9 +78,9 @@ pub struct EncodeParams {
     pub page_size: i32,
     /// row stride of block_table, in entries
     pub max_pages: i32,
-    /// row stride of anchor_table, in entries
+    /// row stride of anchor_table, in entries; 0 without anchors
     pub max_anchor_pages: i32,
-    /// host bound on input rows per sequence; fixes grid.x
+    /// host bound on input rows per sequence, 1 to 2^30; fixes grid.x
     pub max_tokens: i32,
     /// row stride of keep_indices
     pub max_anchors: i32,
@@ -206,7 +206,7 @@ pub struct AppendParams {
     pub page_size: i32,
     /// row stride of block_table, in entries
     pub max_pages: i32,
-    /// row stride of anchor_table, in entries
+    /// row stride of anchor_table, in entries; 0 without anchors
     pub max_anchor_pages: i32,
     /// at least window + flush_block + 16; 0 for exact recipes
     pub ring_rows: i32,
@@ -254,9 +254,9 @@ pub struct DecodeParams {
     pub out: u64,
     /// `float*`: \[rows, q_heads\] natural log-sum-exp, -inf for a row that sees nothing; null: not wanted; written with out
     pub lse: u64,
-    /// `const void*`: \[rows, q_heads, d\] queries after RoPE, dtype of the contract
+    /// `const void*`: \[rows, q_heads, d\] queries after RoPE, dtype of the contract, all finite: a row with a NaN comes out as one that sees nothing (CACHE.md, "Masking")
     pub q: u64,
-    /// `const void*`: coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride
+    /// `const void*`: coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride. Kernels of algorithm lookup, which tables may choose, read blocks that end at most 2^36 bytes (64 GiB) behind pages; beyond they read others
     pub pages: u64,
     /// `const int32_t*`: \[batch, max_pages\] page of each page-sized run of tokens; null: use page_indptr and page_indices
     pub block_table: u64,
@@ -339,13 +339,13 @@ pub struct DecodeParams {
     pub page_size: i32,
     /// row stride of block_table, in entries
     pub max_pages: i32,
-    /// row stride of anchor_table, in entries
+    /// row stride of anchor_table, in entries; 0 without anchors
     pub max_anchor_pages: i32,
     /// window + flush block + 16
     pub ring_rows: i32,
     /// bit 0: coded pages, bit 1: anchors, bit 2: ring
     pub segments: i32,
-    /// CTAs that share one sequence and KV head, or with spread all sequences of one KV head; grid.x
+    /// 1 to 65535: CTAs that share one sequence and KV head, or with spread all sequences of one KV head; grid.x
     pub splits: i32,
     /// 0: each sequence is cut into `splits` shares by its own length alone, grid.z is batch; 1: all sequences, end to end, are cut into `splits` shares of equal work, grid.z is 1
     pub spread: i32,
@@ -355,7 +355,7 @@ pub struct DecodeParams {
     pub rotary_dim: i32,
     /// 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1)
     pub rope_interleaved: i32,
-    /// factor on q.k, natural units; usually 1/sqrt(d)
+    /// factor on q.k, natural units, finite and above 0; usually 1/sqrt(d)
     pub scale: f32,
     /// factor on cos and sin (YaRN); 1 without
     pub attention_factor: f32,
@@ -470,7 +470,7 @@ pub struct ScoreParams {
     pub q_heads: i32,
     /// grid.y
     pub kv_heads: i32,
-    /// host bound on keys per sequence; fixes grid.x
+    /// host bound on keys per sequence, 1 to 2^30; fixes grid.x
     pub max_tokens: i32,
     /// row stride of scores, in elements
     pub score_stride: i32,
@@ -606,9 +606,9 @@ pub struct UnpackParams {
     pub page_size: i32,
     /// row stride of block_table, in entries
     pub max_pages: i32,
-    /// row stride of anchor_table, in entries
+    /// row stride of anchor_table, in entries; 0 without anchors
     pub max_anchor_pages: i32,
-    /// host bound on tokens per sequence; fixes grid.x
+    /// host bound on tokens per sequence, 1 to 2^30; fixes grid.x
     pub max_tokens: i32,
     /// channels that RoPE rotates, even, at most the head dim
     pub rotary_dim: i32,

@@ -88,9 +88,9 @@ export const PARAMS = {
       page_size: { offset: 240, type: 'i32' },
       /** row stride of block_table, in entries */
       max_pages: { offset: 244, type: 'i32' },
-      /** row stride of anchor_table, in entries */
+      /** row stride of anchor_table, in entries; 0 without anchors */
       max_anchor_pages: { offset: 248, type: 'i32' },
-      /** host bound on input rows per sequence; fixes grid.x */
+      /** host bound on input rows per sequence, 1 to 2^30; fixes grid.x */
       max_tokens: { offset: 252, type: 'i32' },
       /** row stride of keep_indices */
       max_anchors: { offset: 256, type: 'i32' },
@@ -206,7 +206,7 @@ export const PARAMS = {
       page_size: { offset: 340, type: 'i32' },
       /** row stride of block_table, in entries */
       max_pages: { offset: 344, type: 'i32' },
-      /** row stride of anchor_table, in entries */
+      /** row stride of anchor_table, in entries; 0 without anchors */
       max_anchor_pages: { offset: 348, type: 'i32' },
       /** at least window + flush_block + 16; 0 for exact recipes */
       ring_rows: { offset: 352, type: 'i32' },
@@ -244,9 +244,9 @@ export const PARAMS = {
       out: { offset: 8, type: 'ptr' },
       /** [rows, q_heads] natural log-sum-exp, -inf for a row that sees nothing; null: not wanted; written with out */
       lse: { offset: 16, type: 'ptr' },
-      /** [rows, q_heads, d] queries after RoPE, dtype of the contract */
+      /** [rows, q_heads, d] queries after RoPE, dtype of the contract, all finite: a row with a NaN comes out as one that sees nothing (CACHE.md, "Masking") */
       q: { offset: 24, type: 'ptr' },
-      /** coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride */
+      /** coded pages; block of (page, KV head) at pages + page * page_stride + head * page_head_stride. Kernels of algorithm lookup, which tables may choose, read blocks that end at most 2^36 bytes (64 GiB) behind pages; beyond they read others */
       pages: { offset: 32, type: 'ptr' },
       /** [batch, max_pages] page of each page-sized run of tokens; null: use page_indptr and page_indices */
       block_table: { offset: 40, type: 'ptr' },
@@ -329,13 +329,13 @@ export const PARAMS = {
       page_size: { offset: 336, type: 'i32' },
       /** row stride of block_table, in entries */
       max_pages: { offset: 340, type: 'i32' },
-      /** row stride of anchor_table, in entries */
+      /** row stride of anchor_table, in entries; 0 without anchors */
       max_anchor_pages: { offset: 344, type: 'i32' },
       /** window + flush block + 16 */
       ring_rows: { offset: 348, type: 'i32' },
       /** bit 0: coded pages, bit 1: anchors, bit 2: ring */
       segments: { offset: 352, type: 'i32' },
-      /** CTAs that share one sequence and KV head, or with spread all sequences of one KV head; grid.x */
+      /** 1 to 65535: CTAs that share one sequence and KV head, or with spread all sequences of one KV head; grid.x */
       splits: { offset: 356, type: 'i32' },
       /** 0: each sequence is cut into `splits` shares by its own length alone, grid.z is batch; 1: all sequences, end to end, are cut into `splits` shares of equal work, grid.z is 1 */
       spread: { offset: 360, type: 'i32' },
@@ -345,7 +345,7 @@ export const PARAMS = {
       rotary_dim: { offset: 368, type: 'i32' },
       /** 0: pairs (i, i + rotary_dim/2); 1: pairs (2i, 2i + 1) */
       rope_interleaved: { offset: 372, type: 'i32' },
-      /** factor on q.k, natural units; usually 1/sqrt(d) */
+      /** factor on q.k, natural units, finite and above 0; usually 1/sqrt(d) */
       scale: { offset: 376, type: 'f32' },
       /** factor on cos and sin (YaRN); 1 without */
       attention_factor: { offset: 380, type: 'f32' },
@@ -440,7 +440,7 @@ export const PARAMS = {
       q_heads: { offset: 180, type: 'i32' },
       /** grid.y */
       kv_heads: { offset: 184, type: 'i32' },
-      /** host bound on keys per sequence; fixes grid.x */
+      /** host bound on keys per sequence, 1 to 2^30; fixes grid.x */
       max_tokens: { offset: 188, type: 'i32' },
       /** row stride of scores, in elements */
       score_stride: { offset: 192, type: 'i32' },
@@ -556,9 +556,9 @@ export const PARAMS = {
       page_size: { offset: 216, type: 'i32' },
       /** row stride of block_table, in entries */
       max_pages: { offset: 220, type: 'i32' },
-      /** row stride of anchor_table, in entries */
+      /** row stride of anchor_table, in entries; 0 without anchors */
       max_anchor_pages: { offset: 224, type: 'i32' },
-      /** host bound on tokens per sequence; fixes grid.x */
+      /** host bound on tokens per sequence, 1 to 2^30; fixes grid.x */
       max_tokens: { offset: 228, type: 'i32' },
       /** channels that RoPE rotates, even, at most the head dim */
       rotary_dim: { offset: 232, type: 'i32' },

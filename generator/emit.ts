@@ -35,7 +35,7 @@ export function emitAll(kernels: readonly Kernel[], tables: readonly NamedTable[
   files.set('antkv_kernels.h', stamped('generator/bindings/kernels.ts') + printKernels(kernels));
   const texts = new Map(sources.map(({ kernel, text }) => [kernelName(kernel), text]));
   const flat = flatten(tables, kernels, (kernel) => inputsOfSource(texts.get(kernelName(kernel))!));
-  files.set('antkv_tables.h', stamped('generator/bindings/table.ts') + printTables(flat));
+  files.set('antkv_tables.h', stamped('generator/bindings/table.ts') + printTables(flat, kernels));
   files.set('antkv_tables.py', stamped('generator/bindings/table.ts', '#') + printTablesPython(flat, kernels));
   files.set('antkv_params.py', stamped('generator/bindings/python.ts', '#') + printPython());
   files.set('antkv_params.rs', stamped('generator/bindings/rust.ts') + printRust());

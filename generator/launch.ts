@@ -13,6 +13,9 @@ export const GRID: Readonly<Partial<Record<Op, readonly [x: string, y: string, z
   kmeans: ['splits', 'chunks', 'heads'],
 };
 
+/** What a problem may be at most: every op's launch, antkv_shape and the look-up of tables keep to it. `grid`: sides y and z of a grid, and so sequences, KV heads and splits. */
+export const BOUNDS = { grid: 65_535, ratio: 16, qLen: 16, tokens: 2 ** 30 } as const;
+
 /** The grid of `op`. Throws for ops that are not built. */
 export function gridOf(op: Op): readonly [x: string, y: string, z: string] {
   const grid = GRID[op];

@@ -1,4 +1,4 @@
-// The one list of integers that version what others depend on.
+// The one list of integers that version what others depend on. The Python package, which reads folders without Node, repeats them (antkv/folder.py, pack.py; a test holds them equal).
 export const VERSIONS = {
   /** Parameter structs of antkv.h: rises when a field moves, changes or goes. */
   abi: 3,

@@ -51,6 +51,9 @@
 #include "antkv_launch.h"
 #include "antkv_table.h"
 
+#ifndef ANTKV_KERNELS_DIGEST
+#error "antkv_kernels.h is older than antkv_load.h: take both from the same release"
+#endif
 #if ANTKV_KERNELS_ABI_VERSION != ANTKV_ABI_VERSION || ANTKV_KERNELS_LAYOUT_VERSION != ANTKV_LAYOUT_VERSION
 #error "antkv.h and antkv_kernels.h are of different releases: take both from the same generated folder"
 #endif
@@ -59,13 +62,16 @@
 extern "C" {
 #endif
 
-/* The problem as the host bounds it. Numbers that are 0 take the default in brackets. */
+/* The problem as the host bounds it. Numbers that are 0 take the default in brackets. Decode's is held against what its launch takes; of other ops, for which a table may
+   know shapes too, a number beyond counts as the nearest bound. */
 typedef struct antkv_shape {
-  int32_t batch, q_heads, kv_heads;
-  int32_t max_tokens; /* largest kv_len that the launches will see */
-  int32_t max_q_len;  /* query rows per sequence [1] */
-  int32_t rows;       /* query rows of all sequences [batch * max_q_len] */
-  int32_t splits;     /* CTAs that share a sequence and KV head, with spread all sequences of a KV head [chosen to fill the device] */
+  int32_t batch;      /* sequences, 1 to 65535 */
+  int32_t q_heads;    /* 1 to 16 times kv_heads */
+  int32_t kv_heads;   /* 1 to 65535; times the groups of query columns of a CTA too */
+  int32_t max_tokens; /* largest kv_len that the launches will see, 1 to 2^30 */
+  int32_t max_q_len;  /* query rows per sequence, 1 to 16 [1] */
+  int32_t rows;       /* query rows of all sequences, 1 to batch * max_q_len [batch * max_q_len] */
+  int32_t splits;     /* 1 to 65535: CTAs that share a sequence and KV head, with spread all sequences of a KV head [chosen to fill the device] */
   int32_t spread;     /* 1: sequences of different lengths are cut into equal shares of work; 0: each by its own length alone; 2: whichever is faster */
 } antkv_shape;
 
@@ -121,9 +127,9 @@ typedef struct antkv_kernel {
 /* Clears a params struct and sets struct_size and abi_version. */
 #define ANTKV_INIT(p) ((void)memset(&(p), 0, sizeof(p)), (p).struct_size = (uint32_t)sizeof(p), (p).abi_version = ANTKV_ABI_VERSION)
 
-/* Opens the driver and CUDA device `device`, and checks that `folder` is of the release that this file is compiled with. */
+/* Opens the driver and CUDA device `device`, and checks that `folder` holds the kernels of the antkv_kernels.h that this file is compiled with. */
 int antkv_open(antkv_library* lib, const char* folder, int device);
-/* The best kernel of `contract` for the device and `shape`, loaded, and for decode the number of splits. Other ops take a null shape, and then the default kernel. */
+/* The best kernel of `contract` for the device and `shape`, loaded, and for decode the number of splits; an empty one where it fails. Other ops take a null shape, and then the default kernel. */
 int antkv_get(antkv_library* lib, const char* contract, const antkv_shape* shape, antkv_kernel* kernel);
 /* Bytes of partial_o, partial_lse and counters for decode's splits; 0 when nothing is split. All are multiples of 256: one buffer can hold the three.
    The counters are zero before the first launch; every launch leaves them so. */
@@ -173,16 +179,37 @@ __attribute__((format(printf, 2, 3))) static int antkv_i_fail(int status, const 
 const char* antkv_last_error(void) { return antkv_i_text; }
 const char* antkv_strerror(int status) {
   static const char* const texts[] = {
-      "success", "no usable CUDA driver", "no usable CUDA device", "not a generated folder", "another ABI or layout version", "unknown contract",
+      "success", "no usable CUDA driver", "no usable CUDA device", "not a generated folder", "another version, or other kernels than the headers", "unknown contract",
       "kernel file missing or refused", "bad shape", "wrong parameter struct", "a needed pointer is null", "misaligned pointer or stride",
-      "number out of range", "a CUDA driver call failed"};
+      "number out of range", "a CUDA driver call failed", "empty kernel, or one of another op"};
   return status >= 0 && status < (int)(sizeof texts / sizeof *texts) ? texts[status] : "unknown status";
 }
 
 void* antkv_symbol(const antkv_library* lib, const char* name) { return dlsym(lib->driver, name); }
 
+/* What to do about an error of the driver, as far as it is known. */
+static const char* antkv_i_hint(int code) {
+  switch (code) {
+    case 2: return "; the device's memory is full: free some, nvidia-smi says who holds it";
+    case 34: return "; this is the stub library of a CUDA toolkit: take its stubs folder off LD_LIBRARY_PATH, the driver brings the real libcuda.so.1";
+    case 46: case 802: return "; the device is not ready, or another process has it for itself: nvidia-smi says; with NVSwitch nvidia-fabricmanager has to run";
+    case 100: return "; no GPU is visible: nvidia-smi lists them; CUDA_VISIBLE_DEVICES may hide all, and a container needs --gpus";
+    case 803: case 804: return "; libcuda.so.1 and the kernel's driver are of different versions: restart after an update of the driver, or take a compat folder off LD_LIBRARY_PATH";
+    case 999: return "; is the kernel's driver loaded, and are there /dev/nvidia* (nvidia-smi)?";
+    case 200: case 300: return "; the file is no image of a kernel, or cut off: build it again (npx gen), or copy it anew";
+    case 301: return "; the driver cannot read the file: is it a file, and readable?";
+    case 209: return "; the file has no code for this device: build it again with the PTX (gen does)";
+    case 218: case 222: return "; the driver is older than the nvcc that wrote the PTX: update it, or build with an older toolkit (gen doctor)";
+    case 500: return "; the file is of another release than antkv_kernels.h: build it again (npx gen), or copy it anew";
+    case 701: return "; a block of this device has not the registers or shared memory that the kernel takes: is its file of the build that antkv_kernels.h is of? Build it again (npx gen)";
+    case 709: return "; the context was destroyed while the library used it: antkv_close comes before cuCtxDestroy and cudaDeviceReset, antkv_open after";
+    case 700: case 702: case 710: case 714: case 715: case 716: case 717: case 718: case 719: return "; an earlier kernel of this context failed, and the context is lost: start a new process";
+    default: return "";
+  }
+}
+
 static int antkv_i_cuda(const antkv_library* lib, int code, const char* call, const char* what) {
-  const char *name = NULL, *text = NULL, *hint = "";
+  const char *name = NULL, *text = NULL;
   const char* (*report)(void) = NULL; /* the emulated driver's: it knows which thread did what */
   void* found;
   if (code == 0) return ANTKV_OK;
@@ -190,10 +217,7 @@ static int antkv_i_cuda(const antkv_library* lib, int code, const char* call, co
   memcpy(&report, &found, sizeof found);
   lib->cu.error_name(code, &name);
   lib->cu.error_string(code, &text);
-  if (code == 209) hint = "; the file has no code for this device: build it again with the PTX (gen does)";
-  if (code == 218 || code == 222) hint = "; the driver is older than the nvcc that wrote the PTX: update it, or build with an older toolkit (gen doctor)";
-  if (code >= 700 && code <= 720) hint = "; an earlier kernel of this context failed, and the context is lost: start a new process";
-  return antkv_i_fail(ANTKV_ERROR_CUDA, "%s(%s): %s (%d, %s)%s%s", call, what, name ? name : "unknown error", code, text ? text : "no text", report ? "\n" : hint, report ? report() : "");
+  return antkv_i_fail(ANTKV_ERROR_CUDA, "%s(%s): %s (%d, %s)%s%s", call, what, name ? name : "unknown error", code, text ? text : "no text", report ? "\n" : antkv_i_hint(code), report ? report() : "");
 }
 
 /* Makes the library's context current for the calls until antkv_i_leave: a thread may have none, or another. */
@@ -218,6 +242,7 @@ static int antkv_i_open_driver(antkv_library* lib) {
   } symbols[] = {ANTKV_I_DRIVER(ANTKV_I_SYMBOL)};
   const size_t count = sizeof symbols / sizeof *symbols;
   size_t i;
+  int code;
   lib->driver = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (!lib->driver) return antkv_i_fail(ANTKV_ERROR_DRIVER, "no CUDA driver: %s; install one, or point ANTKV_LIBCUDA to a libcuda.so.1", dlerror());
   for (i = 0; i < count; i++) {
@@ -226,25 +251,32 @@ static int antkv_i_open_driver(antkv_library* lib) {
     if (!found && i + 1 < count)
       return antkv_i_fail(ANTKV_ERROR_DRIVER, "%s has no %s: not a CUDA driver of version 11 or newer; update it, or unset ANTKV_LIBCUDA", path, symbols[i].name);
   }
-  return antkv_i_cuda(lib, lib->cu.init(0), "cuInit", path);
+  code = lib->cu.init(0);
+  if (!antkv_i_cuda(lib, code, "cuInit", path)) return ANTKV_OK;
+  return code == 100 ? ANTKV_ERROR_DEVICE : ANTKV_ERROR_DRIVER; /* with that text */
 }
 
-/* The folder's own antkv.h tells a folder of another release, which kernels that load well would not. */
+/* The folder's own antkv_kernels.h tells a folder of other kernels, which load well and then get too little shared memory, or another struct. */
 static int antkv_i_check_folder(const antkv_library* lib) {
   char path[1100], line[256];
   int abi = 0, layout = 0;
+  unsigned long long digest = 0;
   FILE* file;
-  snprintf(path, sizeof path, "%s/antkv.h", lib->folder);
+  snprintf(path, sizeof path, "%s/antkv_kernels.h", lib->folder);
   file = fopen(path, "r");
   if (!file) return antkv_i_fail(ANTKV_ERROR_FOLDER, "%s: %s; give antkv_open the folder that `gen` wrote, or that of an unpacked release", path, strerror(errno));
-  while (fgets(line, sizeof line, file)) {
-    sscanf(line, "#define ANTKV_ABI_VERSION %d", &abi);
-    sscanf(line, "#define ANTKV_LAYOUT_VERSION %d", &layout);
+  while (!digest && fgets(line, sizeof line, file)) { /* it stands behind the versions */
+    sscanf(line, "#define ANTKV_KERNELS_ABI_VERSION %d", &abi);
+    sscanf(line, "#define ANTKV_KERNELS_LAYOUT_VERSION %d", &layout);
+    sscanf(line, "#define ANTKV_KERNELS_DIGEST %llx", &digest);
   }
   fclose(file);
   if (abi != ANTKV_ABI_VERSION || layout != ANTKV_LAYOUT_VERSION)
     return antkv_i_fail(ANTKV_ERROR_VERSION, "%s is of ABI version %d and layout version %d, this program was compiled for %d and %d: compile it with that folder's headers",
                         lib->folder, abi, layout, ANTKV_ABI_VERSION, ANTKV_LAYOUT_VERSION);
+  if (digest != ANTKV_KERNELS_DIGEST)
+    return antkv_i_fail(ANTKV_ERROR_VERSION, "%s holds kernels %016llx, this program was compiled for kernels %016llx: compile it with that folder's headers (antkv_kernels.h and those beside it, copied anew), or open the folder that yours came from",
+                        lib->folder, digest, ANTKV_KERNELS_DIGEST);
   return ANTKV_OK;
 }
 
@@ -374,13 +406,16 @@ static int32_t antkv_i_choose_splits(const antkv_kernel* k, int64_t resident) {
 
 static int antkv_i_check_shape(antkv_shape* s) {
   if (s->max_q_len == 0) s->max_q_len = 1;
-  if (s->rows == 0) s->rows = s->batch * s->max_q_len;
-  if (s->batch < 1 || s->kv_heads < 1 || s->max_tokens < 1)
-    return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: batch %d, kv_heads %d, max_tokens %d: each is at least 1", s->batch, s->kv_heads, s->max_tokens);
-  if (s->q_heads < s->kv_heads || s->q_heads % s->kv_heads || s->q_heads / s->kv_heads > 16)
+  if (s->batch < 1 || s->kv_heads < 1 || s->max_tokens < 1 || s->batch > ANTKV_MAX_GRID || s->kv_heads > ANTKV_MAX_GRID || s->max_tokens > ANTKV_MAX_TOKENS)
+    return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: batch %d, kv_heads %d, max_tokens %d: each is at least 1, batch and kv_heads at most %d, max_tokens at most 2^30", s->batch, s->kv_heads,
+                        s->max_tokens, ANTKV_MAX_GRID);
+  if (s->q_heads < s->kv_heads || s->q_heads % s->kv_heads || s->q_heads / s->kv_heads > ANTKV_MAX_RATIO)
     return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: q_heads %d is not 1 to 16 times kv_heads %d", s->q_heads, s->kv_heads);
-  if (s->max_q_len < 1 || s->max_q_len > 16) return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: max_q_len %d is not 1 to 16; longer queries go through unpack", s->max_q_len);
-  if (s->rows < 1 || s->splits < 0) return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: rows %d or splits %d is negative", s->rows, s->splits);
+  if (s->max_q_len < 1 || s->max_q_len > ANTKV_MAX_Q_LEN) return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: max_q_len %d is not 1 to 16; longer queries go through unpack", s->max_q_len);
+  if (s->rows == 0) s->rows = s->batch * s->max_q_len;
+  if (s->rows < 1 || s->rows > s->batch * s->max_q_len)
+    return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: rows %d is not 1 to batch * max_q_len, %d; 0 means all of these", s->rows, s->batch * s->max_q_len);
+  if (s->splits < 0 || s->splits > ANTKV_MAX_GRID) return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: splits %d is not 0 to %d; 0 lets antkv_get choose", s->splits, ANTKV_MAX_GRID);
   if (s->spread < ANTKV_SPREAD_SEQUENCE || s->spread > ANTKV_SPREAD_FASTEST)
     return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: spread is %d, not 0, 1 or 2; clear the struct before you fill it", s->spread);
   return ANTKV_OK;
@@ -428,8 +463,11 @@ int antkv_get(antkv_library* lib, const char* contract, const antkv_shape* shape
     if (status) return status;
   }
   status = antkv_i_choose(lib, contract, kernel);
+  if (!status && decode && antkv_i_lines(kernel) > ANTKV_MAX_GRID) /* with all bounds kept, no number of bytes in antkv_workspace exceeds 2^63 */
+    status = antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_shape: kv_heads %d times groups of %d of max_q_len * q_heads / kv_heads query columns are %lld, more than grid.y takes, %d", kernel->shape.kv_heads,
+                          kernel->row->columns, (long long)antkv_i_lines(kernel), ANTKV_MAX_GRID);
   if (!status) status = antkv_i_enter(lib, &pushed);
-  if (status) return kernel->row = NULL, status;
+  if (status) return memset(kernel, 0, sizeof *kernel), status;
   i = (int)(kernel->row - antkv_kernel_rows);
   if (!lib->loaded[i].function) {
     void *module = NULL, *function = NULL;
@@ -438,7 +476,7 @@ int antkv_get(antkv_library* lib, const char* contract, const antkv_shape* shape
     if (!status) lib->loaded[i].module = module, lib->loaded[i].function = function;
   }
   kernel->library = lib, kernel->function = lib->loaded[i].function;
-  if (kernel->shape.splits > 0) kernel->splits = kernel->shape.splits;
+  if (decode && kernel->shape.splits > 0) kernel->splits = kernel->shape.splits;
   if (!status && decode && kernel->splits == 0) {
     status = antkv_i_cuda(lib, lib->cu.occupancy(&resident, kernel->function, kernel->row->threads, (size_t)kernel->row->shared_bytes), "cuOccupancyMaxActiveBlocksPerMultiprocessor", kernel->row->symbol);
     kernel->splits = antkv_i_choose_splits(kernel, resident);
@@ -447,6 +485,7 @@ int antkv_get(antkv_library* lib, const char* contract, const antkv_shape* shape
   if (kernel->splits == 1) kernel->merge = ANTKV_MERGE_NONE;
   else if (kernel->merge == ANTKV_MERGE_NONE) kernel->merge = ANTKV_MERGE_LAST;
   antkv_i_leave(lib, pushed);
+  if (status) memset(kernel, 0, sizeof *kernel); /* what did not load has no workspace and no grid */
   return status;
 }
 
@@ -454,7 +493,7 @@ int antkv_workspace(const antkv_kernel* kernel, size_t* partial_o_bytes, size_t*
   const antkv_shape* s = &kernel->shape;
   const size_t columns = kernel->splits > 1 ? (size_t)kernel->splits * (size_t)s->rows * (size_t)s->q_heads : 0;
   *partial_o_bytes = *partial_lse_bytes = *counter_bytes = 0;
-  if (!kernel->row || kernel->row->op != ANTKV_OP_DECODE) return antkv_i_fail(ANTKV_ERROR_SHAPE, "antkv_workspace: not a decode kernel from antkv_get");
+  if (!kernel->row || kernel->row->op != ANTKV_OP_DECODE) return antkv_i_fail(ANTKV_ERROR_KERNEL, "antkv_workspace: not a decode kernel from antkv_get");
   *partial_o_bytes = (columns * (size_t)kernel->row->head_dim * 4 + 255) / 256 * 256;
   *partial_lse_bytes = (columns * 4 + 255) / 256 * 256;
   if (columns) *counter_bytes = ((size_t)s->batch * (size_t)antkv_i_lines(kernel) * 4 + 255) / 256 * 256;
@@ -472,7 +511,7 @@ antkv_combine_params antkv_merge(const antkv_decode_params* decode) {
 }
 
 int antkv_grid(const antkv_kernel* kernel, const void* params, uint32_t grid[3]) {
-  if (!kernel->function) return antkv_i_fail(ANTKV_ERROR_STRUCT, "the kernel is empty: antkv_get did not succeed for it");
+  if (!kernel->function) return antkv_i_fail(ANTKV_ERROR_KERNEL, "the kernel is empty: antkv_get did not succeed for it; look at its status");
   return antkv_check(kernel->row, params, grid, antkv_i_text, sizeof antkv_i_text);
 }
 

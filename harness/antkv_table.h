@@ -11,6 +11,10 @@
 #include "antkv_kernels.h"
 #include "antkv_tables.h"
 
+#if ANTKV_TABLES_KERNELS != ANTKV_KERNELS_DIGEST
+#error "antkv_kernels.h and antkv_tables.h are of different folders: take both anew from the same generated folder"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -23,7 +27,8 @@ typedef struct antkv_table_device {
 enum { ANTKV_SPREAD_SEQUENCE = 0, ANTKV_SPREAD_ALL = 1, ANTKV_SPREAD_FASTEST = 2 };
 enum { ANTKV_MERGE_NONE = 0, ANTKV_MERGE_LAST = 1, ANTKV_MERGE_COMBINE = 2 };
 
-/* A question: the shape as the host bounds it. Numbers are at least 1; `spread` is one of ANTKV_SPREAD_..., and ignored for ops other than decode. */
+/* A question: the shape as the host bounds it. batch and kv_heads are 1 to 65535, q_heads / kv_heads (rounded down) and q_len 1 to 16, tokens 1 to 2^30, as launches have
+   them (ANTKV_MAX_... of antkv_kernels.h); a number beyond counts as the nearest bound. `spread` is one of ANTKV_SPREAD_..., and ignored for ops other than decode. */
 typedef struct antkv_table_ask {
   int32_t batch, q_heads, kv_heads, q_len, tokens, spread;
 } antkv_table_ask;
@@ -109,6 +114,17 @@ static inline const antkv_table_contract* antkv_i_contract(const char* contract)
   return (const antkv_table_contract*)0;
 }
 
+static inline int64_t antkv_i_clamp(int64_t x, int64_t least, int64_t most) { return x < least ? least : x < most ? x : most; }
+/* A question within the bounds: no sum or product of its numbers overflows 64 bits. q_heads becomes a multiple of kv_heads. */
+static inline antkv_table_ask antkv_i_bounded(const antkv_table_ask* ask) {
+  antkv_table_ask a;
+  a.batch = (int32_t)antkv_i_clamp(ask->batch, 1, ANTKV_MAX_GRID), a.kv_heads = (int32_t)antkv_i_clamp(ask->kv_heads, 1, ANTKV_MAX_GRID);
+  a.q_heads = a.kv_heads * (int32_t)antkv_i_clamp(ask->q_heads / a.kv_heads, 1, ANTKV_MAX_RATIO);
+  a.q_len = (int32_t)antkv_i_clamp(ask->q_len, 1, ANTKV_MAX_Q_LEN), a.tokens = (int32_t)antkv_i_clamp(ask->tokens, 1, ANTKV_MAX_TOKENS);
+  a.spread = (int32_t)antkv_i_clamp(ask->spread, ANTKV_SPREAD_SEQUENCE, ANTKV_SPREAD_FASTEST);
+  return a;
+}
+
 /* What an entry says of a shape; 0 if the device does not run the chosen kernel. */
 static inline int antkv_i_answer(const antkv_table_entry* entry, int32_t columns, const antkv_table_device* device, const antkv_table_ask* ask, antkv_table_answer* answer) {
   static const uint8_t qualities[] = {ANTKV_QUALITY_MEASURED, ANTKV_QUALITY_INTERPOLATED, ANTKV_QUALITY_MODELLED, ANTKV_QUALITY_DEFAULT};
@@ -116,7 +132,7 @@ static inline int antkv_i_answer(const antkv_table_entry* entry, int32_t columns
   const int64_t ratio = ask->q_heads / ask->kv_heads;
   const int64_t lines = columns ? ask->kv_heads * ((ask->q_len * ratio + columns - 1) / columns) : ask->kv_heads;
   const int64_t streams = ask->batch * lines;
-  const int32_t row = antkv_i_place(table->streams_first, table->streams_count, table->streams_power == 2 ? streams * streams : streams);
+  const int32_t row = antkv_i_place(table->streams_first, table->streams_count, table->streams_power == 1 ? streams : streams < 65536 ? streams * streams : INT32_MAX);
   const int32_t column = antkv_i_place(table->tokens_first, table->tokens_count, ask->tokens);
   const uint32_t cell = antkv_table_cells[antkv_table_lines[entry->planes[columns ? ask->spread : 0] + row] + (uint32_t)column];
   const antkv_table_choice* choice = &antkv_table_choices[entry->choices + (int32_t)(cell >> 16)];
@@ -143,7 +159,8 @@ static inline int antkv_i_answer(const antkv_table_entry* entry, int32_t columns
 }
 
 /* Always an answer, unless no kernel of the contract runs on the device at all (kernel -1). */
-static inline void antkv_table_find(const antkv_table_device* device, const char* contract, const antkv_table_ask* ask, antkv_table_answer* answer) {
+static inline void antkv_table_find(const antkv_table_device* device, const char* contract, const antkv_table_ask* any, antkv_table_answer* answer) {
+  const antkv_table_ask bounded = antkv_i_bounded(any), *ask = &bounded;
   const antkv_table_contract* found = antkv_i_contract(contract);
   const antkv_table_entry *last = (const antkv_table_entry*)0, *best;
   int32_t i, mode;

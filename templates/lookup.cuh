@@ -213,7 +213,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     const auto columns = [&](int c) -> const unsigned char* {
       const query_rows rows = query_rows_of(p, w.b);
       const int flat = group * K::kColumns + c, ratio = int(uint32_t(p.q_heads) / uint32_t(p.kv_heads));
-      if (c >= K::kColumns || flat >= rows.count * ratio) return nullptr;
+      if (flat >= rows.count * ratio) return nullptr;
       const int row = rows.count > 1 ? int(uint32_t(flat) / uint32_t(ratio)) : 0;
       return byte_pointer(p.q) + (rows.first + row) * p.q_row_stride + (kv_head * ratio + flat - row * ratio) * p.q_head_stride;
     };

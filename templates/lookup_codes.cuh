@@ -163,7 +163,7 @@ struct tile_stream {
       if constexpr (K::kStages == 2) load_values(codes.values[i], units_of(places, i));
     }
     if constexpr (K::kStages == 1) prefetch(p, places, 0);
-    prefetch(p, places, 1);
+    if constexpr (K::kStages == 1 || K::kWarps < 16) prefetch(p, places, 1);
   }
   template <class P>
   __device__ __forceinline__ void first_hidden(const P& p, tile_places& places) {

@@ -72,16 +72,24 @@ struct dot_keys : token_rows<K> {
   template <class P, class F>
   __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const raw_table& raw, const F&, const float*, unsigned char*, bool, int) {
     const int g = lane_index() / 4, t = lane_index() % 4;
-    float x[kSteps * 2][4], most = 0;
+    float x[kSteps * 2][4], most = 0, none = 0;
 #pragma unroll
     for (int word = 0; word < kSteps * 2; ++word)
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         x[word][i] = to_float(typename K::Element{uint16_t(raw.q[word][i / 2] >> (16 * (i % 2)))}) * float_of_bits(raw.scales[word][i / 2].w[i % 2]);
         most = fmaxf(most, fabsf(x[word][i]));
+        none = fused_multiply_add(x[word][i], 0.0f, none);
       }
+    if (none != 0) most = -minus_infinity();  // NaN, too, of which the maximum knows nothing
     most = fmaxf(most, shuffle_xor(most, 1));
     most = fmaxf(most, shuffle_xor(most, 2));
+    if (__builtin_expect(most == -minus_infinity(), 0)) {  // zeros times infinity: every score is no number (coded_state::raise)
+#pragma unroll
+      for (int word = 0; word < kSteps * 2; ++word)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) x[word][i] = 0;
+    }
     const float steps = most > 0 ? kLargest / most : 0;
     const float step = most / kLargest * p.scale * kLog2e;
 #pragma unroll

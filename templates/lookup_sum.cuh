@@ -136,9 +136,26 @@ struct sum_keys {
   }
   static __device__ __forceinline__ void multiply_nth(float (&d)[4], const raw_table& raw, int turn, int u) { multiply(d, raw, turn, first_of(u / 8) + u % 8 * abreast(first_of(u / 8))); }
 
-  /// Multiplies, all threads, and leaves this warp's largest |q . centroid| per column in `maxima`, kMaximaBytes of shared memory. A block barrier must follow, then fill().
-  static __device__ __forceinline__ void multiply_all(dot_products& products, const raw_table& raw, float* maxima) {
+  /// Puts zeros in place of queries that are not finite, which no table holds. Gives the lanes that hold some of them: lanes 4c ... 4c + 3 are column c's.
+  static __device__ __forceinline__ uint32_t without_infinite(raw_table& raw) {
+    uint32_t sum = 0;  // of zeros, unless one is not finite
+#pragma unroll
+    for (int slab = 0; slab < kSlabs; ++slab)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) sum = fused_multiply_add_halves(raw.q[slab][i], 0, sum);
+    const uint32_t lanes = vote_ballot((sum & 0x7fff7fff) != 0);
+    if (__builtin_expect(lanes >> lane_index() / 4 * 4 & 15, 0)) {
+#pragma unroll
+      for (int slab = 0; slab < kSlabs; ++slab) raw.q[slab][0] = raw.q[slab][1] = 0;
+    }
+    return lanes;
+  }
+
+  /// Multiplies, all threads, and leaves this warp's largest |q . centroid| per column in `maxima`, kMaximaBytes of shared memory; infinite if q is not finite, which
+  /// makes a table of zeros and scores that are no numbers (coded_state::raise). A block barrier must follow, then fill().
+  static __device__ __forceinline__ void multiply_all(dot_products& products, raw_table& raw, float* maxima) {
     const int warp = warp_index();
+    const uint32_t broken = without_infinite(raw);
     float most[2] = {};
     each_product([&](int turn, int u) {
       float again[4];
@@ -151,6 +168,9 @@ struct sum_keys {
     for (int i = 0; i < 2; ++i)
 #pragma unroll
       for (int mask = kColumns / 2; mask < 32; mask *= 2) most[i] = fmaxf(most[i], shuffle_xor(most[i], mask));
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+      if (broken >> (lane_index() % 4 * 8 + 4 * i) & 15) most[i] = -minus_infinity();
     if (lane_index() < kColumns / 2) store_shared(reinterpret_cast<bytes8*>(maxima) + warp * (kColumns / 2) + lane_index(), bytes8{{float_bits(most[0]), float_bits(most[1])}});
   }
   /// The largest |q . centroid| of columns 2t and 2t + 1, modulo their number; never 0.

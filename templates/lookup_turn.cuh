@@ -130,10 +130,7 @@ struct turn_keys : token_rows<K> {
   static __device__ __forceinline__ void fill_turns(const P& p, unsigned char* turns, const raw_table& raw, bool paired) {
     float* const ways = reinterpret_cast<float*>(turns + kPlaceBytes);
     const int lane = lane_index();
-    if (is_general(p, raw.slow_freq)) {  // queries go nowhere
-      for (int i = thread_index(); i < 4 * kFastPairs + 2 * kSlowPairs; i += kThreads) store_shared(ways + i, 0.0f);
-      return;
-    }
+    if (is_general(p, raw.slow_freq)) return;  // queries go nowhere
     const int channel = first_channel(lane % 4, lane / 4 % 4, 0);
     const float freq[2] = {shuffle(raw.fast_freq, channel), shuffle(raw.fast_freq, channel + 1)};
 #pragma unroll 1

@@ -242,7 +242,7 @@ struct value_sums {
   __device__ __forceinline__ void lower(const float (&places)[kSets]) {
     int by[kSets], half[kSets];
 #pragma unroll
-    for (int set = 0; set < kSets; ++set) by[set] = int(places[set]), half[set] = (1 << by[set]) / 2 & 0x3fffffff;
+    for (int set = 0; set < kSets; ++set) by[set] = int(places[set]), half[set] = (1 << by[set]) / 2 & 0x1fffffff;  // more would overflow, and is nothing beside 2^30
 #pragma unroll
     for (int set = 0; set < kSets; ++set)
 #pragma unroll

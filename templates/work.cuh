@@ -62,7 +62,7 @@ __device__ __forceinline__ int cost_of(const P& p, int b) {
 /// This CTA's share of the line, and where it begins. Of the CTAs, the first `longer` get `share` + 1 units of the line, the others `share`.
 /// Costs add up below 2^31, so a batch's coded tokens below 2^36 / Cost::kCoded32.
 struct line_share {
-  int begin, end, ctas, share, longer;
+  int begin, end, share, longer;
   int b, at;  // the first sequence that has tokens behind `begin`, and where on the line it begins
 };
 
@@ -100,10 +100,10 @@ __device__ __forceinline__ line_share share_of_line(const P& p) {
 #pragma unroll
   for (int mask = 1; mask < 32; mask *= 2) total += shuffle_xor(total, mask);
   // No more CTAs than there is work, so that every CTA from a sequence's first to its last holds a share of it.
-  s.ctas = p.splits < total ? p.splits : total;
-  if (x >= s.ctas) return s;
-  s.share = int(uint32_t(total) / uint32_t(s.ctas));
-  s.longer = total - s.share * s.ctas;
+  const int ctas = p.splits < total ? p.splits : total;
+  if (x >= ctas) return s;
+  s.share = int(uint32_t(total) / uint32_t(ctas));
+  s.longer = total - s.share * ctas;
   s.begin = x * s.share + (x < s.longer ? x : s.longer);
   s.end = s.begin + s.share + (x < s.longer ? 1 : 0);
 #pragma unroll 1

@@ -96,7 +96,7 @@ async function build(label: string, sources: Sources, flags: readonly string[], 
 /** Every source below `folders`, and the loader that they may include, with tables that know nothing: a runner is told which kernel to take. */
 async function programSources(folders: readonly string[]): Promise<Sources> {
   const loader = await Promise.all(['harness/antkv_load.h', 'harness/antkv_table.h'].map(async (path) => [path, await readFile(join(ROOT, path), 'utf8')] as const));
-  return [...(await Promise.all(folders.map(sourcesBelow))).flat(), ...loader, ['include/antkv_tables.h', printTables(flatten([], []))]];
+  return [...(await Promise.all(folders.map(sourcesBelow))).flat(), ...loader, ['include/antkv_tables.h', printTables(flatten([], []), [])]];
 }
 
 /** The path of a program made of every .cc below `folders` of the repository, built if need be. */

@@ -90,6 +90,8 @@ export const SHAPES = {
     score_std: z.number().optional(),
     peak: z.boolean().optional(),
     sink: z.number().positive().optional(),
+    /** One channel of every second query head is not a number. */
+    nan: z.boolean().optional(),
     /** Of contracts with softcap; 2. */
     softcap: z.number().positive().optional(),
   }),

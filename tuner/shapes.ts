@@ -73,6 +73,8 @@ export const DECODE = {
   ],
   /** One score 8 above many that are about equal: they have a quarter to a half of the weight, each so little that a weight of few bits loses it. */
   sink: [{ coded_len: [1100], score_std: 0.05, sink: 8, splits: 3 }, { coded_len: [4097], q_heads: 4, score_std: 0.05, sink: 8 }],
+  /** Queries that are not numbers see nothing, and nobody beside them notices. */
+  nan: [{ coded_len: [129, 40], q_heads: 4, nan: true }, { coded_len: [70, 300], kv_len: [76, 300], ring_rows: 16, q_heads: 4, anchor_permille: 50, splits: 3, nan: true }],
   ringScores: [RING_SCORES, { ...RING_SCORES, tree_mask: true }, { ...RING_SCORES, splits: 3 }, { ...RING_SCORES, splits: 3, q_pos: [70, 0, 0] }],
   noLse: [{ coded_len: [40], lse: false }, { coded_len: [40], lse: false, splits: 2 }, { coded_len: [40], lse: false, splits: 2, merge: 'last' }],
   /** The last CTA merges: fewer units than CTAs, more parts than one thread has under way. */
@@ -211,6 +213,7 @@ const APPEND_CODED = ['window', 'flush_block', 'ring_rows', 'budget_permille', '
 export function fit<Op extends CheckOp>(op: Op, shape: Shape<Op>, contract: Contract): Shape<Op> | undefined {
   if (!isCacheContract(contract)) return shape;
   if ('keys_unrotated' in shape && contract.key !== 'pre') return undefined;
+  if ('nan' in shape && contract.sink) return undefined; // a learned sink is seen in any case
   if (isCoded(contract as CacheContract)) return shape;
   if (op === 'append') {
     if ('policy' in shape || 'pattern' in shape || 'coded_len' in shape || 'scores' in shape || 'lse' in shape) return undefined;

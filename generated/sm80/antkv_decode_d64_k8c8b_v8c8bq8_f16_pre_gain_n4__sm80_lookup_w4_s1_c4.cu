@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm80_lookup_w4_s1_c4
-//   inputs    e5c93374c7182ca4
+//   inputs    9faad97fc23fe0bc
 //   remake    npx gen --only antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm80_lookup_w4_s1_c4
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -427,7 +427,7 @@ __device__ __forceinline__ int cost_of(const P& p, int b) {
 /// This CTA's share of the line, and where it begins. Of the CTAs, the first `longer` get `share` + 1 units of the line, the others `share`.
 /// Costs add up below 2^31, so a batch's coded tokens below 2^36 / Cost::kCoded32.
 struct line_share {
-  int begin, end, ctas, share, longer;
+  int begin, end, share, longer;
   int b, at;  // the first sequence that has tokens behind `begin`, and where on the line it begins
 };
 
@@ -465,10 +465,10 @@ __device__ __forceinline__ line_share share_of_line(const P& p) {
 #pragma unroll
   for (int mask = 1; mask < 32; mask *= 2) total += shuffle_xor(total, mask);
   // No more CTAs than there is work, so that every CTA from a sequence's first to its last holds a share of it.
-  s.ctas = p.splits < total ? p.splits : total;
-  if (x >= s.ctas) return s;
-  s.share = int(uint32_t(total) / uint32_t(s.ctas));
-  s.longer = total - s.share * s.ctas;
+  const int ctas = p.splits < total ? p.splits : total;
+  if (x >= ctas) return s;
+  s.share = int(uint32_t(total) / uint32_t(ctas));
+  s.longer = total - s.share * ctas;
   s.begin = x * s.share + (x < s.longer ? x : s.longer);
   s.end = s.begin + s.share + (x < s.longer ? 1 : 0);
 #pragma unroll 1
@@ -1284,7 +1284,7 @@ struct value_sums {
   __device__ __forceinline__ void lower(const float (&places)[kSets]) {
     int by[kSets], half[kSets];
 #pragma unroll
-    for (int set = 0; set < kSets; ++set) by[set] = int(places[set]), half[set] = (1 << by[set]) / 2 & 0x3fffffff;
+    for (int set = 0; set < kSets; ++set) by[set] = int(places[set]), half[set] = (1 << by[set]) / 2 & 0x1fffffff;  // more would overflow, and is nothing beside 2^30
 #pragma unroll
     for (int set = 0; set < kSets; ++set)
 #pragma unroll
@@ -1544,10 +1544,7 @@ struct turn_keys : token_rows<K> {
   static __device__ __forceinline__ void fill_turns(const P& p, unsigned char* turns, const raw_table& raw, bool paired) {
     float* const ways = reinterpret_cast<float*>(turns + kPlaceBytes);
     const int lane = lane_index();
-    if (is_general(p, raw.slow_freq)) {  // queries go nowhere
-      for (int i = thread_index(); i < 4 * kFastPairs + 2 * kSlowPairs; i += kThreads) store_shared(ways + i, 0.0f);
-      return;
-    }
+    if (is_general(p, raw.slow_freq)) return;  // queries go nowhere
     const int channel = first_channel(lane % 4, lane / 4 % 4, 0);
     const float freq[2] = {shuffle(raw.fast_freq, channel), shuffle(raw.fast_freq, channel + 1)};
 #pragma unroll 1
@@ -2192,7 +2189,7 @@ struct tile_stream {
       if constexpr (K::kStages == 2) load_values(codes.values[i], units_of(places, i));
     }
     if constexpr (K::kStages == 1) prefetch(p, places, 0);
-    prefetch(p, places, 1);
+    if constexpr (K::kStages == 1 || K::kWarps < 16) prefetch(p, places, 1);
   }
   template <class P>
   __device__ __forceinline__ void first_hidden(const P& p, tile_places& places) {
@@ -2461,7 +2458,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     const auto columns = [&](int c) -> const unsigned char* {
       const query_rows rows = query_rows_of(p, w.b);
       const int flat = group * K::kColumns + c, ratio = int(uint32_t(p.q_heads) / uint32_t(p.kv_heads));
-      if (c >= K::kColumns || flat >= rows.count * ratio) return nullptr;
+      if (flat >= rows.count * ratio) return nullptr;
       const int row = rows.count > 1 ? int(uint32_t(flat) / uint32_t(ratio)) : 0;
       return byte_pointer(p.q) + (rows.first + row) * p.q_row_stride + (kv_head * ratio + flat - row * ratio) * p.q_head_stride;
     };

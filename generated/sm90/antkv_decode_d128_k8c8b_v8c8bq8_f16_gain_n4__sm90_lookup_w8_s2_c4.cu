@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4__sm90_lookup_w8_s2_c4
-//   inputs    27f002979b24c100
+//   inputs    c45b22a7941f5fe6
 //   remake    npx gen --only antkv_decode_d128_k8c8b_v8c8bq8_f16_gain_n4__sm90_lookup_w8_s2_c4
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -427,7 +427,7 @@ __device__ __forceinline__ int cost_of(const P& p, int b) {
 /// This CTA's share of the line, and where it begins. Of the CTAs, the first `longer` get `share` + 1 units of the line, the others `share`.
 /// Costs add up below 2^31, so a batch's coded tokens below 2^36 / Cost::kCoded32.
 struct line_share {
-  int begin, end, ctas, share, longer;
+  int begin, end, share, longer;
   int b, at;  // the first sequence that has tokens behind `begin`, and where on the line it begins
 };
 
@@ -465,10 +465,10 @@ __device__ __forceinline__ line_share share_of_line(const P& p) {
 #pragma unroll
   for (int mask = 1; mask < 32; mask *= 2) total += shuffle_xor(total, mask);
   // No more CTAs than there is work, so that every CTA from a sequence's first to its last holds a share of it.
-  s.ctas = p.splits < total ? p.splits : total;
-  if (x >= s.ctas) return s;
-  s.share = int(uint32_t(total) / uint32_t(s.ctas));
-  s.longer = total - s.share * s.ctas;
+  const int ctas = p.splits < total ? p.splits : total;
+  if (x >= ctas) return s;
+  s.share = int(uint32_t(total) / uint32_t(ctas));
+  s.longer = total - s.share * ctas;
   s.begin = x * s.share + (x < s.longer ? x : s.longer);
   s.end = s.begin + s.share + (x < s.longer ? 1 : 0);
 #pragma unroll 1
@@ -1284,7 +1284,7 @@ struct value_sums {
   __device__ __forceinline__ void lower(const float (&places)[kSets]) {
     int by[kSets], half[kSets];
 #pragma unroll
-    for (int set = 0; set < kSets; ++set) by[set] = int(places[set]), half[set] = (1 << by[set]) / 2 & 0x3fffffff;
+    for (int set = 0; set < kSets; ++set) by[set] = int(places[set]), half[set] = (1 << by[set]) / 2 & 0x1fffffff;  // more would overflow, and is nothing beside 2^30
 #pragma unroll
     for (int set = 0; set < kSets; ++set)
 #pragma unroll
@@ -1461,9 +1461,26 @@ struct sum_keys {
   }
   static __device__ __forceinline__ void multiply_nth(float (&d)[4], const raw_table& raw, int turn, int u) { multiply(d, raw, turn, first_of(u / 8) + u % 8 * abreast(first_of(u / 8))); }
 
-  /// Multiplies, all threads, and leaves this warp's largest |q . centroid| per column in `maxima`, kMaximaBytes of shared memory. A block barrier must follow, then fill().
-  static __device__ __forceinline__ void multiply_all(dot_products& products, const raw_table& raw, float* maxima) {
+  /// Puts zeros in place of queries that are not finite, which no table holds. Gives the lanes that hold some of them: lanes 4c ... 4c + 3 are column c's.
+  static __device__ __forceinline__ uint32_t without_infinite(raw_table& raw) {
+    uint32_t sum = 0;  // of zeros, unless one is not finite
+#pragma unroll
+    for (int slab = 0; slab < kSlabs; ++slab)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) sum = fused_multiply_add_halves(raw.q[slab][i], 0, sum);
+    const uint32_t lanes = vote_ballot((sum & 0x7fff7fff) != 0);
+    if (__builtin_expect(lanes >> lane_index() / 4 * 4 & 15, 0)) {
+#pragma unroll
+      for (int slab = 0; slab < kSlabs; ++slab) raw.q[slab][0] = raw.q[slab][1] = 0;
+    }
+    return lanes;
+  }
+
+  /// Multiplies, all threads, and leaves this warp's largest |q . centroid| per column in `maxima`, kMaximaBytes of shared memory; infinite if q is not finite, which
+  /// makes a table of zeros and scores that are no numbers (coded_state::raise). A block barrier must follow, then fill().
+  static __device__ __forceinline__ void multiply_all(dot_products& products, raw_table& raw, float* maxima) {
     const int warp = warp_index();
+    const uint32_t broken = without_infinite(raw);
     float most[2] = {};
     each_product([&](int turn, int u) {
       float again[4];
@@ -1476,6 +1493,9 @@ struct sum_keys {
     for (int i = 0; i < 2; ++i)
 #pragma unroll
       for (int mask = kColumns / 2; mask < 32; mask *= 2) most[i] = fmaxf(most[i], shuffle_xor(most[i], mask));
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+      if (broken >> (lane_index() % 4 * 8 + 4 * i) & 15) most[i] = -minus_infinity();
     if (lane_index() < kColumns / 2) store_shared(reinterpret_cast<bytes8*>(maxima) + warp * (kColumns / 2) + lane_index(), bytes8{{float_bits(most[0]), float_bits(most[1])}});
   }
   /// The largest |q . centroid| of columns 2t and 2t + 1, modulo their number; never 0.
@@ -1975,7 +1995,7 @@ struct tile_stream {
       if constexpr (K::kStages == 2) load_values(codes.values[i], units_of(places, i));
     }
     if constexpr (K::kStages == 1) prefetch(p, places, 0);
-    prefetch(p, places, 1);
+    if constexpr (K::kStages == 1 || K::kWarps < 16) prefetch(p, places, 1);
   }
   template <class P>
   __device__ __forceinline__ void first_hidden(const P& p, tile_places& places) {
@@ -2244,7 +2264,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     const auto columns = [&](int c) -> const unsigned char* {
       const query_rows rows = query_rows_of(p, w.b);
       const int flat = group * K::kColumns + c, ratio = int(uint32_t(p.q_heads) / uint32_t(p.kv_heads));
-      if (c >= K::kColumns || flat >= rows.count * ratio) return nullptr;
+      if (flat >= rows.count * ratio) return nullptr;
       const int row = rows.count > 1 ? int(uint32_t(flat) / uint32_t(ratio)) : 0;
       return byte_pointer(p.q) + (rows.first + row) * p.q_row_stride + (kv_head * ratio + flat - row * ratio) * p.q_head_stride;
     };

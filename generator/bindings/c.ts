@@ -40,7 +40,8 @@ export function printHeader(contracts: readonly CacheContract[]): string {
   return `/* antkv: parameter structs of every op. C11 and C++17, on 64-bit machines; no CUDA types: a stream is a void*.
 
    Each kernel takes one of these structs by value as its only argument. Set struct_size to sizeof and abi_version to
-   ANTKV_ABI_VERSION. Strides count bytes. Pointers are device pointers, 16-byte aligned; null means "not there" or "not wanted" where
+   ANTKV_ABI_VERSION. Strides count bytes; one is at least what it steps over, so that nothing overlaps, in whatever order the axes lie;
+   of an axis of length 1 it is not looked at. Pointers are device pointers, 16-byte aligned; null means "not there" or "not wanted" where
    the field says so. Set every field, or clear the struct first. \`tokens\` and \`warps\` of a grid are the kernel's own numbers: manifest.json
    has them, with dynamicShared, the dynamic shared memory. Kernels neither allocate nor synchronise; grids depend on host bounds only. */
 #ifndef ANTKV_H

@@ -2,10 +2,11 @@
 import { PARAM_STRUCTS, paramStruct, structLayout, type Field } from '../abi.ts';
 import { codecOf } from '../codec.ts';
 import { isCacheContract, isCoded, type Contract, type Op } from '../contract.ts';
-import { GRID } from '../launch.ts';
+import { BOUNDS, GRID } from '../launch.ts';
 import { UNIT_TOKENS, unitLayout } from '../layout.ts';
 import { contractName, kernelName, type Kernel } from '../name.ts';
 import { sharedBytes } from '../shared.ts';
+import { digest } from '../stamp.ts';
 import { threadsOf, usesOwnInstructions } from '../tile.ts';
 import { VERSIONS } from '../versions.ts';
 
@@ -65,7 +66,8 @@ function printKernel(kernel: Kernel): string {
   const unit = isCacheContract(contract) ? unitLayout(contract).bytes : 0;
   const coded = isCacheContract(contract) && isCoded(contract) ? 1 : 0;
   const launch = [arch.name.slice(2), usesOwnInstructions(tile) ? 1 : 0, threadsOf(tile), tile.tokens ?? 0, sharedBytes(contract, tile), params];
-  const layout = [contract.headDim ?? 0, contract.columns ?? 0, unit, coded, sum(needsOf(contract))];
+  const codec = contract.op === 'kmeans' ? codecOf(contract.k!) : undefined;
+  const layout = [contract.headDim ?? (codec?.kind === 'vq' ? codec.channels : 0), contract.columns ?? 0, unit, coded, sum(needsOf(contract))];
   const strings = [contractName(contract), name, `${arch.name}/${name}.fatbin`].map((text) => `"${text}",\n   `);
   return `{${strings.join('')}${[opName(contract.op), ...launch, ...layout].join(', ')}}`;
 }
@@ -86,9 +88,18 @@ export function rowOrder(kernels: readonly Kernel[]): Kernel[] {
   return [...kernels].sort((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0));
 }
 
+/** Rows of `kernels`, in {@link rowOrder}, and of the fields of all ops. */
+const rowsOf = (kernels: readonly Kernel[]): { kernels: string[]; fields: string[] } => ({ kernels: rowOrder(kernels).map(printKernel), fields: OPS.flatMap(printFields) });
+
+/** Digest of all that a launch goes by, as a number of C: what was compiled with one cannot use a folder or tables of another. Code that is launched as before has the same. */
+export function kernelsDigest(kernels: readonly Kernel[]): string {
+  const rows = rowsOf(kernels);
+  return `0x${digest([String(VERSIONS.abi), String(VERSIONS.layout), ...rows.kernels, ...rows.fields])}ull`;
+}
+
 /** The header; its rows are `kernels`, in {@link rowOrder}. */
 export function printKernels(kernels: readonly Kernel[]): string {
-  const sorted = rowOrder(kernels);
+  const rows = rowsOf(kernels);
   return `/* Kernels of this folder, for antkv_load.h: what a launch needs to know of each, and what the loader checks before one. Names in
    \`symbol\` and \`file\` change with every tuning; ask for contracts. */
 #ifndef ANTKV_KERNELS_H
@@ -102,7 +113,15 @@ export function printKernels(kernels: readonly Kernel[]): string {
 /* The versions that the kernels were generated with. */
 #define ANTKV_KERNELS_ABI_VERSION ${VERSIONS.abi}
 #define ANTKV_KERNELS_LAYOUT_VERSION ${VERSIONS.layout}
-#define ANTKV_KERNEL_COUNT ${sorted.length}
+/* Of the rows below. antkv_open compares it with that of the folder it opens, antkv_table.h with that of antkv_tables.h. */
+#define ANTKV_KERNELS_DIGEST ${kernelsDigest(kernels)}
+#define ANTKV_KERNEL_COUNT ${kernels.length}
+
+/* At most: sequences, KV heads, splits, and y and z of a grid; query heads per KV head; query rows of a sequence in decode; tokens of a sequence. */
+#define ANTKV_MAX_GRID ${BOUNDS.grid}
+#define ANTKV_MAX_RATIO ${BOUNDS.ratio}
+#define ANTKV_MAX_Q_LEN ${BOUNDS.qLen}
+#define ANTKV_MAX_TOKENS ${BOUNDS.tokens}
 
 ${OPS.map((op, i) => `#define ${opName(op)} ${i}`).join('\n')}
 
@@ -120,7 +139,7 @@ typedef struct antkv_kernel_row {
   int32_t tokens;       /* that a block takes per step; 0 for ops without */
   int32_t shared_bytes; /* dynamic shared memory of a block */
   int32_t params_bytes; /* sizeof the op's struct */
-  int32_t head_dim;     /* 0 for ops without */
+  int32_t head_dim;     /* of kmeans channels of a code; 0 for ops without */
   int32_t columns;      /* query rows x query heads per KV head of one block; decode only */
   int32_t unit_bytes;   /* ${UNIT_TOKENS} tokens of a coded page; 0 for ops without pages */
   int32_t coded;        /* 1: pages end with an anchor bitmap */
@@ -138,14 +157,14 @@ typedef struct antkv_field_row {
 
 /* By contract, then architecture; the first row of a pair is its default. A row of zeros ends the list. */
 static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
-${lines([...sorted.map(printKernel), `{${Array<number>(15).fill(0).join(', ')}}`])}
+${lines([...rows.kernels, `{${Array<number>(15).fill(0).join(', ')}}`])}
 };
 
 static const char* const antkv_op_names[] = {${OPS.map((op) => `"${op}"`).join(', ')}};
 
 /* By op, in the order of its struct. */
 static const antkv_field_row antkv_field_rows[] = {
-${lines(OPS.flatMap(printFields))}
+${lines(rows.fields)}
 };
 
 #endif

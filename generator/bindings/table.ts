@@ -6,7 +6,7 @@ import { IDENTITY_KEYS } from '../table/find.ts';
 import type { Flat } from '../table/flat.ts';
 import { QUALITIES } from '../table/schema.ts';
 import { VERSIONS } from '../versions.ts';
-import { rowOrder } from './kernels.ts';
+import { kernelsDigest, rowOrder } from './kernels.ts';
 
 const upper = (word: string): string => word.toUpperCase();
 
@@ -31,14 +31,16 @@ const tableNumbers = ({ table: { arch, axes, device, elsewhere } }: Flat['tables
   Number(arch.slice(2)), ...IDENTITY_KEYS.map((key) => device[key]), axes.streams.first, axes.streams.count, axes.streams.power ?? 1, axes.tokens.first, axes.tokens.count, elsewhere.sibling, elsewhere.arch,
 ];
 
-/** antkv_tables.h. Rows of kernels are those of antkv_kernels.h for the same kernels. */
-export const printTables = ({ tables, contracts, entries, choices, rows, cells }: Flat): string => `/* Tuning tables of this folder, for antkv_table.h: which kernel and launch is fastest, by device, contract, mode and shape. No parsing, no allocation. */
+/** antkv_tables.h. Rows of kernels are those of antkv_kernels.h for the same `kernels`. */
+export const printTables = ({ tables, contracts, entries, choices, rows, cells }: Flat, kernels: readonly Kernel[]): string => `/* Tuning tables of this folder, for antkv_table.h: which kernel and launch is fastest, by device, contract, mode and shape. No parsing, no allocation. */
 #ifndef ANTKV_TABLES_H
 #define ANTKV_TABLES_H
 
 #include <stdint.h>
 
 #define ANTKV_TABLES_VERSION ${VERSIONS.table}
+/* ANTKV_KERNELS_DIGEST of the antkv_kernels.h whose rows are meant. */
+#define ANTKV_TABLES_KERNELS ${kernelsDigest(kernels)}
 #define ANTKV_TABLE_CONTRACT_COUNT ${contracts.length}
 
 /* How far an answer can be trusted, best first. */

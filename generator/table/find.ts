@@ -1,4 +1,5 @@
 // The look-up: which kernel and launch, and how sure. Clamps and indexes. Twins: harness/antkv_table.h, harness/python/antkv_table.py; test/golden/table.json holds for all. Pure.
+import { BOUNDS } from '../launch.ts';
 import { contractName, kernelName, parseContractName, type Kernel } from '../name.ts';
 import { sharedBytes } from '../shared.ts';
 import { runsOn } from '../tile.ts';
@@ -7,7 +8,7 @@ import { CELL_LETTERS, ORIGINS, QUALITIES, type Choice, type Identity, type Mode
 import { placeOf } from './steps.ts';
 import { MOST_REGRET } from './words.ts';
 
-/** A question: a contract at a shape, as the host bounds it, on a device. */
+/** A question: a contract at a shape, as the host bounds it, on a device. {@link find} takes a number beyond {@link BOUNDS} as the nearest bound. */
 export interface Ask {
   readonly contract: string;
   readonly mode: Mode;
@@ -147,8 +148,18 @@ export function defaultKernel(kernels: readonly Kernel[], contract: string, devi
   return best;
 }
 
+const clamp = (x: number, most: number): number => Math.min(Math.max(x, 1), most);
+
+/** A question within {@link BOUNDS}, as launches have them; `qHeads` becomes a multiple of `kvHeads`. */
+function bounded(ask: Ask): Ask {
+  const kvHeads = clamp(ask.kvHeads, BOUNDS.grid);
+  const qHeads = kvHeads * clamp(Math.floor(ask.qHeads / kvHeads), BOUNDS.ratio);
+  return { ...ask, batch: clamp(ask.batch, BOUNDS.grid), qHeads, kvHeads, qLen: clamp(ask.qLen, BOUNDS.qLen), tokens: clamp(ask.tokens, BOUNDS.tokens) };
+}
+
 /** Always an answer, unless no kernel runs there at all. */
-export function find(entries: readonly Entry[], kernels: readonly Kernel[], ask: Ask): Answer {
+export function find(entries: readonly Entry[], kernels: readonly Kernel[], any: Ask): Answer {
+  const ask = bounded(any);
   const fits = (name: string): boolean => {
     const kernel = kernels.find((one) => kernelName(one) === name);
     return kernel !== undefined && takes(ask.device, kernel);

@@ -18,6 +18,7 @@ MERGES = ("none", "last", "combine")
 _CELL_QUALITIES = (0, 1, 5, 6)  # of QUALITIES, by the cell's two bits
 _SAME, _SIBLING, _OTHER = 0, 1, 2
 _MOST_REGRET = 9999
+_MOST_GRID, _MOST_RATIO, _MOST_Q_LEN, _MOST_TOKENS = 65535, 16, 16, 1 << 30  # BOUNDS of generator/launch.ts
 
 
 class Device(NamedTuple):
@@ -46,6 +47,10 @@ def step(x: int) -> int:
     whole = min(max(int(x), 1), 2**31 - 1)
     k = whole.bit_length() - 1
     return 2 * k + (((whole << 2 >> k) & 3) + 1 >> 1)
+
+
+def _clamp(x: int, most: int) -> int:
+    return min(max(x, 1), most)
 
 
 def _place(first: int, count: int, x: int) -> int:
@@ -92,8 +97,27 @@ def _answer(data, entry, columns: int, device: Device, batch, q_heads, kv_heads,
     return Answer(data.KERNELS[kernel][1], splits, bool(spread), MERGES[merge] if splits > 1 else "none", QUALITIES[quality], regret, table[0])
 
 
+def default(contract: str, device: Device, *, mode: str = "sequence", data=None) -> Answer:
+    """The kernel where nothing is known of the shape: the newest architecture's that the device runs; of those the first."""
+    if data is None:
+        import antkv_tables as data
+    best = None
+    for row in data.KERNELS:
+        if row[0] == contract and _runs(row, device) and (best is None or row[2] > best[2]):
+            best = row
+    decode = contract.startswith("antkv_decode_")
+    # Kernels that look up are mostly faster spread, the others not.
+    spread = decode and best is not None and (mode == "spread" or (mode == "fastest" and best[4] == 1))
+    return Answer(best and best[1], 0, spread, "none", "default", None, None)
+
+
 def find(contract: str, device: Device, *, batch: int, q_heads: int, kv_heads: int, tokens: int, q_len: int = 1, mode: str = "sequence", data=None) -> Answer:
-    """The kernel and launch for a shape, as the host bounds it; always an answer, unless no kernel of the contract runs on the device. `data`: the module antkv_tables."""
+    """The kernel and launch for a shape, as the host bounds it; always an answer, unless no kernel of the contract runs on the device. `data`: the module antkv_tables.
+
+    batch and kv_heads are 1 to 65535, q_heads // kv_heads and q_len 1 to 16, tokens 1 to 2^30, as launches have them; a number beyond counts as the nearest bound.
+    mode: one of MODES, ignored for ops other than decode."""
+    batch, kv_heads, q_len, tokens = _clamp(batch, _MOST_GRID), _clamp(kv_heads, _MOST_GRID), _clamp(q_len, _MOST_Q_LEN), _clamp(tokens, _MOST_TOKENS)
+    q_heads = kv_heads * _clamp(q_heads // kv_heads, _MOST_RATIO)
     if data is None:
         import antkv_tables as data
     names = [name for name, *_ in data.CONTRACTS]
@@ -108,11 +132,4 @@ def find(contract: str, device: Device, *, batch: int, q_heads: int, kv_heads: i
             answer = _answer(data, entry, columns, device, batch, q_heads, kv_heads, q_len, tokens, number)
             if answer:
                 return answer
-    best = None
-    for row in data.KERNELS:
-        if row[0] == contract and _runs(row, device) and (best is None or row[2] > best[2]):
-            best = row
-    decode = contract.startswith("antkv_decode_")
-    # Kernels that look up are mostly faster spread, the others not.
-    spread = decode and best is not None and (mode == "spread" or (mode == "fastest" and best[4] == 1))
-    return Answer(best and best[1], 0, spread, "none", "default", None, None)
+    return default(contract, device, mode=mode, data=data)

@@ -55,7 +55,7 @@ def check_scores() -> str:
     cu = torch.tensor([0, n], dtype=torch.int32, device=plain.DEVICE)
     for form, terms in forms.items():
         try:
-            contract = at.find("score", headDim=D, form=form)
+            contract = at.find("score", headDim=D, dtype="f16", form=form)
         except Exception:  # a small folder may lack forms; column is needed
             if form == "column":
                 raise
@@ -73,7 +73,7 @@ def check_scores() -> str:
 
 
 def check_combine() -> str:
-    contract = folder().find("combine", headDim=D)
+    contract = folder().find("combine", headDim=D, dtype="f16")
     o, lse = torch.randn(5, 7, HEADS * RATIO, D, device=plain.DEVICE), torch.randn(5, 7, HEADS * RATIO, device=plain.DEVICE)
     merged = torch.empty(7, HEADS * RATIO, device=plain.DEVICE)
     out = ops.combine(contract, o, lse, merged, None)

@@ -29,7 +29,7 @@ def check_codes() -> str:
 
 def check_kmeans() -> str:
     """Two steps from given centroids against plain torch; k-means++ twice gives equal bits; opcheck."""
-    contract, entries = folder().find("kmeans", k="8c8b"), 256
+    contract, entries = folder().find("kmeans", k="8c8b", dtype="f16"), 256
     x, weights = halves(HEADS, 5000, D), torch.rand(HEADS, 5000, device=plain.DEVICE)
     start = halves(HEADS, D // 8, entries, 8).float()
     centroids, at = start.clone(), start.clone()

@@ -94,6 +94,12 @@ void make_queries(Decode& x, Random& random, const Json& shape, const reference:
   x.q = &x.memory.add("q", size_t(p.rows * p.q_row_stride));
   for (int i = 0; i < p.rows * p.q_heads; i++)
     gaussian_elements(random, element, x.q->host.data() + i / p.q_heads * p.q_row_stride + i % p.q_heads * p.q_head_stride, d, shape.number("score_std", 1));
+  if (shape.boolean("nan", false)) {
+    for (int i = p.rows * p.q_heads > 1 ? 1 : 0; i < p.rows * p.q_heads; i += 2) {
+      const uint16_t none = 0x7fff;
+      std::memcpy(x.q->host.data() + i / p.q_heads * p.q_row_stride + i % p.q_heads * p.q_head_stride + i * 7 % d * 2, &none, 2);
+    }
+  }
   x.p.bind(&antkv_decode_params::q, *x.q);
   if (p.rows != p.batch || shape.boolean("cu_q", false)) x.p.bind(&antkv_decode_params::cu_q, x.memory.add("cu_q", x.cu_q));
   const std::vector<int32_t> q_pos = per_sequence(shape, "q_pos", x.shape.batch);

@@ -3,12 +3,14 @@
 
 #include <dlfcn.h>
 #include <elf.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <fstream>
+#include <iterator>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "report.h"
@@ -37,6 +39,20 @@ CUresult recognise(const unsigned char* head) {
   }
   if (!memcmp(head, "//", 2) || !memcmp(head, ".version", 8)) return fail(CUDA_ERROR_NO_BINARY_FOR_GPU, text("no-binary: the image is PTX text; %s", kHowTo));
   return fail(CUDA_ERROR_INVALID_IMAGE, text("bad-image: neither a shared object nor device code (first bytes %02x %02x %02x %02x); %s", head[0], head[1], head[2], head[3], kHowTo));
+}
+
+/// Refuses a recognised image of which `size` bytes are not all: dlopen maps what the headers say, and what lies behind a file's end is a bus error.
+CUresult check_whole(const unsigned char* bytes, size_t size) {
+  const auto inside = [size](uint64_t at, uint64_t count) { return at <= size && count <= size - at; };
+  Elf64_Ehdr elf;
+  memcpy(&elf, bytes, sizeof elf);
+  bool whole = elf.e_phentsize == sizeof(Elf64_Phdr) && inside(elf.e_phoff, uint64_t(elf.e_phnum) * elf.e_phentsize) && inside(elf.e_shoff, uint64_t(elf.e_shnum) * elf.e_shentsize);
+  for (int i = 0; whole && i < elf.e_phnum; i++) {
+    Elf64_Phdr part;
+    memcpy(&part, bytes + elf.e_phoff + size_t(i) * sizeof part, sizeof part);
+    whole = part.p_type == PT_NULL || inside(part.p_offset, part.p_filesz);
+  }
+  return whole ? CUDA_SUCCESS : fail(CUDA_ERROR_INVALID_IMAGE, text("bad-image: the shared object is cut off: it has %zu bytes, its headers name more; build or copy it anew", size));
 }
 
 CUresult open_image(const char* path, int fd, LoadedImage** out) {
@@ -80,6 +96,7 @@ CUresult load_image(const void* bytes, LoadedImage** out) {
   // Linkers put the section headers last, so their end is the file's.
   const size_t size = elf.e_shoff + size_t(elf.e_shnum) * elf.e_shentsize;
   if (!elf.e_shoff) return fail(CUDA_ERROR_INVALID_IMAGE, "bad-image: the shared object has no section headers, so its length is unknown; load it from its file");
+  if (const CUresult cut = check_whole(static_cast<const unsigned char*>(bytes), size)) return cut;
   const int fd = memfd_create("antkv_emu_image", MFD_CLOEXEC);
   if (fd < 0) return fail(CUDA_ERROR_OPERATING_SYSTEM, "memfd_create failed");
   for (size_t done = 0; done < size;) {
@@ -95,12 +112,12 @@ CUresult load_image(const void* bytes, LoadedImage** out) {
 
 CUresult load_image_file(const char* path, LoadedImage** out) {
   clear_report();
-  FILE* f = fopen(path, "rb");
-  if (!f) return fail(CUDA_ERROR_FILE_NOT_FOUND, text("no-file: %s cannot be read", path));
-  unsigned char head[64] = {};
-  const size_t n = fread(head, 1, sizeof head, f);
-  fclose(f);
-  const CUresult bad = n < sizeof head ? fail(CUDA_ERROR_INVALID_IMAGE, text("bad-image: %s has only %zu bytes", path, n)) : recognise(head);
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return fail(CUDA_ERROR_FILE_NOT_FOUND, text("no-file: %s cannot be read", path));
+  const std::string all{std::istreambuf_iterator<char>(file), {}};
+  const auto* bytes = reinterpret_cast<const unsigned char*>(all.data());
+  CUresult bad = all.size() < 64 ? fail(CUDA_ERROR_INVALID_IMAGE, text("bad-image: %s has only %zu bytes", path, all.size())) : recognise(bytes);
+  if (!bad) bad = check_whole(bytes, all.size());
   if (bad) return bad;
   return open_image(strchr(path, '/') ? path : ("./" + std::string(path)).c_str(), -1, out);
 }

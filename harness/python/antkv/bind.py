@@ -2,15 +2,17 @@
 
 Nothing here lists fields: names, elements and axes are those of the generated antkv_params.ARRAYS."""
 
+import ctypes
 import re
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
-from .errors import ArgumentError
+from .errors import ArgumentError, whole
 from .rules import check_rules
 
 # Fields that take the strides of the first axes of an array, where they are not called NAME_row_stride and NAME_head_stride.
 _STRIDED = {"pages": ("page_stride", "page_head_stride"), "anchors": ("anchor_page_stride", "anchor_head_stride"), "ring_k": ("ring_slot_stride", "ring_head_stride", "ring_row_stride"),
             "x": ("x_head_stride", "x_row_stride")}  # fmt: skip
+_ELEMENTWISE = ("d", "chunks * channels")  # last axes of what the contract's dtype is of; other "void" is bytes
 _SAME_STRIDES = {"ring_v": "ring_k"}
 _TERM = re.compile(r"^(\w[\w ]*?)(?: ([*+/]) (\d+))?$")
 _PRODUCT = re.compile(r"(?<=[*+/] )[a-z]\w*")
@@ -68,17 +70,21 @@ def _check_order(op: str, name: str, view: View, strided: int) -> None:
         expected *= view.shape[axis]
 
 
+def _spec(array) -> Tuple[str, ...]:
+    """Axes of an argument: those that antkv.h states, and the bytes of blocks."""
+    if array.element != "void" or (array.axes and array.axes[-1] in _ELEMENTWISE):
+        return array.axes
+    return (*(array.axes or ("pages", "kv_heads")), "bytes")
+
+
 def _meet_array(axes: _Axes, name: str, array, view: View, contract: Mapping[str, Any], numbers: Mapping[str, Any]) -> None:
-    op, layout, void = axes.op, contract.get("layout"), array.element == "void"
-    if void and not array.axes:
-        size = layout["pageBytes"].get(str(numbers.get("page_size"))) if name == "pages" else layout["anchorPageBytes"]
-        spec, element, strided = ("pages", "kv_heads", "bytes"), "uint8_t", 2
-    elif void and array.axes[-1] not in ("d", "chunks * channels"):
-        size = layout["codebookBytes"][name[0]] if layout else axes.sizes["entries"] * (2 * axes.sizes["channels"] + 4)
-        spec, element, strided = (*array.axes, "bytes"), "uint8_t", 0
+    op, layout, spec, void = axes.op, contract.get("layout"), _spec(array), array.element == "void"
+    if spec[-1] != "bytes":
+        size, element, strided = None, "half row" if void else array.element, len(spec) - 1 if void else 0
+    elif not array.axes:
+        size, element, strided = layout["pageBytes"].get(str(numbers.get("page_size"))) if name == "pages" else layout["anchorPageBytes"], "uint8_t", 2
     else:
-        size, spec = None, array.axes
-        element, strided = ("half row", len(spec) - 1) if void else (array.element, 0)
+        size, element, strided = layout["codebookBytes"][name[0]] if layout else axes.sizes["entries"] * (2 * axes.sizes["channels"] + 4), "uint8_t", 0
     _check_element(op, name, view, element, contract["axes"].get("dtype", ""))
     if len(view.shape) != len(spec):
         raise ArgumentError(f"{op}: {name} is {_text(view.shape)}; its axes are {_text(spec)}")
@@ -101,6 +107,28 @@ def _stride_fields(name: str, view: View) -> Dict[str, int]:
     return dict(zip(fields, view.strides))
 
 
+def _number(op: str, name: str, kind: Any, value: Any) -> Any:
+    """`value` as a field of ctypes' `kind` holds it, which would cut it off without a word."""
+    if kind is ctypes.c_float:
+        try:
+            return kind(value).value
+        except (TypeError, OverflowError):
+            raise ArgumentError(f"{op}: {name} is {value!r}; give a number") from None
+    value = whole(f"{op}: {name}", value)
+    if (kind(value).value or 0) != value:
+        raise ArgumentError(f"{op}: {name} is {value}, more than its {8 * ctypes.sizeof(kind)} bits hold")
+    return value
+
+
+def fill(struct: Any, op: str, values: Mapping[str, Any]):
+    """The struct with these fields, and 0 or null in all others. Raises ArgumentError for a field that it has not, and for what does not fit one."""
+    kinds = dict(struct._fields_)
+    for name in values:
+        if name not in kinds:
+            raise ArgumentError(f"{op}: there is no argument {name}; antkv.h lists them")
+    return struct(**{name: _number(op, name, kinds[name], value) for name, value in values.items()})
+
+
 def bind(params_module, op: str, contract: Mapping[str, Any], arrays: Mapping[str, Optional[View]], numbers: Mapping[str, Any]):
     """The struct of `op`, filled: pointers of `arrays`, what their shapes say (batch, kv_heads, max_pages, strides ...), and `numbers`.
 
@@ -111,6 +139,7 @@ def bind(params_module, op: str, contract: Mapping[str, Any], arrays: Mapping[st
     for name in [*arrays, *numbers]:
         if name not in (table if name in arrays else fields):
             raise ArgumentError(f"{op}: there is no argument {name}; antkv.h lists them")
+    numbers = {name: _number(op, name, fields[name], value) for name, value in numbers.items()}
     given = {name: view for name, view in arrays.items() if view is not None}
     axes = _Axes(op, {**_known(contract), **{name: value for name, value in numbers.items() if isinstance(value, int)}})
     values: Dict[str, Any] = {}
@@ -131,11 +160,11 @@ def bind(params_module, op: str, contract: Mapping[str, Any], arrays: Mapping[st
     for name, array in table.items():
         if array.need in contract["needs"] and not values.get(name):
             raise ArgumentError(f"{op}: {name} is missing; {contract_words(array)}")
-    params = struct(**values)
+    params = fill(struct, op, values)
     check_rules(op, params, contract)
     return params
 
 
 def contract_words(array) -> str:
     """What an argument is, for messages."""
-    return f"give an array {_text(array.axes)}" if array.axes else "give an array [pages, kv_heads, bytes]"
+    return f"give an array {_text(_spec(array))}"

@@ -17,12 +17,12 @@ from typing import Any, Mapping, Optional, Sequence, Union
 import torch
 from torch import Tensor
 
-from . import eager, fork, ops
+from . import eager, fork, ops, room
 from .basis import basis_of
-from .errors import ArgumentError
+from .errors import ArgumentError, whole
 from .layer import Layer
 from .pack import PackedCodebook
-from .plan import Plan, Recipe, contracts_of, plan_of
+from .plan import Plan, Recipe, contracts_of, exact_dtype, plan_of
 from .prefill import PROMPT_POLICIES, Prompt, anchors_of
 from .rules import ANCHOR_ROWS, DRAFT_ROWS
 from .state import Held, Lengths, Pool
@@ -33,20 +33,26 @@ _STEP = ("slot", "seq_len", "accepted", "coded_before", "coded_len", "kv_len", "
 class Cache:
     """recipe: name of a preset, or its members as manifest.json has them; or a list of one per layer, alike in all but codecs, gain, key position and basis (read_recipe gives what a
     codebook file is for). codebooks: layer -> "k", "v" (read_codebooks); None for exact recipes.
-    max_tokens bounds a sequence; pages: coded pages in all (default: enough for max_sequences of max_tokens). page_size in tokens. scale: default 1 / sqrt(head_dim).
+    max_tokens bounds a sequence, the rows of its open step included; pages: coded pages in all (default: enough for max_sequences of max_tokens). page_size in tokens. scale: default 1 / sqrt(head_dim).
     max_q_len: new rows of a sequence and step, drafts included. max_forks: how often a sequence and those it comes from may be forked, where anchors are kept.
+    dtype of q, k, v, outputs and exact rows: torch.float16 or torch.bfloat16; default bfloat16 where the recipe has exact rows of it, else float16. Codes are the same for both.
     inv_freq [rotary_dim / 2], for keys coded before RoPE. folded: the model's weights have the recipe's basis of values in them (eval.fold); else it is applied here."""
 
     def __init__(self, recipe: Plan, codebooks: Optional[Mapping[int, Mapping[str, PackedCodebook]]], *, layers: int, q_heads: int, kv_heads: int, head_dim: int,
                  max_sequences: int, max_tokens: int, inv_freq: Optional[Tensor] = None, scale: Optional[float] = None, page_size: int = 64, pages: Optional[int] = None, max_q_len: int = 1,
-                 max_forks: int = 0, rope_interleaved: bool = False, attention_factor: float = 1.0, folded: bool = False, device: Union[str, torch.device] = "cuda"):  # fmt: skip
+                 max_forks: int = 0, rope_interleaved: bool = False, attention_factor: float = 1.0, folded: bool = False, device: Union[str, torch.device] = "cuda",
+                 dtype: Optional[torch.dtype] = None):  # fmt: skip
         self.device = torch.empty(0, device=device).device
         folder = ops.library(self.device).folder
         plan = plan_of(folder, recipe, layers)
         self.recipe = r = plan[0]  # read for what all layers have alike
         self.q_heads, self.kv_heads, self.head_dim, self.max_tokens, self.max_q_len, self.max_forks, self.page_size = q_heads, kv_heads, head_dim, max_tokens, max_q_len, max_forks, page_size
         self.scale, self.folded = scale or head_dim**-0.5, folded
-        contracts = [contracts_of(folder, one, head_dim, max_q_len * (q_heads // kv_heads)) for one in plan]
+        self.dtype = eager.DTYPES[exact_dtype(plan)] if dtype is None else dtype
+        word = next((word for word, of in eager.DTYPES.items() if of == self.dtype), None)
+        if word is None:
+            raise ArgumentError(f"Cache: dtype is {dtype}; it is torch.float16 or torch.bfloat16")
+        contracts = [contracts_of(folder, one, head_dim, word, max_q_len * (q_heads // kv_heads)) for one in plan]
         layouts = [folder.contract(of["decode"])["layout"] for of in contracts]
         self.exact = layouts[0]["ringRowBytes"] == 0
         for number, layout in enumerate(layouts):
@@ -56,7 +62,7 @@ class Cache:
         if not self.exact and r["flush_block"] % page_size:
             raise ArgumentError(f"Cache: page_size {page_size} does not divide the recipe's flush_block {r['flush_block']}")
         self.keeps = not self.exact and r["policy"] != "none"
-        self.contracts = anchors_of(folder, r["policy"], head_dim) if self.keeps else {}
+        self.contracts = anchors_of(folder, r["policy"], head_dim, word) if self.keeps else {}
         self.max_pages = -(-max_tokens // page_size) + 3 & ~3  # rows of tables start at multiples of 16 bytes
         self.max_anchor_pages = -(-self.lengths.anchor_rows(max_tokens) // ANCHOR_ROWS) + max_forks + 3 & ~3 if self.keeps else 0
         self.rope = {"inv_freq": None if inv_freq is None else inv_freq.to(self.device, torch.float32), "rope_interleaved": rope_interleaved, "attention_factor": attention_factor}
@@ -89,7 +95,7 @@ class Cache:
         layer = Layer(contracts, self._zeros([self._pool.size, heads, layout["pageBytes"][str(self.page_size)]], torch.uint8), **books, basis=basis)
         if self.exact:
             return layer
-        layer.ring_k, layer.ring_v = (self._zeros([slots, heads, rows, self.head_dim], torch.float16) for _ in range(2))
+        layer.ring_k, layer.ring_v = (self._zeros([slots, heads, rows, self.head_dim], self.dtype) for _ in range(2))
         if self.keeps:
             layer.anchors = self._zeros([self._anchor_pool.size, heads, layout["anchorPageBytes"]], torch.uint8)
             layer.anchor_score = self._zeros([slots, heads, self.max_anchor_pages * ANCHOR_ROWS], torch.float32)
@@ -99,15 +105,19 @@ class Cache:
         return layer
 
     def start(self, tokens: int) -> int:
-        """Room for a new sequence whose prompt has `tokens` tokens; returns its number. prefill is due for every layer. Raises ArgumentError where no room is left."""
+        """Room for a new sequence whose prompt has `tokens` tokens; returns its number. prefill is due for every layer. Raises ArgumentError, and has taken nothing, where no room is left."""
+        tokens = whole("Cache: tokens of a prompt", tokens)
         if not 0 <= tokens <= self.max_tokens:
             raise ArgumentError(f"Cache: a prompt of {tokens} tokens, max_tokens is {self.max_tokens}")
         coded = self.lengths.coded(tokens)
-        sequence = Held(self._slots.take(), committed=coded, pending=tokens - coded, coded=coded)
+        sequence = Held(-1, committed=coded, pending=tokens - coded, coded=coded)
+        self._slots.check(1)
+        room.check(self, [room.lacks(self, sequence, coded)])
+        sequence.slot = self._slots.take()
         self._sequences[sequence.slot] = sequence
         if self.keeps:
             self._anchor_table[sequence.slot].fill_(-1)
-        self._grow(sequence, coded)
+        room.grow(self, sequence, coded)
         return sequence.slot
 
     def fork(self, sequence: int) -> int:
@@ -116,50 +126,34 @@ class Cache:
         return fork.fork(self, sequence)
 
     def end(self, sequence: int) -> None:
-        """Gives back all that a sequence holds."""
-        gone = self._sequences.pop(sequence)
+        """Gives back all that a sequence holds. Raises ArgumentError if there is none of that number."""
+        gone = self._sequence("end", sequence)
+        del self._sequences[sequence]
         self._pool.give(gone.pages)
         self._anchor_pool.give(gone.anchor_pages)
         self._slots.give([gone.slot])
 
     def truncate(self, sequence: int, tokens: int) -> None:
         """Forgets all but the first `tokens` tokens; those in pages stay. Raises ArgumentError if that is more than there are, or fewer than are coded. Between two steps."""
-        s = self._sequences[sequence]
+        s = self._sequence("truncate", sequence)
         least = 0 if self.exact else s.coded
         if not least <= tokens <= s.committed + s.pending:
             raise ArgumentError(f"truncate: {tokens} tokens; sequence {sequence} has {s.committed + s.pending}, of which {least} are coded: what is coded cannot be taken back")
         s.committed, s.pending = min(s.committed, tokens), max(0, tokens - s.committed)
 
-    def _grow(self, s: Held, coded: int) -> None:
-        """Pages for `coded` tokens, and anchor pages, empty, for what the budget may keep of them."""
-        if coded > self.max_tokens:
-            raise ArgumentError(f"Cache: sequence {s.slot} would have {coded} coded tokens, max_tokens is {self.max_tokens}")
-        fresh = self._pool.take_all(-(-coded // self.page_size) - len(s.pages))
-        if fresh:
-            self._tables[s.slot, len(s.pages) : len(s.pages) + len(fresh)] = torch.tensor(fresh, dtype=torch.int32, device=self.device)
-            s.pages += fresh
-        rows = self.lengths.anchor_rows
-        own = rows(coded) - (rows(s.frozen) if s.frozen else 0) if self.keeps and coded else 0
-        given = self._anchor_pool.take_all(s.frozen_pages - -own // ANCHOR_ROWS - len(s.anchor_pages))
-        if given:
-            self._anchor_table[s.slot, len(s.anchor_pages) : len(s.anchor_pages) + len(given)] = torch.tensor(given, dtype=torch.int32, device=self.device)
-            s.anchor_pages += given
-            for layer in self.layers:
-                layer.anchors[given, :, -4 * ANCHOR_ROWS :] = 0xFF  # token indices, -1
+    def _sequence(self, op: str, number: int) -> Held:
+        if number not in self._sequences:
+            raise ArgumentError(f"{op}: there is no sequence {number}; start and fork return their numbers, end takes them back")
+        return self._sequences[number]
 
     def step(self, sequences: Sequence[int], accepted: Optional[Sequence[int]] = None) -> None:
-        """Opens a step of these sequences, in this order, with max_q_len new rows each. accepted: how many rows of the step before count (default: all)."""
+        """Opens a step of these sequences, in this order, with max_q_len new rows each. accepted: how many rows of the step before count (default: all).
+        Raises ArgumentError, and has changed nothing, where a number is unknown or given twice, `accepted` does not fit, or a sequence finds no room or would have more than max_tokens."""
         rows, table = self.max_q_len, []
-        for i, number in enumerate(sequences):
-            s = self._sequences[number]
-            taken = s.pending if accepted is None else accepted[i]
-            if not 0 <= taken <= s.pending:
-                raise ArgumentError(f"step: accepted[{i}] is {taken}; sequence {number} has {s.pending} rows that are not committed")
+        for i, (s, taken, coded, copied) in enumerate(room.plan(self, sequences, accepted)):
             n = s.committed + taken
-            coded = n + rows if self.exact else max(s.coded, self.lengths.coded(n))
-            if self.exact:
-                fork.own(self, s, n, n + rows)
-            self._grow(s, coded)
+            fork.own(self, s, copied)
+            room.grow(self, s, coded)
             table.append((s.slot, s.committed, taken, s.committed if self.exact else s.coded, coded, n + rows, s.score_row, s.frozen, s.frozen_pages))
             s.committed, s.pending, s.coded, s.score_row = n, rows, coded, i * rows
         for number in self._sequences.keys() - set(sequences):
@@ -180,6 +174,8 @@ class Cache:
         """The step's new rows enter, and attend to all that their sequence holds: q [rows, q_heads, d], k, v [rows, kv_heads, d] after RoPE, the rows of a sequence
         one after the other. Returns [rows, q_heads, d]. Launches only."""
         at, rows, now = self.layers[layer], self._rows, self._now
+        if not now:
+            raise ArgumentError("attend: no step is open; call step first")
         if q.shape[0] != rows:
             raise ArgumentError(f"attend: q has {q.shape[0]} rows, the step has {rows}")
         run, shared, r = launcher(), {"block_table": now["block_table"], "state_slot": now["slot"], "cu_q": now["cu_q"], **self._shared(at)}, self.recipe
@@ -198,7 +194,7 @@ class Cache:
     def prefill(self, layer: int, sequence: int, q: Tensor, k: Tensor, v: Tensor, lse: Optional[Tensor] = None) -> None:
         """A prompt's rows of one layer enter: q [tokens, q_heads, d], k, v [tokens, kv_heads, d] after RoPE. lse [tokens, q_heads], natural, of the prompt's own attention
         ranks its anchors; without it it is computed here, slowly."""
-        s = self._sequences[sequence]
+        s = self._sequence("prefill", sequence)
         if s.forks:
             raise ArgumentError(f"prefill: sequence {sequence} was forked: others hold its pages")
         if k.shape[0] != s.committed + s.pending:
@@ -209,7 +205,7 @@ class Cache:
 
     def bytes(self, sequence: int) -> int:
         """Device bytes that a sequence holds in all layers: pages, anchor pages, ring. Codebooks are shared; pages of forks count for each that holds them."""
-        s = self._sequences[sequence]
+        s = self._sequence("bytes", sequence)
         one = lambda array, count: 0 if array is None else array[0].numel() * array.element_size() * count
         return sum(one(at.pages, len(s.pages)) + one(at.anchors, len(s.anchor_pages)) + one(at.ring_k, 1) + one(at.ring_v, 1) for at in self.layers)
 

@@ -63,11 +63,12 @@ def decode(
     v_codebook: Optional[Tensor] = None, inv_freq: Optional[Tensor] = None, anchors: Optional[Tensor] = None, anchor_table: Optional[Tensor] = None, state_slot: Optional[Tensor] = None,
     ring_k: Optional[Tensor] = None, ring_v: Optional[Tensor] = None, frozen_len: Optional[Tensor] = None, frozen_anchor_pages: Optional[Tensor] = None,
     first_pos: Optional[Tensor] = None, q_pos: Optional[Tensor] = None, cu_q: Optional[Tensor] = None, tree_mask: Optional[Tensor] = None, max_q_len: int = 1,
-    rope_interleaved: bool = False, attention_factor: float = 1.0, splits: int = 0, spread: str = "sequence",
+    rope_interleaved: bool = False, attention_factor: float = 1.0, splits: int = 0, spread: str = "sequence", sink_logits: Optional[Tensor] = None, softcap: float = 0.0,
 ) -> Tensor:  # fmt: skip
     """Attention of q [rows, Q, d] (after RoPE) over coded pages, anchors and ring; returns [rows, Q, d]. coded_len, kv_len [batch]: tokens in pages, and stored at all,
     new rows included. max_tokens bounds kv_len and chooses kernel and splits. lse [rows, Q] and ring_scores [rows, Q, ring_rows], fp32, are written where they are given.
-    spread: "sequence" (a row's bits never depend on its batch mates), "spread" (unequal lengths in equal shares), "fastest". splits 0: from the tables."""
+    spread: "sequence" (a row's bits never depend on its batch mates), "spread" (unequal lengths in equal shares), "fastest". splits 0: from the tables.
+    Contracts with `softcap` need softcap, above 0: scores become softcap * tanh(score / softcap). Those with `sink` need sink_logits [Q] fp32, natural: one more key of each head, whose value is 0."""
     given = _arguments(locals(), "max_tokens", "splits", "spread")
     if q.dim() != 3 or pages.dim() != 3:
         raise ArgumentError(f"decode: q is {list(q.shape)} and pages {list(pages.shape)}; their axes are [rows, q_heads, d] and [pages, kv_heads, bytes]")
@@ -95,10 +96,11 @@ def combine(contract: str, partial_o: Tensor, partial_lse: Tensor, lse: Optional
 def score(
     contract: str, scores: Tensor, q: Optional[Tensor], k: Tensor, lse: Optional[Tensor], cu_q: Optional[Tensor], cu_k: Tensor, max_tokens: int, scale: float,
     v: Optional[Tensor] = None, o: Optional[Tensor] = None, first_pos: Optional[Tensor] = None, q_pos: Optional[Tensor] = None, first_key: Optional[Tensor] = None,
-    cu_sampled: Optional[Tensor] = None, sampled_rows: Optional[Tensor] = None, newest_rows: int = 0, accumulate: bool = False,
+    cu_sampled: Optional[Tensor] = None, sampled_rows: Optional[Tensor] = None, newest_rows: int = 0, accumulate: bool = False, softcap: float = 0.0,
 ) -> None:  # fmt: skip
     """Anchor scores [batch, H, stride] fp32 of keys k [key rows, H, d] after the attention of q [query rows, Q, d] that returned lse [query rows, Q] (natural).
-    The form is the contract's; `exact` needs v and o, `norm` no q, lse, cu_q, and its scale is a factor on |k|: -1 ranks the smallest first. max_tokens: host bound on the keys of a sequence. accumulate: adds to scores."""
+    The form is the contract's; `exact` needs v and o, `norm` no q, lse, cu_q, and its scale is a factor on |k|: -1 ranks the smallest first. max_tokens: host bound on the keys of a sequence. accumulate: adds to scores.
+    softcap, for contracts with it: that of the attention that lse came from. Sinks need nothing: lse has them."""
     run("score", contract, _arguments(locals()))
 
 
@@ -145,9 +147,9 @@ def kmeans(
     return given["loss"].double() / given["loss_scale"], given["energy"].double() / given["loss_scale"], given["status"]
 
 
-_DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16}
+DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16}
 
 
 def dtype_of(contract: str) -> torch.dtype:
     """Of a contract of combine, by the grammar of names: antkv_combine_d<head dim>_<dtype>."""
-    return _DTYPES[contract.split("_")[3]]
+    return DTYPES[contract.split("_")[3]]

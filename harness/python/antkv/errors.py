@@ -1,5 +1,8 @@
 """What goes wrong, in words that say what to change."""
 
+import operator
+from typing import Any
+
 
 class AntkvError(RuntimeError):
     """Anything that antkv refuses, or that the driver does; the text ends with the fix."""
@@ -27,3 +30,11 @@ class DriverError(AntkvError):
     def __init__(self, text: str, code: int):
         super().__init__(text)
         self.code = code  # CUresult
+
+
+def whole(what: str, value: Any) -> int:
+    """`value` as an int. Raises ArgumentError, that starts with `what`, for what is no whole number."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ArgumentError(f"{what} is {value!r}; give a whole number") from None

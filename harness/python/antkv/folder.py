@@ -9,17 +9,27 @@ from typing import Any, Mapping, Optional
 
 from .errors import ContractError, FolderError
 
+# What this package is written for; a test holds them against generator/versions.ts.
 MANIFEST_SCHEMA = 1
+ABI_VERSION = 3
+LAYOUT_VERSION = 4
+TABLE_VERSION = 1
+
+_MANIFEST = {"abi": int, "layout": int, "contracts": dict, "kernels": dict, "recipes": dict}  # what is read of it
+_MODULES = {"antkv_params": ("ABI_VERSION", "LAYOUT_VERSION", "ARRAYS", "GRIDS", "PARAMS"), "antkv_tables": ("TABLES_VERSION", "KERNELS", "TABLES", "CONTRACTS", "ENTRIES", "CHOICES", "LINES", "CELLS")}
+_FIX = "give the folder that `gen` wrote, or that of an unpacked release"
 
 
 def default_folder() -> str:
-    """$ANTKV_FOLDER, else the folder that ships inside the package, else the one of the repository that the package lies in."""
+    """$ANTKV_FOLDER, else the folder that ships inside the package, else the one of the repository that the package lies in. Raises FolderError, also where $ANTKV_FOLDER is none."""
     here = os.path.dirname(os.path.abspath(__file__))
-    candidates = [os.environ.get("ANTKV_FOLDER"), os.path.join(here, "generated"), os.path.join(here, "..", "..", "..", "generated")]
-    found = [path for path in candidates if path and os.path.exists(os.path.join(path, "manifest.json"))]
-    if not found:
-        raise FolderError("no generated folder: give its path, or set ANTKV_FOLDER; `npx gen` writes one, releases contain it")
-    return os.path.abspath(found[0])
+    chosen, shipped = os.environ.get("ANTKV_FOLDER"), [os.path.join(here, "generated"), os.path.join(here, "..", "..", "..", "generated")]
+    for path in [chosen] if chosen else shipped:
+        if os.path.exists(os.path.join(path, "manifest.json")):
+            return os.path.abspath(path)
+    if chosen:
+        raise FolderError(f"ANTKV_FOLDER is {chosen}, where no manifest.json lies; {_FIX}, or unset it")
+    raise FolderError("no generated folder: give its path, or set ANTKV_FOLDER; `npx gen` writes one, releases contain it")
 
 
 class Folder:
@@ -27,18 +37,32 @@ class Folder:
 
     def __init__(self, path: Optional[str] = None):
         self.path = os.path.abspath(path) if path else default_folder()
-        try:
-            with open(os.path.join(self.path, "manifest.json"), encoding="utf-8") as file:
-                self.manifest: Mapping[str, Any] = json.load(file)
-        except (OSError, ValueError) as error:
-            raise FolderError(f"{self.path}: {error}; give the folder that `gen` wrote, or that of an unpacked release") from None
-        if self.manifest.get("schema") != MANIFEST_SCHEMA:
-            raise FolderError(f"{self.path}: manifest of schema {self.manifest.get('schema')}, this package reads {MANIFEST_SCHEMA}: take both from one release")
+        self.manifest: Mapping[str, Any] = self._manifest()
         self.params = self._module("antkv_params")
         self.tables = self._module("antkv_tables")
+        of = (self.manifest["abi"], self.manifest["layout"])
         versions = (self.params.ABI_VERSION, self.params.LAYOUT_VERSION)
-        if versions != (self.manifest["abi"], self.manifest["layout"]):
-            raise FolderError(f"{self.path}: antkv_params.py is of ABI and layout versions {versions}, manifest.json of {(self.manifest['abi'], self.manifest['layout'])}: generate it again")
+        if versions != of:
+            raise FolderError(f"{self.path}: antkv_params.py is of ABI and layout versions {versions}, manifest.json of {of}: generate it again")
+        if self.tables.TABLES_VERSION != TABLE_VERSION:
+            raise FolderError(f"{self.path}: tables of version {self.tables.TABLES_VERSION}, this package reads {TABLE_VERSION}: take both from one release")
+
+    def _manifest(self) -> Mapping[str, Any]:
+        try:
+            with open(os.path.join(self.path, "manifest.json"), encoding="utf-8") as file:
+                manifest = json.load(file)
+        except (OSError, ValueError) as error:
+            raise FolderError(f"{self.path}: {error}; {_FIX}") from None
+        if not isinstance(manifest, dict) or manifest.get("schema") != MANIFEST_SCHEMA:
+            schema = manifest.get("schema") if isinstance(manifest, dict) else "none"
+            raise FolderError(f"{self.path}: manifest of schema {schema}, this package reads {MANIFEST_SCHEMA}: take both from one release")
+        for key, kind in _MANIFEST.items():
+            if not isinstance(manifest.get(key), kind):
+                raise FolderError(f"{self.path}: manifest.json has no {key}; {_FIX}")
+        of = (manifest["abi"], manifest["layout"])
+        if of != (ABI_VERSION, LAYOUT_VERSION):
+            raise FolderError(f"{self.path} is of ABI and layout versions {of}, this package is for {(ABI_VERSION, LAYOUT_VERSION)}: take both from one release")
+        return manifest
 
     def _module(self, name: str) -> ModuleType:
         """Its own copy of a module, so that folders of different releases can be open at once."""
@@ -47,9 +71,18 @@ class Folder:
         module = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
-        except OSError as error:
-            raise FolderError(f"{path}: {error}; give the folder that `gen` wrote") from None
+        except Exception as error:  # whatever a broken file does
+            raise FolderError(f"{path}: {error}; {_FIX}") from None
+        missing = [word for word in _MODULES[name] if not hasattr(module, word)]
+        if missing:
+            raise FolderError(f"{path} has no {', '.join(missing)}; {_FIX}")
         return module
+
+    def kernel(self, name: str) -> Mapping[str, Any]:
+        """The manifest's entry of a kernel that tables name. Raises FolderError if they are not of one run of `gen`."""
+        if name not in self.manifest["kernels"]:
+            raise FolderError(f"{self.path}: antkv_tables.py names {name}, which manifest.json has not: generate it again")
+        return self.manifest["kernels"][name]
 
     def contract(self, name: str) -> Mapping[str, Any]:
         """The manifest's entry. Raises ContractError with the names nearest to `name`."""

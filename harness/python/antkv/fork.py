@@ -4,8 +4,9 @@ Both hold the coded pages and the anchor pages that are there, and neither write
 back, and new anchors go to new pages. As every fork is at the coded length, shared anchor pages hold no row beyond it, and no kernel but append has to be told. Exact recipes
 write into the last page, which is copied when one of its holders first does."""
 
+from collections import Counter
 from dataclasses import replace
-from typing import Any
+from typing import Any, List, Sequence
 
 from .errors import ArgumentError
 from .state import Held
@@ -15,7 +16,7 @@ _BY_SLOT = ("ring_k", "ring_v", "ring_score", "ring_count", "anchor_score")  # o
 
 def fork(cache: Any, number: int) -> int:
     """Cache.fork."""
-    donor: Held = cache._sequences[number]
+    donor: Held = cache._sequence("fork", number)
     if cache.keeps and donor.forks >= cache.max_forks:
         raise ArgumentError(f"fork: sequence {number} or what it comes from was forked {donor.forks} times, max_forks is {cache.max_forks}: each fork may take a part of an anchor page more")
     slot = cache._slots.take()
@@ -32,15 +33,23 @@ def fork(cache: Any, number: int) -> int:
     return slot
 
 
-def own(cache: Any, held: Held, first: int, end: int) -> None:
-    """Copies those pages of tokens first ... end - 1 that others hold too: they are about to be written. Coded pages never need it."""
-    size = cache.page_size
-    for i in range(first // size, min(len(held.pages), -(-end // size))):
-        page = held.pages[i]
-        if cache._pool.shared(page):
-            fresh = cache._pool.take()
-            for layer in cache.layers:
-                layer.pages[fresh] = layer.pages[page]
-            cache._pool.give([page])
-            held.pages[i] = fresh
-            cache._tables[held.slot, i] = fresh
+def shared(cache: Any, held: Held, first: int, end: int, released: Counter) -> List[int]:
+    """Which of the pages of tokens first ... end - 1 others hold too, by their place in held.pages: they are about to be written. Coded pages never need it.
+    released: pages that sequences before this one are about to copy, and how many of them; counts on. The last holder of a page keeps it."""
+    found = []
+    for i in range(first // cache.page_size, min(len(held.pages), -(-end // cache.page_size))):
+        if cache._pool.others(held.pages[i]) > released[held.pages[i]]:
+            released[held.pages[i]] += 1
+            found.append(i)
+    return found
+
+
+def own(cache: Any, held: Held, places: Sequence[int]) -> None:
+    """Copies the pages that `shared` named."""
+    for i in places:
+        page, fresh = held.pages[i], cache._pool.take()
+        for layer in cache.layers:
+            layer.pages[fresh] = layer.pages[page]
+        cache._pool.give([page])
+        held.pages[i] = fresh
+        cache._tables[held.slot, i] = fresh

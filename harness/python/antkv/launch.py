@@ -9,6 +9,7 @@ import torch
 from .bind import View, bind
 from .errors import ArgumentError
 from .library import Bound, Kernel, Library
+from .shape import shape_of
 
 _ELEMENTS = {
     torch.float16: "f16", torch.bfloat16: "bf16", torch.float32: "float", torch.float64: "double",
@@ -116,4 +117,5 @@ def _bind(op: str, contract: str, arguments: Mapping[str, Any], kernel: Optional
     row = opened.folder.contract(contract)
     if row["op"] != op:
         raise ArgumentError(f"{op}: contract {contract} is one of {row['op']}")
-    return Bound(kernel or opened.get(contract), bind(opened.folder.params, op, row, views, numbers), arrays)
+    params = bind(opened.folder.params, op, row, views, numbers)
+    return Bound(kernel or opened.get(contract, shape_of(op, params)), params, arrays)

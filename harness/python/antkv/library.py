@@ -6,14 +6,17 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
-from antkv_table import Answer, Device, find
+from antkv_table import Answer, Device, default, find
 
+from .bind import fill
 from .driver import Context, Driver
 from .errors import ArgumentError, DeviceError, DriverError, FolderError
 from .folder import Folder
+from .rules import MAX_GRID, check_rules
 from .shape import Shape, choose_splits
 
 _THREADS_ATTRIBUTE, _DYNAMIC_SHARED_ATTRIBUTE = 0, 8  # of cuFuncGetAttribute, cuFuncSetAttribute
+_MOST_CHOSEN = 4096  # answers that are remembered; prompts of many lengths would make them grow
 _SHARED_WITHOUT_ASKING = 48 * 1024  # CUDA C++ Programming Guide, "Shared Memory"
 
 
@@ -49,8 +52,8 @@ class Kernel:
     regret: Optional[int]  # expected loss against the best that is known, in thousandths
 
     def params(self, **fields):
-        """The parameter struct of the op, with the fields given, and 0 or null in all others."""
-        return self.library.folder.params.PARAMS[self.op](**fields)
+        """The parameter struct of the op, with the fields given, and 0 or null in all others. Raises ArgumentError for what is no field, or does not fit one."""
+        return fill(self.library.folder.params.PARAMS[self.op], self.op, fields)
 
     def workspace(self) -> Workspace:
         """What decode with these splits needs. Raises ArgumentError for other ops."""
@@ -63,18 +66,19 @@ class Kernel:
         return Workspace(whole(4 * columns * self.head_dim), whole(4 * columns), whole(4 * self.shape.batch * self.shape.lines(self.columns)))
 
     def grid(self, params) -> tuple:
-        """x, y, z of a launch with `params`. Raises ArgumentError if it is none."""
+        """x, y, z of a launch with `params`. Raises ArgumentError where check does, or there is no such grid."""
+        self.check(params)
         grid = self.library.folder.params.GRIDS[self.op](params, self)
-        if not all(1 <= side <= most for side, most in zip(grid, (2**31 - 1, 65535, 65535))):
+        if not all(1 <= side <= most for side, most in zip(grid, (2**31 - 1, MAX_GRID, MAX_GRID))):
             raise ArgumentError(f"{self.op}: the grid would be {grid}; antkv.h says which fields it comes from")
         return grid
 
     def check(self, params) -> None:
-        """Raises ArgumentError for a null pointer that is needed, and for pointers and byte strides that are no multiples of 16."""
-        if not isinstance(params, self.library.folder.params.PARAMS[self.op]):
-            raise ArgumentError(f"{self.op}: params is a {type(params).__name__}; make it with Kernel.params")
-        arrays = self.library.folder.params.ARRAYS[self.op]
-        for name, array in arrays.items():
+        """Raises ArgumentError for a null pointer that is needed, for pointers and byte strides that are no multiples of 16, and for numbers that are out of range or contradict each other."""
+        module = self.library.folder.params
+        if not isinstance(params, module.PARAMS[self.op]) or (params.struct_size, params.abi_version) != (ctypes.sizeof(params), module.ABI_VERSION):
+            raise ArgumentError(f"{self.op}: params is a {type(params).__name__}, or of another ABI version; make it with Kernel.params")
+        for name, array in module.ARRAYS[self.op].items():
             value = getattr(params, name) or 0
             if not value and array.need in self.needs:
                 raise ArgumentError(f"{self.op}: {name} is missing; antkv.h says what it points to")
@@ -83,11 +87,11 @@ class Kernel:
         for name, kind in params._fields_:
             if kind is ctypes.c_int64 and getattr(params, name) % 16:
                 raise ArgumentError(f"{self.op}: {name} is {getattr(params, name)} bytes; pad to a multiple of 16")
+        check_rules(self.op, params, self.library.folder.contract(self.contract))
 
     def launch(self, params, stream: int = 0) -> None:
         """Checks `params` and launches on `stream` (a CUstream or cudaStream_t as a number; 0: the default stream). No allocation, no synchronisation: safe to capture.
-        What device memory holds (lengths, page numbers, anchor lists) is the caller's."""
-        self.check(params)
+        What device memory holds (lengths, page numbers, anchor lists) is the caller's. Raises ArgumentError where check does, DriverError."""
         self.enqueue(params, self.grid(params), stream)
 
     def enqueue(self, params, grid: tuple, stream: int) -> None:
@@ -105,7 +109,6 @@ class Bound:
     __slots__ = ("kernel", "fields", "_params", "_grid")
 
     def __init__(self, kernel: Kernel, params, fields: Sequence[str]):
-        kernel.check(params)
         self.kernel, self.fields, self._params, self._grid = kernel, tuple(fields), params, kernel.grid(params)
 
     def params(self, pointers: Sequence[int]):
@@ -129,7 +132,7 @@ def misaligned(op: str, name: str, pointer: int) -> str:
 class Library:
     """Kernels of a generated folder on one CUDA device. Kernels are loaded when they are first asked for; that reads files and may compile PTX, so ask before a capture.
 
-    folder: path; None: antkv.folder.default_folder(). device: CUDA ordinal. driver: a driver that is open already. Raises FolderError, DeviceError."""
+    folder: path; None: antkv.folder.default_folder(). device: CUDA ordinal. driver: a driver that is open already. Raises FolderError, DeviceError, and DriverError where the device gives no context."""
 
     def __init__(self, folder: Optional[str] = None, device: int = 0, driver: Optional[Driver] = None):
         self.folder = Folder(folder)
@@ -143,11 +146,13 @@ class Library:
         self._lock = threading.Lock()
 
     def choose(self, contract: str, shape: Optional[Shape] = None) -> Answer:
-        """What the tables of the folder say, or the default kernel. Raises ContractError, and DeviceError if nothing of the contract runs here."""
+        """What the tables of the folder say of a shape; the default kernel where they say nothing, or without one. Raises ContractError, and DeviceError if nothing of the contract runs here."""
         self.folder.contract(contract)
-        bounds = shape or Shape(1, 1, 1, 1)
-        tables = self.folder.tables
-        answer = find(contract, self.device, batch=bounds.batch, q_heads=bounds.q_heads, kv_heads=bounds.kv_heads, q_len=bounds.max_q_len, tokens=bounds.max_tokens, mode=bounds.spread, data=tables)
+        tables, s = self.folder.tables, shape
+        if s is None:
+            answer = default(contract, self.device, data=tables)
+        else:
+            answer = find(contract, self.device, batch=s.batch, q_heads=s.q_heads, kv_heads=s.kv_heads, q_len=s.max_q_len, tokens=s.max_tokens, mode=s.spread, data=tables)
         if answer.kernel is None:
             needs = [row[3] for row in tables.KERNELS if row[0] == contract and row[2] <= self.device.arch]
             why = f"needs {needs[-1]} bytes of shared memory, blocks of this device have {self.device.shared_per_block}" if needs else f"has no kernel for sm_{self.device.arch}"
@@ -155,10 +160,12 @@ class Library:
         return answer
 
     def get(self, contract: str, shape: Optional[Shape] = None) -> Kernel:
-        """The best kernel of `contract` for device and shape, loaded; decode needs a shape. Equal requests are answered from what is loaded. Safe from several threads."""
+        """The best kernel of `contract` for device and shape, loaded; without a shape, which only decode needs, the default one. Equal requests are answered from what is loaded. Safe from several threads."""
         with self._lock:
             found = self._chosen.get((contract, shape))
             if found is None:
+                if len(self._chosen) >= _MOST_CHOSEN:
+                    self._chosen.clear()
                 found = self._chosen[contract, shape] = self._get(contract, shape)
             return found
 
@@ -167,7 +174,7 @@ class Library:
         if row["op"] == "decode" and shape is None:
             raise ArgumentError(f"{contract}: decode needs a Shape")
         answer = self.choose(contract, shape)
-        made = self.folder.manifest["kernels"][answer.kernel]
+        made = self.folder.kernel(answer.kernel)
         with self.context:
             if answer.kernel not in self._loaded:
                 self._loaded[answer.kernel] = self._load(answer.kernel, made)

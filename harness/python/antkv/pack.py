@@ -10,11 +10,12 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 
 from .errors import AntkvError
 
+CODEBOOK_VERSION = 3  # of files, as generator/versions.ts has it; those before it are read too
 _BYTES = {"F16": 2, "BF16": 2, "F32": 4, "I8": 1, "U8": 1, "I16": 2, "I32": 4, "I64": 8, "F64": 8, "U16": 2}
 
 
 class Safetensors:
-    """A file of tensors, mapped. Raises AntkvError if it is none."""
+    """A file of tensors, mapped. Raises AntkvError if it is none, or says of its tensors what cannot be."""
 
     def __init__(self, path: str):
         self.path = path
@@ -23,21 +24,37 @@ class Safetensors:
                 self.bytes = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             size = struct.unpack_from("<Q", self.bytes)[0]
             header = json.loads(bytes(self.bytes[8 : 8 + size]))
+            if not isinstance(header, dict):
+                raise ValueError("its header is no object")
         except (OSError, ValueError, struct.error) as error:
             raise AntkvError(f"{path}: {error}; give a safetensors file") from None
-        self.metadata: Mapping[str, str] = header.pop("__metadata__", {})
+        metadata = header.pop("__metadata__", {})
+        self.metadata: Mapping[str, str] = metadata if isinstance(metadata, dict) else {}
         self.tensors: Mapping[str, dict] = header
-        self._start = 8 + size
+        self._data = self.bytes[8 + size :]
+        for name, row in header.items():
+            if not _is_tensor(row, len(self._data)):
+                raise AntkvError(f'{path}: of tensor "{name}" the header says {json.dumps(row)[:200]}, the file has {len(self._data)} bytes of data; copy the file again')
 
     def read(self, name: str) -> Tuple[str, Tuple[int, ...], memoryview]:
-        """dtype, shape and bytes of a tensor. Raises AntkvError if the file has none of that name."""
+        """dtype, shape and bytes of a tensor. Raises AntkvError if the file has none of that name, or one that is not read here."""
         if name not in self.tensors:
             raise AntkvError(f'{self.path}: no tensor "{name}"; it has {", ".join(sorted(self.tensors)[:12])} ...')
         row = self.tensors[name]
-        begin, end = row["data_offsets"]
-        if end - begin != math.prod(row["shape"]) * _BYTES[row["dtype"]]:
-            raise AntkvError(f'{self.path}: tensor "{name}" has {end - begin} bytes for {row["dtype"]} {row["shape"]}; copy the file again')
-        return row["dtype"], tuple(row["shape"]), self.bytes[self._start + begin : self._start + end]
+        dtype, shape, (begin, end) = row["dtype"], tuple(row["shape"]), row["data_offsets"]
+        if dtype not in _BYTES:
+            raise AntkvError(f'{self.path}: tensor "{name}" is {dtype}, which is not read here; it is one of {", ".join(_BYTES)}')
+        if end - begin != math.prod(shape) * _BYTES[dtype]:
+            raise AntkvError(f'{self.path}: tensor "{name}" has {end - begin} bytes for {dtype} {list(shape)}; copy the file again')
+        return dtype, shape, self._data[begin:end]
+
+
+def _is_tensor(row: Any, size: int) -> bool:
+    """An entry of a header, of a file with `size` bytes of data."""
+    counts = lambda value: isinstance(value, list) and all(type(one) is int and one >= 0 for one in value)
+    if not (isinstance(row, dict) and isinstance(row.get("dtype"), str) and counts(row.get("shape")) and counts(row.get("data_offsets"))):
+        return False
+    return len(row["data_offsets"]) == 2 and row["data_offsets"][0] <= row["data_offsets"][1] <= size
 
 
 @dataclass(frozen=True)
@@ -51,8 +68,14 @@ class PackedCodebook:
     basis: Optional[Tuple[Any, Any]] = None  # of values: (T, T^-1), each [kv_heads, d, d] fp32, bytes or tensors; the codes are of T v (CACHE.md, "Basis of values")
 
 
+def _check_shape(shape: Tuple[int, ...]) -> None:
+    if len(shape) not in (4, 5) or min(shape) < 1 or shape[-2] < 2 or shape[-2] & (shape[-2] - 1):
+        raise AntkvError(f"a codebook of shape {list(shape)}; it is [kv_heads, chunks, entries, channels], or [kv_heads, chunks, stages, entries, channels], with a power of two of entries; calibrate it again")
+
+
 def codec_of(shape: Tuple[int, ...], q8: bool) -> str:
-    """The name of the codec whose codebooks have these axes: [kv_heads, chunks, entries, channels], with the stages behind the chunks where there are several."""
+    """The name of the codec whose codebooks have these axes: [kv_heads, chunks, entries, channels], with the stages behind the chunks where there are several. Raises AntkvError for a shape that no codec has."""
+    _check_shape(shape)
     bits = f"{shape[-2].bit_length() - 1}b"
     return f"{shape[-1]}c{bits * (shape[2] if len(shape) > 4 else 1)}{'q8' if q8 else ''}"
 
@@ -61,12 +84,15 @@ def pack_codebook(entries: bytes, shape: Tuple[int, ...], scale: Optional[bytes]
     """The packed codebook: per head its entries, the scales (q8), and half the squared norm of the centroid that each code means.
 
     entries: [kv_heads, chunks, entries, channels], or [kv_heads, chunks, stages, entries, channels], f16, or int8 with `scale` [kv_heads, head_dim] f32; little endian. Norms are summed in double in channel order and
-    rounded once, so that every language gets equal bits."""
+    rounded once, so that every language gets equal bits. Raises AntkvError where shape and bytes do not fit each other."""
+    _check_shape(shape)
     heads, chunks, (count, channels), stages = shape[0], shape[1], shape[-2:], shape[2] if len(shape) > 4 else 1
     elements, q8 = chunks * stages * count * channels, scale is not None
     size = elements * (1 if q8 else 2)
-    if len(entries) != heads * size or (q8 and len(scale) != heads * chunks * channels * 4):
-        raise AntkvError(f"a codebook of shape {shape} has {heads * size} bytes of entries, not {len(entries)}; calibrate it again")
+    parts = [("entries", entries, heads * size), *([("scales", scale, heads * chunks * channels * 4)] if q8 else [])]
+    for what, data, want in parts:
+        if len(data) != want:
+            raise AntkvError(f"a codebook of shape {list(shape)} has {want} bytes of {what}, not {len(data)}; calibrate it again")
     out = bytearray()
     for head in range(heads):
         mine = bytes(entries[head * size : (head + 1) * size])
@@ -104,6 +130,14 @@ def _half_norms(values, scales, chunks: int, stages: int, count: int, channels: 
     return struct.pack(f"<{len(norms)}f", *norms)
 
 
+def _scale(file: Safetensors, name: str, heads: int, dim: int) -> bytes:
+    """Steps of a codebook of whole numbers. Raises AntkvError where they are none."""
+    dtype, shape, data = file.read(name)
+    if dtype != "F32" or shape != (heads, dim):
+        raise AntkvError(f'{file.path}: tensor "{name}" is {dtype} {list(shape)}; a scale is F32 [kv_heads, head_dim], {[heads, dim]} here')
+    return bytes(data)
+
+
 def _basis(file: Safetensors, name: str, heads: int, dim: int) -> Tuple[bytes, bytes]:
     """T and T^-1 of one layer's values. Raises AntkvError where shapes do not fit, or one does not undo the other: a vector is sent there and back."""
     read = []
@@ -126,10 +160,15 @@ def _basis(file: Safetensors, name: str, heads: int, dim: int) -> Tuple[bytes, b
 def _recipe(file: Safetensors) -> Any:
     """The recipe that a codebook file is for, or the list of those of its layers. Raises AntkvError on a file of a later version, which may hold what would have to be undone."""
     version = file.metadata.get("version", "1")
-    if version not in ("1", "2", "3"):
-        raise AntkvError(f"{file.path}: a codebook file of version {version}, this package reads 1 to 3; take the package that belongs to the program that wrote it")
-    recipe = json.loads(file.metadata.get("recipes") or file.metadata.get("recipe", "{}"))
+    if version not in map(str, range(1, CODEBOOK_VERSION + 1)):
+        raise AntkvError(f"{file.path}: a codebook file of version {version}, this package reads 1 to {CODEBOOK_VERSION}; take the package that belongs to the program that wrote it")
+    try:
+        recipe = json.loads(file.metadata.get("recipes") or file.metadata.get("recipe", "{}"))
+    except (TypeError, ValueError) as error:
+        raise AntkvError(f"{file.path}: its recipe is no JSON ({error}); calibrate again") from None
     for one in recipe if isinstance(recipe, list) else [recipe]:
+        if not isinstance(one, dict):
+            raise AntkvError(f"{file.path}: its recipe is {json.dumps(one)}, not the members of one; calibrate again")
         if one.get("transform", "none") not in ("none", "basis"):
             raise AntkvError(f'{file.path}: transform "{one["transform"]}" is not known here; it is none or basis')
     return recipe
@@ -137,7 +176,10 @@ def _recipe(file: Safetensors) -> Any:
 
 def read_recipe(path: str) -> Any:
     """What the codebooks of a file are for, as Cache takes it: the members of a recipe, or a list of those of each layer. Raises AntkvError."""
-    return _recipe(Safetensors(path))
+    recipe = _recipe(Safetensors(path))
+    if not recipe:
+        raise AntkvError(f"{path}: no recipe is in its metadata; give a file of `gen calibrate`")
+    return recipe
 
 
 def _of_layer(recipe: Any, layer: int, path: str) -> Mapping[str, Any]:
@@ -157,14 +199,19 @@ def read_codebooks(path: str) -> Dict[int, Dict[str, PackedCodebook]]:
         parts = name.split(".")
         if len(parts) != 3 or parts[0] != "layers" or parts[2] not in ("k", "v"):
             continue
+        if not parts[1].isdecimal():
+            raise AntkvError(f'{path}: tensor "{name}" names no layer; it is layers.N.{parts[2]}, N from 0')
         dtype, shape, data = file.read(name)
         if len(shape) not in (4, 5) or dtype not in ("F16", "I8"):
-            raise AntkvError(f'{path}: tensor "{name}" is {dtype} {shape}; a codebook is [kv_heads, chunks, entries, channels], or [kv_heads, chunks, stages, entries, channels], F16 or I8')
-        scale = bytes(file.read(f"{name}.scale")[2]) if dtype == "I8" else None
-        codec = codec_of(shape, scale is not None)
+            raise AntkvError(f'{path}: tensor "{name}" is {dtype} {list(shape)}; a codebook is [kv_heads, chunks, entries, channels], or [kv_heads, chunks, stages, entries, channels], F16 or I8')
         heads, dim, layer = shape[0], shape[1] * shape[-1], int(parts[1])
+        scale = _scale(file, f"{name}.scale", heads, dim) if dtype == "I8" else None
+        try:
+            codec, packed = codec_of(shape, scale is not None), pack_codebook(bytes(data), shape, scale)
+        except AntkvError as error:
+            raise AntkvError(f'{path}: tensor "{name}": {error}') from None
         basis = _basis(file, name, heads, dim) if parts[2] == "v" and _of_layer(recipe, layer, path).get("transform") == "basis" else None
-        layers.setdefault(layer, {})[parts[2]] = PackedCodebook(codec, heads, dim, pack_codebook(bytes(data), shape, scale), basis)
+        layers.setdefault(layer, {})[parts[2]] = PackedCodebook(codec, heads, dim, packed, basis)
     if not layers:
         raise AntkvError(f"{path}: no tensor is called layers.N.k or layers.N.v; calibrate again: gen calibrate DUMP --out FILE")
     return layers

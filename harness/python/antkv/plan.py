@@ -18,6 +18,9 @@ def plan_of(folder: Any, recipe: Plan, layers: int) -> List[Recipe]:
         raise ArgumentError(f"Cache: {len(plan)} recipes for {layers} layers; give one for all, or one for each")
     plan = [folder.recipe(one) if isinstance(one, str) else one for one in plan]
     for layer, one in enumerate(plan):
+        missing = [name for name in ("k", "v", "key", "gain", *SHARED) if name not in one]
+        if missing:
+            raise ArgumentError(f"Cache: the recipe of layer {layer} has no {', '.join(missing)}; give all members, as manifest.json has them")
         for name in ("budget_tokens", "extra_tokens"):
             if one.get(name):
                 raise ArgumentError(f"Cache: {name} is {one[name]}; it keeps budgets per mille alone, torch.ops.antkv.append takes the others")
@@ -27,9 +30,14 @@ def plan_of(folder: Any, recipe: Plan, layers: int) -> List[Recipe]:
     return plan
 
 
-def contracts_of(folder: Any, recipe: Recipe, head_dim: int, columns: int) -> Dict[str, str]:
-    """The contracts of a layer by op. columns: query rows times query heads per KV head. Raises ContractError."""
-    axes = {"headDim": head_dim, "k": recipe["k"], "v": recipe["v"], "key": recipe["key"], "gain": recipe["gain"]}
+def exact_dtype(plan: Sequence[Recipe]) -> str:
+    """f16 or bf16: what queries, outputs and exact rows are of where nobody says so."""
+    return "bf16" if any("bf16" in (one["k"], one["v"]) for one in plan) else "f16"
+
+
+def contracts_of(folder: Any, recipe: Recipe, head_dim: int, dtype: str, columns: int) -> Dict[str, str]:
+    """The contracts of a layer by op. dtype: f16 or bf16. columns: query rows times query heads per KV head. Raises ContractError."""
+    axes = {"headDim": head_dim, "dtype": dtype, "k": recipe["k"], "v": recipe["v"], "key": recipe["key"], "gain": recipe["gain"]}
     return {**{op: folder.find(op, **axes) for op in ("encode", "append", "unpack")}, "decode": decode_contract(folder, axes, columns)}
 
 

@@ -15,12 +15,12 @@ _NORMS = {"key-magnitude": -1.0, "largest-key": 1.0}  # by form norm, with this 
 PROMPT_POLICIES: Mapping[str, int] = {**{form: 0 for form in _FORMS}, "key-magnitude": 1, "largest-key": 2, "first": 3, "none": 3}
 
 
-def anchors_of(folder, policy: str, head_dim: int) -> Dict[str, str]:
+def anchors_of(folder, policy: str, head_dim: int, dtype: str) -> Dict[str, str]:
     """The contracts that choose a prompt's anchors. Raises ArgumentError for a policy that has none."""
     if policy not in PROMPT_POLICIES:
         raise ArgumentError(f'Cache: policy "{policy}" is not built; it is one of {", ".join(PROMPT_POLICIES)}')
     forms = {"column", policy} if policy in _FORMS else {"norm"} if policy in _NORMS else set()
-    return {"select": folder.find("select"), **{form: folder.find("score", headDim=head_dim, form=form) for form in forms}}
+    return {"select": folder.find("select"), **{form: folder.find("score", headDim=head_dim, dtype=dtype, form=form) for form in forms}}
 
 
 def rank_by_norm(contract: str, policy: str, scores: Tensor, k: Tensor, cu: Tensor, max_tokens: int) -> None:

@@ -50,19 +50,24 @@ class Pool:
     def take(self) -> int:
         return self.take_all(1)[0]
 
-    def take_all(self, count: int) -> List[int]:
-        """`count` numbers, none if it is not positive. Raises ArgumentError if there are fewer left."""
+    def check(self, count: int) -> None:
+        """Raises ArgumentError if fewer than `count` are left."""
         if count > len(self._free):
             raise ArgumentError(f"Cache: {count} more {self._what} are needed, {len(self._free)} of {self.size} are free; end sequences, or make the cache larger")
-        return [self._free.pop() for _ in range(max(0, count))]
+
+    def take_all(self, count: int) -> List[int]:
+        """`count` numbers. Raises ArgumentError if there are fewer left."""
+        self.check(count)
+        return [self._free.pop() for _ in range(count)]
 
     def share(self, numbers: Sequence[int]) -> None:
         """One more holds each of these."""
         for number in numbers:
             self._more[number] = self._more.get(number, 0) + 1
 
-    def shared(self, number: int) -> bool:
-        return number in self._more
+    def others(self, number: int) -> int:
+        """Holders of a number that is out, beside one."""
+        return self._more.get(number, 0)
 
     def give(self, numbers: Sequence[int]) -> None:
         for number in numbers:

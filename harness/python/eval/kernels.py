@@ -74,7 +74,7 @@ class _Window:
         self.batch, self.q_heads, self.tokens, self.d = q.shape
         self.heads, self.scale = k.shape[1], self.d**-0.5
         self.folder = ops.library(q.device).folder
-        self.axes = {"headDim": self.d, "k": recipe.k, "v": recipe.v, "key": recipe.key, "gain": recipe.gain}
+        self.axes = {"headDim": self.d, "dtype": "f16", "k": recipe.k, "v": recipe.v, "key": recipe.key, "gain": recipe.gain}
         books = {f"{side}_codebook": None if book is None else book.data for side, book in zip("kv", kernels.books[layer])}
         self.shared = {**books, "inv_freq": kernels.rope.inv_freq.float().contiguous()}
 
@@ -115,7 +115,7 @@ class _Window:
         """The anchors of all tokens of each window, by scores that later rows had a say in; as arguments of encode."""
         recipe, device = self.recipe, self.q.device
         scores = torch.full((self.batch, self.heads, self.tokens), -torch.inf, device=device)
-        contracts = anchors_of(self.folder, recipe.policy, self.d)
+        contracts = anchors_of(self.folder, recipe.policy, self.d, "f16")
         if recipe.policy in contracts:
             parts = [causal_attention(q, k, v if recipe.policy == "exact" else None, self.scale) for q, k, v in zip(*(x.transpose(1, 2) for x in (self.q, self.k, self.v)))]
             more = {"v": self.rows(self.v), "o": torch.cat([o for _, o in parts])} if recipe.policy == "exact" else {}

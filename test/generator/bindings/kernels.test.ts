@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PARAM_STRUCTS } from '../../../generator/abi.ts';
-import { needOf, needsOf, printKernels } from '../../../generator/bindings/kernels.ts';
+import { kernelsDigest, needOf, needsOf, printKernels } from '../../../generator/bindings/kernels.ts';
 import type { Op } from '../../../generator/contract.ts';
 import { GRID } from '../../../generator/launch.ts';
 import { contractName, kernelName, parseContractName } from '../../../generator/name.ts';
@@ -27,6 +27,15 @@ test('the first kernel given of a contract stays first: the default', () => {
   const symbols = (list: typeof kernels): (string | undefined)[] => [...printKernels(list).matchAll(/^ {3}"(antkv_select__\w+)"/gm)].map(([, symbol]) => symbol);
   assert.equal(symbols([kernel, wide]), [kernelName(kernel), kernelName(wide)]);
   assert.equal(symbols([wide, kernel]), [kernelName(wide), kernelName(kernel)]);
+});
+
+test('the digest is of the rows: the same whatever the order given, another when a launch is', () => {
+  assert.match(kernelsDigest(kernels), /^0x[0-9a-f]{16}ull$/);
+  assert.match(text, `#define ANTKV_KERNELS_DIGEST ${kernelsDigest(kernels)}\n`);
+  const [first, ...rest] = kernels;
+  assert.is(kernelsDigest([...rest, first!]), kernelsDigest(kernels));
+  const others = [kernels.slice(1), [{ ...first!, tile: { ...first!.tile, warps: 2 * first!.tile.warps } }, ...rest]];
+  assert.is(new Set([kernels, ...others].map(kernelsDigest)).size, 3);
 });
 
 test('without kernels it is still C: the array keeps its row of zeros', () => {

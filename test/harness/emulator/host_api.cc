@@ -1,4 +1,7 @@
 // `api`: calls that must fail, and what they must answer. Prints {"call", "code", "want", "report"} for each.
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "host.h"
 
 namespace {
@@ -47,6 +50,18 @@ int run_api(Driver& d, const std::vector<std::string>& args) {
   Dl_info self;
   dladdr(reinterpret_cast<void*>(d.init), &self);
   expect(d, "load a .so that is no kernel", 200, d.load_file(&module, self.dli_fname), "bad-image");
+  const auto image = Driver::read(args[0]);
+  const int file = memfd_create("cut", MFD_CLOEXEC);
+  const std::string cut = "/proc/self/fd/" + std::to_string(file);
+  for (const size_t size : {size_t(70), image.size() / 8, image.size() / 2, image.size() - 1}) {
+    if (ftruncate(file, 0) || pwrite(file, image.data(), size, 0) != ssize_t(size)) exit(3);
+    expect(d, "load a file that is cut off", 200, d.load_file(&module, cut.c_str()), "bad-image");
+  }
+  close(file);
+  auto part = image;  // a segment that reaches beyond the end
+  const uint64_t far = 1 << 30;
+  memcpy(part.data() + 64 + 32, &far, sizeof far);  // p_filesz of the first program header
+  expect(d, "load an image of which a part is missing", 200, d.load(&module, part.data()), "bad-image");
 
   expect(d, "load", 0, d.load(&module, Driver::read(args[0]).data()));
   expect(d, "unknown kernel", 500, d.get_function(&function, module, "nobody"), "not-found");

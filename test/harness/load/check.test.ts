@@ -84,18 +84,29 @@ const MISTAKES: readonly (readonly [op: Op, change: Record<string, number>, want
   ['decode', { block_table: 0, page_indptr: POINTER }, /^grid 9 decode: there is no page index/],
   ['decode', { page_indptr: POINTER, page_indices: POINTER }, /^grid 11 decode: block_table and page_indptr are both given/],
   ['decode', { max_pages: 0 }, /^grid 11 decode: max_pages is 0; it is the row stride of block_table/],
-  ['decode', { page_stride: 2176 }, /^grid 11 decode: page_stride is 2176; the block of one page and KV head has 2192 bytes/],
-  ['decode', { page_head_stride: 0 }, /^grid 11 decode: page_head_stride is 0; the block/],
+  ['decode', { page_stride: 2176 }, /^grid 11 decode: page_stride is 2176 bytes, but what it steps over has 2192/],
+  ['decode', { page_head_stride: 0 }, /^grid 11 decode: page_head_stride is 0 bytes, but what it steps over has 2192/],
   ['decode', { anchor_table: POINTER }, /^grid 9 decode: anchor_table is given but anchors is null/],
   ['decode', { anchor_table: POINTER, anchors: POINTER }, /^grid 11 decode: max_anchor_pages is 0/],
-  ['decode', { anchor_table: POINTER, anchors: POINTER, max_anchor_pages: 2, anchor_page_stride: 65536, anchor_head_stride: 8192 }, /^grid 11 decode: .*an anchor page of one KV head has 8256 bytes/],
-  ['decode', { scale: 0 }, /^grid 11 decode: scale is 0; it is usually 1 \/ sqrt/],
+  ['decode', { anchor_table: POINTER, anchors: POINTER, max_anchor_pages: 2, anchor_page_stride: 65536, anchor_head_stride: 8192 }, /^grid 11 decode: anchor_head_stride is 8192 bytes, but what it steps over has 8256/],
+  ['decode', { scale: 0 }, /^grid 11 decode: scale is 0; it is finite and above 0, usually 1 \/ sqrt/],
   ['decode', { scale: NaN }, /^grid 11 decode: scale is -?nan/],
   ['decode', { attention_factor: 0 }, /^grid 11 decode: attention_factor is 0; it is 1 for RoPE without YaRN/],
   ['decode', { rotary_dim: 130 }, /^grid 11 decode: rotary_dim is 130; 2 to the head dim/],
   ['decode', { rotary_dim: 63 }, /^grid 11 decode: rotary_dim is 63; it is even/],
   ['decode', { rope_interleaved: 2 }, /^grid 11 decode: rope_interleaved is 2/],
-  ['decode', { kv_heads: 40000, q_heads: 40000 * 16, page_head_stride: 2192 }, /^grid 11 decode: grid.y would be 80000, not 1 to 65535/],
+  ['decode', { kv_heads: 40000, q_heads: 40000 * 16, page_stride: 40000 * 2192, q_row_stride: 2 ** 28, out_row_stride: 2 ** 28, segments: 3 }, /^grid 11 decode: grid.y would be 80000, not 1 to 65535/],
+  ['decode', { scale: Infinity }, /^grid 11 decode: scale is inf; it is finite/],
+  ['decode', { attention_factor: Infinity }, /^grid 11 decode: attention_factor is inf/],
+  ['decode', { max_anchor_pages: -1 }, /^grid 11 decode: max_anchor_pages is -1; it is the row stride of anchor_table; 0 without anchors/],
+  ['decode', { splits: 65536, partial_o: POINTER, partial_lse: POINTER }, /^grid 11 decode: splits is 65536; use antkv_kernel.splits; they are 1 to 65535/],
+  ['combine', { splits: 65536 }, /^grid 11 combine: splits is 65536; the same as decode's, 1 to 65535/],
+  ['score', { scale: Infinity }, /^grid 11 score: scale is inf; it is finite/],
+  ['score', { max_tokens: (1 << 30) + 1, score_stride: 2 ** 31 - 1 }, /^grid 11 score: max_tokens is 1073741825; it is the host bound on keys per sequence, 1 to 2\^30/],
+  ['decode', { ring_head_stride: 2 ** 62, ring_slot_stride: 2 ** 62 }, /^grid 11 decode: ring_slot_stride is 4611686018427387904 bytes, but what it steps over has 32281802128991/], // 7 * 2^62: no overflow
+  ['encode', { max_anchor_pages: -1 }, /^grid 11 encode: max_anchor_pages is -1; .*0 without anchors/],
+  ['encode', { max_tokens: (1 << 30) + 1 }, /^grid 11 encode: max_tokens is 1073741825; it is the host bound on input rows per sequence, 1 to 2\^30/],
+  ['unpack', { max_tokens: 2 ** 31 - 1 }, /^grid 11 unpack: max_tokens is 2147483647; it is the host bound on tokens per sequence, 1 to 2\^30/],
   ['encode', { max_tokens: 0 }, /^grid 11 encode: max_tokens is 0; it is the host bound/],
   ['encode', { keys_unrotated: 2 }, /^grid 11 encode: keys_unrotated is 2/],
   ['encode', { keep_indices: POINTER }, /^grid 9 encode: keep_indices is given but anchor_table is null/],
@@ -140,6 +151,47 @@ const MISTAKES: readonly (readonly [op: Op, change: Record<string, number>, want
   ['kmeans', { loss_scale: 0 }, /^grid 11 kmeans: value_scale 1024, weight_scale 1024, loss_scale 0/],
   ['select', { batch: 70000 }, /^grid 11 select: grid.y would be 70000/],
 ];
+
+/** [op, strides, the one that is named, what it steps over]; counts of {@link GOOD}, 32 query and 8 KV heads of 256 bytes. */
+const STRIDES: readonly (readonly [op: Op, change: Record<string, number>, field: string, least: number])[] = [
+  ...(['q', 'out'] as const).flatMap((name) =>
+    ([[{ row: 0 }, 'row', 256], [{ row: 8176 }, 'row', 8192], [{ head: 0 }, 'head', 256], [{ head: 240 }, 'head', 256], [{ head: -256 }, 'head', 256], [{ row: 256 }, 'row', 8192], [{ row: 256, head: 752 }, 'head', 768]] as const).map(
+      ([change, field, least]) => ['decode', Object.fromEntries(Object.entries(change).map(([axis, stride]) => [`${name}_${axis}_stride`, stride])), `${name}_${field}_stride`, least] as const,
+    ),
+  ),
+  ['decode', { ring_row_stride: 0 }, 'ring_row_stride', 256], ['decode', { ring_row_stride: 16 }, 'ring_row_stride', 256], ['decode', { ring_head_stride: 0 }, 'ring_head_stride', 256], ['decode', { ring_head_stride: 271 * 256 }, 'ring_head_stride', 272 * 256],
+  ['decode', { ring_slot_stride: 0 }, 'ring_slot_stride', 256], ['decode', { ring_slot_stride: 7 * 272 * 256 }, 'ring_slot_stride', 8 * 272 * 256],
+  ['decode', { page_stride: 2192 }, 'page_stride', 8 * 2192], ['decode', { page_head_stride: 3 * 2192 }, 'page_stride', 22 * 2192], ['append', { ring_row_stride: 240 }, 'ring_row_stride', 256], ['append', { k_row_stride: 256 }, 'k_row_stride', 2048],
+  ['append', { k_row_stride: 0, cu_q: POINTER }, 'k_row_stride', 256], ['append', { v_head_stride: 0 }, 'v_head_stride', 256], ['combine', { out_head_stride: 0 }, 'out_head_stride', 256], ['combine', { out_row_stride: 8176 }, 'out_row_stride', 8192],
+  ...(['encode', 'unpack', 'score'] as const).flatMap((op) => [[op, { k_row_stride: 0 }, 'k_row_stride', 256], [op, { k_row_stride: 256 }, 'k_row_stride', 2048], [op, { k_head_stride: 240 }, 'k_head_stride', 256]] as const),
+  ...(['encode', 'unpack'] as const).map((op) => [op, { v_row_stride: 2032 }, 'v_row_stride', 2048] as const), ['score', { q_head_stride: 0 }, 'q_head_stride', 256], ['score', { q_row_stride: 512 }, 'q_row_stride', 8192],
+  ['kmeans', { x_row_stride: 240 }, 'x_row_stride', 256], ['kmeans', { x_head_stride: 0 }, 'x_head_stride', 256], ['kmeans', { x_head_stride: 4999 * 256 }, 'x_head_stride', 5000 * 256],
+];
+
+test('a stride that is too small for what it steps over is refused, with the least that it can be', async () => {
+  const got = await check(STRIDES.map(([op, change]) => [CONTRACT[op], paramsHex(op, { ...GOOD[op], ...change })]));
+  STRIDES.forEach(([op, change, field, least], i) => assert.match(got[i]!, new RegExp(`^grid 11 ${op}: ${field} is -?\\d+ bytes, but what it steps over has ${least}$`), `${op} ${JSON.stringify(change)}`));
+});
+
+test('strides of axes of length 1 are anything, axes come in any order, and what is not there has no strides', async () => {
+  const one = { batch: 1, rows: 1, kv_heads: 1, q_heads: 1, page_head_stride: 0, ring_head_stride: 0, ring_slot_stride: 0 };
+  const fine: readonly (readonly [Op, Record<string, number>])[] = [
+    ['decode', { ...one, q_row_stride: 0, q_head_stride: 0, out_row_stride: 0, out_head_stride: -16 }],
+    ['decode', { q_row_stride: 256, q_head_stride: 768, out_row_stride: 256, out_head_stride: 768 }],
+    ['decode', { ring_head_stride: 256, ring_row_stride: 8 * 256 }], // rows outside heads
+    ['decode', { page_stride: 2192, page_head_stride: 50 * 2192 }], // a pool per KV head
+    ['decode', { segments: 3, ring_row_stride: 0, ring_head_stride: 0, ring_slot_stride: 0 }],
+    ['decode', { out: 0, out_row_stride: 0, out_head_stride: 0, splits: 4, partial_o: POINTER, partial_lse: POINTER }],
+    ['append', { cu_q: POINTER, k_row_stride: 256, v_row_stride: 256 }], // how many rows there are the host cannot see: may be one
+    ['encode', { ...one, max_tokens: 1, k_row_stride: 0, v_row_stride: 0, k_head_stride: 0, v_head_stride: 0 }],
+    ['score', { o_row_stride: 0, o_head_stride: 0, v_row_stride: 0, v_head_stride: 0 }], // of form "exact" alone
+    ['combine', { partial_o: 0, lse: POINTER, ring_scores: POINTER, ring_rows: 272, out_row_stride: 0, out_head_stride: 0 }],
+    ['kmeans', { heads: 1, x_head_stride: 0 }],
+  ];
+  const fields = (op: Op, values: Record<string, number>) => Object.fromEntries(Object.entries(values).filter(([name]) => paramStruct(op).fields.some((field) => field.name === name)));
+  const got = await check(fine.map(([op, change]) => [CONTRACT[op], paramsHex(op, { ...GOOD[op], ...fields(op, change) })]));
+  fine.forEach(([op, change], i) => assert.match(got[i]!, /^grid 0 /, `${op} ${JSON.stringify(change)}`));
+});
 
 test('every mistake is refused by name, with its fix', async () => {
   const got = await check(MISTAKES.map(([op, change]) => [CONTRACT[op], paramsHex(op, { ...GOOD[op], ...change })]));

@@ -38,6 +38,9 @@ int main(void) {
       else
         printf("get 0 %s splits %d workspace %lu %lu %lu %s %d spread %d merge %d\n", kernel.row->symbol, kernel.splits, (unsigned long)o, (unsigned long)lse, (unsigned long)counters,
                antkv_table_quality(kernel.quality), kernel.regret, kernel.shape.spread, kernel.merge);
+    } else if (strcmp(command, "workspace") == 0) {
+      status = antkv_workspace(&kernel, &o, &lse, &counters);
+      printf("workspace %d %lu %lu %lu %s\n", status, (unsigned long)o, (unsigned long)lse, (unsigned long)counters, status ? antkv_last_error() : "");
     } else if (strcmp(command, "row") == 0) { /* the row of a contract, without a driver */
       for (i = 0; i < ANTKV_KERNEL_COUNT && strcmp(antkv_kernel_rows[i].contract, word); i++) continue;
       memset(&kernel, 0, sizeof kernel);
@@ -62,7 +65,7 @@ int main(void) {
       antkv_close(&lib);
       printf("close %d %d\n", lib.driver == NULL, lib.context == NULL);
     } else if (strcmp(command, "texts") == 0) {
-      for (status = 0; status <= ANTKV_ERROR_CUDA + 1; status++) printf("%s\n", antkv_strerror(status));
+      for (status = 0; status <= ANTKV_ERROR_KERNEL + 1; status++) printf("%s\n", antkv_strerror(status));
     }
   }
   return 0;

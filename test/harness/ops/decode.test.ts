@@ -59,6 +59,7 @@ const ON: Readonly<Record<keyof typeof DECODE, readonly string[]>> = {
   rope: [ONE_BIT, TWO_SIDES],
   scores: [ONE_BIT, MIXED, EXACT],
   sink: [ONE_BIT],
+  nan: [ONE_BIT, EXACT],
   ringScores: [ONE_BIT, FOUR],
   noLse: [ONE_BIT],
   merged: [ONE_BIT, FOUR],

@@ -30,6 +30,7 @@ const ON: Readonly<Record<Group, readonly string[]>> = {
   rope: [TURN, SMALL],
   scores: ALL,
   sink: [SUM, DOT],
+  nan: ALL,
   ringScores: [SMALL],
   noLse: [SUM],
   merged: [SMALL],

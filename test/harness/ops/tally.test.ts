@@ -35,6 +35,7 @@ const ON: Readonly<Record<Group, readonly string[]>> = {
   rope: [SHORT],
   scores: ALL,
   sink: [WIDE, MIXED, SHORT],
+  nan: [MIXED, STAGED],
   ringScores: [MIXED],
   noLse: [SHORT],
   merged: [SHORT],

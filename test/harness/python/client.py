@@ -3,6 +3,7 @@
     {"open": folder, "device": 0}                          -> {}
     {"get": contract, "shape": {...}}                      -> kernel, splits, workspace, quality, regret, spread, merge
     {"grid": contract, "params": {...}}                    -> grid
+    {"shape": contract, "params": {...}}                   -> what the tables are asked for such a launch
     {"bind": contract, "arrays": {name: [element, shape, strides]}, "numbers": {...}} -> fields that are not 0
     {"bound": contract, "arrays", "numbers": as for bind, "at": [pointer per array]} -> the same fields of a launch that was bound before
     {"pack": codec shape, "entries": hex, "scale": hex}    -> hex
@@ -14,7 +15,7 @@ import sys
 
 from antkv import AntkvError, Library, Shape, View, bind, pack_codebook
 from antkv.library import Bound
-from antkv.rules import check_rules
+from antkv.shape import shape_of
 
 SIZES = {"double": 8, "uint64_t": 8, "f16": 2, "float": 4, "int32_t": 4, "uint32_t": 4, "uint8_t": 1, "int64_t": 8}
 state = {}
@@ -34,12 +35,15 @@ def get(contract, shape=None):
 
 
 def grid(contract, params):
-    library = state["library"]
-    kernel = library.get(contract, Shape(1, 32, 8, 4096))
-    struct = kernel.params(**params)
-    kernel.check(struct)
-    check_rules(kernel.op, struct, library.folder.contract(contract))
-    return {"grid": kernel.grid(struct)}
+    kernel = state["library"].get(contract, Shape(1, 32, 8, 4096))
+    return {"grid": kernel.grid(kernel.params(**params))}
+
+
+def shape(contract, params):
+    folder = state["library"].folder
+    op = folder.contract(contract)["op"]
+    found = shape_of(op, folder.params.PARAMS[op](**params))
+    return {"shape": found and {name: getattr(found, name) for name in ("batch", "q_heads", "kv_heads", "max_tokens")}}
 
 
 def bind_(contract, arrays, numbers):
@@ -75,7 +79,7 @@ def pack(shape, entries, scale=None):
     return {"hex": pack_codebook(bytes.fromhex(entries), tuple(shape), None if scale is None else bytes.fromhex(scale)).hex()}
 
 
-VERBS = {"open": open_, "get": get, "grid": grid, "bind": bind_, "bound": bound, "pack": pack}
+VERBS = {"open": open_, "get": get, "grid": grid, "shape": shape, "bind": bind_, "bound": bound, "pack": pack}
 
 for line in sys.stdin:
     request = json.loads(line)

@@ -24,4 +24,10 @@ test('what is missing is named', async () => {
   assert.match((await run([temporaryFolder(), FIXTURE])).stderr, /FolderError: .*manifest.json.*give the folder that `gen` wrote/);
 });
 
+test('arrays on the device', async () => {
+  const { exitCode, stderr } = await execa('python3', ['-B', join(ROOT, 'test/harness/python/test_memory.py'), folder], { env, reject: false, timeout: 60_000 });
+  assert.is(exitCode, 0, stderr);
+  assert.match(stderr, /Ran 3 tests/);
+});
+
 test.run();

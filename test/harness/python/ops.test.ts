@@ -32,7 +32,7 @@ interface Parsed { args: string[]; required: string[]; keyword: number; types: s
 const { stdout } = await execa('python3', ['-c', PARSER, join(ROOT, 'harness/python/antkv')]);
 const ops = JSON.parse(stdout) as Record<string, Parsed>;
 /** What eager.py makes itself instead of taking it. Its kmeans does all steps, and finds units from bounds. */
-const MADE: Readonly<Record<string, readonly string[]>> = { decode: ['out', 'partial_o', 'partial_lse', 'counters', 'segments', 'sink_logits', 'softcap'], combine: ['out'], score: ['softcap'], kmeans: ['codebook', 'row_loss', 'sums', 'loss', 'energy', 'status', 'step', 'value_scale', 'weight_scale', 'loss_scale'] };
+const MADE: Readonly<Record<string, readonly string[]>> = { decode: ['out', 'partial_o', 'partial_lse', 'counters', 'segments'], combine: ['out'], kmeans: ['codebook', 'row_loss', 'sums', 'loss', 'energy', 'status', 'step', 'value_scale', 'weight_scale', 'loss_scale'] };
 /** What no field says: the contract, and what chooses kernel and splits. */
 const BESIDE = ['contract', 'max_tokens', 'splits', 'spread', 'q_heads', 'largest', 'heaviest'];
 

@@ -1,16 +1,19 @@
 """Tests harness/python/antkv/cache.py with forks and recipes by layer, and eager.kmeans, by emulated kernels: with the stand-in for torch (standin/). Run by cache.test.ts, which names the folder."""
 
+import copy
 import math
 import sys
 import unittest
+from unittest import mock
 
 import numpy
 import torch
 
-from antkv import ArgumentError, pack_codebook
+from antkv import ArgumentError, ContractError, Library, pack_codebook
 from antkv.cache import Cache
 from antkv.launch import use
 from antkv.pack import PackedCodebook
+from antkv.plan import exact_dtype
 from antkv import eager
 
 D, Q_HEADS, WINDOW, FLUSH = 64, 2, 16, 32
@@ -32,7 +35,7 @@ def codebook(codec, random):
 
 def books_of(recipe):
     random = numpy.random.default_rng(1)
-    return {side: codebook(recipe[side], random) for side in ("k", "v") if recipe[side] != "f16"}
+    return {side: codebook(recipe[side], random) for side in ("k", "v") if recipe.get(side, "f16") != "f16"}
 
 
 def make(recipe, **more):
@@ -162,6 +165,102 @@ class Forks(unittest.TestCase):
         self.assertEqual([cache._sequences[number].score_row for number in numbers], [0, -1])
 
 
+def state_of(cache):
+    """All that a cache keeps on the host, and the arrays that tell kernels of it."""
+    pools = [(list(pool._free), dict(pool._more)) for pool in (cache._pool, cache._anchor_pool, cache._slots)]
+    arrays = [array.copy() for array in (cache._tables, cache._block_table, cache._lengths, *([cache._anchor_table] if cache.keeps else []))]
+    return copy.deepcopy(cache._sequences), pools, cache._rows, [array.tolist() for array in arrays]
+
+
+class Refusals(unittest.TestCase):
+    def refused(self, cache, why, call, *arguments):
+        """What is refused has changed nothing."""
+        before = state_of(cache)
+        with self.assertRaisesRegex(ArgumentError, why):
+            call(*arguments)
+        self.assertEqual(before, state_of(cache))
+
+    def test_a_step_that_finds_no_room_may_be_tried_again(self):
+        tight, roomy = make(CODED, pages=4), make(CODED)
+        numbers, more = [[begin(cache, 47, seed) for seed in (1, 2)] for cache in (tight, roomy)][0], tight.start(79)
+        for cache in (tight, roomy):
+            step(cache, numbers, [1, 2])
+        self.refused(tight, "4 more coded pages are needed, 2 of 4 are free; end sequences", tight.step, numbers)
+        tight.end(more)
+        for at in range(3):
+            (mine, _), (theirs, _) = step(tight, numbers, [at, 9]), step(roomy, numbers, [at, 9])
+            self.assertTrue(all(numpy.array_equal(a, b) for a, b in zip(mine, theirs)), f"step {at}")
+
+    def test_a_step_of_forks_needs_a_page_for_each_copy_that_it_makes(self):
+        for pages in (2, 3):
+            cache = make(EXACT, pages=pages)
+            donor = begin(cache, 24, 1)
+            both = [donor, cache.fork(donor)]
+            if pages == 2:
+                self.refused(cache, "1 more coded pages are needed, 0 of 2 are free", cache.step, both)
+            else:
+                cache.step(both)  # the last holder keeps the page
+                self.assertFalse(cache._pool._free)
+
+    def test_a_start_that_finds_no_room_takes_nothing(self):
+        for change, why in (({"pages": 8}, "6 more coded pages are needed, 2 of 8 are free"), ({"max_sequences": 1}, "1 more sequences are needed, 0 of 1 are free")):
+            cache = make(ANCHORS, **change)
+            numbers = [cache.start(120)]
+            self.refused(cache, why, cache.start, 120)
+            cache.end(numbers[0])
+            cache.start(120)
+        cache = make(ANCHORS)
+        cache._anchor_pool.take_all(cache._anchor_pool.size)
+        self.refused(cache, "1 more anchor pages are needed", cache.start, 120)
+        for tokens, why in ((-1, "a prompt of -1 tokens, max_tokens is 512"), (1.5, "tokens of a prompt is 1.5; give a whole number")):
+            self.refused(cache, why, cache.start, tokens)
+
+    def test_a_number_that_is_no_sequence(self):
+        cache = make(CODED)
+        with self.assertRaisesRegex(ArgumentError, "attend: no step is open; call step first"):
+            cache.attend(0, *rows(1, 1))
+        cache.end(begin(cache, 20, 1))
+        for op, *more in (("end",), ("fork",), ("truncate", 1), ("bytes",), ("prefill", *rows(1, 20))):
+            call = getattr(cache, op)
+            self.refused(cache, f"{op}: there is no sequence 0; start and fork return", *((call, 0, 0) if op == "prefill" else (call, 0)), *more)
+
+    def test_no_sequence_grows_beyond_max_tokens(self):
+        for recipe, rows_ in ((CODED, 1), (CODED, 4), (EXACT, 1)):
+            cache = make(recipe, max_tokens=64, max_q_len=rows_)
+            number = begin(cache, 64 - 2 * rows_, 1)
+            for at in range(2):
+                step(cache, [number], [at])
+            self.refused(cache, f"step: sequence 0 would have {64 + rows_} tokens, max_tokens is 64; end it", cache.step, [number])
+            cache.step([number], [0])  # its last rows do not count
+
+    def test_sequences_and_accepted_rows_of_a_step_fit_each_other(self):
+        cache = make(CODED)
+        numbers = [begin(cache, 20, seed) for seed in (1, 2)]
+        for why, *arguments in (
+            (r"step: sequences is \[0, 0\]; each is in a step once", numbers[:1] * 2), ("step: there is no sequence 3; start and fork return", [*numbers, 3]),
+            ("step: accepted has 1 numbers for 2 sequences", numbers, [20]), (r"step: accepted\[1\] is 21; sequence 1 has 20 rows", numbers, [20, 21]),
+            (r"step: accepted\[1\] is 1.5; give a whole number", numbers, [20, 1.5]),
+        ):  # fmt: skip
+            self.refused(cache, why, cache.step, *arguments)
+
+
+class Shapes(unittest.TestCase):
+    def test_every_launch_of_a_cache_asks_the_tables_for_its_own_problem(self):
+        cache, asked, choose = make(ANCHORS), {}, Library.choose
+        use(FOLDER)  # forgets what was chosen
+
+        def spied(library, contract, shape=None):
+            asked.setdefault(contract.split("_")[1], set()).add(shape and (shape.batch, shape.kv_heads, shape.max_tokens))
+            return choose(library, contract, shape)
+
+        with mock.patch.object(Library, "choose", spied):
+            numbers = [begin(cache, tokens, tokens) for tokens in (100, 70)]
+            step(cache, numbers, [1, 2])
+        table = (512 // 16) * 16
+        want = {"score": {(1, 1, 100), (1, 1, 70)}, "select": {(1, 1, 64), (1, 1, 32)}, "encode": {(1, 1, 64), (1, 1, 32)}, "append": {(1, 1, table), (2, 1, table)}, "decode": {(2, 1, 512)}}
+        self.assertEqual(asked, want)
+
+
 class Policies(unittest.TestCase):
     def prompt(self, policy, tokens=100):
         """A prompt under a policy: norms of its coded keys [tokens]; its anchors' frozen scores by token; sums of P and of P (1 - P) of each coded token [tokens]."""
@@ -206,6 +305,94 @@ def attention(q, k, v):
     return (p / p.sum(-1, keepdims=True)) @ v
 
 
+def bf16(x):
+    """Rounded to nearest, as tensors of bf16, and as numbers."""
+    bits = numpy.asarray(x, dtype=numpy.float32).view(numpy.uint32)
+    bits = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return torch.tensor(bits.astype(numpy.uint16).view(torch.bfloat16)), numbers_of(bits)
+
+
+def numbers_of(bits):
+    return (bits.astype(numpy.uint32) << 16).view(numpy.float32).astype(float)
+
+
+class Bf16(unittest.TestCase):
+    def test_a_cache_holds_bf16_where_the_folder_has_both(self):
+        """Attention over a prompt, a ring and anchors, against what unpack and ring say is stored."""
+        cache = make(ANCHORS, dtype=torch.bfloat16)
+        self.assertTrue(all("_bf16" in name for of in (*[layer.contracts for layer in cache.layers], cache.contracts) for op, name in of.items() if op != "select"))
+        self.assertEqual([make(recipe).dtype for recipe in (ANCHORS, EXACT)], [torch.float16] * 2)
+        self.assertEqual([exact_dtype([EXACT, {**EXACT, "v": v}]) for v in ("f16", "bf16")], ["f16", "bf16"])
+        number, tokens = cache.start(100), 100
+        for layer in range(2):
+            cache.prefill(layer, number, *(bf16(x)[0] for x in rows(3, tokens)), lse=torch.tensor(numpy.full((tokens, Q_HEADS), 3.0), dtype=torch.float32))
+        ints = lambda *values: torch.tensor(values, dtype=torch.int32)
+        for at in range(30):
+            cache.step([number])
+            q, k, v = (bf16(x) for x in rows(100 + at, 1))
+            out = [cache.attend(layer, q[0], k[0], v[0]) for layer in range(2)][1]
+        s, layer = cache._sequences[number], cache.layers[1]
+        self.assertGreater(s.coded, 64)
+        kept = [torch.zeros([s.coded, 1, D], dtype=torch.bfloat16) for _ in range(2)]
+        eager.unpack(layer.contracts["unpack"], *kept, layer.pages, ints(0, s.coded), 16, s.coded, block_table=cache._tables[s.slot : s.slot + 1].clone(), state_slot=ints(s.slot), **cache._shared(layer))
+        ring = numpy.arange(s.coded, s.committed + s.pending) % layer.ring_k.shape[2]
+        stored = [numpy.concatenate([numbers_of(x.view(numpy.uint16)[:, 0]), numbers_of(of.view(numpy.uint16)[s.slot, 0, ring])]) for x, of in zip(kept, (layer.ring_k, layer.ring_v))]
+        want = attention(q[1][0], *stored)
+        self.assertLess(numpy.linalg.norm(numbers_of(out.view(numpy.uint16)[0]) - want) / numpy.linalg.norm(want), 1e-2)
+
+    def test_rows_of_another_dtype_and_dtypes_that_no_kernel_has(self):
+        cache = make(CODED)
+        with self.assertRaisesRegex(ArgumentError, "append: k has elements of bf16, not f16"):
+            cache.prefill(0, cache.start(10), *(bf16(x)[0] for x in rows(3, 10)))
+        with self.assertRaisesRegex(ArgumentError, "Cache: dtype is float32; it is torch.float16 or torch.bfloat16"):
+            make(CODED, dtype=torch.float32)
+        with self.assertRaisesRegex(ContractError, "dtype bf16, k f16"):
+            make(EXACT, dtype=torch.bfloat16)
+
+
+class Capped(unittest.TestCase):
+    """Softcap and sinks: contracts that need an argument, and refuse it where they have no such thing."""
+
+    DECODE, SCORE = "antkv_decode_d64_kf16_vf16_f16_softcap_sink", "antkv_score_d64_f16_softcap"
+
+    def arguments(self, tokens=20):
+        ints = lambda *values: torch.tensor(values, dtype=torch.int32)
+        q, k, v = rows(3, tokens)
+        pages = torch.zeros([2, 1, 4096], dtype=torch.uint8)
+        eager.encode("antkv_encode_d64_kf16_vf16_f16", k, v, pages, ints(0, tokens), 16, tokens, None, None, block_table=torch.tensor([[1, 0]], dtype=torch.int32))
+        at = dict(pages=pages, coded_len=ints(tokens), kv_len=ints(tokens), page_size=16, max_tokens=tokens, scale=1.0, block_table=torch.tensor([[1, 0]], dtype=torch.int32))
+        return q, k, v, at, torch.tensor([0.5, -1.0], dtype=torch.float32)
+
+    def test_attention_is_capped_and_has_sinks(self):
+        q, k, v, at, sinks = self.arguments()
+        for splits in (1, 2):
+            lse = torch.zeros([1, Q_HEADS], dtype=torch.float32)
+            out = eager.decode(self.DECODE, q[-1:].contiguous(), lse=lse, ring_scores=None, softcap=3.0, sink_logits=sinks, splits=splits, **at)
+            scores = 3 * numpy.tanh(q[-1].astype(float) @ k[:, 0].astype(float).T / 3)
+            total = numpy.exp(scores).sum(-1) + numpy.exp(sinks.astype(float))
+            want = numpy.exp(scores) @ v[:, 0].astype(float) / total[:, None]
+            self.assertLess(numpy.linalg.norm(out[0] - want) / numpy.linalg.norm(want), 4e-3)
+            self.assertTrue(numpy.allclose(lse[0], numpy.log(total), atol=1e-3))
+        scored, ints = torch.zeros([1, 1, 20], dtype=torch.float32), lambda *values: torch.tensor(values, dtype=torch.int32)
+        eager.score(self.SCORE, scored, q[-1:].contiguous(), k, lse, ints(0, 1), ints(0, 20), 20, 1.0, softcap=3.0)
+        self.assertTrue(numpy.allclose(scored[0, 0], (numpy.exp(scores) / total[:, None]).sum(0), rtol=4e-3, atol=1e-4))
+
+    def test_what_a_contract_needs_is_asked_for_and_nothing_else_is_taken(self):
+        q, k, _, at, sinks = self.arguments()
+        plain, one = self.DECODE.removesuffix("_softcap_sink"), q[-1:].contiguous()
+        for contract, more, why in (
+            (self.DECODE, {"sink_logits": sinks}, "decode: softcap is 0; it is finite and above 0"), (self.DECODE, {"sink_logits": sinks, "softcap": math.inf}, "decode: softcap is inf"),
+            (self.DECODE, {"softcap": 3.0}, "decode: sink_logits is missing"), (self.DECODE, {"softcap": 3.0, "sink_logits": torch.zeros(3)}, r"sink_logits is \[3\]; its axes are \[q_heads\]"),
+            (plain, {"softcap": 3.0}, "softcap is 3; it is 0: the contract has none"), (plain, {"sink_logits": sinks}, r"sink_logits.* it is null: the contract has none"),
+        ):  # fmt: skip
+            with self.assertRaisesRegex(ArgumentError, why):
+                eager.decode(contract, one, lse=None, ring_scores=None, **more, **at)
+        ints = lambda *values: torch.tensor(values, dtype=torch.int32)
+        for contract, softcap, why in ((self.SCORE, 0.0, "score: softcap is 0; it is finite"), ("antkv_score_d64_f16", 3.0, "score: softcap is 3; it is 0")):
+            with self.assertRaisesRegex(ArgumentError, why):
+                eager.score(contract, torch.zeros([1, 1, 20]), one, k, torch.zeros([1, Q_HEADS]), ints(0, 1), ints(0, 20), 20, 1.0, softcap=softcap)
+
+
 class Plans(unittest.TestCase):
     def test_a_layer_does_what_it_does_where_all_have_its_recipe(self):
         """Bit for bit: through a prompt, drafts of which some are taken back, flushes with anchors, a fork, a truncation and an end."""
@@ -248,6 +435,8 @@ class Plans(unittest.TestCase):
                             ({"k": "f16", "v": "f16", "key": "post", "gain": "none"}, "layer 1 is exact and layer 0 is not")):
             with self.assertRaisesRegex(ArgumentError, why):
                 make([ANCHORS, {**ANCHORS, **change}])
+        with self.assertRaisesRegex(ArgumentError, "recipe of layer 1 has no v, window; give all members"):
+            make([ANCHORS, {name: value for name, value in OTHER.items() if name not in ("v", "window")}])
         with self.assertRaisesRegex(ArgumentError, "1 recipes for 2 layers"):
             make([ANCHORS])
         with self.assertRaisesRegex(ArgumentError, "layer 1 needs a codebook of 8c8b for 1 heads on its k, codebooks has 16c8b"):
@@ -283,5 +472,6 @@ class Kmeans(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    use(sys.argv.pop(1))
+    FOLDER = sys.argv.pop(1)
+    use(FOLDER)
     unittest.main()

@@ -1,4 +1,4 @@
-"""Answers the queries of test/golden/table.json with harness/python/antkv_table.py. Arguments: the golden file; antkv_tables.py is on the path."""
+"""Answers queries as test/golden/table.json has them with harness/python/antkv_table.py. Argument: a file of them; antkv_tables.py is on the path."""
 
 import json
 import sys

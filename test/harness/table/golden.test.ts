@@ -1,19 +1,22 @@
-// Tests the look-up in C and in Python against test/golden/table.json, and how long it takes in C.
+// Tests the look-up in C and in Python against test/golden/table.json and, for random shapes of all sizes, against generator/table/find.ts; and how long it takes in C.
 import { execa } from 'execa';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { uniformInt } from 'pure-rand/distribution/uniformInt';
+import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { printHeader } from '../../../generator/bindings/c.ts';
 import { printKernels } from '../../../generator/bindings/kernels.ts';
 import { printTables, printTablesPython } from '../../../generator/bindings/table.ts';
 import { kernelName, parseKernelName } from '../../../generator/name.ts';
-import { IDENTITY_KEYS, type Answer } from '../../../generator/table/find.ts';
+import { entriesOf } from '../../../generator/table/entries.ts';
+import { find, IDENTITY_KEYS, type Answer } from '../../../generator/table/find.ts';
 import { flatten } from '../../../generator/table/flat.ts';
 import type { NamedTable } from '../../../generator/table/read.ts';
 import { MODES, type Identity, type Mode } from '../../../generator/table/schema.ts';
 import { temporaryFolder } from '../../folder.ts';
-import { syntheticInputs } from '../../fixtures/tables.ts';
+import { SYNTHETIC_CONTRACTS, syntheticInputs } from '../../fixtures/tables.ts';
 import { compile, ROOT } from '../load/build.ts';
 
 interface Query {
@@ -25,10 +28,29 @@ const golden = JSON.parse(readFileSync(GOLDEN, 'utf8')) as { kernels: string[]; 
 const kernels = golden.kernels.map(parseKernelName);
 const flat = flatten(golden.tables, kernels, (kernel) => syntheticInputs(kernelName(kernel)));
 
+/** Questions with numbers of all sizes, most beyond what a launch takes. */
+function extremeQueries(seed: number, count: number): Query[] {
+  const random = xoroshiro128plus(seed);
+  const pick = <T>(items: readonly T[]): T => items[uniformInt(random, 0, items.length - 1)]!;
+  const most = 2 ** 31 - 1;
+  const number = (): number => pick([1, 2, 3, 8, 16, 17, 65_535, 65_536, 2 ** 30, most, 0, -1, -most - 1, uniformInt(random, 1, most), uniformInt(random, 1, most) >> uniformInt(random, 0, 30), -uniformInt(random, 1, most)]);
+  const entries = entriesOf(golden.tables, kernels, (kernel) => syntheticInputs(kernelName(kernel)));
+  const contracts = [...SYNTHETIC_CONTRACTS, 'antkv_select'];
+  return Array.from({ length: count }, () => {
+    const device = pick(Object.keys(golden.devices));
+    const ask = { contract: pick(contracts), mode: pick(MODES), batch: number(), qHeads: number(), kvHeads: number(), qLen: number(), tokens: number() };
+    const answer = find(entries, kernels, { ...ask, device: golden.devices[device]! });
+    return { ...ask, device, answer: { ...answer, kernel: answer.kernel ?? null, table: answer.table ?? null } };
+  });
+}
+const queries = [...golden.queries, ...extremeQueries(10, 2000)];
+
 const folder = temporaryFolder();
+const QUESTIONS = join(folder, 'questions.json');
+writeFileSync(QUESTIONS, JSON.stringify({ devices: golden.devices, queries }));
 writeFileSync(join(folder, 'antkv.h'), printHeader([]));
 writeFileSync(join(folder, 'antkv_kernels.h'), printKernels(kernels));
-writeFileSync(join(folder, 'antkv_tables.h'), printTables(flat));
+writeFileSync(join(folder, 'antkv_tables.h'), printTables(flat, kernels));
 writeFileSync(join(folder, 'antkv_tables.py'), printTablesPython(flat, kernels));
 
 const CLIENT = join(ROOT, 'test/harness/table/client.c');
@@ -38,11 +60,11 @@ const question = ({ contract, device, batch, qHeads, kvHeads, qLen, tokens, mode
 
 test('C answers every question as TypeScript does, without undefined behaviour', async () => {
   const client = await compile([CLIENT], [...include, '-g', '-fsanitize=undefined,address', '-fno-sanitize-recover=all']);
-  const { stdout } = await execa(client, [], { input: golden.queries.map((query) => question(query)).join('\n'), timeout: 20_000 });
-  const want = golden.queries.map(({ answer: { kernel, splits, spread, merge, quality, regret, table } }) => [kernel ?? '-', splits, spread ? 1 : 0, merge, quality, regret ?? -1, table ?? '-'].join(' '));
+  const { stdout } = await execa(client, [], { input: queries.map((query) => question(query)).join('\n'), timeout: 20_000 });
+  const want = queries.map(({ answer: { kernel, splits, spread, merge, quality, regret, table } }) => [kernel ?? '-', splits, spread ? 1 : 0, merge, quality, regret ?? -1, table ?? '-'].join(' '));
   const got = stdout.split('\n');
   assert.is(got.length, want.length);
-  assert.equal(golden.queries.flatMap((query, i) => (got[i] === want[i] ? [] : [`${question(query)}: ${got[i]}, not ${want[i]}`])), []);
+  assert.equal(queries.flatMap((query, i) => (got[i] === want[i] ? [] : [`${question(query)}: ${got[i]}, not ${want[i]}`])), []);
 });
 
 for (const language of ['c', 'c++'] as const) {
@@ -50,7 +72,7 @@ for (const language of ['c', 'c++'] as const) {
     await compile([CLIENT], [...include, '-Wpedantic', '-Wshadow', '-Wconversion', '-O2'], language);
     const empty = temporaryFolder();
     for (const name of ['antkv.h', 'antkv_kernels.h']) writeFileSync(join(empty, name), readFileSync(join(folder, name)));
-    writeFileSync(join(empty, 'antkv_tables.h'), printTables(flatten([], kernels)));
+    writeFileSync(join(empty, 'antkv_tables.h'), printTables(flatten([], kernels), kernels));
     const client = await compile([CLIENT], ['-I', empty, '-I', join(ROOT, 'harness'), '-Wpedantic', '-Wconversion', '-O2'], language);
     const { stdout } = await execa(client, [], { input: question(golden.queries[0]!), timeout: 20_000 });
     assert.match(stdout, / default -1 -$/);
@@ -67,9 +89,9 @@ test('a look-up in C takes less than a microsecond', async () => {
 
 test('Python answers every question as TypeScript does', async () => {
   const PYTHONPATH = [folder, join(ROOT, 'harness/python')].join(':');
-  const ran = await execa('python3', ['-B', join(ROOT, 'test/harness/table/client.py'), GOLDEN], { env: { PYTHONPATH }, reject: false, timeout: 60_000 });
+  const ran = await execa('python3', ['-B', join(ROOT, 'test/harness/table/client.py'), QUESTIONS], { env: { PYTHONPATH }, reject: false, timeout: 60_000 });
   if (ran.code === 'ENOENT') return void process.stdout.write('skipped: python3 is not on PATH\n');
-  assert.is(ran.stdout, `${golden.queries.length} queries, 0 wrong`, ran.stderr);
+  assert.is(ran.stdout, `${queries.length} queries, 0 wrong`, ran.stderr);
 });
 
 test.run();

@@ -14,7 +14,8 @@ uint8, int8, int16, int32, int64 = (numpy.dtype(name) for name in ("uint8", "int
 uint16, uint32 = numpy.dtype("uint16"), numpy.dtype("uint32")
 bool = numpy.dtype("bool")
 dtype = numpy.dtype
-bfloat16, contiguous_format, inf, __version__ = object(), None, numpy.inf, "stand-in"
+bfloat16 = numpy.dtype("V2")  # numpy has none: two bytes, which are moved and not counted with
+contiguous_format, inf, __version__ = None, numpy.inf, "stand-in"
 
 _driver = ctypes.CDLL(os.environ["ANTKV_LIBCUDA"])
 _context = ctypes.c_void_p()
@@ -102,7 +103,9 @@ def full(shape, value, dtype=float32, device=None):
 
 
 def zeros(shape, dtype=float32, device=None):
-    return full([shape] if isinstance(shape, int) else shape, 0, dtype)
+    made = empty(shape, dtype=dtype)
+    numpy.ndarray.view(made, numpy.uint8)[...] = 0
+    return made
 
 
 def tensor(values, dtype=None, device=None):

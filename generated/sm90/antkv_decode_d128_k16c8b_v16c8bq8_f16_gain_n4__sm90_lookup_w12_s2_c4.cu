@@ -1,46 +1,46 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
-//   kernel    antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm80_lookup_w8_s2_c2
-//   inputs    5c0c73a15a56abe2
-//   remake    npx gen --only antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm80_lookup_w8_s2_c2
+//   kernel    antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm90_lookup_w12_s2_c4
+//   inputs    db235c7fafcfd9a6
+//   remake    npx gen --only antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm90_lookup_w12_s2_c4
 #include "antkv.h"
 #include "antkv_device.cuh"
 
-namespace antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm80_lookup_w8_s2_c2_ {  // its own: device linking would merge equal names
+namespace antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm90_lookup_w12_s2_c4_ {  // its own: device linking would merge equal names
 using namespace antkv;
 
 struct K {
   using Element = f16;  // of queries, exact rows and output
-  static constexpr int kHeadDim = 64;
+  static constexpr int kHeadDim = 128;
   struct Key {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 8, kCodebookBytes = 40960;
-    static constexpr int kChannels = 8, kBits = 8, kCodeStages = 1, kEntries = 256;
+    static constexpr int kRowBytes = 8, kCodebookBytes = 73728;
+    static constexpr int kChannels = 16, kBits = 8, kCodeStages = 1, kEntries = 256;
     static constexpr bool kQ8 = false;
-    static constexpr int kScaleOffset = 32768, kHalfNormOffset = 32768;
+    static constexpr int kScaleOffset = 65536, kHalfNormOffset = 65536;
     static constexpr bool kKeys = true, kByLane = true;  // the order of codes in a unit
-    static constexpr int kChunks = 8, kPiece = 4, kTurnHigh = 1, kTurnShift = 1, kTurnMask = 0;
+    static constexpr int kChunks = 8, kPiece = 4, kTurnHigh = 0, kTurnShift = 0, kTurnMask = 1;
   };
   struct Value {
     static constexpr bool kExact = false;
-    static constexpr int kRowBytes = 8, kCodebookBytes = 24832;
-    static constexpr int kChannels = 8, kBits = 8, kCodeStages = 1, kEntries = 256;
+    static constexpr int kRowBytes = 8, kCodebookBytes = 41472;
+    static constexpr int kChannels = 16, kBits = 8, kCodeStages = 1, kEntries = 256;
     static constexpr bool kQ8 = true;
-    static constexpr int kScaleOffset = 16384, kHalfNormOffset = 16640;
+    static constexpr int kScaleOffset = 32768, kHalfNormOffset = 33280;
     static constexpr bool kKeys = false, kByLane = true;
-    static constexpr int kChunks = 8, kPiece = 4, kRowSpan = 4;
+    static constexpr int kChunks = 8, kPiece = 4, kRowSpan = 2;
   };
   static constexpr bool kCoded = true;  // a side is coded: pages carry a bitmap, and anchors exist
   static constexpr int kUnitBytes = 288, kValueOffset = 128, kKeyGainOffset = 256;
-  static constexpr bool kPre = true, kKeyGain = true;
+  static constexpr bool kPre = false, kKeyGain = true;
   static constexpr bool kSink = false;
   static constexpr int kColumns = 4;  // query columns of a CTA
-  static constexpr bool kKeySum = false, kKeyTurn = true;  // how scores come about
-  static constexpr int kWarps = 8, kStages = 2;       // sets of registers that codes of tiles come to
-  static constexpr int kCopies = 2;                           // of the table of values
-  static constexpr int kWarpBytes = 1120;                     // of shared memory: a warp's own
+  static constexpr bool kKeySum = true, kKeyTurn = false;  // how scores come about
+  static constexpr int kWarps = 12, kStages = 2;       // sets of registers that codes of tiles come to
+  static constexpr int kCopies = 4;                           // of the table of values
+  static constexpr int kWarpBytes = 2144;                     // of shared memory: a warp's own
   static constexpr bool kResultsOverTables = false;    // results lie in the tables' place when these have been used
-  static constexpr int kKeyTableBytes = 32768, kValueTableBytes = 32768, kSharedBytes = 79632;
+  static constexpr int kKeyTableBytes = 32768, kValueTableBytes = 131072, kSharedBytes = 190544;
 };
 
 // The 16-bit type of a contract's queries, exact rows and output, f16 or bf16: what the two do differently, by one set of names.
@@ -427,7 +427,7 @@ __device__ __forceinline__ int cost_of(const P& p, int b) {
 /// This CTA's share of the line, and where it begins. Of the CTAs, the first `longer` get `share` + 1 units of the line, the others `share`.
 /// Costs add up below 2^31, so a batch's coded tokens below 2^36 / Cost::kCoded32.
 struct line_share {
-  int begin, end, ctas, share, longer;
+  int begin, end, share, longer;
   int b, at;  // the first sequence that has tokens behind `begin`, and where on the line it begins
 };
 
@@ -465,10 +465,10 @@ __device__ __forceinline__ line_share share_of_line(const P& p) {
 #pragma unroll
   for (int mask = 1; mask < 32; mask *= 2) total += shuffle_xor(total, mask);
   // No more CTAs than there is work, so that every CTA from a sequence's first to its last holds a share of it.
-  s.ctas = p.splits < total ? p.splits : total;
-  if (x >= s.ctas) return s;
-  s.share = int(uint32_t(total) / uint32_t(s.ctas));
-  s.longer = total - s.share * s.ctas;
+  const int ctas = p.splits < total ? p.splits : total;
+  if (x >= ctas) return s;
+  s.share = int(uint32_t(total) / uint32_t(ctas));
+  s.longer = total - s.share * ctas;
   s.begin = x * s.share + (x < s.longer ? x : s.longer);
   s.end = s.begin + s.share + (x < s.longer ? 1 : 0);
 #pragma unroll 1
@@ -1284,7 +1284,7 @@ struct value_sums {
   __device__ __forceinline__ void lower(const float (&places)[kSets]) {
     int by[kSets], half[kSets];
 #pragma unroll
-    for (int set = 0; set < kSets; ++set) by[set] = int(places[set]), half[set] = (1 << by[set]) / 2 & 0x3fffffff;
+    for (int set = 0; set < kSets; ++set) by[set] = int(places[set]), half[set] = (1 << by[set]) / 2 & 0x1fffffff;  // more would overflow, and is nothing beside 2^30
 #pragma unroll
     for (int set = 0; set < kSets; ++set)
 #pragma unroll
@@ -1323,590 +1323,393 @@ __device__ __forceinline__ void pack_weights(uint32_t (&w)[value_sums<K>::kWeigh
   }
 }
 
-// Scores that have tokens as rows of the matrix unit's result: what turned and dotted keys have in common. Lane 4g + t holds tokens g and
-// g + 8 of each unit, and column t of 4, or columns 2t and 2t + 1 of 8.
+// Scores by look-up sums (ADC): a table of q . centroid per chunk and entry, so that a score is the sum of one look-up per chunk.
+// Entries are unsigned 14-bit fixed point in 16 bits: four add up in plain integer instructions, two columns to a word, and the matrix
+// unit adds the rest, a look-up's bytes being its B fragment and A picking columns and bytes. Sums are exact. Tokens are columns of B.
 
 template <class K>
-struct token_rows {
+struct sum_keys {
+  using C = typename K::Key;
   static constexpr int kColumns = K::kColumns;
-  static constexpr int kScores = kColumns, kLaneColumns = kColumns / 4;
-  static constexpr int kSharedBits = 4 | 8 | 16;        // lanes that share columns, and hold other tokens, differ in these
-  static constexpr bool kTablePerPiece = false;         // the table depends on the KV head alone
-  static constexpr int kMaximaBytes = 0;
-  static constexpr bool kKept = true;
-  struct dot_products {};                               // the table holds centroids
+  static constexpr int kChunks = K::kHeadDim / C::kChannels, kPerLane = kChunks / 4;  // look-ups of a lane per token
+  static constexpr int kEntryBytes = 2 * kColumns, kSlots = 128 / kEntryBytes;        // chunks in a row of 128 bytes
+  static constexpr int kRow = 128, kSlice = 256 * kRow;
+  static constexpr int kWordCodes = C::kPiece < 4 ? C::kPiece : 4;                    // in a word of a lane's
+  static constexpr int kCodeWords = kChunks / 2 / kWordCodes;
+  static constexpr bool kFour = kColumns == 4;
+  static constexpr int kBlocks = kFour ? 2 : 1;  // of 8 tokens that share a product: the rows of 4 columns hold two
+  static constexpr int kScores = 8 / kBlocks, kLaneColumns = 1;
+  static constexpr int kSums = (kPerLane + 3) / 4, kAtOnce = kPerLane / kSums;  // look-ups added before the matrix unit adds: 4 at most
+  static_assert(kPerLane % kSums == 0 && kAtOnce >= 2, "sums of equally many look-ups");
+  static constexpr bool kTablePerPiece = true;
+  static constexpr int kWarpBytes = 0;      // of shared memory beside the table
+  static constexpr int kMiddle = 8191;      // what a dot product of 0 is in the table: entries are 0 ... 16382
+  static constexpr int kMaximaBytes = K::kWarps * kColumns * 4;
 
-  /// What the bias of column `c` begins as.
-  __device__ __forceinline__ float origin(int) const { return 0; }
+  // The table is made of slices, whose rows are lines of banks. What fills no row is cut into parts, powers of two (CACHE.md, "Order of codes"), each in a slice of its own
+  // and there as many times as it fits, so that rows of lanes that do not take turns read copies of their own.
+  static constexpr int kFull = kChunks / kSlots * kSlots;  // chunks in full rows
+  /// Groups of four chunks in the part of group `group`: the highest bit in which it differs from their number.
+  static __device__ __forceinline__ constexpr int part_of(int group) {
+    int bits = group ^ kPerLane;
+    bits |= bits >> 1, bits |= bits >> 2, bits |= bits >> 4;
+    return bits / 2 + 1;
+  }
+  /// Whether the part of group `group` begins behind another one that fills no row.
+  static __device__ __forceinline__ constexpr bool is_behind(int group) { return 4 * group >= kFull && (kPerLane - kFull / 4) / part_of(group) > 1; }
+  /// Chunks in a row of the slice of chunk `chunk`.
+  static __device__ __forceinline__ constexpr int row_chunks(int chunk) { return chunk < kFull ? kSlots : 4 * part_of(chunk / 4); }
+  static __device__ __forceinline__ constexpr int slice_of(int chunk) { return chunk / kSlots + (is_behind(chunk / 4) ? 1 : 0); }
+  static constexpr int kSlices = K::kKeyTableBytes / kSlice, kTableBytes = kSlices * kSlice;  // generator/shared.ts counts them
+  static_assert(kPerLane - kFull / 4 <= 3, "at most two parts fill no row");
+
+  static constexpr int kWhole = kPerLane / 4 * 4, kAddresses = (kWhole > 0 ? 4 : 0) + kPerLane % 4;
+  uint32_t address[kAddresses];        // of the lane's look-ups, of code 0: of four groups that take turns, and of what fills no four
+  // A, of ones and zeros: rows 0 ... 7 pick the low bytes of the columns, rows 8 ... 15 the high ones. Of 4 columns, rows 0 ... 3 (8 ... 11) are
+  // one block's, the others the next block's.
+  uint32_t pick[4], places;
+  float step;                          // score = sum * step + origin, log2 units, in lanes of that column
+
+  /// What a score is before its bias is known to mean something: that of an empty sum, where no gain multiplies it.
+  __device__ __forceinline__ float origin(int) const { return K::kKeyGain ? 0.0f : -step * float(kChunks * kMiddle); }
 
   /// Column of score `i`, token of score `i` in the tile of 32.
-  static __device__ __forceinline__ int column(int i) { return kColumns == 4 ? lane_index() % 4 : lane_index() % 4 * 2 + i % 2; }
-  static __device__ __forceinline__ int token(int i) { return i / kLaneColumns * 8 + lane_index() / 4; }
-  static __device__ __forceinline__ bool is_writer() { return lane_index() < 4; }
+  static __device__ __forceinline__ int column(int) { return lane_index() / 4 % kColumns; }
+  static __device__ __forceinline__ int token(int i) { return (i / 2 * kBlocks + (kFour ? lane_index() / 16 : 0)) * 8 + lane_index() % 4 * 2 + i % 2; }
 
-  // Gains of a unit, as loaded: tokens g and g + 8.
-  static constexpr int kGainWords = 1;
-  static __device__ __forceinline__ const unsigned char* gains_at(const unsigned char* gains) { return gains + lane_index() / 4 * 4; }
-  static __device__ __forceinline__ void load_gains(uint32_t (&words)[1], const unsigned char* gains) {
-    words[0] = load_global_once(reinterpret_cast<const uint32_t*>(gains));
-  }
-  /// The factor of score `i`: `scale` of its column, and its token's gain.
-  static __device__ __forceinline__ float factor(float scale, const uint32_t (&gains)[2][kGainWords], int i) {
-    if constexpr (!K::kKeyGain) return scale;
-    return scale * to_float(f16{uint16_t(gains[i / (2 * kLaneColumns)][0] >> (16 * (i / kLaneColumns % 2)))});
-  }
+  // The table is a matrix product: A has 16 entries and 16 channels (a slab), B the queries. A slab has one chunk or several, and B zeros where column and channel
+  // are of different ones. k is permuted, so that lane 4g + t holds channels 4t ... 4t + 3 of rows g and g + 8.
+  static constexpr int kSlabs = K::kHeadDim / 16, kOfSlab = 16 / C::kChannels > 0 ? 16 / C::kChannels : 1;  // chunks
+  /// Of 4 columns: where chunks are there more than once, they come twice in a product's 8 columns, for two copies; else two chunks do.
+  static __device__ __forceinline__ constexpr bool is_twin(int chunk) { return kFour && chunk >= kFull; }
+  static __device__ __forceinline__ constexpr int abreast(int chunk) { return kFour && chunk < kFull ? 2 : 1; }
+  static constexpr bool kAlike = kFull == kChunks || (kChunks < kSlots && (kChunks & (kChunks - 1)) == 0);  // all rows of the table
+  static constexpr int kCopies = kChunks < kSlots ? kSlots / kChunks : 1, kAbreast = kFour && kCopies == 1 ? 2 : 1;  // of rows that are
+  static constexpr bool kTwin = kFour && kCopies > 1;
+  static constexpr int kSpan = kOfSlab > 1 ? 1 : 2;  // slabs that chunks abreast are of, at most
+  /// The first chunk of slice `slice`, and products of 16 entries and its chunks: eight, or four that are there twice as often.
+  static __device__ __forceinline__ constexpr int first_of(int slice) { return slice * kSlots <= kFull ? slice * kSlots : kFull + row_chunks(kFull); }
+  static __device__ __forceinline__ constexpr int products_of(int slice) { return row_chunks(first_of(slice)) / abreast(first_of(slice)); }
+  static constexpr int kTurns = (16 + K::kWarps - 1) / K::kWarps;  // blocks of 16 entries that a warp takes
+  static_assert(C::kChannels <= 16, "a chunk lies in a slab");
+  struct raw_table {
+    uint32_t rows[kTurns][kSlabs][4];
+    uint32_t q[kSlabs][2];
+  };
 
-  /// Of 4 columns: the one whose values this lane sums, and the place of its channels in a pair.
-  static __device__ __forceinline__ int value_column() { return lane_index() / 8; }
-  static __device__ __forceinline__ int value_element() { return lane_index() / 4 % 2; }
-  /// The value that `mine` has in the lanes of the columns whose values this lane sums.
-  static __device__ __forceinline__ void to_value_lanes(float (&theirs)[kLaneColumns], const float (&mine)[kLaneColumns]) {
+  /// Starts loading the codebook of one KV head, all threads.
+  static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook) {
+    const int g = lane_index() / 4, t = lane_index() % 4, warp = warp_index();
 #pragma unroll
-    for (int c = 0; c < kLaneColumns; ++c) theirs[c] = kColumns == 4 ? shuffle(mine[c], value_column()) : mine[c];
+    for (int turn = 0; turn < kTurns; ++turn)
+#pragma unroll
+      for (int slab = 0; slab < kSlabs; ++slab)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int entry = min_int(warp + turn * K::kWarps, 15) * 16 + g + 8 * half;
+          const auto at = [&](int channel) { return codebook + ((channel / C::kChannels * 256 + entry) * C::kChannels + channel % C::kChannels) * 2; };
+          if constexpr (C::kChannels == 2) {
+#pragma unroll
+            for (int i = 0; i < 2; ++i) raw.rows[turn][slab][half + 2 * i] = load_global(reinterpret_cast<const uint32_t*>(at(slab * 16 + 4 * t + 2 * i)));
+          } else {
+            const bytes8 four = load_global(reinterpret_cast<const bytes8*>(at(slab * 16 + 4 * t)));
+            raw.rows[turn][slab][half] = four.w[0], raw.rows[turn][slab][half + 2] = four.w[1];
+          }
+        }
   }
-  /// Weights (fixed point in the low 16 bits) to operands of the values' product, by one transpose per 8 tokens; 4 columns come twice, in rows 2n and 2n + 1.
+  /// Starts loading the queries; `columns(c)` is column c's row of q, null if it is idle.
+  template <class P, class F>
+  static __device__ __forceinline__ void load_queries(const P&, raw_table& raw, const F& columns, const unsigned char*) {
+    const int g = lane_index() / 4, t = lane_index() % 4;
+    const unsigned char* row = columns(g % kColumns);
+#pragma unroll
+    for (int slab = 0; slab < kSlabs; ++slab) {
+      const bytes8 four = row ? load_global(reinterpret_cast<const bytes8*>(row) + slab * 4 + t) : bytes8{};
+      raw.q[slab][0] = halves_of_query<typename K::Element>(four.w[0]), raw.q[slab][1] = halves_of_query<typename K::Element>(four.w[1]);
+    }
+  }
+  /// A product of a turn's: dot products of entries g and g + 8 with columns 2t and 2t + 1 of chunk `chunk` (of two abreast, chunk + t / 2 and 2t mod 4).
+  static __device__ __forceinline__ void multiply(float (&d)[4], const raw_table& raw, int turn, int chunk) {
+    const int g = lane_index() / 4, t = lane_index() % 4;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) d[i] = 0;
+#pragma unroll
+    for (int further = 0; further < kSpan; ++further) {
+      if (further >= abreast(chunk)) continue;
+      const int slab = chunk / kOfSlab + further;
+      const int wanted = chunk - slab * kOfSlab + (abreast(chunk) > 1 ? g / kColumns : 0);  // which of the slab's chunks
+      uint32_t b[2];
+#pragma unroll
+      for (int i = 0; i < 2; ++i) b[i] = (4 * t + 2 * i) / C::kChannels == wanted ? raw.q[slab][i] : 0;
+      mma_16x8x16(d, raw.rows[turn][slab], b);
+    }
+  }
+
+  /// The table's numbers before they are rounded. They take the place of what they are made of, where they fit; elsewhere they are made twice.
+  static constexpr bool kKept = kTurns * kSlices * 8 * 4 <= kTurns * kSlabs * 4 + kSlabs * 2;
+  struct dot_products {
+    float d[kKept ? kTurns : 1][kKept ? kSlices * 8 : 1][4];
+  };
+  /// Calls use(turn, number, d) for each product of a warp: number 8 s + u is number u of slice s.
+  template <class F>
+  static __device__ __forceinline__ void each_product(const F& use) {
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn)
+#pragma unroll
+      for (int u = 0; u < kSlices * 8; ++u)
+        if (u % 8 < products_of(u / 8)) use(turn, u);
+  }
+  static __device__ __forceinline__ void multiply_nth(float (&d)[4], const raw_table& raw, int turn, int u) { multiply(d, raw, turn, first_of(u / 8) + u % 8 * abreast(first_of(u / 8))); }
+
+  /// Puts zeros in place of queries that are not finite, which no table holds. Gives the lanes that hold some of them: lanes 4c ... 4c + 3 are column c's.
+  static __device__ __forceinline__ uint32_t without_infinite(raw_table& raw) {
+    uint32_t sum = 0;  // of zeros, unless one is not finite
+#pragma unroll
+    for (int slab = 0; slab < kSlabs; ++slab)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) sum = fused_multiply_add_halves(raw.q[slab][i], 0, sum);
+    const uint32_t lanes = vote_ballot((sum & 0x7fff7fff) != 0);
+    if (__builtin_expect(lanes >> lane_index() / 4 * 4 & 15, 0)) {
+#pragma unroll
+      for (int slab = 0; slab < kSlabs; ++slab) raw.q[slab][0] = raw.q[slab][1] = 0;
+    }
+    return lanes;
+  }
+
+  /// Multiplies, all threads, and leaves this warp's largest |q . centroid| per column in `maxima`, kMaximaBytes of shared memory; infinite if q is not finite, which
+  /// makes a table of zeros and scores that are no numbers (coded_state::raise). A block barrier must follow, then fill().
+  static __device__ __forceinline__ void multiply_all(dot_products& products, raw_table& raw, float* maxima) {
+    const int warp = warp_index();
+    const uint32_t broken = without_infinite(raw);
+    float most[2] = {};
+    each_product([&](int turn, int u) {
+      float again[4];
+      float(&d)[4] = kKept ? products.d[kKept ? turn : 0][kKept ? u : 0] : again;
+      multiply_nth(d, raw, turn, u);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) most[i % 2] = fmaxf(most[i % 2], fabsf(d[i]));
+    });
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+#pragma unroll
+      for (int mask = kColumns / 2; mask < 32; mask *= 2) most[i] = fmaxf(most[i], shuffle_xor(most[i], mask));
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+      if (broken >> (lane_index() % 4 * 8 + 4 * i) & 15) most[i] = -minus_infinity();
+    if (lane_index() < kColumns / 2) store_shared(reinterpret_cast<bytes8*>(maxima) + warp * (kColumns / 2) + lane_index(), bytes8{{float_bits(most[0]), float_bits(most[1])}});
+  }
+  /// The largest |q . centroid| of columns 2t and 2t + 1, modulo their number; never 0.
+  static __device__ __forceinline__ void largest(float (&most)[2], const float* maxima) {
+    constexpr int kPairs = K::kWarps * kColumns / 2;
+    most[0] = most[1] = 1e-30f;
+#pragma unroll
+    for (int base = 0; base < kPairs; base += 32) {
+      if (base + lane_index() >= kPairs) break;
+      const bytes8 two = load_shared(reinterpret_cast<const bytes8*>(maxima) + base + lane_index());
+#pragma unroll
+      for (int i = 0; i < 2; ++i) most[i] = fmaxf(most[i], float_of_bits(two.w[i]));
+    }
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+#pragma unroll
+      for (int mask = kColumns / 2; mask < 32; mask *= 2) most[i] = fmaxf(most[i], shuffle_xor(most[i], mask));
+  }
+
+  /// Builds the table, all threads.
+  static __device__ __forceinline__ void fill(unsigned char* table, const dot_products& products, const raw_table& raw, const float* maxima) {
+    const int g = lane_index() / 4, t = lane_index() % 4, warp = warp_index();
+    float steps[2];  // to the unit
+    largest(steps, maxima);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) steps[i] = kMiddle * reciprocal_fast(steps[i]);
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const int block = warp + turn * K::kWarps;
+      if (block >= 16) break;
+#pragma unroll
+      for (int slice = 0; slice < kSlices; ++slice) {
+        const int first = first_of(slice), different = products_of(slice);
+        uint32_t packed[2][8];
+#pragma unroll
+        for (int u = 0; u < 8; ++u) {
+          if (u >= different) {
+#pragma unroll
+            for (int half = 0; half < 2; ++half) packed[half][u] = packed[half][u - different];
+            continue;
+          }
+          float d[4];
+          if constexpr (kKept) {
+#pragma unroll
+            for (int i = 0; i < 4; ++i) d[i] = products.d[turn][slice * 8 + u][i];
+          } else {
+            multiply_nth(d, raw, turn, slice * 8 + u);
+          }
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            // 2^23 + x, rounded to a whole number, has x in its low bits.
+            const uint32_t low = float_bits(fused_multiply_add(d[2 * half], steps[0], 8388608.0f + kMiddle));
+            const uint32_t high = float_bits(fused_multiply_add(d[2 * half + 1], steps[1], 8388608.0f + kMiddle));
+            packed[half][u] = permute_bytes(low, high, 0x5410);
+          }
+        }
+        // Rows of the table share their banks: lane row g stores product (s + g) mod 8 in step s.
+#pragma unroll
+        for (int by = 1; by < 8; by *= 2)
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            uint32_t turned[8];
+#pragma unroll
+            for (int u = 0; u < 8; ++u) turned[u] = g & by ? packed[half][(u + by) % 8] : packed[half][u];
+#pragma unroll
+            for (int u = 0; u < 8; ++u) packed[half][u] = turned[u];
+          }
+#pragma unroll
+        for (int step = 0; step < 8; ++step) {
+          unsigned char* to;
+          if constexpr (kAlike) {
+            const int u = slice * 8 + (step + g) % 8;
+            const int chunk = kAbreast * u + (kAbreast > 1 ? t / 2 : 0), copy = kTwin ? t / 2 : 0;
+            to = table + (block * 16 + g) * kRow + chunk / kSlots * kSlice + (chunk % kSlots + copy * kChunks) * kEntryBytes + t * 2 % kColumns * 2;
+          } else {
+            const int place = (step + g) % 8, twin = is_twin(first) ? 1 : 0;
+            const int in_row = abreast(first) * (place % different) + (abreast(first) > 1 ? t / 2 : 0), copy = twin * (t / 2) + place / different * (1 + twin);
+            to = table + (block * 16 + g) * kRow + slice * kSlice + (in_row + copy * row_chunks(first)) * kEntryBytes + t * 2 % kColumns * 2;
+          }
+#pragma unroll
+          for (int half = 0; half < 2; ++half) store_shared(reinterpret_cast<uint32_t*>(to + half * 8 * kRow), packed[half][step]);
+        }
+      }
+    }
+  }
+  template <class P, class F>
+  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const raw_table&, const F&, const float* maxima, unsigned char*, bool, int) {
+    const uint32_t zero = uint32_t(p.batch) >> 31;
+    const int r = lane_index() / 4, t = lane_index() % 4;
+#pragma unroll
+    for (int i = 0; i < kAddresses; ++i) {
+      if constexpr ((kPerLane & (kPerLane - 1)) == 0) {  // one part
+        const int chunk = 4 * (i ^ int(key_turn<C>(r))) + t;
+        address[i] = opaque(shared_address(table) + chunk / kSlots * kSlice + chunk % kSlots * kEntryBytes + (kCopies > 1 ? r / 2 % kCopies * kChunks * kEntryBytes : 0), zero);
+      } else {
+        const int group = i < 4 ? i : kWhole + i - 4, in_row = row_chunks(4 * group), copies = kSlots / in_row;  // of a lane row that takes no turns
+        const int chunk = 4 * int(key_place<C>(r, group)) + t;
+        address[i] = opaque(shared_address(table) + slice_of(chunk) * kSlice + (chunk - first_of(slice_of(chunk)) + r / part_of(group) % copies * in_row) * kEntryBytes, zero);
+      }
+    }
+    // B's register i holds word i % 2 of the entries of block (or quad of columns) i / 2: bytes 0 and 1 are one column's, 2 and 3 the next one's.
+    const int g = lane_index() / 4, element = g % 2;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) pick[i] = opaque(g / 4 == i / 2 && g % 4 / 2 == t / 2 ? (element ? 0x1000100u : 0x10001u) : 0u, zero);
+    places = opaque(t % 2 ? 0xddddddddu : 0x88888888u, zero);  // rows g: bytes 0 and 2, the low ones; rows g + 8: bytes 1 and 3
+    float most[2];
+    largest(most, maxima);
+    const int mine = column(0);
+    const float even = shuffle(most[0], mine / 2), odd = shuffle(most[1], mine / 2);
+    step = float_of_bits(opaque(float_bits((mine % 2 ? odd : even) / kMiddle * p.scale * kLog2e), zero));
+  }
+
+  // Gains of a unit, as loaded: tokens 2t, 8 + 2t, 2t + 1, 9 + 2t, two halves to a word.
+  static constexpr int kGainWords = 2;
+  static __device__ __forceinline__ const unsigned char* gains_at(const unsigned char* gains) { return gains + lane_index() % 4 * 8; }
+  static __device__ __forceinline__ void load_gains(uint32_t (&words)[2], const unsigned char* gains) {
+    const bytes8 four = load_global_once(reinterpret_cast<const bytes8*>(gains));
+    words[0] = four.w[0], words[1] = four.w[1];
+  }
+
+  /// Scores of a tile, in log2 units, `bias` added. `meanwhile()`: what to do while the first look-ups are under way.
+  template <class Meanwhile>
+  __device__ __forceinline__ void scores(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords],
+                                         const uint32_t (&gains)[2][kGainWords], const float (&bias)[1], const Meanwhile& meanwhile) const {
+    constexpr int kParts = kColumns / 2;  // words of an entry
+    constexpr int kTogether = kPerLane * kParts <= 8 ? 4 : kPerLane * kParts <= 16 ? 2 : 1;  // blocks whose look-ups are under way together: 32 registers
+    uint32_t sums[4][kSums][kParts];  // [block]
+#pragma unroll
+    for (int first = 0; first < 4; first += kTogether) {
+      uint32_t found[kTogether][kPerLane][kParts];
+#pragma unroll
+      for (int block = 0; block < kTogether; ++block)
+#pragma unroll
+        for (int i = 0; i < kPerLane; ++i) {
+          const int byte = (first + block) % 2 * kPerLane + i;
+          const int base = i < kWhole ? i % 4 : kAddresses - kPerLane + i;
+          const uint32_t at = rows.at(codes[(first + block) / 2][byte / kWordCodes], byte % kWordCodes, address[base]) + (i < kWhole ? i / 4 * (16 / kSlots) * kSlice : 0);
+          if constexpr (kFour) {
+            const bytes8 entry = load_table_8(at);
+            found[block][i][0] = entry.w[0], found[block][i][1] = entry.w[1];
+          } else {
+            const bytes16 entry = load_table_16(at);
+#pragma unroll
+            for (int c = 0; c < kParts; ++c) found[block][i][c] = entry.w[c];
+          }
+        }
+      if (first == 0) meanwhile();
+#pragma unroll
+      for (int block = 0; block < kTogether; ++block)
+#pragma unroll
+        for (int i = 0; i < kPerLane; i += kAtOnce)
+#pragma unroll
+          for (int c = 0; c < kParts; ++c) {
+            uint32_t sum = found[block][i][c] + found[block][i + 1][c];  // of 4 at most: below 2^16, no carry into the other column
+            if constexpr (kAtOnce == 3) sum = sum + found[block][i + kAtOnce - 1][c];
+            if constexpr (kAtOnce == 4) sum = sum + found[block][i + kAtOnce - 2][c] + found[block][i + kAtOnce - 1][c];
+            sums[first + block][i / kAtOnce][c] = sum;
+          }
+    }
+#pragma unroll
+    for (int pair = 0; pair < 4 / kBlocks; ++pair) {
+      int d[4] = {};
+#pragma unroll
+      for (int i = 0; i < kSums; ++i) {
+        uint32_t b[4];
+#pragma unroll
+        for (int w = 0; w < 4; ++w) b[w] = sums[pair * kBlocks + w / kParts][i][w % kParts];
+        mma_sparse_16x8x64_u8u8(d, pick, b, places);
+      }
+#pragma unroll
+      for (int j = 0; j < 2; ++j) {
+        const float sum = float(d[2 + j] * 256 + d[j]);
+        float& score = s[2 * pair + j];
+        if constexpr (!K::kKeyGain) {
+          score = fused_multiply_add(sum, step, bias[0]);  // which begins as the origin
+        } else {
+          // Gains lie as tokens (2t, 8 + 2t), (2t + 1, 9 + 2t) of a unit.
+          const uint32_t two = gains[kFour ? pair : pair / 2][j];
+          const float gain = to_float(f16{uint16_t(kFour ? (lane_index() / 16 ? two >> 16 : two) : pair % 2 ? two >> 16 : two)});
+          score = fused_multiply_add((sum - float(kChunks * kMiddle)) * step, gain, bias[0]);
+        }
+      }
+    }
+  }
+
+  /// Of 4 columns: the one whose values this lane sums, which is that of its scores, and the place of its channels in a pair.
+  static __device__ __forceinline__ int value_column() { return lane_index() / 4 % 4; }
+  static __device__ __forceinline__ int value_element() { return lane_index() / 16; }
+  /// The value that `mine` has in the lanes of the columns whose values this lane sums.
+  static __device__ __forceinline__ void to_value_lanes(float (&theirs)[kColumns / 4], const float (&mine)[1]) {
+#pragma unroll
+    for (int c = 0; c < kColumns / 4; ++c) theirs[c] = kFour ? mine[0] : shuffle(mine[0], lane_index() % 4 * 8 + 4 * c);
+  }
+  /// Lanes that share columns differ in these bits.
+  static constexpr int kSharedBits = 1 | 2 | (kFour ? 16 : 0);
+  static __device__ __forceinline__ bool is_writer() { return lane_index() % 4 == 0 && (!kFour || lane_index() < 16); }
+
+  /// Weights (fixed point in the low 16 bits) to operands of the values' product.
   static __device__ __forceinline__ void weights(uint32_t (&w)[value_sums<K>::kWeightSets][value_sums<K>::kWeightWords], const uint32_t (&x)[kScores]) {
 #pragma unroll
     for (int unit = 0; unit < 2; ++unit) {
-      uint32_t rows[2];
-#pragma unroll
-      for (int v = 0; v < 2; ++v) {
-        const int i = (2 * unit + v) * kLaneColumns;
-        rows[v] = transpose_matrix(kColumns == 4 ? permute_bytes(x[i], x[i], 0x1010) : permute_bytes(x[i], x[i + kLaneColumns - 1], 0x5410));
-      }
-      pack_weights<K>(w, unit, rows[0], rows[1]);
-    }
-  }
-};
-
-// The slow way of keys coded before RoPE, for a RoPE that lookup_turn.cuh is not made for: a unit's codes become rows of f16 in shared memory.
-
-/// Products of the queries and a unit's keys, by way of rows of f16 in the place of the table: any RoPE. The unit's first token stands at `position`.
-// No part of the loop that it is called from, whose registers it would cost.
-template <class K, class P>
-__device__ __noinline__ void multiply_as_rows(const P& p, float* products, const uint32_t* codes, const unsigned char* row, int position) {
-  using C = typename K::Key;
-  constexpr int kPairs = C::kChunks / 8, kWords = C::kChannels / 2, kEntryBytes = 2 * C::kChannels;
-  static_assert(K::kWarps * 16 * K::kHeadDim * 2 <= K::kKeyTableBytes, "no room for the warps' rows");
-  const int lane = lane_index(), g = lane / 4, t = lane % 4, turn = int(key_turn<C>(g));
-  f16* rows = reinterpret_cast<f16*>(shared_memory() + K::kValueTableBytes) + warp_index() * 16 * K::kHeadDim;
-  const unsigned char* codebook = byte_pointer(p.k_codebook) + int64_t(block_index().y % p.kv_heads) * C::kCodebookBytes;
-  warp_barrier();  // the unit before has been read
-#pragma unroll
-  for (int byte = 0; byte < 4 * kPairs; ++byte) {
-    const int token = byte / (2 * kPairs) * 8 + g, chunk = 4 * (byte % (2 * kPairs) ^ turn) + t;
-    const int code = codes[byte / 4] >> (8 * (byte % 4)) & 0xff;
-    const uint32_t* entry = reinterpret_cast<const uint32_t*>(codebook + (chunk * 256 + code) * kEntryBytes);
-#pragma unroll
-    for (int w = 0; w < kWords; ++w) store_shared(reinterpret_cast<uint32_t*>(rows + token * K::kHeadDim + chunk * C::kChannels) + w, load_global(entry + w));
-  }
-  warp_barrier();
-  rotate_rows<16, K::kHeadDim>(p, rows, K::kHeadDim, position, nullptr);
-  warp_barrier();
-  uint32_t queries[K::kHeadDim / 16][2];
-  load_columns<K::kHeadDim>(queries, row, row != nullptr);
-  round_columns<typename K::Element>(queries, queries);
-  float d[4] = {};
-  multiply_rows<K::kHeadDim>(d, rows, K::kHeadDim, queries);
-#pragma unroll
-  for (int i = 0; i < 4; ++i) products[i] = d[i];
-}
-
-// Scores of keys coded before RoPE: centroids are looked up as f16 fragments and turned in registers by their place in the tile of 32
-// tokens, which is the same in every tile (slow pairs are not turned but expanded: see multiply()); the tile's own position turns the
-// queries instead. Tokens are rows of A.
-
-template <class K>
-struct turn_keys : token_rows<K> {
-  using C = typename K::Key;
-  static_assert(!C::kQ8 && (C::kChannels == 8 || C::kChannels == 4), "generator/tile.ts let another key codec through");
-  using Rows = token_rows<K>;
-  using typename Rows::dot_products;
-  using Rows::kColumns, Rows::kScores, Rows::kLaneColumns, Rows::kGainWords;
-  static constexpr int kChunks = K::kHeadDim / C::kChannels;
-  static constexpr int kPairs = kChunks / 8;           // groups of 4 chunks whose partners lie kPairs groups higher
-  static constexpr int kWords = C::kChannels / 2;      // of a look-up, two channels each
-  static constexpr int kEntryBytes = 2 * C::kChannels, kSlots = 128 / kEntryBytes;
-  static constexpr bool kSwaps = C::kChannels == 4;    // neighbours trade places in every second pair of lane rows
-  static constexpr int kRow = 128, kSlice = 256 * kRow, kSlices = kChunks / kSlots;
-  static constexpr int kTableBytes = kSlices * kSlice;
-  static constexpr int kCodeWords = kChunks / 8;
-  // Words 0 ... kFast - 1 of a lane are of pairs that are turned in registers, the rest of slow ones (see "multiply").
-  static constexpr int kAll = kPairs * kWords, kFast = 4, kSlow = kAll - kFast;
-  static_assert(kSlow == 0 || kSlow == kFast, "a lane turns as many slow words as fast ones");
-  static constexpr bool kCorrects = kSlow == 0;        // head dim 64: those 4 words hold slow pairs too (see "multiply")
-  static constexpr bool kShares = kColumns == 4;       // lanes 4 apart turn one half each of a column's pairs
-  static constexpr int kOwn = kShares ? 2 : 4;         // words (of each half) that a lane turns, of fast pairs and of slow ones
-  static constexpr int kFine = kColumns / 4;           // operands that hold the nearest halves and their rests; those of w q and w^2 q
-  static constexpr float kFastest = 0.0105f;           // of the slow pairs' frequencies: 10000^-0.5 and a little
-  static constexpr bool kInPairs = kSlow > 0;          // slow pairs stand for two tiles, which are neighbours then
-  static constexpr int kFastPairs = 8 * kFast, kSlowPairs = K::kHeadDim / 2 - kFastPairs;
-  /// Shared memory of the CTA, divided by its warps: coefficients of the fast pairs at a tile's 32 places; then the fast pairs' ways to the next tile, of an even and of an odd one, and the slow pairs'.
-  static constexpr int kPlaceBytes = 32 * 128, kWayBytes = kFastPairs * 8;
-  static constexpr int kWarpBytes = (kPlaceBytes + 2 * kWayBytes + kSlowPairs * 8 + 16 * K::kWarps - 1) / (16 * K::kWarps) * 16;
-
-  /// Pairs of a column as they stand at a tile: first halves, second halves. What a lane turns of them.
-  using turned = float[2][2 * kOwn];
-  turned fast, slow;
-  const unsigned char* row;            // where they came from, null if the column is idle
-  /// Coefficients of places: what the look-up of a pair's first half (in odd rows its second one) and of its partner are multiplied by.
-  struct place_factors {
-    uint32_t near[kFast], far[kFast];
-  };
-  static constexpr bool kHold = K::kWarps <= 8;  // in registers, where there is room
-  place_factors held[kHold ? 4 : 1];
-  const unsigned char* places;         // place g of this lane's column
-  uint32_t first_power[kSlow ? kSlow : 1], second_power[kSlow && kColumns == 8 ? kSlow : 1];
-  uint32_t fast_columns[kFine][2][kFast];  // B of fast pairs, for the next tile
-  uint32_t slow_columns[kFine][2][kSlow ? kSlow : 1], power_columns[kFine][2][kSlow ? kSlow : 1];  // B of slow pairs, which stay for two tiles where tiles come in pairs
-  const float* ways;
-  float scale;
-  float step, first_place;             // of powers: a token's, and of token g of an even tile
-  float sign;                          // of the second halves' sums: lanes of odd rows have them negated
-  uint32_t address[kSwaps ? 4 : 2];    // of the look-ups of code 0: [partner + 2 * neighbour]
-  bool paired;                         // tiles 2 n and 2 n + 1 of a warp are neighbours
-
-  bool general;                        // another RoPE than this kernel is made for: rows are expanded and turned one by one
-
-  /// Whether the pairs are not (i, i + d / 2) over the whole head, or the second half of them is not slow. By a vote, so that the compiler knows all lanes to agree; all call.
-  template <class P>
-  static __device__ __forceinline__ bool is_general(const P& p, float slow_freq) {
-    const bool faster = kSlow && kFastPairs + lane_index() < p.rotary_dim / 2 && !(slow_freq <= kFastest);  // or not a number
-    return vote_any(faster || p.rope_interleaved || p.rotary_dim != K::kHeadDim);
-  }
-
-  /// The chunk in slot `slot` of slice `slice`: slots differ in t, in the partner and, of 8-byte entries, in the neighbour.
-  static __device__ __forceinline__ int chunk_of(int slot, int slice) {
-    const int partner = slot / 4 % 2, group = kSwaps ? slice * 2 + slot / 8 : slice;
-    return 4 * (partner * kPairs + group) + slot % 4;
-  }
-
-  static constexpr int kEntries = 32 / kEntryBytes;  // of a task: 32 bytes, one sector, of the codebook
-  static constexpr int kTasks = K::kHeadDim * 256 * 2 / 32, kThreads = K::kWarps * 32, kTurns = (kTasks + kThreads - 1) / kThreads;
-  /// Words of a lane's pairs as they stand in q.
-  struct placing {
-    uint32_t x[kOwn], y[kOwn];
-  };
-  static_assert(kFastPairs == 32 && (kSlow == 0 || kSlowPairs == 32), "a frequency of each kind for each lane");
-  struct raw_table {
-    bytes16 piece[kTurns][2];
-    placing fast, slow;
-    float fast_freq, slow_freq;  // of pairs number lane and kFastPairs + lane
-  };
-  /// Starts loading the codebook of one KV head, all threads.
-  static __device__ __forceinline__ void load(raw_table& raw, const unsigned char* codebook) {
-#pragma unroll
-    for (int turn = 0; turn < kTurns; ++turn) {
-      const int task = min_int(thread_index() + turn * kThreads, kTasks - 1), slot = task % kSlots, line = task / kSlots % (256 / kEntries), slice = task / (kSlots * 256 / kEntries);
-      const bytes16* from = reinterpret_cast<const bytes16*>(codebook + (chunk_of(slot, slice) * 256 + line * kEntries) * kEntryBytes);
-      raw.piece[turn][0] = load_global(from), raw.piece[turn][1] = load_global(from + 1);
-    }
-  }
-  /// Lays the table out, all threads. Of a general RoPE no one reads it: its place is the warps' rows, after a barrier.
-  static __device__ __forceinline__ void fill(unsigned char* table, const dot_products&, const raw_table& raw, float*) {
-    const int thread = thread_index_anew();
-#pragma unroll
-    for (int turn = 0; turn < kTurns; ++turn) {
-      const int task = thread + turn * kThreads, slot = task % kSlots, line = task / kSlots % (256 / kEntries), slice = task / (kSlots * 256 / kEntries);
-      if (task >= kTasks) break;
-      unsigned char* to = table + slice * kSlice + line * kEntries * kRow + slot * kEntryBytes;
-#pragma unroll
-      for (int e = 0; e < kEntries; ++e) {
-        if constexpr (kEntryBytes == 16) store_shared(reinterpret_cast<bytes16*>(to + e * kRow), raw.piece[turn][e % 2]);
-        else store_shared(reinterpret_cast<bytes8*>(to + e * kRow), bytes8{{raw.piece[turn][e / 2].w[e % 2 * 2], raw.piece[turn][e / 2].w[e % 2 * 2 + 1]}});
+      if constexpr (kFour) {
+        const uint32_t pair = permute_bytes(x[2 * unit], x[2 * unit + 1], 0x5410);
+        pack_weights<K>(w, unit, shuffle_up(pair, 16), shuffle_down(pair, 16));  // each half of the warp keeps its own, where the other's would lie beyond
+      } else {
+        pack_weights<K>(w, unit, permute_bytes(x[4 * unit], x[4 * unit + 1], 0x5410), permute_bytes(x[4 * unit + 2], x[4 * unit + 3], 0x5410));
       }
     }
-  }
-
-  /// Channel of the first half of pair `e` (0, 1) in word `i` of lane column t.
-  static __device__ __forceinline__ int first_channel(int i, int t, int e) { return (4 * (i / kWords) + t) * C::kChannels + 2 * (i % kWords) + e; }
-
-  /// Whether turning pair `pair` is a correction of what it is unturned.
-  static __device__ __forceinline__ bool is_corrected(int pair) { return kCorrects && pair >= K::kHeadDim / 8; }
-
-  /// The column's row of q, null if it is idle, of which this lane turns some pairs.
-  template <class F>
-  static __device__ __forceinline__ const unsigned char* row_of(const F& columns) { return columns(kShares ? lane_index() / 8 : lane_index() / 4); }
-
-  /// Starts loading what queries and places are turned by and from; `columns(c)` is column c's row of q, null if it is idle.
-  template <class P, class F>
-  static __device__ __forceinline__ void load_queries(const P& p, raw_table& raw, const F& columns, const unsigned char*) {
-    const int lane = lane_index(), pairs = p.rotary_dim / 2;
-    raw.fast_freq = lane < pairs ? load_global(p.inv_freq + lane) : 0.0f;
-    raw.slow_freq = kSlow && kFastPairs + lane < pairs ? load_global(p.inv_freq + kFastPairs + lane) : 0.0f;
-    const unsigned char* const from = row_of(columns);
-    load_pairs(raw.fast, from, 0);
-    if constexpr (kSlow > 0) load_pairs(raw.slow, from, kFast);
-  }
-
-  /// Coefficients of places and ways, by all threads.
-  template <class P>
-  static __device__ __forceinline__ void fill_turns(const P& p, unsigned char* turns, const raw_table& raw, bool paired) {
-    float* const ways = reinterpret_cast<float*>(turns + kPlaceBytes);
-    const int lane = lane_index();
-    if (is_general(p, raw.slow_freq)) {  // queries go nowhere
-      for (int i = thread_index(); i < 4 * kFastPairs + 2 * kSlowPairs; i += kThreads) store_shared(ways + i, 0.0f);
-      return;
-    }
-    const int channel = first_channel(lane % 4, lane / 4 % 4, 0);
-    const float freq[2] = {shuffle(raw.fast_freq, channel), shuffle(raw.fast_freq, channel + 1)};
-#pragma unroll 1
-    for (int place = thread_index() / 16; place < 32; place += kThreads / 16) {
-      float c[2], s[2];
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        rope_angle(place < 16 ? 16 - place : place - 16, freq[e], s[e], c[e]);
-        if (place >= 16) s[e] = -s[e];
-        if (is_corrected(channel + e)) c[e] -= 1.0f;
-      }
-      uint32_t* to = reinterpret_cast<uint32_t*>(turns + place * 128) + lane % 16;
-      store_shared(to, pack_halves(c[0], c[1]));
-      store_shared(to + 16, pack_halves(s[0], s[1]));
-    }
-    // To the next tile: of even tiles, of odd ones, and of slow pairs.
-    const int around = K::kWarps * 32;
-    for (int table = warp_index(); table < (kSlow ? 3 : 2); table += K::kWarps) {
-      const int way = !paired ? around : table == 0 ? 32 : table == 1 ? 2 * around - 32 : 2 * around;
-      float c, s;
-      rope_angle(way, table < 2 ? raw.fast_freq : raw.slow_freq, s, c);
-      store_shared(ways + table * 2 * kFastPairs + lane, c);
-      store_shared(ways + table * 2 * kFastPairs + 32 + lane, s);
-    }
-  }
-
-  /// This CTA's query columns, which stand at `position` first, and the rotations within a tile, which `turns` holds.
-  template <class P, class F>
-  __device__ __forceinline__ void begin(const P& p, const unsigned char* table, const raw_table& raw, const F& columns, const float*, unsigned char* turns, bool in_pairs, int position) {
-    const int g = lane_index() / 4, t = lane_index() % 4;
-    row = row_of(columns);
-    general = is_general(p, raw.slow_freq);
-    scale = p.scale * (general ? 1.0f : p.attention_factor) * kLog2e;
-    paired = in_pairs;
-    ways = reinterpret_cast<const float*>(turns + kPlaceBytes);
-    if (general) return;
-    const uint32_t zero = uint32_t(p.batch) >> 31;  // what follows is not to be made again before each use
-    sign = float_of_bits(opaque(float_bits(g % 2 ? -1.0f : 1.0f), zero));
-    step = float_of_bits(opaque(float_bits(paired ? 0.03125f : 0.0625f), zero));
-    first_place = float_of_bits(opaque(float_bits(paired ? g * 0.03125f - 1.0f : g * 0.0625f - 1.0f), zero));
-    places = turns + g * 128 + t * 16;
-#pragma unroll
-    for (int v = 0; v < (kHold ? 4 : 0); ++v) held[v] = load_factors(v);
-    const float span = paired ? 32.0f : 16.0f;
-#pragma unroll
-    for (int i = 0; i < kSlow; ++i) {
-      const int pair = first_channel(kFast + i, t, 0) - kFastPairs;
-      const float x = span * shuffle(raw.slow_freq, pair), y = span * shuffle(raw.slow_freq, pair + 1);
-      // For |a| <= x sin a = a - a^3 / 6 is (1 - x^2 / 8) a to within x^3 / 24, and cos a = 1 - a^2 / 2 + a^4 / 24 is 1 - (1 - x^2 / 12) a^2 / 2 to within x^4 / 96 (Chebyshev).
-      const auto sine = [](float x) { return x - x * x * x * 0.125f; };
-      const auto cosine = [](float x) { return -0.5f * x * x * (1.0f - x * x * (1.0f / 12)); };
-      const uint32_t sines = pack_halves(sine(x), sine(y)), cosines = pack_halves(cosine(x), cosine(y));
-      first_power[i] = kColumns == 4 && g % 2 ? cosines : sines;
-      if constexpr (kColumns == 8) second_power[i] = cosines;
-    }
-#pragma unroll
-    for (int neighbour = 0; neighbour < (kSwaps ? 2 : 1); ++neighbour)
-#pragma unroll
-      for (int partner = 0; partner < 2; ++partner)
-        address[2 * neighbour + partner] =
-            opaque(shared_address(table) + (t + 4 * (partner ^ (g % 2)) + 8 * (kSwaps ? neighbour ^ (g / 2 % 2) : 0)) * kEntryBytes, uint32_t(p.batch) >> 31);
-    turn_pairs(fast, raw.fast, raw.fast_freq, position_before(position, false));
-    if constexpr (kSlow > 0) turn_pairs(slow, raw.slow, raw.slow_freq, position_before(position, true));
-  }
-
-  /// Of place g + 8 v. Rows of odd places look up second halves first.
-  __device__ __forceinline__ place_factors load_factors(int v) const {
-    const int parity = lane_index() / 4 % 2 * 64;
-    const bytes16 x = load_shared(reinterpret_cast<const bytes16*>(places + v * 8 * 128 + parity)), y = load_shared(reinterpret_cast<const bytes16*>(places + v * 8 * 128 + (64 - parity)));
-    place_factors factors;
-#pragma unroll
-    for (int i = 0; i < kFast; ++i) factors.near[i] = x.w[i], factors.far[i] = y.w[i];
-    return factors;
-  }
-
-  /// The first of this lane's words among those of fast (or slow) pairs: words 2 j and 2 j + 1 are neighbours.
-  static __device__ __forceinline__ int own_word() { return kShares ? lane_index() / 4 % 2 * kOwn : 0; }
-  static __device__ __forceinline__ void load_pairs(placing& raw, const unsigned char* row, int first_word) {
-#pragma unroll
-    for (int i = 0; i < kOwn; ++i) {
-      const uint32_t* from = reinterpret_cast<const uint32_t*>(row + first_channel(first_word + own_word() + i, lane_index() % 4, 0) * 2);
-      raw.x[i] = row ? load_global(from) : 0, raw.y[i] = row ? load_global(from + K::kHeadDim / 4) : 0;
-    }
-  }
-  /// Each lane works out one of the 32 angles, and has its own from the others.
-  static __device__ __forceinline__ void turn_pairs(turned& q, const placing& raw, float inv_freq, int position) {
-    float sine, cosine;
-    rope_angle(position, inv_freq, sine, cosine);
-#pragma unroll
-    for (int i = 0; i < kOwn; ++i)
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const int pair = first_channel(own_word() + i, lane_index() % 4, e);
-        turn(q, i, e, to_float(f16{uint16_t(raw.x[i] >> (16 * e))}), to_float(f16{uint16_t(raw.y[i] >> (16 * e))}), shuffle(sine, pair), shuffle(cosine, pair));
-      }
-  }
-  static __device__ __forceinline__ void turn(turned& q, int i, int e, float x, float y, float sine, float cosine) {
-    q[0][2 * i + e] = x * cosine + y * sine;
-    q[1][2 * i + e] = y * cosine - x * sine;
-  }
-  /// Turns them on by the way whose cosines lie at `way`; its sines lie kFastPairs further.
-  static __device__ __forceinline__ void advance(turned& q, const float* way) {
-#pragma unroll
-    for (int i = 0; i < kOwn; i += 2) {
-      const bytes16* from = reinterpret_cast<const bytes16*>(way + first_channel(own_word() + i, lane_index() % 4, 0));
-      const bytes16 c = load_shared(from), s = load_shared(from + kFastPairs / 4);
-#pragma unroll
-      for (int e = 0; e < 4; ++e) turn(q, i, e, q[0][2 * i + e], q[1][2 * i + e], float_of_bits(s.w[e]), float_of_bits(c.w[e]));
-    }
-  }
-
-  /// Of this lane's words: the nearest halves, and what they leave.
-  struct halves {
-    uint32_t high[2][kOwn], low[2][kOwn];
-  };
-  static __device__ __forceinline__ halves split(const turned& q) {
-    halves h;
-#pragma unroll
-    for (int half = 0; half < 2; ++half)
-#pragma unroll
-      for (int i = 0; i < kOwn; ++i) {
-        const float x = q[half][2 * i], y = q[half][2 * i + 1];
-        h.high[half][i] = pack_halves(x, y);
-        h.low[half][i] = pack_halves(x - to_float(f16{uint16_t(h.high[half][i])}), y - to_float(f16{uint16_t(h.high[half][i] >> 16)}));
-      }
-    return h;
-  }
-  /// Operands of the columns, both halves and rests. 4 columns fill 8: even ones hold the halves of words 0 and 1 and the rests of words 2 and 3, odd ones the others.
-  static __device__ __forceinline__ void columns_of(uint32_t (&b)[kFine][2][kFast], const halves& h) {
-    const bool odd = lane_index() / 4 % 2;
-#pragma unroll
-    for (int half = 0; half < 2; ++half)
-#pragma unroll
-      for (int i = 0; i < kOwn; ++i) {
-        if constexpr (kShares) {
-          const uint32_t other = shuffle_xor(h.low[half][i], 4);
-          b[0][half][i] = odd ? other : h.high[half][i];
-          b[0][half][kOwn + i] = odd ? h.high[half][i] : other;
-        } else {
-          b[0][half][i] = h.high[half][i];
-          b[kFine - 1][half][i] = h.low[half][i];
-        }
-      }
-  }
-  /// Operands of the slow pairs, for as long as they stay. Of 4 columns even ones hold w q, (x, y) times (b, -a), odd ones w^2 q.
-  __device__ __forceinline__ void make_slow_columns() {
-    const halves h = split(slow);
-    columns_of(slow_columns, h);
-    const bool odd = lane_index() / 4 % 2;
-    if constexpr (kShares) {
-      const uint32_t minus = odd ? 0 : 0x80008000u;
-#pragma unroll
-      for (int i = 0; i < kOwn; ++i) {
-        // What the neighbour wants has the halves the other way round.
-        const uint32_t x = h.high[0][i], y = h.high[1][i], mine[2] = {odd ? x : y, odd ? y : x};
-        const uint32_t other[2] = {shuffle_xor(mine[1], 4), shuffle_xor(mine[0], 4)};
-#pragma unroll
-        for (int part = 0; part < 2; ++part)  // words 0 and 1, which even lanes have turned, and 2 and 3
-#pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            const int word = part * kOwn + i;
-            power_columns[0][half][word] = multiply_halves(part == (odd ? 1 : 0) ? mine[half] : other[half], half ? first_power[word] ^ minus : first_power[word]);
-          }
-      }
-    } else {
-#pragma unroll
-      for (int half = 0; half < 2; ++half)
-#pragma unroll
-        for (int i = 0; i < kSlow; ++i) {
-          power_columns[0][1 - half][i] = multiply_halves(half ? h.high[half][i] : negate_halves(h.high[half][i]), first_power[i]);
-          power_columns[kFine - 1][half][i] = multiply_halves(h.high[half][i], second_power[i]);
-        }
-    }
-  }
-
-  /// One look-up: the words of an entry.
-  static __device__ __forceinline__ void look_up(uint32_t (&words)[kWords], uint32_t at) {
-    if constexpr (kWords == 4) {
-      const bytes16 entry = load_table_16(at);
-#pragma unroll
-      for (int w = 0; w < kWords; ++w) words[w] = entry.w[w];
-    } else {
-      const bytes8 entry = load_table_8(at);
-      words[0] = entry.w[0], words[1] = entry.w[1];
-    }
-  }
-
-  /// Products of the tile's keys and this lane's columns, neither scaled nor with gains. `second_tile`: of a pair of neighbours, where tiles come in pairs.
-  // The queries stand turned back by the position of the tile's middle, in f16 twice: the nearest halves and what they leave.
-  // Fast pairs of keys are turned in registers from place m = -16 ... 15 to 0, in f16. Odd rows look up (y, x), a reflection, which no rotation
-  // undoes: their second halves come out negated, and so do the sums of these, which are kept apart.
-  // Slow pairs turn so little, by |m w| < 0.34, that cos(m w) = 1 - (m w)^2 / 2 (1 - ...) and sin(m w) = m w (1 - ...) do, and powers of m leave the
-  // sum over the channels: centroids as they are, exact, times q, w q and w^2 q, three products whose sum each token weighs by 1, m, m^2.
-  // Head dim 64 has no words for them alone. Its pairs from number 8 on are multiplied twice by the same q: as they are, exact, and what a turn adds to them,
-  // (cos(m w) - 1) and sin(m w) of them, which is small, and so is what rounding it to f16 loses.
-  __device__ __forceinline__ void multiply(const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], bool second_tile) const {
-    const bool odd = lane_index() / 4 % 2;
-    const float first = second_tile && paired ? first_place + 1.0f : first_place;
-    float products[2][4] = {}, second[2][4] = {}, powers[2][kFine][4] = {};
-    place_factors factors[4];
-#pragma unroll
-    for (int v = 0; v < 4; ++v) factors[v] = kHold ? held[v % (kHold ? 4 : 1)] : load_factors(v);
-    constexpr int kNeighbours = kSwaps ? 2 : 1;
-#pragma unroll
-    for (int pair = 0; pair < kPairs; pair += kNeighbours) {
-      uint32_t found[4][kNeighbours][2][kWords];  // [token][neighbour][partner]
-#pragma unroll
-      for (int v = 0; v < 4; ++v)
-#pragma unroll
-        for (int n = 0; n < kNeighbours; ++n)
-#pragma unroll
-          for (int partner = 0; partner < 2; ++partner) {
-            const int byte = v % 2 * 2 * kPairs + partner * kPairs + pair + n;
-            look_up(found[v][n][partner], rows.at(codes[v / 2][byte / 4], byte % 4, address[2 * n + partner]) + pair / kNeighbours * kSlice);
-          }
-      if constexpr (kSwaps) {
-        const bool swapped = lane_index() / 8 % 2;
-#pragma unroll
-        for (int v = 0; v < 4; ++v)
-#pragma unroll
-          for (int partner = 0; partner < 2; ++partner)
-#pragma unroll
-            for (int w = 0; w < kWords; ++w) {
-              const uint32_t x = found[v][0][partner][w], y = found[v][kNeighbours - 1][partner][w];
-              found[v][0][partner][w] = swapped ? y : x;
-              found[v][kNeighbours - 1][partner][w] = swapped ? x : y;
-            }
-      }
-#pragma unroll
-      for (int n = 0; n < kNeighbours; ++n)
-#pragma unroll
-        for (int w = 0; w < kWords; w += 2) {
-          uint32_t x[2][4], y[2][4];  // A fragments of the units: [token + 2 * word]
-          const int i = (pair + n) * kWords + w, j = i % kFast;
-          if constexpr (kCorrects) {
-            if (is_corrected(first_channel(i, 3, 0))) {  // of some lane column
-              const uint32_t mine = is_corrected(first_channel(i, lane_index() % 4, 0)) ? ~0u : 0u;
-#pragma unroll
-              for (int k = 0; k < 8; ++k) {
-                const int unit = k / 4, v = k / 4 * 2 + k % 2, word = k / 2 % 2;
-                const uint32_t own = found[v][n][0][w + word], partner = found[v][n][1][w + word];
-                x[unit][k % 4] = odd ? partner : own;
-                y[unit][k % 4] = odd ? own : partner;
-              }
-#pragma unroll
-              for (int f = 0; f < kFine; ++f)
-#pragma unroll
-                for (int half = 0; half < 2; ++half)
-#pragma unroll
-                  for (int unit = 0; unit < 2; ++unit)
-                    mma_16x8x16(products[unit], half ? y[unit] : x[unit], {fast_columns[f][half][j] & mine, fast_columns[f][half][j + 1] & mine});
-            }
-          }
-#pragma unroll
-          for (int k = 0; k < 8; ++k) {
-            const int unit = k / 4, v = k / 4 * 2 + k % 2, word = k / 2 % 2;
-            const uint32_t own = found[v][n][0][w + word], partner = found[v][n][1][w + word];
-            if (i < kFast) {
-              const uint32_t a = factors[v].near[j + word], b = factors[v].far[j + word];
-              x[unit][k % 4] = fused_multiply_add_halves(a, own, multiply_halves(b, partner));
-              y[unit][k % 4] = fused_multiply_add_halves(a, partner, multiply_halves(negate_halves(b), own));
-            } else {
-              x[unit][k % 4] = odd ? partner : own;
-              y[unit][k % 4] = odd ? own : partner;
-            }
-          }
-          // The units take turns, for a product waits for the one before into the same sums.
-#pragma unroll
-          for (int f = 0; f < kFine; ++f)
-#pragma unroll
-            for (int half = 0; half < 2; ++half)
-#pragma unroll
-              for (int unit = 0; unit < 2; ++unit) {
-                const uint32_t(&a)[4] = half ? y[unit] : x[unit];
-                if (i < kFast) {
-                  mma_16x8x16(half ? second[unit] : products[unit], a, {fast_columns[f][half][j], fast_columns[f][half][j + 1]});
-                } else {
-                  mma_16x8x16(products[unit], a, {slow_columns[f][half][j], slow_columns[f][half][j + 1]});
-                  mma_16x8x16(powers[unit][f], a, {power_columns[f][half][j], power_columns[f][half][j + 1]});
-                }
-              }
-        }
-    }
-#pragma unroll
-    for (int v = 0; v < 4; ++v)
-#pragma unroll
-      for (int c = 0; c < kLaneColumns; ++c) {
-        const int unit = v / 2, d = 2 * (v % 2) + c;
-        float sum = kColumns == 4 ? fused_multiply_add(second[unit][d] + second[unit][d + 1], sign, products[unit][d] + products[unit][d + 1])
-                                  : fused_multiply_add(second[unit][d], sign, products[unit][d]);
-        if constexpr (kSlow > 0) {
-          const float m = fused_multiply_add(step, float(8 * v), first);
-          const float two = kColumns == 4 ? powers[unit][0][d + 1] : powers[unit][kFine - 1][d];
-          sum = fused_multiply_add(m, fused_multiply_add(m, two, powers[unit][0][d]), sum);
-        }
-        s[v * kLaneColumns + c] = sum;
-      }
-  }
-
-  /// The same for a general RoPE.
-  template <class P>
-  __device__ __forceinline__ void multiply_generally(const P& p, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], int position) const {
-#pragma unroll 1
-    for (int unit = 0; unit < 2; ++unit) {
-      uint32_t words[kCodeWords];
-#pragma unroll
-      for (int i = 0; i < kCodeWords; ++i) words[i] = unit ? codes[1][i] : codes[0][i];
-      float d[4];
-      multiply_as_rows<K>(p, d, words, row, position + 16 * unit);
-#pragma unroll
-      for (int i = 0; i < kScores; ++i)
-        if (i / (2 * kLaneColumns) == unit) s[i] = d[i / kLaneColumns % 2 * 2 + i % kLaneColumns];
-    }
-  }
-
-  /// Where queries stand one way before the even tile whose first token stands at `position`: that place and the way add up to the middle of what they are for, a tile, or two neighbours.
-  __device__ __forceinline__ int position_before(int position, bool of_slow) const {
-    constexpr int kAround = K::kWarps * 32;
-    if (of_slow) return position + (paired ? 32 - 2 * kAround : 16 - kAround);
-    return position + 16 - (paired ? 2 * kAround - 32 : kAround);
-  }
-  /// Turns the queries there from scratch, as the ways' errors add up, by some 2e-7 a tile.
-  template <class P>
-  __device__ __forceinline__ void turn_again(const P& p, int position) {
-    placing raw;
-    load_pairs(raw, row, 0);
-    turn_pairs(fast, raw, load_global(p.inv_freq + lane_index()), position_before(position, false));
-    if constexpr (kSlow > 0) {
-      load_pairs(raw, row, kFast);
-      turn_pairs(slow, raw, load_global(p.inv_freq + kFastPairs + lane_index()), position_before(position, true));
-    }
-  }
-  /// Turns the queries on to the next tile, which is an odd one or not: of fast pairs, and of slow ones.
-  __device__ __forceinline__ void prepare_fast(bool odd) {
-    advance(fast, ways + (odd ? 0 : 2 * kFastPairs));
-    columns_of(fast_columns, split(fast));
-  }
-  __device__ __forceinline__ void prepare_slow() {
-    if constexpr (kSlow > 0) {
-      advance(slow, ways + 4 * kFastPairs);
-      make_slow_columns();
-    }
-  }
-
-  /// Scores of a tile, in log2 units, `bias` added. Its first token stands at `position`, the queries at the tile before.
-  /// `odd`: of tiles in pairs, whether it is the second one.
-  template <class Way, class P>
-  __device__ __forceinline__ void scores(Way, const P& p, const row_places<K>& rows, float (&s)[kScores], const uint32_t (&codes)[2][kCodeWords], const uint32_t (&gains)[2][kGainWords],
-                                         const float (&bias)[kLaneColumns], int position, bool odd) {
-    if constexpr (Way::kTurns) multiply(rows, s, codes, odd);
-    else multiply_generally(p, s, codes, position);
-#pragma unroll
-    for (int i = 0; i < kScores; ++i) s[i] = fused_multiply_add(s[i], Rows::factor(scale, gains, i), bias[i % kLaneColumns]);
   }
 };
 
 /// How this kernel scores coded keys.
 template <class K>
-using key_method = turn_keys<K>;
+using key_method = sum_keys<K>;
 
 // What a warp keeps of the coded tokens it has seen: sums of values, weights and the bias that weights are formed with.
 
@@ -2192,7 +1995,7 @@ struct tile_stream {
       if constexpr (K::kStages == 2) load_values(codes.values[i], units_of(places, i));
     }
     if constexpr (K::kStages == 1) prefetch(p, places, 0);
-    prefetch(p, places, 1);
+    if constexpr (K::kStages == 1 || K::kWarps < 16) prefetch(p, places, 1);
   }
   template <class P>
   __device__ __forceinline__ void first_hidden(const P& p, tile_places& places) {
@@ -2461,7 +2264,7 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
     const auto columns = [&](int c) -> const unsigned char* {
       const query_rows rows = query_rows_of(p, w.b);
       const int flat = group * K::kColumns + c, ratio = int(uint32_t(p.q_heads) / uint32_t(p.kv_heads));
-      if (c >= K::kColumns || flat >= rows.count * ratio) return nullptr;
+      if (flat >= rows.count * ratio) return nullptr;
       const int row = rows.count > 1 ? int(uint32_t(flat) / uint32_t(ratio)) : 0;
       return byte_pointer(p.q) + (rows.first + row) * p.q_row_stride + (kv_head * ratio + flat - row * ratio) * p.q_head_stride;
     };
@@ -2523,9 +2326,9 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
 }
 
 // At least one CTA per SM is all that is asked for: without the 1, ptxas may spill to fit more.
-extern "C" __global__ void __launch_bounds__(256, 1)
-antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm80_lookup_w8_s2_c2(const __grid_constant__ antkv_decode_params p) {
+extern "C" __global__ void __launch_bounds__(384, 1)
+antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm90_lookup_w12_s2_c4(const __grid_constant__ antkv_decode_params p) {
   decode_lookup<K>(p);
 }
 
-}  // namespace antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm80_lookup_w8_s2_c2_
+}  // namespace antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm90_lookup_w12_s2_c4_
