@@ -120,6 +120,7 @@ export function placeOf(path: string): string {
     for (let links = 0; ; links++) {
       if (links > 40) throw refuse('its links lead in a circle');
       place = join(nodeFs.realpathSync(dirname(place)), basename(place));
+      if (/^\/proc\/\d+\//.test(place)) throw refuse('a process has it open');
       place = resolve(dirname(place), nodeFs.readlinkSync(place));
     }
   } catch (error) {
@@ -131,7 +132,7 @@ export function placeOf(path: string): string {
   } catch {
     // As above.
   }
-  if (/^\/proc\/(\d+|self)\//.test(place) || (there && !there.isFile() && !there.isDirectory())) throw refuse('it is no regular file');
+  if (there && !there.isFile() && !there.isDirectory()) throw refuse('it is no regular file');
   return place;
 }
 
