@@ -1,6 +1,6 @@
 // The only module that writes files: plans what a set of files changes in a folder, and makes it so, file by file and each whole.
 import * as nodeFs from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import type { Files } from './emit.ts';
 import { EnvironmentError } from './errors.ts';
 import { STAMP_TITLE } from './stamp.ts';
@@ -32,7 +32,7 @@ function readIfThere(path: string, fs: Fs): string | undefined {
 }
 
 /** Kernel sources in the folders of `archs`: ours by name and by stamp. Tables and files of others are never touched. */
-function sourcesIn(dir: string, archs: readonly string[], fs: Fs): string[] {
+export function sourcesIn(dir: string, archs: readonly string[], fs: Fs = nodeFs): string[] {
   return archs.flatMap((arch) => {
     let names: string[];
     try {
@@ -57,10 +57,15 @@ export function plan(files: Files, dir: string, archs: readonly string[], fs: Fs
   return { add: add.sort(), change: change.sort(), same: same.sort(), orphan: orphan.sort() };
 }
 
-function mend(error: unknown, path: string): unknown {
+const UNWRITABLE = ['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EISDIR', 'EEXIST', 'ENOENT', 'ELOOP', 'ENAMETOOLONG'];
+
+const ELSEWHERE = 'make its folder writable, or choose another with --out';
+
+/** What to tell of an error of writing `path`: an EnvironmentError for what a user can mend, else the error itself. */
+export function cannotWrite(error: unknown, path: string, fix = ELSEWHERE): unknown {
   const code = codeOf(error);
   if (code === 'ENOSPC' || code === 'EDQUOT') return new EnvironmentError(`no space left to write ${path}`, 'free some space and run the same command again: what was written is whole');
-  if (['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EISDIR', 'EEXIST', 'ENOENT'].includes(code)) return new EnvironmentError(`cannot write ${path} (${code})`, 'make its folder writable, or choose another with --out');
+  if (UNWRITABLE.includes(code)) return new EnvironmentError(`cannot write ${path} (${code})`, fix);
   return error;
 }
 
@@ -80,32 +85,72 @@ export function makeFolder(dir: string, fs: Pick<Fs, 'mkdirSync'> = nodeFs): voi
   fs.mkdirSync(dir);
 }
 
-/** Throws EnvironmentError if `path` is a device, a pipe or a socket: renaming a file over it would replace it. */
-export function refuseSpecial(path: string): void {
+/** Throws EnvironmentError unless the folder `dir` can be written to, or made: asked before long work. */
+export function checkFolder(dir: string, fix = ELSEWHERE): void {
+  let there = resolve(dir);
+  try {
+    while (!nodeFs.statSync(there, { throwIfNoEntry: false })) there = dirname(there);
+    if (!nodeFs.statSync(there).isDirectory()) throw Object.assign(new Error(), { code: 'ENOTDIR' });
+    nodeFs.accessSync(there, nodeFs.constants.W_OK);
+  } catch (error) {
+    throw cannotWrite(error, dir, fix);
+  }
+}
+
+/** What `work` answers, which writes below the folder `dir`. Throws EnvironmentError with the fix where that cannot be written to, before the work if that shows. */
+export async function writingTo<T>(dir: string, work: () => Promise<T>, fix = ELSEWHERE): Promise<T> {
+  checkFolder(dir, fix);
+  try {
+    return await work();
+  } catch (error) {
+    const { path = dir } = error as NodeJS.ErrnoException; // a full disk names none
+    throw resolve(path).startsWith(resolve(dir)) ? cannotWrite(error, dir, fix) : error;
+  }
+}
+
+/**
+ * Where a write to `path` lands: behind its links, which so stay. Throws EnvironmentError for a device, a pipe, a socket or what a process has open (/dev/stdout):
+ * renaming a file over it would replace it.
+ */
+export function placeOf(path: string): string {
+  const refuse = (why: string) => new EnvironmentError(`cannot write ${path}: ${why}`, 'choose the path of a file');
+  let place = resolve(path);
   let there: nodeFs.Stats | undefined;
   try {
-    there = nodeFs.statSync(path, { throwIfNoEntry: false });
-  } catch {
-    return; // whoever writes there hears why
+    for (let links = 0; ; links++) {
+      if (links > 40) throw refuse('its links lead in a circle');
+      place = join(nodeFs.realpathSync(dirname(place)), basename(place));
+      if (/^\/proc\/\d+\//.test(place)) throw refuse('a process has it open');
+      place = resolve(dirname(place), nodeFs.readlinkSync(place));
+    }
+  } catch (error) {
+    if (error instanceof EnvironmentError) throw error;
+    // No link, or nothing there: whoever writes there hears why.
   }
-  if (there && !there.isFile() && !there.isDirectory()) throw new EnvironmentError(`cannot write ${path}: it is no regular file`, 'choose the path of a file');
+  try {
+    there = nodeFs.statSync(place, { throwIfNoEntry: false });
+  } catch {
+    // As above.
+  }
+  if (there && !there.isFile() && !there.isDirectory()) throw refuse('it is no regular file');
+  return place;
 }
 
 /** Writes a file beside its place and renames it there: readers see the old file or the new one. Throws EnvironmentError with the fix if it cannot. */
 export function writeWhole(path: string, data: string | Uint8Array, fs: Fs = nodeFs): void {
-  refuseSpecial(path);
-  const temporary = `${path}.${process.pid}.tmp`;
+  const place = placeOf(path);
+  const temporary = `${place}.${process.pid}.tmp`;
   try {
-    makeFolder(dirname(path), fs);
+    makeFolder(dirname(place), fs);
     fs.writeFileSync(temporary, data);
-    fs.renameSync(temporary, path);
+    fs.renameSync(temporary, place);
   } catch (error) {
     try {
       fs.rmSync(temporary, { force: true });
     } catch {
       // The first error says more.
     }
-    throw mend(error, path);
+    throw cannotWrite(error, path);
   }
 }
 
@@ -115,7 +160,7 @@ export function apply(files: Files, dir: string, { add, change, orphan }: Plan, 
     try {
       fs.rmSync(join(dir, path), { force: true });
     } catch (error) {
-      throw mend(error, join(dir, path));
+      throw cannotWrite(error, join(dir, path));
     }
   };
   // What was compiled from an old source goes first: at no time does it lie beside a new one.

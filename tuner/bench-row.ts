@@ -91,6 +91,15 @@ export interface Records {
   readonly errors: readonly string[];
   /** Checks before the measurements, and the kernels that failed theirs. */
   readonly checks: { readonly passed: number; readonly failed: readonly string[] };
+  /** The last line is not finished, as a run that was killed leaves it: it is passed over. */
+  readonly torn: boolean;
+}
+
+/** What `schema` makes of a line. Throws InputError. */
+function parse<T>(schema: z.ZodType<T>, json: unknown, source: string, line: number): T {
+  const parsed = schema.safeParse(json);
+  if (!parsed.success) throw bad(source, line, z.prettifyError(parsed.error));
+  return parsed.data;
 }
 
 const bad = (source: string, line: number, why: string): InputError => new InputError(`${source}, line ${line}: ${why}`, 'give a file written by gen bench --out, or the records.jsonl of a pack');
@@ -104,34 +113,47 @@ export function readRecords(text: string, source: string): Records {
   let nvcc: string | null = null;
   let environment: Environment | undefined;
   let runs = 0;
-  text.split('\n').forEach((line, i) => {
+  let torn = false;
+  const lines = text.split('\n');
+  lines.forEach((line, i) => {
     if (line.trim() === '') return;
     let json: Record<string, unknown>;
     try {
       json = JSON.parse(line) as Record<string, unknown>;
     } catch {
+      if (i > 0 && i === lines.length - 1) return void (torn = true);
       throw bad(source, i + 1, 'not JSON');
     }
+    if (typeof json !== 'object' || json === null) throw bad(source, i + 1, 'no record that is known here');
+    const named = (kernel: string): void => {
+      try {
+        parseKernelName(kernel);
+      } catch (error) {
+        throw bad(source, i + 1, (error as Error).message);
+      }
+    };
     if (json['record'] === 'pack') return void (nvcc = typeof json['nvcc'] === 'string' ? json['nvcc'] : null);
     if (json['record'] === 'bench') {
-      const row = rowSchema.safeParse(json);
-      if (!row.success) throw bad(source, i + 1, z.prettifyError(row.error));
-      return void rows.push(row.data.source === 'peer' ? complete(row.data, environment) : row.data);
+      const row = parse(rowSchema, json, source, i + 1);
+      if (row.source === 'antkv') named(row.kernel);
+      return void rows.push(row.source === 'peer' ? complete(row, environment) : row);
     }
     if (typeof json['error'] === 'string') return void errors.push(`request ${String(json['id'])}: ${json['error']}`);
     // A pack that is taken up again measures ceilings and baseline again: it may be on another card.
-    if ('copy' in json) return void (environment = { ...environmentOf(ceilingsRecordSchema.parse(json), nvcc), run: `${source} ${++runs}` });
+    if ('copy' in json) return void (environment = { ...environmentOf(parse(ceilingsRecordSchema, json, source, i + 1), nvcc), run: `${source} ${++runs}` });
     if ('us' in json) {
-      const record = benchRecordSchema.safeParse(json);
-      if (!record.success || !environment) throw bad(source, i + 1, record.success ? 'a measurement without the ceilings of its device before it' : z.prettifyError(record.error));
-      return void rows.push(rowOf(record.data, environment));
+      const record = parse(benchRecordSchema, json, source, i + 1);
+      if (!environment) throw bad(source, i + 1, 'a measurement without the ceilings of its device before it');
+      named(record.kernel);
+      return void rows.push(rowOf(record, environment));
     }
     if (typeof json['bit_equal'] === 'boolean') {
       if (json['ok'] === true) passed++;
-      else failed.push(`request ${String(json['id'])} (${String(json['op'])}): ${(json['faults'] as string[]).join('; ')}`);
+      else if (Array.isArray(json['faults'])) failed.push(`request ${String(json['id'])} (${String(json['op'])}): ${json['faults'].join('; ')}`);
+      else throw bad(source, i + 1, 'a failed check without its faults');
     } else if (!('abi_version' in json)) throw bad(source, i + 1, 'no record that is known here');
   });
-  return { rows, errors, checks: { passed, failed } };
+  return { rows, errors, checks: { passed, failed }, torn };
 }
 
 /** A peer measures no ceilings: it takes those of the run that it belongs to. */

@@ -31,7 +31,7 @@ const mend = (error: NodeJS.ErrnoException, dir: string): unknown => {
   if (error.code === 'ENOSPC' || error.code === 'EDQUOT') {
     return new EnvironmentError(`no space left for the build cache ${dir}`, 'free some space, or set ANTKV_CACHE to a folder on another disk');
   }
-  if (error.code === 'EACCES' || error.code === 'EROFS' || error.code === 'EPERM' || error.code === 'ENOTDIR' || error.code === 'EEXIST') {
+  if (error.code === 'EACCES' || error.code === 'EROFS' || error.code === 'EPERM' || error.code === 'ENOTDIR' || error.code === 'EEXIST' || error.code === 'ENAMETOOLONG') {
     return new EnvironmentError(`cannot write the build cache ${dir} (${error.code})`, 'set ANTKV_CACHE to a folder that you can write');
   }
   return error;

@@ -1,5 +1,5 @@
 // gen bench --keep and --profile: what the compiler made of a kernel, and how a profiler sees it.
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { execa } from 'execa';
 import { emitAll } from '../generator/emit.ts';
@@ -7,6 +7,7 @@ import { CompileError, EnvironmentError } from '../generator/errors.ts';
 import { targetOf } from '../generator/arch.ts';
 import { kernelName, sourcePath, type Kernel } from '../generator/name.ts';
 import { usesOwnInstructions } from '../generator/tile.ts';
+import { makeFolder, writingTo } from '../generator/write.ts';
 import { combineOf, HEADS } from './bench-plan.ts';
 import { cacheDir } from './cache.ts';
 import { buildRunner } from './host.ts';
@@ -22,7 +23,7 @@ async function nvccOrThrow(): Promise<Nvcc> {
 async function writeSources(kernels: readonly Kernel[], dir: string): Promise<void> {
   for (const [path, text] of emitAll(kernels)) {
     if (!/\.(cu|cuh|h)$/.test(path)) continue;
-    await mkdir(dirname(join(dir, path)), { recursive: true });
+    makeFolder(dirname(join(dir, path)));
     await writeFile(join(dir, path), text);
   }
 }
@@ -41,10 +42,15 @@ async function compileTo(nvcc: Nvcc, { arch, ...kernel }: Kernel, dir: string, e
 const only = (product: string, target: string) => (args: string[]): string[] =>
   [product, ...args.filter((word) => word !== '-fatbin' && word !== '-gencode' && !word.startsWith('arch=')), `-arch=${target}`];
 
-/** Leaves source and headers, PTX, cubin and, where cuobjdump is there, SASS of each kernel in `folder`; their paths. Throws EnvironmentError without nvcc, CompileError. */
+/** Leaves source and headers, PTX, cubin and, where cuobjdump is there, SASS of each kernel in `folder`; their paths. Throws EnvironmentError without nvcc or where it cannot write, CompileError. */
 export async function keepListings(kernels: readonly Kernel[], folder: string): Promise<string[]> {
   const nvcc = await nvccOrThrow();
-  const dir = resolve(folder);
+  return writingTo(folder, () => listings(nvcc, kernels, resolve(folder)), KEEP_FIX);
+}
+
+const KEEP_FIX = 'make it writable, or choose another folder with --keep';
+
+async function listings(nvcc: Nvcc, kernels: readonly Kernel[], dir: string): Promise<string[]> {
   await writeSources(kernels, dir);
   const paths: string[] = [];
   for (const kernel of kernels) {
@@ -77,10 +83,20 @@ export const ncuCommand = (kernel: string, runner: string, request: string, sour
     .concat('<', quote(request))
     .join(' ');
 
-/** Builds a kernel with line numbers in `folder` (else in the build cache) and writes one request; the command that profiles it. Throws EnvironmentError without nvcc, CompileError. */
-export async function profileCommand(kernel: Kernel, { batch, tokens, splits = 1 }: { batch: number; tokens: number; splits?: number | undefined }, folder?: string): Promise<string> {
+/** Builds a kernel with line numbers in `folder` (else in the build cache) and writes one request; the command that profiles it. Throws EnvironmentError without nvcc or where it cannot write, CompileError. */
+export async function profileCommand(kernel: Kernel, launch: ProfiledLaunch, folder?: string): Promise<string> {
   const nvcc = await nvccOrThrow();
   const dir = folder === undefined ? join(cacheDir(), 'profile') : resolve(folder);
+  return writingTo(dir, () => profiled(nvcc, kernel, launch, dir), folder === undefined ? 'set ANTKV_CACHE to a folder that you can write, or name one with --keep' : KEEP_FIX);
+}
+
+interface ProfiledLaunch {
+  readonly batch: number;
+  readonly tokens: number;
+  readonly splits?: number | undefined;
+}
+
+async function profiled(nvcc: Nvcc, kernel: Kernel, { batch, tokens, splits = 1 }: ProfiledLaunch, dir: string): Promise<string> {
   const decode = kernel.contract.op === 'decode';
   const built = decode ? [kernel, combineOf(kernel)] : [kernel];
   await writeSources(built, dir);

@@ -1,11 +1,13 @@
 // gen pack --measure: a folder with which a machine without Node, network or nvcc measures the kernels; harness/bench/measure.sh runs it there.
 import { createHash } from 'node:crypto';
-import { chmod, cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readdirSync, renameSync, rmSync } from 'node:fs';
+import { chmod, cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { EnvironmentError, InputError } from '../generator/errors.ts';
+import { EnvironmentError } from '../generator/errors.ts';
 import { kernelName } from '../generator/name.ts';
+import { makeFolder, writeWhole, writingTo } from '../generator/write.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { baselineShapes, kernelsOfCases, roundsOf, type Case } from './bench-plan.ts';
 import { compileCeilings } from './ceilings.ts';
@@ -13,6 +15,7 @@ import { checkRequest, checksOf } from './check-plan.ts';
 import { runnerSources } from './host.ts';
 import { findNvcc, NVCC_FIX } from './nvcc.ts';
 import { writePackImages, type ImageForm } from './pack-images.ts';
+import { judgeArchive, judgeFolder } from './pack-target.ts';
 import { kernelRef } from './problem.ts';
 import { removeTemporary, temporaryFolder } from './temporary.ts';
 
@@ -74,27 +77,44 @@ export async function writeMeasurePack(dir: string, options: MeasurePackOptions)
   return line;
 }
 
-/** Writes a pack to `out`: a folder, or an archive if it ends in .tar.gz. Replaces a pack that is there; refuses a folder of anything else. */
+/** Writes a pack to `out`: a folder, or an archive if it ends in .tar.gz. Replaces a pack that is there; throws InputError, before anything is compiled, where something else would be lost. */
 export async function packMeasure(out: string, options: MeasurePackOptions): Promise<PackLine> {
   const target = resolve(out);
-  const archive = /\.t(ar\.)?gz$/.test(target);
+  const ending = /\.t(ar\.)?gz$/.exec(target)?.[0];
+  if (ending) judgeArchive(target);
+  else judgeFolder(target, PARTS, 'name a new folder, or FILE.tar.gz, with --out', 'pack.json');
   const scratch = temporaryFolder('antkv-pack-');
   try {
-    const folder = join(scratch, archive ? basename(target).replace(/\.t(ar\.)?gz$/, '') : 'measure');
-    await mkdir(folder);
-    const line = await writeMeasurePack(folder, options);
-    await mkdir(dirname(target), { recursive: true });
-    if (archive) await execa('tar', ['-czf', target, '-C', scratch, basename(folder)]);
-    else await replaceFolder(folder, target);
-    return line;
+    const folder = join(scratch, ending ? basename(target, ending) || 'measure' : 'measure');
+    return await writingTo(ending ? dirname(target) : target, async () => {
+      await mkdir(folder);
+      const line = await writeMeasurePack(folder, options);
+      if (ending) await writeArchive(folder, target);
+      else await replacePack(folder, target);
+      return line;
+    });
   } finally {
     removeTemporary(scratch);
   }
 }
 
-async function replaceFolder(folder: string, target: string): Promise<void> {
-  const there = await readdir(target).catch((): string[] => []);
-  if (there.length > 0 && !there.includes('pack.json')) throw new InputError(`${target} is a folder with other files`, 'name a new folder with --out');
-  await rm(target, { recursive: true, force: true });
-  await cp(folder, target, { recursive: true });
+/** What a pack consists of, and the runner that measure.sh builds in it. Anything else beside it is the user's: records above all. */
+const PARTS = ['pack.json', 'measure.sh', 'compile.sh', 'baseline.py', 'baseline.json', 'requests.jsonl', 'images', 'sources', 'harness', 'generated', 'antkv-runner'];
+
+/** Packs `folder` beside its new place first: an archive that is there stays until the new one is whole. */
+async function writeArchive(folder: string, target: string): Promise<void> {
+  const packed = `${folder}.tar.gz`;
+  const { failed, shortMessage } = await execa('tar', ['-czf', packed, '-C', dirname(folder), basename(folder)], { reject: false });
+  if (failed) throw new EnvironmentError(`tar does not pack the archive: ${shortMessage ?? ''}`, 'install tar, or write a folder: --out DIR');
+  writeWhole(target, await readFile(packed));
+}
+
+/** Moves a pack to where another one may be. It is copied into that folder first, so that nothing but renaming is left to do; no signal comes between. */
+async function replacePack(folder: string, target: string): Promise<void> {
+  makeFolder(target);
+  const beside = temporaryFolder('.antkv-pack-', target);
+  await cp(folder, beside, { recursive: true });
+  for (const name of PARTS) rmSync(join(target, name), { recursive: true, force: true });
+  for (const name of readdirSync(beside)) renameSync(join(beside, name), join(target, name));
+  removeTemporary(beside);
 }

@@ -1,10 +1,11 @@
 // nvcc: where it is, its command line (pure), its report, and one guarded run of it.
 import { spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
-import { setPriority } from 'node:os';
+import { setPriority, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { execa } from 'execa';
 import { gencodeFlags, type Arch } from '../generator/arch.ts';
+import { EnvironmentError } from '../generator/errors.ts';
 
 export interface Nvcc {
   readonly path: string;
@@ -40,6 +41,11 @@ export async function findNvcc(env: NodeJS.ProcessEnv = process.env): Promise<Nv
   return version === undefined ? undefined : { path, version };
 }
 
+/** Throws EnvironmentError where nvcc finds no compiler of the host, without which it compiles nothing. */
+export async function checkHostOf(nvcc: Nvcc): Promise<void> {
+  await runNvcc(nvcc.path, ['-E', '-x', 'cu', '/dev/null'], tmpdir(), 20_000);
+}
+
 /** The arguments that compile `source` to one fatbin: machine code of `arch` and PTX, without the latter where it uses the architecture's `own` instructions. Paths are relative to the working folder, which holds the headers. */
 export const nvccArgs = (arch: Arch, source: string, output: string, own = false): string[] => [
   '-fatbin', '-std=c++17', '-O3', ...gencodeFlags(arch, own), '-I', '.', '-Xptxas', '-v', '-o', output, source,
@@ -66,6 +72,12 @@ export function parsePtxas(log: string): Resources | undefined {
     stack: number(/(\d+) bytes stack frame/),
     staticShared: number(/(\d+) bytes smem/),
   };
+}
+
+/** What is wrong with the machine, and not with the source, when nvcc says `log`; undefined if nothing. */
+function machineFault(log: string): EnvironmentError | undefined {
+  if (/Failed to preprocess host compiler properties/.test(log)) return new EnvironmentError(`nvcc finds no C++ compiler: ${firstErrorLine(log.replace(/^nvcc fatal.*$/m, ''))}`, 'install g++ (Debian, Ubuntu: apt install g++), or set NVCC_CCBIN to one');
+  return /No space left on device/.test(log) ? new EnvironmentError('no space left for what nvcc writes', 'free some space, or set ANTKV_CACHE to a folder on another disk') : undefined;
 }
 
 /** The line of a compiler's output that says what is wrong. */
@@ -105,10 +117,10 @@ function standBack(pid: number): void {
   }
 }
 
-/** Runs nvcc in `cwd`; its temporary files stay there too. `nice`: other work of this machine goes first. Never throws: a compiler that fails is a result. */
+/** Runs nvcc in `cwd`; its temporary files stay there too. `nice`: other work of this machine goes first. A compiler that fails is a result; rejects, with EnvironmentError, where it fails for want of a host compiler or of space: that says nothing of the source. */
 export function runNvcc(nvcc: string, args: readonly string[], cwd: string, timeoutMs: number, nice = false): Promise<NvccRun> {
   watchExit();
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const child = spawn(nvcc, args, { cwd, detached: true, env: { ...process.env, TMPDIR: cwd }, stdio: ['ignore', 'pipe', 'pipe'] });
     let log = '';
     let timedOut = false;
@@ -124,7 +136,9 @@ export function runNvcc(nvcc: string, args: readonly string[], cwd: string, time
     const end = (code: number | null): void => {
       clearTimeout(timer);
       if (child.pid !== undefined) groups.delete(child.pid);
-      resolve({ code, timedOut, log });
+      const fault = code === 0 ? undefined : machineFault(log);
+      if (fault) reject(fault);
+      else resolve({ code, timedOut, log });
     };
     child.once('error', (error) => {
       log += error.message;

@@ -90,10 +90,8 @@ export const SHAPES = {
     score_std: z.number().optional(),
     peak: z.boolean().optional(),
     sink: z.number().positive().optional(),
-    /** One channel of every second query head is not a number. */
-    nan: z.boolean().optional(),
-    /** Of contracts with softcap; 2. */
-    softcap: z.number().positive().optional(),
+    nan: z.boolean().optional(), // one channel of every second query head is not a number
+    softcap: z.number().positive().optional(), // of contracts with softcap; 2
   }),
   combine: z.strictObject({ rows: count, q_heads: count, splits: count, ring_rows: count, empty_permille: count, lse_std: z.number(), lse: z.boolean(), pad: count }).partial(),
   encode: z.strictObject({ ...cacheFields, end: perSequence, first_token: perSequence.optional(), keys_unrotated: z.boolean().optional() }),

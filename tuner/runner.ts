@@ -113,7 +113,7 @@ export class Runner {
       const message = stderr.trim() || result.shortMessage || 'no message';
       // 3 is the runner's own "cannot start"; a program that is not there has no exit code.
       if (result.exitCode === 3 || (result.exitCode === undefined && result.signal === undefined)) {
-        this.drop(child, new EnvironmentError(message, 'install the NVIDIA driver, or use the emulated one'));
+        this.drop(child, new EnvironmentError(message, 'install the NVIDIA driver, or use --device emulated'));
       } else this.drop(child, new RunnerError(`the runner ended (${result.signal ?? `exit code ${result.exitCode}`}): ${message}`, undefined, 'crash'));
     });
     return child;

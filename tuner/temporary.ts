@@ -6,11 +6,11 @@ import { join } from 'node:path';
 const made = new Set<string>();
 let watching = false;
 
-/** A new empty folder whose name starts with `prefix`. Remove it with {@link removeTemporary} when done; the end of the process does so too. */
-export function temporaryFolder(prefix: string): string {
+/** A new empty folder in `place` whose name starts with `prefix`. Remove it with {@link removeTemporary} when done; the end of the process does so too. */
+export function temporaryFolder(prefix: string, place = tmpdir()): string {
   if (!watching) process.once('exit', () => made.forEach((dir) => rmSync(dir, { recursive: true, force: true })));
   watching = true;
-  const dir = mkdtempSync(join(tmpdir(), prefix));
+  const dir = mkdtempSync(join(place, prefix));
   made.add(dir);
   return dir;
 }

@@ -1,12 +1,13 @@
 // What gen bench and gen pack --measure have in common: which kernels, on which shapes.
 import type { Argv } from 'yargs';
-import { parseArchs, type Arch } from '../arch.ts';
+import { type Arch } from '../arch.ts';
 import type { Contract } from '../contract.ts';
 import { UsageError } from '../errors.ts';
 import { contractName, kernelName, parseKernelName, type Kernel } from '../name.ts';
 import { defaultTile, misfit, type Tile } from '../tile.ts';
 import { kernelsOf, withChosen } from '../ship.ts';
 import { committedTables } from '../table/read.ts';
+import { archsOf } from './names.ts';
 import { globOf, recipeOptions, selectKernels, type RecipeOptions } from './select.ts';
 import type { Case, Grid } from '../../tuner/bench-plan.ts';
 import type { SheetName } from '../../tuner/bench-sheets.ts';
@@ -136,10 +137,9 @@ export async function planOf(options: BenchOptions, archs: { readonly sheet: str
   }
   const { sheetCases } = await import('../../tuner/bench-sheets.ts');
   const arch = options.arch ?? archs.sheet;
-  const native = arch.includes('native') ? await (await import('../../tuner/device.ts')).nativeCapabilities() : [];
   const globs = options.only?.split(',').map(globOf);
   const chosen = {
-    archs: parseArchs(arch, () => native),
+    archs: await archsOf(arch),
     tiles: await tilesOf(options.tiles),
     splits: grid.splits,
     ...(globs ? { only: (kernel: Kernel) => globs.some((glob) => glob.test(kernelName(kernel)) || glob.test(contractName(kernel.contract))) } : {}),
@@ -148,6 +148,8 @@ export async function planOf(options: BenchOptions, archs: { readonly sheet: str
   };
   const { groups, left } = sheetCases(names, { ...chosen, sms: USUAL_SMS });
   if (groups.flat().length === 0) throw new UsageError('no sheet has such shapes', '--batch and --tokens choose among the shapes of the sheets; leave them out for all');
-  if (!groups.flat().some(({ kernel }) => chosen.only?.(kernel) ?? true)) throw new UsageError(`--only ${options.only}: no kernel of the sheets matches`, 'quote the glob; leave it out to see the kernels, with --device emulated --batch 1 --tokens 4096');
+  const benched = groups.flat().map(({ kernel }) => kernel);
+  const unmatched = options.only?.split(',').find((_, i) => !benched.some((kernel) => globs![i]!.test(kernelName(kernel)) || globs![i]!.test(contractName(kernel.contract))));
+  if (unmatched !== undefined) throw new UsageError(`--only ${unmatched}: no kernel of the sheets matches`, 'quote the glob; leave it out to see the kernels, with --device emulated --batch 1 --tokens 4096');
   return { groups: (sms) => sheetCases(names, { ...chosen, sms }).groups, left };
 }

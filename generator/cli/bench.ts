@@ -1,10 +1,12 @@
 // gen bench: times of the kernels as the templates are now, beside what the device can do.
 import type { Argv, CommandModule } from 'yargs';
 import { EXIT, UsageError } from '../errors.ts';
+import { kernelName } from '../name.ts';
 import { writeWhole } from '../write.ts';
 import { benchOptions, gridOf, kernelsToBench, planOf } from './bench-options.ts';
 import type { Global } from './commands.ts';
 import { deviceOf } from './device.ts';
+import { judgeOutput } from './output.ts';
 import { note, out, outJson, progress, table } from './print.ts';
 import { readRowFiles } from './records.ts';
 import type { Row } from '../../tuner/bench-row.ts';
@@ -21,6 +23,11 @@ const options = <T>(y: Argv<T>) =>
 
 /** Sheets are held to goals that the sm90 kernels must reach. */
 const ARCHS = { sheet: 'sm90', other: 'sm80' };
+
+/** What only a measurement needs. */
+const MEASURING = ['arch', 'device', 'baseline', 'profile', 'keep', 'sheet', 'tiles', 'only', 'op', 'batch', 'tokens', 'splits', 'codes', 'rows', 'sampled', 'samples', 'preset', 'recipe', 'set', 'headDim', 'dtype'] as const;
+const DEFAULTS: Readonly<Record<string, unknown>> = { device: 'auto', baseline: true, profile: false, tiles: 'default', splits: 'auto' };
+const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 export type BenchArguments = Global & Awaited<ReturnType<typeof options>['argv']>;
 
@@ -51,7 +58,10 @@ async function print(argv: BenchArguments, rows: readonly Row[]): Promise<void> 
 async function run(argv: BenchArguments): Promise<void> {
   const rows: Row[] = [];
   const keep = keeper(argv, rows);
+  if (argv.out !== undefined) judgeOutput(argv.out, argv.records);
   if (argv.records !== undefined) {
+    const idle = MEASURING.find((name) => argv[name] !== undefined && argv[name] !== DEFAULTS[name]);
+    if (idle) throw new UsageError(`--records measures nothing: --${kebab(idle)} has no meaning`, 'leave one of them out');
     (await readRowFiles(argv, argv.records)).forEach(keep);
     return print(argv, rows);
   }
@@ -63,7 +73,8 @@ async function run(argv: BenchArguments): Promise<void> {
     if (argv.keep !== undefined) for (const path of await keepListings(kernels, argv.keep)) note(argv, path);
     if (argv.profile) {
       if (kernels.length !== 1) throw new UsageError(`--profile takes one kernel, ${kernels.length} are selected`, `add --only, for example --only '*k8c8b*pre_gain'`);
-      return out(await profileCommand(kernels[0]!, { batch: grid.batch[0]!, tokens: grid.tokens[0]!, splits: grid.splits === 'auto' ? undefined : grid.splits[0]?.splits }, argv.keep));
+      const command = await profileCommand(kernels[0]!, { batch: grid.batch[0]!, tokens: grid.tokens[0]!, splits: grid.splits === 'auto' ? undefined : grid.splits[0]?.splits }, argv.keep);
+      return argv.json ? outJson({ kernel: kernelName(kernels[0]!), command }) : out(command);
     }
   }
   const plan = await planOf(argv, ARCHS);

@@ -8,9 +8,10 @@ import type { Recipe } from '../recipe.ts';
 import { writeWhole } from '../write.ts';
 import type { Global } from './commands.ts';
 import { deviceOf } from './device.ts';
+import { judgeOutput } from './output.ts';
 import { note, out, outJson, progress, table } from './print.ts';
 import { recipeOptions, recipesOf } from './select.ts';
-import { whole } from './whole.ts';
+import { judgeThreads, whole } from './whole.ts';
 import type { Calibrated, Weights } from '../../tuner/calibrate/calibrate.ts';
 
 const options = <T>(y: Argv<T>) =>
@@ -35,7 +36,7 @@ function checkNumbers(argv: CalibrateArguments): void {
   whole('iterations', argv.iterations, 1);
   whole('restarts', argv.restarts, 1);
   whole('refine', argv.refine, 0);
-  whole('threads', argv.threads, 1);
+  judgeThreads(argv.threads);
   whole('tokens', argv.tokens, 1);
   argv.layer?.forEach((layer) => whole('layer', layer, 0));
   if (!(argv.power >= 0 && argv.power <= 8)) throw new UsageError(`--power takes a number from 0 to 8, not ${argv.power}`, 'leave --power out for the default');
@@ -53,6 +54,7 @@ function weightsOf(word: string | undefined): Weights | undefined {
 
 /** The one recipe that the options name, checked at the head dim of the dump. */
 function recipeOf(argv: CalibrateArguments, headDim: number): { name: string; recipe: Recipe } {
+  if (argv.dtype !== undefined && argv.dtype !== 'f16') throw new UsageError(`--dtype ${argv.dtype} has no meaning here: dumps have rows of f16`, 'leave it out');
   if (argv.headDim !== undefined) throw new UsageError('--head-dim has no meaning here: the dump has its own', 'leave it out');
   const chosen = recipesOf({ preset: argv.preset, recipe: argv.recipe, set: argv.set, headDim: [headDim], dtype: argv.dtype });
   if (chosen.length !== 1) throw new UsageError(`codebooks are made for one recipe, not ${chosen.length}`, 'give one --preset or one --recipe; those of recipes by layer are made by python3 -m eval.codebooks --plan');
@@ -81,6 +83,7 @@ async function run(argv: ArgumentsCamelCase<CalibrateArguments>): Promise<void> 
   // Optional to yargs, whose own message would name no example.
   const words = argv._.length - 1 + (argv.dump === undefined ? 0 : 1);
   if (argv.dump === undefined || words !== 1) throw new UsageError(`gen calibrate takes one dump, not ${words}`, 'gen calibrate DUMP.safetensors --out CODEBOOK.safetensors');
+  judgeOutput(argv.out, [argv.dump, argv.weights, ...(argv.recipe ?? [])]);
   const file = openDump(argv.dump);
   const line = progress(argv, 'calibrating');
   try {

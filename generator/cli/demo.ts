@@ -11,6 +11,7 @@ import { deviceOf } from './device.ts';
 import { lifeLines, LIFE_WORDS, mustLiveOn } from './life-print.ts';
 import { note, out, outJson, progress, table } from './print.ts';
 import { recipeOptions, recipesOnDumps, type RecipeOptions } from './select.ts';
+import { judgeThreads, whole } from './whole.ts';
 import type { DemoRecord, DemoRow } from '../../tuner/demo.ts';
 import type { Variant } from '../../tuner/dumps.ts';
 
@@ -85,9 +86,8 @@ function findings(rows: readonly DemoRow[]): string[] {
 
 async function run(argv: DemoArguments): Promise<void> {
   if ((argv.data === undefined) !== (argv.calib === undefined)) throw new UsageError('--data and --calib go together', 'give a dump to evaluate on and one of another text to calibrate on');
-  for (const [name, value] of [['queries', argv.queries], ['prompt', argv.prompt], ['threads', argv.threads ?? 1]] as const) {
-    if (!(Number.isInteger(value) && value >= 1)) throw new UsageError(`--${name} takes a whole number from 1, not ${value}`, `leave --${name} out for the default`);
-  }
+  for (const name of ['queries', 'prompt'] as const) whole(name, argv[name], 1);
+  judgeThreads(argv.threads);
   const device = deviceOf(argv.device);
   const { demo, mustAgree } = await import('../../tuner/demo.ts');
   const { openDump } = await import('../../tuner/calibrate/file.ts');

@@ -4,12 +4,13 @@ import { access, mkdir, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { execa } from 'execa';
 import type { CommandModule } from 'yargs';
-import { compareVersions, driverForToolkit, parseArchs, type Arch } from '../arch.ts';
-import { EXIT } from '../errors.ts';
+import { compareVersions, driverForToolkit, type Arch } from '../arch.ts';
+import { EnvironmentError, EXIT } from '../errors.ts';
 import { cacheDir } from '../../tuner/cache.ts';
 import { findDevices, type Device } from '../../tuner/device.ts';
-import { findNvcc, NVCC_FIX, type Nvcc } from '../../tuner/nvcc.ts';
+import { checkHostOf, findNvcc, NVCC_FIX, type Nvcc } from '../../tuner/nvcc.ts';
 import type { Global } from './commands.ts';
+import { archsOf } from './names.ts';
 import { colour, out, outJson } from './print.ts';
 import { GENERATED } from './select.ts';
 
@@ -28,10 +29,12 @@ const ok = (what: string, says: string): Finding => ({ what, state: 'ok', says }
 const warn = (what: string, says: string, fix: string): Finding => ({ what, state: 'warn', says, fix });
 const fail = (what: string, says: string, fix: string): Finding => ({ what, state: 'fail', says, fix });
 
-function checkNvcc(nvcc: Nvcc | undefined, archs: readonly Arch[]): Finding {
+async function checkNvcc(nvcc: Nvcc | undefined, archs: readonly Arch[]): Promise<Finding> {
   if (!nvcc) return warn('nvcc', 'not found: kernels can be generated and emulated, not compiled', NVCC_FIX);
   const old = archs.find((arch) => compareVersions(nvcc.version, arch.minNvcc) < 0);
-  return old ? fail('nvcc', `${nvcc.version} cannot compile for ${old.name}`, `install CUDA ${old.minNvcc} or newer`) : ok('nvcc', `${nvcc.version} at ${nvcc.path}`);
+  if (old) return fail('nvcc', `${nvcc.version} cannot compile for ${old.name}`, `install CUDA ${old.minNvcc} or newer`);
+  const fault = await checkHostOf(nvcc).catch((error: unknown) => error);
+  return fault instanceof EnvironmentError ? fail('nvcc', `${nvcc.version} at ${nvcc.path}: ${fault.message}`, fault.fix!) : ok('nvcc', `${nvcc.version} at ${nvcc.path}`);
 }
 
 async function checkHostCompiler(): Promise<Finding> {
@@ -79,7 +82,7 @@ async function findings(archs: readonly Arch[]): Promise<Finding[]> {
   const [nvcc, devices, host] = await Promise.all([findNvcc(), findDevices(), checkHostCompiler()]);
   return [
     ok('Node', process.versions.node),
-    checkNvcc(nvcc, archs),
+    await checkNvcc(nvcc, archs),
     host,
     ...checkGpu(devices, nvcc, archs),
     ...(await checkFolder('output', GENERATED, false, 'make it writable, or use --out')),
@@ -94,8 +97,7 @@ export const doctor: CommandModule<object, DoctorOptions> = {
   describe: 'what of this machine is ready, and the fix for what is not',
   builder: (y) => y.option('arch', { type: 'string', default: 'sm80', requiresArg: true, describe: 'architectures to check for' }).strict() as never,
   handler: async ({ arch, json }) => {
-    const native = arch.includes('native') ? await (await import('../../tuner/device.ts')).nativeCapabilities() : [];
-    const found = await findings(parseArchs(arch, () => native));
+    const found = await findings(await archsOf(arch));
     if (json) found.forEach(outJson);
     else for (const { what, state, says, fix } of found) out(`${colour(state.padEnd(4), COLOUR_OF[state])}  ${what.padEnd(13)}  ${says}${fix === undefined ? '' : `\n                       fix: ${fix}`}`);
     if (found.some(({ state }) => state === 'fail')) process.exitCode = EXIT.environment;

@@ -1,5 +1,5 @@
 // gen: writes the generated tree, compiles it where nvcc is there, and ends with a short table.
-import { relative } from 'node:path';
+import { basename, dirname, relative } from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
 import { ARCHS } from '../arch.ts';
 import { footprint, USUAL_TOKENS } from '../bits.ts';
@@ -9,9 +9,10 @@ import { EXIT, unknownName, UsageError } from '../errors.ts';
 import { contractName, kernelName, sourcePath } from '../name.ts';
 import { contractsOf, type Recipe } from '../recipe.ts';
 import { sharedBytes } from '../shared.ts';
-import { apply, isClean, plan, type Plan } from '../write.ts';
+import { apply, isClean, plan, sourcesIn, type Plan } from '../write.ts';
 import { COMMANDS, type Global } from './commands.ts';
 import { readConfig } from './config.ts';
+import { kernelOf } from './names.ts';
 import { colour, detail, note, out, outJson, progress, table } from './print.ts';
 import { kernelOptions, selectKernels, type Selection } from './select.ts';
 import { whole } from './whole.ts';
@@ -63,6 +64,20 @@ async function filesOf({ kernels, family }: Selection): Promise<Files> {
   return new Map([...files].filter(([path]) => !path.endsWith('.cu') || kept.has(path)));
 }
 
+/** With the kernels that a folder of the user's holds already: each selection adds to it, and the files around the sources speak of all. Sources that this version does not make are nobody's kernels. */
+function withHeld(selection: Selection): Selection {
+  const kernels = new Map(selection.kernels.map((kernel) => [kernelName(kernel), kernel]));
+  for (const path of sourcesIn(selection.out, ARCHS.map(({ name }) => name))) {
+    const name = basename(path, '.cu');
+    try {
+      if (!kernels.has(name)) kernels.set(name, kernelOf(name, dirname(path)));
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+    }
+  }
+  return { ...selection, kernels: [...kernels.values()], family: [...kernels.values()] };
+}
+
 async function compileSelection({ kernels, family, out: dir }: Selection, files: Files, argv: GenOptions): Promise<{ compiled: Compiled[]; skipped?: string }> {
   const { compileAll, dropStale } = await import('../../tuner/compile.ts');
   const { cacheDir } = await import('../../tuner/cache.ts');
@@ -91,13 +106,15 @@ async function compileSelection({ kernels, family, out: dir }: Selection, files:
 
 async function run(argv: GenOptions): Promise<void> {
   whole('jobs', argv.jobs, 1);
-  if (!(argv.timeout > 0)) throw new UsageError(`--timeout takes seconds, not ${argv.timeout}`, 'leave --timeout out for the default');
-  const selection = await selectKernels(argv);
+  if (!(argv.timeout > 0 && argv.timeout <= 86_400)) throw new UsageError(`--timeout takes seconds, at most a day of them, not ${argv.timeout}`, 'leave --timeout out for the default');
+  const selected = await selectKernels(argv);
+  const selection = argv.out === undefined ? selected : withHeld(selected);
   const files = await filesOf(selection);
-  const everything = selection.kernels.length === selection.family.length;
   const dir = selection.out;
-  const planned = plan(files, dir, everything ? ARCHS.map(({ name }) => name) : []);
+  const planned = plan(files, dir, selection.whole ? ARCHS.map(({ name }) => name) : []);
   const shown = relative(process.cwd(), dir) || '.';
+  const held = selection.kernels.length - selected.kernels.length;
+  if (held > 0) note(argv, `${shown} holds ${held} more kernel${held === 1 ? '' : 's'}: they stay, and the files around them speak of all; remove the folder first to be rid of them`);
   if (argv.check || argv.dryRun) {
     const clean = isClean(planned);
     if (argv.json) outJson({ out: shown, clean, ...planned });

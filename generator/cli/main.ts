@@ -17,11 +17,31 @@ function refused(message: string, help: string): UsageError {
   return new UsageError(message, near.length > 0 ? `did you mean ${near.join(' or ')}?` : 'see "gen --help", or --help behind the command');
 }
 
-/** Refuses a text option of one value that is given several times: commands would find a list. */
-function refuseRepeats(argv: Record<string, unknown>, y: { getOptions(): { array: readonly string[]; string: readonly string[] } }): void {
-  const { array, string } = y.getOptions();
-  const repeated = string.find((name) => !array.includes(name) && Array.isArray(argv[name]) && name !== '_');
+interface Declared {
+  getOptions(): Readonly<Record<'array' | 'boolean' | 'number' | 'string', readonly string[]>>;
+}
+
+/** Refuses an option of one value that is given several times: commands would find a list. */
+function refuseRepeats(argv: Record<string, unknown>, y: Declared): void {
+  const { array, number, string } = y.getOptions();
+  const repeated = [...string, ...number].find((name) => !array.includes(name) && Array.isArray(argv[name]) && name !== '_');
   if (repeated) throw new UsageError(`--${repeated} is given ${(argv[repeated] as unknown[]).length} times, and takes one value`, 'give it once; --help says how it takes several, if it does');
+}
+
+/** Refuses what yargs would read as something else: --check=yes as false, --no-out as a folder called false, an empty number as 0. */
+function refuseMisread(words: readonly string[], y: Declared): void {
+  const { array, boolean, number, string } = y.getOptions();
+  for (let i = 0; i < words.length && words[i] !== '--'; i++) {
+    const [, no, written = '', value] = /^--?(no-)?([A-Za-z][\w-]*)(?:=([^]*))?$/.exec(words[i]!) ?? [];
+    const name = written.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    if (boolean.includes(name)) {
+      if (value !== undefined && !/^(true|false)$/.test(value)) throw new UsageError(`--${name} takes true or false, not "${value}"`, `--${name} alone is true`);
+    } else if ([...array, ...number, ...string].includes(name)) {
+      if (no) throw new UsageError(`--${name} takes a value: there is no --no-${name}`, `leave --${name} out`);
+      const given = value ?? words[++i];
+      if (number.includes(name) && given?.trim() === '') throw new UsageError(`--${name} takes a number, and has none`, `leave --${name} out for the default`);
+    }
+  }
 }
 
 function parser(words: readonly string[]) {
@@ -53,8 +73,10 @@ function parser(words: readonly string[]) {
       outJson(Object.fromEntries(Object.entries(options).filter(([name, value]) => value !== undefined && !(name.includes('-') || name.length === 1))));
       throw new Printed();
     })
-    .middleware(refuseRepeats as never) // its types know no second argument
-    .parserConfiguration({ 'strip-aliased': false, 'duplicate-arguments-array': true })
+    // Its types know no second argument.
+    .middleware(refuseRepeats as never)
+    .middleware(((_: unknown, y: Declared) => refuseMisread(words, y)) as never)
+    .parserConfiguration({ 'dot-notation': false, 'strip-aliased': false, 'duplicate-arguments-array': true })
     .version(packageJson.version)
     .strictOptions()
     .help()
@@ -80,8 +102,8 @@ function report(error: unknown, json: boolean): number {
 /** Runs the command line `words`; the exit code. */
 export async function main(words: readonly string[]): Promise<number> {
   // The exit handlers of write, cache and nvcc leave no half file and no stray compiler.
-  process.once('SIGINT', () => process.exit(EXIT.interrupted));
-  process.once('SIGTERM', () => process.exit(143));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(EXIT.interrupted));
+  process.stderr.on('error', () => {}); // nobody listens to talk: no reason to end the work
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(EXIT.ok);
     process.stderr.write(`gen: cannot write the output (${error.code})\n  fix: free some space, or send the output elsewhere\n`);

@@ -6,6 +6,12 @@ import { contractName, kernelName, parseContractName, parseKernelName, type Kern
 import { shippedKernels } from '../ship.ts';
 import { defaultTile, misfit } from '../tile.ts';
 
+/** The architectures of a list with commas; `native` are those of this machine's GPUs. Throws UsageError, and EnvironmentError where there is no GPU. */
+export async function archsOf(text: string): Promise<Arch[]> {
+  const native = text.includes('native') ? await (await import('../../tuner/device.ts')).nativeCapabilities() : [];
+  return parseArchs(text, () => native);
+}
+
 /** The kernel of a kernel's name, or of a contract's name with the default tile. Throws UsageError with nearest names, or with the reasons why it is not offered. */
 export function kernelOf(name: string, arch: string): Kernel {
   let kernel: Kernel;

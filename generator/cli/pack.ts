@@ -19,6 +19,7 @@ export type PackArguments = Global & Awaited<ReturnType<typeof options>['argv']>
 async function run(argv: PackArguments): Promise<void> {
   if (!argv.measure) throw new UsageError('gen pack: only measuring packs are built yet', 'gen pack --measure --out DIR');
   if (argv.emulated && argv.sources) throw new UsageError('--emulated and --sources contradict each other', 'leave one out');
+  if (argv.out === '') throw new UsageError('--out is empty', 'name a folder, or FILE.tar.gz');
   const { sms } = argv;
   if (sms !== undefined && !(Number.isInteger(sms) && sms >= 1)) throw new UsageError(`--sms takes a whole number from 1, not ${sms}`, 'leave --sms out for 132');
   const plan = await planOf(argv, { sheet: 'sm90', other: 'sm80,sm90' });

@@ -3,6 +3,7 @@ import type { Argv, CommandModule } from 'yargs';
 import { EXIT, UsageError } from '../errors.ts';
 import { writeWhole } from '../write.ts';
 import type { Global } from './commands.ts';
+import { judgeOutput } from './output.ts';
 import { note, out, outJson } from './print.ts';
 import { readRowFiles } from './records.ts';
 import { readText } from '../../tuner/text.ts';
@@ -43,7 +44,7 @@ async function drawSweep(argv: ReportArguments, files: readonly string[]): Promi
 
 async function drawRecords(argv: ReportArguments, files: readonly string[]): Promise<void> {
   const rows = await readRowFiles(argv, files);
-  if (rows.length === 0) throw new UsageError('the files hold no measurements', 'see what measure.sh or gen bench said');
+  if (rows.length === 0) return; // checks failed, and that was said
   const { html, markdown } = await import('../../tuner/report.ts');
   if (argv.markdown) out(markdown(rows));
   else write(argv, html(rows), { rows: rows.length }, `${rows.length} measurements`);
@@ -64,6 +65,8 @@ const DRAW = { sweep: drawSweep, accuracy: drawAccuracy, records: drawRecords } 
 async function run(argv: ReportArguments): Promise<void> {
   const files = argv.files ?? [];
   if (files.length === 0) throw new UsageError('gen report takes one or more files', 'gen report records.jsonl, or gen report tune.jsonl, --out report.html');
+  if (argv.markdown && argv.json) throw new UsageError('--markdown and --json contradict each other', 'leave one out');
+  if (!argv.markdown) judgeOutput(argv.out, files);
   const kinds = files.map(kindOf);
   const [kind] = kinds as [Kind];
   const other = kinds.findIndex((one) => one !== kind);

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Argv } from 'yargs';
-import { ARCHS, parseArchs } from '../arch.ts';
+import { ARCHS } from '../arch.ts';
 import { AXES, type Contract } from '../contract.ts';
 import { nearest, UsageError } from '../errors.ts';
 import { contractName, kernelName, type Kernel } from '../name.ts';
@@ -10,7 +10,7 @@ import { PRESETS, presetOf } from '../presets.ts';
 import { contractsOf, dtypeOf, rejectRecipe, setAxis, type Dtype, type Recipe } from '../recipe.ts';
 import { kernelsOf, kernelsToShip, SHIPPED_ARCHS, shippedContracts, shippedKernels, withChosen } from '../ship.ts';
 import { misfit } from '../tile.ts';
-import { kernelOf } from './names.ts';
+import { archsOf, kernelOf } from './names.ts';
 import { readRecipes } from './recipe-file.ts';
 
 /** The folder of package.json. */
@@ -40,13 +40,16 @@ export const kernelOptions = <T>(y: Argv<T>) =>
   recipeOptions(y)
     .option('arch', { type: 'string', requiresArg: true, describe: `architectures with commas, or native: ${ARCHS.map((a) => a.name).join(', ')} (default: ${SHIPPED_ARCHS.join(', ')}, where tiles differ)` })
     .option('only', { type: 'string', requiresArg: true, describe: 'kernels whose name, or contract, matches this glob' })
-    .option('out', { type: 'string', requiresArg: true, describe: 'write to this folder, whatever is selected, instead of generated/' });
+    .option('out', { type: 'string', requiresArg: true, describe: 'write to this folder, whatever is selected, instead of generated/; kernels that it holds stay' });
 
 /** The recipes that the options name, `--set` applied; empty if none of the options is there. Refuses what is not offered, with all reasons. */
 export function recipesOf(options: RecipeOptions): { name: string; recipe: Recipe; headDims: number[]; dtype: Dtype }[] {
   const { preset = [], recipe: files = [], set = [], headDim = [], dtype } = options;
   if (preset.length + files.length + set.length + headDim.length === 0 && dtype === undefined) return [];
   if (dtype !== undefined && !(AXES.dtype as readonly string[]).includes(dtype)) throw new UsageError(`unknown dtype "${dtype}"`, `known: ${AXES.dtype.join(', ')}`);
+  const axes = set.map((text) => text.split('=')[0]!.trim());
+  const twice = axes.find((axis, i) => axes.indexOf(axis) !== i);
+  if (twice !== undefined) throw new UsageError(`--set ${twice} is given twice`, `give one value; a recipe has one ${twice}`);
   const named = [...preset.map((name) => ({ name, recipe: presetOf(name) })), ...files.flatMap(readRecipes)];
   if (named.length === 0) named.push({ name: 'antkv-1', recipe: presetOf('antkv-1') });
   return named.map(({ name, recipe: plain }) => {
@@ -79,6 +82,8 @@ export interface Selection {
   readonly out: string;
   /** The kernels that the files around the sources (header, manifest, bindings) speak of: all that are committed, unless --out is given. */
   readonly family: readonly Kernel[];
+  /** True if nothing was chosen: all that is committed. */
+  readonly whole: boolean;
 }
 
 interface KernelOptions extends RecipeOptions {
@@ -90,8 +95,7 @@ interface KernelOptions extends RecipeOptions {
 /** The kernels of `contracts` on the architectures that the options name: all of them for a folder of the user's, what is committed of them for generated/. */
 async function kernelsOn(contracts: readonly Contract[], { arch, out }: KernelOptions, committed: ReadonlySet<string>): Promise<Kernel[]> {
   if (arch === undefined) return kernelsToShip(contracts);
-  const native = arch.includes('native') ? await (await import('../../tuner/device.ts')).nativeCapabilities() : [];
-  const all = withChosen(kernelsOf(contracts, parseArchs(arch, () => native)));
+  const all = withChosen(kernelsOf(contracts, await archsOf(arch)));
   if (out !== undefined) return all;
   const shipped = shippedContracts();
   const served = (kernel: Kernel): boolean => SHIPPED_ARCHS.includes(kernel.arch.name) && shipped.has(contractName(kernel.contract)); // by an older one's PTX
@@ -127,8 +131,9 @@ export async function selectKernels(options: KernelOptions): Promise<Selection> 
 
   const recipes = chosen.length > 0 ? chosen.map(({ recipe }) => recipe) : [...PRESETS.values()];
   if (options.out === '') throw new UsageError('--out is empty', 'name a folder');
-  if (options.out !== undefined) return { kernels, recipes, out: resolve(options.out), family: kernels };
+  const whole = chosen.length === 0 && options.arch === undefined && options.only === undefined;
+  if (options.out !== undefined) return { kernels, recipes, out: resolve(options.out), family: kernels, whole };
   const foreign = kernels.find((kernel) => !names.has(kernelName(kernel)));
   if (foreign) throw new UsageError(`${kernelName(foreign)} is not one of the committed kernels (generator/ship.ts)`, 'add --out DIR to write it elsewhere');
-  return { kernels, recipes, out: GENERATED, family: committed };
+  return { kernels, recipes, out: GENERATED, family: committed, whole: kernels.length === committed.length };
 }

@@ -12,7 +12,7 @@ import { renderKernel } from '../source.ts';
 import { algorithmOf, ALGORITHMS, threadsOf } from '../tile.ts';
 import { readBuild } from '../../tuner/build.ts';
 import type { Global } from './commands.ts';
-import { kernelOf } from './names.ts';
+import { archsOf, kernelOf } from './names.ts';
 import { out, outJson } from './print.ts';
 import { GENERATED } from './select.ts';
 import { costFacts, parseShapes, printCost } from './show-cost.ts';
@@ -63,9 +63,12 @@ export const show: CommandModule<object, ShowOptions> = {
       .option('shape', { type: 'string', array: true, nargs: 1, requiresArg: true, describe: 'BATCHxTOKENS for --cost, 16x32K (default: those that decode is judged by)' })
       .strict() as never,
   handler: async ({ name, arch, source, cost, shape, json }) => {
-    const kernel = kernelOf(name, arch);
+    const archs = await archsOf(arch);
+    if (archs.length > 1) throw new UsageError(`gen show shows a kernel of one architecture, --arch ${arch} names ${archs.length}`, `name one: ${archs.map((one) => one.name).join(' or ')}`);
+    const kernel = kernelOf(name, archs[0]!.name);
+    if (source && cost) throw new UsageError('--source and --cost contradict each other', 'leave one out');
     if (shape && !cost) throw new UsageError('--shape goes with --cost', 'add --cost, or leave --shape out');
-    if (source) return out(renderKernel(kernel));
+    if (source) return json ? outJson({ kernel: kernelName(kernel), source: renderKernel(kernel) }) : out(renderKernel(kernel));
     if (cost) {
       const costs = costFacts(kernel, parseShapes(shape ?? []));
       return json ? outJson(costs) : out(printCost(costs));

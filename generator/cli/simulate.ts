@@ -7,9 +7,10 @@ import type { Global } from './commands.ts';
 import { FIXTURE } from './demo.ts';
 import { deviceOf } from './device.ts';
 import { lifeLines, LIFE_WORDS, mustLiveOn } from './life-print.ts';
+import { judgeOutput } from './output.ts';
 import { note, out, outJson, progress } from './print.ts';
 import { recipeOptions, recipesOnDumps } from './select.ts';
-import { whole } from './whole.ts';
+import { judgeThreads, whole } from './whole.ts';
 import type { Simulation } from '../../tuner/simulate.ts';
 
 const options = <T>(y: Argv<T>) =>
@@ -50,10 +51,12 @@ function summary({ life, records, device, emulated }: Simulation, milliseconds: 
 
 async function run(argv: SimulateArguments): Promise<void> {
   if ((argv.data === undefined) !== (argv.calib === undefined)) throw new UsageError('--data and --calib go together', 'give a dump to decode and one of another text to calibrate on');
-  for (const name of ['steps', 'prompt', 'batch', 'every', 'threads'] as const) whole(name, argv[name], 1);
+  for (const name of ['steps', 'prompt', 'batch', 'every'] as const) whole(name, argv[name], 1);
+  judgeThreads(argv.threads);
   whole('seed', argv.seed, 0);
   whole('tokens-per-step', argv.tokensPerStep, 1);
   if (argv.tokensPerStep > DRAFT_ROWS) throw new UsageError(`--tokens-per-step ${argv.tokensPerStep}: a sequence has at most ${DRAFT_ROWS} new rows in a step`, `--tokens-per-step ${DRAFT_ROWS}`);
+  if (argv.out !== undefined) judgeOutput(argv.out, [argv.data, argv.calib, ...(argv.recipe ?? [])]);
   const device = deviceOf(argv.device);
   const { simulate } = await import('../../tuner/simulate.ts');
   const { checkWritable, openDump } = await import('../../tuner/calibrate/file.ts');

@@ -2,15 +2,17 @@
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
-import { parseArchs } from '../arch.ts';
+import { findArch } from '../arch.ts';
 import { EXIT, InputError, UsageError } from '../errors.ts';
-import { contractName, parseKernelName } from '../name.ts';
+import { contractName, parseContractName, parseKernelName } from '../name.ts';
 import { countValues, SEEN, supportMatrix, withMatrix, type Support } from '../support.ts';
 import { committedTables } from '../table/read.ts';
 import { writeWhole } from '../write.ts';
 import type { Global } from './commands.ts';
-import { note, out, progress } from './print.ts';
+import { archsOf } from './names.ts';
+import { note, out, outJson, progress } from './print.ts';
 import { ROOT } from './select.ts';
+import { judgeDraws } from './whole.ts';
 
 const options = <T>(y: Argv<T>) =>
   y
@@ -43,6 +45,18 @@ function linesOf(text: string, path: string): Record<string, unknown>[] {
   });
 }
 
+/** Throws InputError unless a record names what there is. */
+function known(seen: Seen, path: string): Seen {
+  const bad = (what: string, name: string) => new InputError(`${path}: a record names the ${what} "${name}", which is none of this antkv`, 'give records of gen verify --json of this version');
+  if (!findArch(seen.arch)) throw bad('architecture', seen.arch);
+  try {
+    parseContractName(seen.contract);
+  } catch {
+    throw bad('contract', seen.contract);
+  }
+  return seen;
+}
+
 /** What the records of a file say. Throws InputError. */
 function seenIn(path: string): Seen[] {
   let text: string;
@@ -59,11 +73,11 @@ function seenIn(path: string): Seen[] {
   return records.flatMap(({ id, kind, ok, arch, contract, device, emulated }) => {
     if (ok !== true || contract === '*') return [];
     const by = (emulated ?? about?.['emulated']) === true ? 'emulated' : String(device ?? about?.['device']);
-    if (kind === 'verify') return [{ arch: String(arch), contract: String(contract), by }];
+    if (kind === 'verify') return [known({ arch: String(arch), contract: String(contract), by }, path)];
     const name = asked?.get(id);
     if (name === undefined) return [];
-    const kernel = parseKernelName(name);
-    return [{ arch: kernel.arch.name, contract: contractName(kernel.contract), by }];
+    const [asContract = '', tile = ''] = String(name).split('__');
+    return [known({ arch: tile.split('_')[0]!, contract: asContract, by }, path)];
   });
 }
 
@@ -81,13 +95,13 @@ function readRequests(answers: string): string {
 
 async function compiled({ compile, arch, seed, ...argv }: SupportArguments): Promise<Seen[]> {
   if (compile === undefined) return [];
-  if (!Number.isSafeInteger(compile) || compile < 1) throw new UsageError(`--compile takes a number of draws, not ${compile}`, 'for example --compile 20');
+  judgeDraws('compile', compile);
   const [{ sampleOf }, { tryCompile }] = await Promise.all([import('../../tuner/sample/draw.ts'), import('../../tuner/sample/compile.ts')]);
   const line = progress(argv, 'compiling');
-  const kernels = parseArchs(arch, () => []).flatMap((one) => sampleOf(compile, seed, [one]).draws.map(({ kernel }) => kernel));
+  const kernels = (await archsOf(arch)).flatMap((one) => sampleOf(compile, seed, [one]).draws.map(({ kernel }) => kernel));
   const { nvcc, names, failed } = await tryCompile(kernels, (done, total, what) => line.step(done, total, what)).finally(() => line.end());
   for (const why of failed) note(argv, `failed ${why}`);
-  if (failed.length > 0) process.exitCode = EXIT.wrong;
+  if (failed.length > 0) process.exitCode = EXIT.compile;
   return names.map(parseKernelName).map((kernel) => ({ arch: kernel.arch.name, by: `nvcc ${nvcc}`, contract: contractName(kernel.contract) }));
 }
 
@@ -114,11 +128,13 @@ async function run(argv: SupportArguments): Promise<void> {
   const after = withMatrix(before, supportMatrix(committedTables(), support));
   if (argv.check) {
     if (after !== before) process.exitCode = EXIT.stale;
+    if (argv.json) outJson({ clean: after === before, matrix: 'generator/SUPPORT.md' });
     return note(argv, after === before ? 'generator/SUPPORT.md has the matrix of today' : 'generator/SUPPORT.md is stale: gen support');
   }
   if (seen.length > 0) writeWhole(join(ROOT, 'generator/support.json'), `${JSON.stringify(support, null, 1)}\n`);
   if (after !== before) writeWhole(path, after);
-  if (!argv.json) out(supportMatrix(committedTables(), support));
+  if (argv.json) outJson({ matrix: 'generator/SUPPORT.md', changed: after !== before, seen: support });
+  else out(supportMatrix(committedTables(), support));
 }
 
 const supportCommand: CommandModule<Global, SupportArguments> = {

@@ -10,8 +10,10 @@ import { slugOf } from '../table/words.ts';
 
 export type AskedShape = Pick<Ask, 'batch' | 'tokens' | 'qHeads' | 'kvHeads' | 'qLen' | 'mode'>;
 
+/** As fields of kernels have it. */
+const count = z.int().min(1).max(2 ** 31 - 1);
 const shapeSchema = z.strictObject({
-  batch: z.int().min(1), tokens: z.int().min(1), q_heads: z.int().min(1).default(32), kv_heads: z.int().min(1).default(8), q_len: z.int().min(1).max(16).default(1),
+  batch: count, tokens: count, q_heads: count.default(32), kv_heads: count.default(8), q_len: z.int().min(1).max(16).default(1),
   mode: z.enum(['sequence', 'spread', 'fastest']).default('sequence'),
 });
 const USAGE = 'for example B16x32K or B1x131072,heads=32/8,q=1,spread (or fastest); or JSON with batch, tokens, q_heads, kv_heads, q_len, mode';
@@ -33,7 +35,11 @@ export function parseAskedShape(text: string): AskedShape {
     const [, batch, tokens, kilo] = /^[Bb]?(\d{1,7})x(\d{1,9})([kK]?)$/.exec(size) ?? [];
     if (batch === undefined) throw fail(`"${size}" is not BATCHxTOKENS`);
     fields = { batch: Number(batch), tokens: Number(tokens) * (kilo ? 1024 : 1) };
+    const seen = new Set<string>();
     for (const word of words) {
+      const what = word.includes('=') ? word.slice(0, word.indexOf('=')) : 'mode';
+      if (seen.has(what)) throw fail(`${what} is given twice`);
+      seen.add(what);
       const [, qHeads, kvHeads, qLen] = /^(?:heads=(\d+)\/(\d+)|q=(\d+))$/.exec(word) ?? [];
       if (qHeads !== undefined) Object.assign(fields, { q_heads: Number(qHeads), kv_heads: Number(kvHeads) });
       else if (qLen !== undefined) fields['q_len'] = Number(qLen);
@@ -45,6 +51,7 @@ export function parseAskedShape(text: string): AskedShape {
   if (!parsed.success) throw fail(parsed.error.issues.map(({ path, message }) => `${path.join('.')} ${message}`).join('; '));
   const { batch, tokens, q_heads: qHeads, kv_heads: kvHeads, q_len: qLen, mode } = parsed.data;
   if (qHeads % kvHeads !== 0) throw fail(`${qHeads} query heads are no multiple of ${kvHeads} KV heads`);
+  if (batch * qHeads >= 2 ** 31) throw fail('it has 2^31 query heads or more');
   return { batch, tokens, qHeads, kvHeads, qLen, mode };
 }
 
@@ -69,7 +76,7 @@ export function askedDevice(text: string, tables: readonly NamedTable[]): { read
     throw new InputError(`cannot read the device in ${text}: ${(error as Error).message}`, `give a JSON file with ${MEMBERS}, or a table`);
   }
   // A table, or a device with its label, has more members.
-  const inner = (json as { device?: unknown }).device ?? json;
+  const inner = (json as { device?: unknown } | null)?.device ?? json;
   const parsed = z.object(identitySchema.shape).safeParse(inner);
   if (!parsed.success) throw new InputError(`${text} holds no device: ${parsed.error.issues.map(({ path, message }) => `${path.join('.')} ${message}`).slice(0, 3).join('; ')}`, `it needs ${MEMBERS}`);
   return { name: (inner as { name?: string }).name ?? text, identity: parsed.data };

@@ -3,12 +3,14 @@ import { readFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
 import { EXIT, unknownName, UsageError } from '../errors.ts';
-import { shippedContracts, shippedKernels } from '../ship.ts';
+import { contractName, kernelName } from '../name.ts';
+import { SHIPPED_ARCHS, shippedContracts, shippedKernels } from '../ship.ts';
 import { entriesOf } from '../table/entries.ts';
 import { committedTables, readTable } from '../table/read.ts';
 import { printTable } from '../table/words.ts';
 import { writeWhole } from '../write.ts';
 import type { Global } from './commands.ts';
+import { kernelOf } from './names.ts';
 import { note, out, outJson } from './print.ts';
 import { shipOptions, shippingOf, type ShipOptions } from './ship-options.ts';
 import { contractFacts, printCurve, printDiff, printShow, printWhy } from './table-print.ts';
@@ -17,9 +19,11 @@ import { askedDevice, parseAskedShape } from './table-words.ts';
 const VERBS = ['show', 'why', 'diff', 'merge', 'validate'];
 
 async function show({ files, curve, json, ...options }: Global & ShipOptions & { files: string[]; curve: boolean }): Promise<void> {
+  const shipping = shippingOf(options);
   const { mergeInto, noTimes, readInputs } = await import('../../tuner/table/files.ts');
   const inputs = readInputs(files);
-  const shown = files.length === 0 ? committedTables().map(({ file, table }) => ({ file, table, curves: {}, notes: [] })) : mergeInto(inputs, undefined, shippingOf(options));
+  if (inputs.journals === 0 && Object.keys(shipping).length > 0) throw new UsageError('--max-kernels and --max-slowdown choose among the kernels of journals: a table holds shipped kernels only', 'leave them out, or name a journal');
+  const shown = files.length === 0 ? committedTables().map(({ file, table }) => ({ file, table, curves: {}, notes: [] })) : mergeInto(inputs, undefined, shipping);
   if (files.length > 0 && shown.length === 0) throw noTimes(files.join(', '));
   if (shown.length === 0) note(options, 'no table is committed: every look-up answers with the default tile\n  fix: gen tune');
   if (curve && inputs.journals === 0) throw new UsageError('--curve is made from journals: a table holds shipped kernels only', 'gen table show --curve tune.jsonl');
@@ -30,12 +34,23 @@ async function show({ files, curve, json, ...options }: Global & ShipOptions & {
   }
 }
 
+/** Why no look-up is asked for a contract: it is none, is refused, or is written on demand alone. */
+function unasked(name: string): UsageError {
+  try {
+    const kernel = kernelOf(name, SHIPPED_ARCHS[0]!);
+    if (!name.includes('__')) return new UsageError(`${name} is offered, but neither shipped nor in a table: look-ups answer with its default tile, ${kernelName(kernel)}`, `gen tune --only ${name} measures it; gen --only ${name} --out DIR writes it`);
+    return new UsageError(`${name} is a kernel`, `give its contract: ${contractName(kernel.contract)}`);
+  } catch (error) {
+    return error instanceof UsageError && error.message.includes('is not offered') ? error : unknownName('contract', name, [...shippedContracts().keys()]);
+  }
+}
+
 async function why({ contract, shape, device, json, table: paths }: Global & { contract: string; shape: string; device: string; table?: string[] | undefined }): Promise<void> {
   const { explain } = await import('../../tuner/table/why.ts');
   const { withChosen } = await import('../ship.ts');
   const tables = paths ? paths.map((path) => readTable(path, path)) : committedTables();
   const kernels = withChosen(shippedKernels(), tables);
-  if (!shippedContracts().has(contract) && !tables.some(({ table }) => table.contracts[contract])) throw unknownName('contract', contract, [...shippedContracts().keys()]);
+  if (!shippedContracts().has(contract) && !tables.some(({ table }) => table.contracts[contract])) throw unasked(contract);
   const asked = askedDevice(device, tables);
   const answer = explain(entriesOf(tables, kernels), kernels, { contract, device: asked.identity, ...parseAskedShape(shape) });
   if (json) outJson({ contract, device: asked, ...answer });

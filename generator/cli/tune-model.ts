@@ -9,9 +9,10 @@ import { deviceSchema, type DeviceFacts } from '../table/schema.ts';
 import { printTable } from '../table/words.ts';
 import { writeWhole } from '../write.ts';
 import type { Global } from './commands.ts';
+import { archsOf } from './names.ts';
 import { note, out, outJson, table } from './print.ts';
 import { GENERATED } from './select.ts';
-import { archsOf, contractsToTune, tuneOptions, tuningOf } from './tune-options.ts';
+import { contractsToTune, tuneOptions, tuningOf } from './tune-options.ts';
 
 const options = <T>(y: Argv<T>) =>
   tuneOptions(y)
@@ -43,7 +44,7 @@ async function run(argv: TuneModelArguments): Promise<void> {
   const [{ machineFor, modelledEvents }, { fitFor }, { tasksOf }, { winnersOf }, { mergeInto }, { stableText }] = await Promise.all([
     import('../../tuner/model/modelled.ts'), import('../../tuner/model/fits.ts'), import('../../tuner/space/tasks.ts'), import('../../tuner/search/seeds.ts'), import('../../tuner/table/files.ts'), import('../stable.ts'),
   ]);
-  const archs = (await archsOf(argv)).filter(({ name }) => Number(name.slice(2)) <= device.cc);
+  const archs = (await archsOf(argv.arch)).filter(({ name }) => Number(name.slice(2)) <= device.cc);
   if (archs.length === 0) throw new UsageError(`${device.name} runs no code of ${argv.arch}`, `name an architecture up to sm${device.cc}, for example --arch sm80`);
   const machine = machineFor(device);
   const fit = fitFor(machine);

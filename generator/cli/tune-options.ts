@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { Argv } from 'yargs';
-import { ARCHS, parseArchs, type Arch } from '../arch.ts';
+import { ARCHS } from '../arch.ts';
 import { OPS, reject, type Contract } from '../contract.ts';
 import { InputError, nearest, UsageError } from '../errors.ts';
 import { contractName, parseContractName, parseKernelName } from '../name.ts';
@@ -69,9 +69,11 @@ export function contractsToTune(options: TuneSelection): Contract[] {
   const words = only.split(',').map((word) => word.trim());
   const globs = words.map((word) => globOf(word.includes('__') && !/[*?]/.test(word) ? contractOfKernel(word) : word));
   const chosen = named.length > 0 ? named.filter((contract) => globs.some((glob) => glob.test(contractName(contract)))) : words.flatMap(contractsBy);
-  if (chosen.length > 0) return [...new Map(chosen.map((contract) => [contractName(contract), contract])).values()];
-  const near = nearest(only, named.length > 0 ? named.map(contractName) : [...shippedContracts().keys()]);
-  throw new UsageError(`--only ${only}: no contract matches`, near.length > 0 ? `did you mean ${near[0]}?` : '"gen list" names what is offered; quote the glob');
+  const names = chosen.map(contractName);
+  const unmatched = words.find((_, i) => !names.some((name) => globs[i]!.test(name)));
+  if (unmatched === undefined) return [...new Map(chosen.map((contract) => [contractName(contract), contract])).values()];
+  const near = nearest(unmatched, named.length > 0 ? named.map(contractName) : [...shippedContracts().keys()]);
+  throw new UsageError(`--only ${unmatched}: no contract matches`, near.length > 0 ? `did you mean ${near[0]}?` : '"gen list" names what is offered; quote the glob');
 }
 
 /** The contract of a name, or undefined. */
@@ -105,10 +107,4 @@ export async function tuningOf({ model, shapes }: Pick<TuneSelection, 'model' | 
   if (model === undefined && shapes === undefined) return (await import('../../tuner/space/grid.ts')).DEFAULT_TUNING;
   const { readModel, readShapes } = await import('../../tuner/space/given.ts');
   return model !== undefined ? readModel(textOf(model, 'the model'), basename(model)) : readShapes(textOf(shapes!, 'the shapes'), basename(shapes!));
-}
-
-/** The architectures that `--arch` names. */
-export async function archsOf({ arch }: Pick<TuneSelection, 'arch'>): Promise<Arch[]> {
-  const native = arch.includes('native') ? await (await import('../../tuner/device.ts')).nativeCapabilities() : [];
-  return parseArchs(arch, () => native);
 }

@@ -4,8 +4,9 @@ import type { Argv, CommandModule } from 'yargs';
 import { UsageError } from '../errors.ts';
 import { contractName, parseContractName } from '../name.ts';
 import type { Global } from './commands.ts';
+import { archsOf } from './names.ts';
 import { detail, note, out, outJson, progress, table } from './print.ts';
-import { archsOf, contractsToTune, parseBudget, tuneOptions, tuningOf } from './tune-options.ts';
+import { contractsToTune, parseBudget, tuneOptions, tuningOf } from './tune-options.ts';
 import { whole } from './whole.ts';
 import type { Estimate } from '../../tuner/space/estimate.ts';
 import type { Sampled, Steps } from '../../tuner/space/plan.ts';
@@ -29,7 +30,7 @@ function sampleSize(text: string): number {
 async function tasksFor(argv: TunePlanArguments) {
   const [{ tasksOf, usualTarget }, { makeModel }, { fitFor }] = await Promise.all([import('../../tuner/space/tasks.ts'), import('../../tuner/model/model.ts'), import('../../tuner/model/fits.ts')]);
   const tuning = await tuningOf(argv);
-  const archs = await archsOf(argv);
+  const archs = await archsOf(argv.arch);
   const contracts = contractsToTune(argv);
   const modelOf = (arch: (typeof archs)[number]) => {
     const { machine } = usualTarget(arch);

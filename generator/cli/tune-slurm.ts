@@ -25,6 +25,16 @@ export interface SchedulerArguments extends Global {
   readonly dryRun: boolean;
 }
 
+/** Throws UsageError for options that would do nothing: those of jobs where there are none, and those of a sweep of this machine where jobs do the work. */
+export function judgeScheduler(argv: { readonly scheduler?: string | undefined }): void {
+  const given = argv as Readonly<Record<string, unknown>>;
+  const ofJobs = ['work', 'sbatch', 'prologue'].find((name) => given[name] !== undefined);
+  if (argv.scheduler === undefined && ofJobs) throw new UsageError(`--${ofJobs} is for jobs of a scheduler`, `add --scheduler slurm, or leave --${ofJobs} out`);
+  const idle = { device: 'all', journal: 'tune.jsonl', out: undefined, budget: undefined, jobs: undefined, rounds: undefined, retry: false, baseline: true };
+  const ofHere = Object.entries(idle).find(([name, usual]) => given[name] !== usual)?.[0];
+  if (argv.scheduler !== undefined && ofHere) throw new UsageError(`jobs of a scheduler know no --${ofHere}`, `leave --${ofHere} out: tuner/cluster/README.md says what each job does`);
+}
+
 function prologueOf(path: string): string {
   try {
     return readFileSync(path, 'utf8');

@@ -62,13 +62,14 @@ async function merge(argv: TuneWorkerArguments): Promise<void> {
 async function run(argv: TuneWorkerArguments): Promise<void> {
   const { work, stage, task, jobs } = argv;
   whole('jobs', jobs, 1);
+  if (stage === 'merge' && task !== undefined) throw new UsageError('--stage merge takes all tasks', 'leave --task out');
   if (stage === 'merge') return merge(argv);
   if (task === undefined) throw new UsageError(`--stage ${stage} needs --task N`, '"gen tune status --work DIR" lists the tasks');
   const { readTask } = await import('../../tuner/cluster/work.ts');
   readTask(work, task);
   const stop = new AbortController();
   // In place of the handlers of other commands, which end at once: the line at hand is finished first.
-  for (const signal of ['SIGUSR1', 'SIGTERM', 'SIGINT'] as const) {
+  for (const signal of ['SIGUSR1', 'SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.removeAllListeners(signal);
     process.on(signal, () => stop.abort());
   }

@@ -4,17 +4,18 @@ import type { Argv, CommandModule } from 'yargs';
 import { EXIT, unknownName, UsageError } from '../errors.ts';
 import { committedTables } from '../table/read.ts';
 import { printTable } from '../table/words.ts';
-import { writeWhole } from '../write.ts';
+import { checkFolder, writeWhole } from '../write.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { EFFORT_NAMES, STRATEGIES } from '../../tuner/tune/strategy.ts';
 import type { Sweep, SweepPlan, SweepResult } from '../../tuner/tune/sweep.ts';
 import type { Global } from './commands.ts';
 import { lazy } from './lazy.ts';
+import { archsOf } from './names.ts';
 import { note, out, outJson, table } from './print.ts';
 import { GENERATED } from './select.ts';
-import { archsOf, CLOCK, contractsToTune, parseBudget, tuneOptions, tuningOf } from './tune-options.ts';
+import { CLOCK, contractsToTune, parseBudget, tuneOptions, tuningOf } from './tune-options.ts';
 import { shipOptions, shippingOf } from './ship-options.ts';
-import { schedulerOptions, tuneOnSlurm } from './tune-slurm.ts';
+import { judgeScheduler, schedulerOptions, tuneOnSlurm } from './tune-slurm.ts';
 import { report, sweepProgress, type MadeTable } from './tune-print.ts';
 import { whole } from './whole.ts';
 
@@ -44,7 +45,7 @@ function devicesOf(word: string): Sweep['devices'] {
 }
 
 async function planOf(argv: TuneArguments): Promise<SweepPlan> {
-  const archs = await archsOf(argv);
+  const archs = await archsOf(argv.arch);
   const tables = committedTables().map((named) => named.table);
   const plan = { contracts: contractsToTune(argv), archs, tuning: await tuningOf(argv), effort: argv.effort, seed: argv.seed, tables, ...(argv.strategy ? { strategy: argv.strategy } : {}) };
   if (!argv.stale) return plan;
@@ -59,10 +60,13 @@ async function planOf(argv: TuneArguments): Promise<SweepPlan> {
   return { ...plan, only };
 }
 
+/** Where tables go. */
+const folderOf = ({ out: dir }: TuneArguments): string => (dir === undefined ? GENERATED : resolve(dir));
+
 /** The tables of the journal. Emulated times are for trying the command: they never reach a table that is shipped. */
 async function writeTables(argv: TuneArguments, journal: string, emulated: boolean): Promise<MadeTable[]> {
   const { mergeInto, readInputs } = await import('../../tuner/table/files.ts');
-  const dir = argv.out === undefined ? GENERATED : resolve(argv.out);
+  const dir = folderOf(argv);
   const merged = mergeInto(readInputs([journal]), dir, { ...shippingOf(argv), emulated });
   const written = !emulated || argv.out !== undefined;
   return merged.map(({ file, table: made, notes }) => {
@@ -76,7 +80,7 @@ async function writeTables(argv: TuneArguments, journal: string, emulated: boole
 /** The first signal ends the sweep behind the measurement at hand, the second at once. */
 function stopper(argv: TuneArguments): AbortSignal {
   const stop = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.removeAllListeners(signal);
     process.on(signal, () => {
       if (stop.signal.aborted) process.exit(EXIT.interrupted);
@@ -95,10 +99,12 @@ function exitCodeOf({ ends }: SweepResult, interrupted: boolean): number {
 }
 
 async function run(argv: TuneArguments): Promise<void> {
+  if (argv.out === '') throw new UsageError('--out is empty', 'name a folder');
   if (argv.verb !== undefined) throw unknownName('command of gen tune', argv.verb, SUBCOMMANDS);
   whole('jobs', argv.jobs, 1);
   whole('seed', argv.seed, 0);
   whole('rounds', argv.rounds, 1);
+  judgeScheduler(argv);
   const shipping = shippingOf(argv);
   const devices = devicesOf(argv.device);
   const budget = argv.budget === undefined ? {} : { budgetMs: 1000 * parseBudget(argv.budget) };
@@ -116,6 +122,7 @@ async function run(argv: TuneArguments): Promise<void> {
     if (argv.json) return outJson({ tunedFor: plan.tuning.tunedFor, tasks: tasks.map(({ arch, contract, problems, kernels }) => ({ arch, contract, problems: problems.length, kernels: kernels.length })) });
     return out(table([['contract', 'arch', 'points', 'kernels'], ...tasks.map(({ arch, contract, problems, kernels }) => [contract, arch, problems.length, kernels.length])]));
   }
+  if (devices !== 'emulated' || argv.out !== undefined) checkFolder(folderOf(argv)); // hours before the tables
   const signal = stopper(argv);
   const line = sweepProgress(argv);
   const result = await sweep({

@@ -1,7 +1,7 @@
 // gen verify: kernels against the fp64 reference, rendered from the templates as they are now.
 import type { Argv, CommandModule } from 'yargs';
 import { resolve } from 'node:path';
-import { ARCHS, parseArchs, type Arch } from '../arch.ts';
+import { ARCHS } from '../arch.ts';
 import { OPS } from '../contract.ts';
 import { EXIT, nearest, UsageError } from '../errors.ts';
 import { contractName, kernelName, type Kernel } from '../name.ts';
@@ -13,9 +13,10 @@ import type { Level } from '../../tuner/verify.ts';
 import type { Global } from './commands.ts';
 import { deviceOf } from './device.ts';
 import { offeredContracts } from './list.ts';
-import { kernelOf } from './names.ts';
+import { archsOf, kernelOf } from './names.ts';
 import { colour, note, out, outJson, progress, table } from './print.ts';
 import { globOf } from './select.ts';
+import { judgeDraws } from './whole.ts';
 
 const options = <T>(y: Argv<T>) =>
   y
@@ -32,11 +33,6 @@ const options = <T>(y: Argv<T>) =>
     .option('shape', { type: 'string', requiresArg: true, describe: 'this shape only, as JSON: repeats a check' });
 
 type VerifyArguments = Global & Awaited<ReturnType<typeof options>['argv']>;
-
-async function archsOf(arch: string): Promise<Arch[]> {
-  const native = arch.includes('native') ? await (await import('../../tuner/device.ts')).nativeCapabilities() : [];
-  return parseArchs(arch, () => native);
-}
 
 /** The shipped kernels, or those of everything offered that `--only` names. */
 async function kernelsFor({ arch, only }: { arch: string; only?: string | undefined }): Promise<Kernel[]> {
@@ -90,7 +86,7 @@ async function drawsOf(argv: VerifyArguments): Promise<readonly Draw[] | undefin
     if (argv.pack !== undefined) throw new UsageError('--pack holds draws', 'add --sample N');
     return undefined;
   }
-  if (!Number.isSafeInteger(argv.sample) || argv.sample < 1) throw new UsageError(`--sample takes a number of draws, not ${argv.sample}`, 'for example --sample 20');
+  judgeDraws('sample', argv.sample);
   const other = (['only', 'shape', 'full', 'quick', 'sanitize'] as const).find((name) => argv[name]);
   if (other) throw new UsageError(`--sample draws kernels and shapes itself: --${other} has no meaning`, 'leave one out');
   const { sampleOf } = await import('../../tuner/sample/draw.ts');
@@ -109,12 +105,14 @@ async function pack(argv: VerifyArguments, folder: string, draws: readonly Draw[
   const line = progress(argv, 'compiling');
   let done = 0;
   const { requests, bytes } = await writeSamplePack(resolve(folder), draws, argv.sources ? 'sources' : 'fatbins', (what) => line.step(++done, total, what)).finally(() => line.end());
+  if (argv.json) outJson({ out: folder, requests, bytes });
   note(argv, `${requests} checks, ${(bytes / 1e6).toFixed(1)} MB of ${argv.sources ? 'sources' : 'kernels'}: run ${folder}/checks.sh on a machine with a GPU`);
 }
 
 async function run(argv: VerifyArguments): Promise<void> {
   if (!Number.isSafeInteger(argv.seed)) throw new UsageError(`--seed takes a whole number, not ${argv.seed}`, 'leave --seed out for 1');
   if (argv.quick && argv.full) throw new UsageError('--quick and --full contradict each other', 'leave one out');
+  if (argv.shape !== undefined && (argv.quick || argv.full)) throw new UsageError(`--shape is one shape: --${argv.quick ? 'quick' : 'full'} chooses among others`, 'leave one out');
   const device = deviceOf(argv.device);
   const level: Level = argv.quick ? 'quick' : argv.full ? 'full' : 'usual';
   const draws = await drawsOf(argv);

@@ -6,7 +6,7 @@
 namespace runner {
 
 Driver::Driver(const std::string& path) : library_(dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) {
-  if (!library_) throw DriverError("no CUDA driver: " + std::string(dlerror()) + "; install one, or pass --driver with the emulated libcuda.so.1", true);
+  if (!library_) throw DriverError("no CUDA driver: " + std::string(dlerror()) + "; install one, or use the emulated one (--device emulated)", true);
   const auto find = [&](auto& function, const char* symbol, bool required = true) {
     function = reinterpret_cast<std::decay_t<decltype(function)>>(dlsym(library_, symbol));
     if (required && !function) throw DriverError(path + " has no " + symbol + ": not a CUDA driver of version 11 or newer", true);

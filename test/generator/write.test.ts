@@ -1,6 +1,6 @@
 // Tests generator/write.ts, with a file system that fails on demand.
 import * as nodeFs from 'node:fs';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -87,6 +87,37 @@ test('a write that breaks off keeps the old file', () => {
     assert.throws(() => writeWhole(path, 'new', failing(call, 'ENOSPC')), (error: unknown) => error instanceof EnvironmentError);
     assert.equal([readFileSync(path, 'utf8'), readdirSync(dir)], ['old', ['x']]);
   }
+});
+
+test('a link stays a link, and what it leads to is written', () => {
+  const dir = temporaryFolder();
+  mkdirSync(join(dir, 'far'));
+  writeFileSync(join(dir, 'far/x'), 'old');
+  symlinkSync('far/x', join(dir, 'link'));
+  symlinkSync('link', join(dir, 'second'));
+  symlinkSync('far/new', join(dir, 'dangling'));
+  writeWhole(join(dir, 'second'), 'new');
+  writeWhole(join(dir, 'dangling'), 'begun');
+  assert.ok(['link', 'second', 'dangling'].every((name) => lstatSync(join(dir, name)).isSymbolicLink()));
+  assert.equal([readFileSync(join(dir, 'far/x'), 'utf8'), readFileSync(join(dir, 'far/new'), 'utf8')], ['new', 'begun']);
+  assert.equal(readdirSync(join(dir, 'far')).sort(), ['new', 'x']);
+});
+
+test('links to devices, to what a process has open and to themselves are refused, and stay', () => {
+  const dir = temporaryFolder();
+  const open = openSync(join(dir, 'log'), 'w');
+  for (const [name, to] of [['null', '/dev/null'], ['out', `/proc/self/fd/${open}`], ['loop', 'loop']] as const) {
+    const path = join(dir, name);
+    symlinkSync(to, path);
+    assert.throws(() => writeWhole(path, 'new'), (error: unknown) => error instanceof EnvironmentError && /it is no regular file|a process has it open|in a circle/.test(error.message) && error.fix !== undefined, name);
+    assert.ok(lstatSync(path).isSymbolicLink());
+  }
+  closeSync(open);
+  assert.equal(readdirSync(dir).sort(), ['log', 'loop', 'null', 'out']);
+});
+
+test('a name that is too long is the user\'s to mend', () => {
+  assert.throws(() => writeWhole(join(temporaryFolder(), 'x'.repeat(300)), 'new'), (error: unknown) => error instanceof EnvironmentError && /ENAMETOOLONG/.test(error.message));
 });
 
 test('a folder that cannot be read or made is the user\'s to mend', () => {

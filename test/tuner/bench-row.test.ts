@@ -1,6 +1,7 @@
 // Tests tuner/bench-row.ts: labels of code, and every kind of file that holds records.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { InputError } from '../../generator/errors.ts';
 import { codeLabel, readRecords } from '../../tuner/bench-row.ts';
 import { ENVIRONMENT, ONE_BIT, row } from './rows.ts';
 
@@ -57,16 +58,26 @@ test('rows come back as they were written', () => {
   assert.equal(readRecords(text(...rows), 'x').rows, rows);
 });
 
+test('a torn last line is passed over and said; a first line that is none is no record', () => {
+  const whole = text(PACK, CEILINGS, BENCH);
+  assert.equal([readRecords(whole, 'x').torn, readRecords(`${whole}\n{"id":7,"us`, 'x').torn], [false, true]);
+  assert.is(readRecords(`${whole}\n{"id":7,"us`, 'x').rows.length, 1);
+});
+
 test('a failed check is told with its faults', () => {
   assert.equal(readRecords(text({ ...CHECK, ok: false, faults: ['NaN'] }), 'x').checks, { passed: 0, failed: ['request 3 (decode): NaN'] });
 });
 
 const REFUSED: [what: string, text: string, message: RegExp][] = [
-  ['no JSON', `${text(PACK)}\n{`, /x, line 2: not JSON/],
+  ['no JSON', `${text(PACK)}\n{\n`, /x, line 2: not JSON/],
   ['an unknown object', text({ a: 1 }), /line 1: no record that is known/],
+  ...['null', '5', '"x"', '[]'].map((line): [string, string, RegExp] => [`the line ${line}`, `${line}\n`, /line 1: no record that is known/]),
+  ['ceilings that are none', text({ copy: 1 }), /line 1:[\s\S]*copy/],
+  ['a failed check without its faults', text({ ...CHECK, ok: false, faults: undefined }), /line 1: a failed check without its faults/],
+  ['a kernel of another name', text(row('antkv_dream', 1)), /line 1: "antkv_dream" is not a kernel's name/],
   ['a row that lacks its time', text({ ...row(ONE_BIT, 1), us: undefined }), /line 1:[\s\S]*us/],
   ['a measurement before its ceilings', text(PACK, BENCH), /line 2: a measurement without the ceilings/],
 ];
-for (const [what, lines, message] of REFUSED) test(`refuses ${what}`, () => assert.throws(() => readRecords(lines, 'x'), (error: Error) => message.test(error.message)));
+for (const [what, lines, message] of REFUSED) test(`refuses ${what}`, () => assert.throws(() => readRecords(lines, 'x'), (error: Error) => error instanceof InputError && message.test(error.message)));
 
 test.run();

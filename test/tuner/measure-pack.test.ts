@@ -1,11 +1,11 @@
 // Tests tuner/measure-pack.ts and harness/bench/measure.sh: a pack for the emulated driver, run as a user of a machine without Node would. Built from its own sources: measure-pack.all.ts.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { InputError } from '../../generator/errors.ts';
+import { AntkvError } from '../../generator/errors.ts';
 import { kernelName, parseKernelName } from '../../generator/name.ts';
 import { parseLaunch } from '../../tuner/bench-launch.ts';
 import { casesOf } from '../../tuner/bench-plan.ts';
@@ -14,6 +14,7 @@ import { launchOf } from '../../tuner/bench-table.ts';
 import { buildEmulator, buildRunner } from '../../tuner/host.ts';
 import { packMeasure } from '../../tuner/measure-pack.ts';
 import { writePackImages } from '../../tuner/pack-images.ts';
+import { writeSamplePack } from '../../tuner/sample/pack.ts';
 import { temporaryFolder } from '../folder.ts';
 import { EXACT, ONE_BIT } from './rows.ts';
 
@@ -120,16 +121,38 @@ test('sources are compiled once, into the folder of the records; a kernel that n
   assert.match(said[0]!, new RegExp(`^-fatbin .*code=sm_80 .* ${kernelName(kernels[0]!)}\\.cu$`));
 });
 
-test('a pack replaces a pack, never a folder of anything else', async () => {
-  const other = temporaryFolder();
-  writeFileSync(join(other, 'thesis.tex'), '');
-  try {
-    await packMeasure(other, options);
-    assert.unreachable();
-  } catch (error) {
-    assert.instance(error, InputError);
-  }
-  assert.ok(existsSync(join(other, 'thesis.tex')));
+/** What to pack, never looked at. */
+const UNREAD = { form: 'emulated', get groups(): never { throw new Error('too late'); } } as const;
+const refused = (out: string, message: RegExp): Promise<void> =>
+  packMeasure(out, UNREAD).then(() => assert.unreachable(out), (error: unknown) => assert.ok(error instanceof AntkvError && message.test(error.message) && error.fix !== undefined, `${out}: ${String(error)}`));
+
+test('a pack replaces a pack, never files, records or folders of anything else; that is said before the work', async () => {
+  const place = temporaryFolder();
+  const at = (name: string): string => join(place, name);
+  const keep = ['thesis.tex', 'other/thesis.tex', 'pack/records.jsonl', 'pack/mine/notes'];
+  for (const path of ['other', 'pack/mine', 'archive.tar.gz']) await mkdir(at(path), { recursive: true });
+  for (const path of [...keep, 'pack/pack.json']) writeFileSync(at(path), path);
+  await refused(at('thesis.tex'), /is no folder/);
+  await refused(at('other'), /other files/);
+  await refused(at('pack'), /holds (mine, records\.jsonl|records\.jsonl, mine) besides/);
+  await refused(at('archive.tar.gz'), /is a folder/);
+  await refused('/dev/null', /is no folder/);
+  for (const below of ['thesis.tex/x', 'thesis.tex/x.tar.gz']) await refused(at(below), /cannot write .*ENOTDIR/);
+  for (const path of ['other', 'pack', 'thesis.tex']) await writeSamplePack(at(path), [], 'sources', () => {}).then(() => assert.unreachable(), (error: unknown) => assert.ok(error instanceof AntkvError && /besides what a pack has|is no folder/.test(error.message), path));
+  assert.equal(keep.map((path) => readFileSync(at(path), 'utf8')), keep);
+});
+
+test('a pack is replaced part by part, and an archive when the new one is whole', async () => {
+  const place = temporaryFolder();
+  for (const path of ['pack/images', 'pack/sources']) await mkdir(join(place, path), { recursive: true });
+  for (const path of ['pack/pack.json', 'pack/images/old.fatbin', 'pack/antkv-runner', 'pack.tar.gz']) writeFileSync(join(place, path), 'old');
+  symlinkSync('pack', join(place, 'link'));
+  await packMeasure(join(place, 'link'), options);
+  assert.equal(readdirSync(join(place, 'pack'), { recursive: true }).sort(), readdirSync(dir, { recursive: true }).sort());
+  assert.ok(lstatSync(join(place, 'link')).isSymbolicLink());
+  await packMeasure(join(place, 'pack.tar.gz'), options);
+  assert.match((await execa('tar', ['-tzf', join(place, 'pack.tar.gz')])).stdout, /^pack\/pack\.json$/m);
+  assert.equal(readdirSync(place).sort(), ['link', 'pack', 'pack.tar.gz']);
 });
 
 test.run();

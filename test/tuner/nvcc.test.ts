@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { EnvironmentError } from '../../generator/errors.ts';
 import { findArch } from '../../generator/arch.ts';
 import { findNvcc, firstErrorLine, nvccArgs, nvccCandidates, parsePtxas, runNvcc } from '../../tuner/nvcc.ts';
 import { temporaryFolder } from '../folder.ts';
@@ -65,6 +66,16 @@ test('a compiler that is not there is a result, not an exception', async () => {
   const run = await runNvcc('/nonexistent/nvcc', [], temporaryFolder(), 1000);
   assert.is(run.code, null);
   assert.match(run.log, /ENOENT/);
+});
+
+test('a host compiler that is missing, and a full disk, say nothing of the source', async () => {
+  for (const [body, message, fix] of [
+    ['echo "gcc: No such file or directory" >&2; echo "nvcc fatal   : Failed to preprocess host compiler properties." >&2; exit 1', /^nvcc finds no C\+\+ compiler: gcc: No such file/, /install g\+\+/],
+    ['echo "x: No space left on device" >&2; exit 1', /no space left/, /ANTKV_CACHE/],
+  ] as const) {
+    const nvcc = join(fakeNvcc(body), 'nvcc');
+    await runNvcc(nvcc, ['-o', 'x', 'y'], temporaryFolder(), 5000).then(() => assert.unreachable(), (error: unknown) => assert.ok(error instanceof EnvironmentError && message.test(error.message) && fix.test(error.fix!), String(error)));
+  }
 });
 
 test('its temporary files stay in the working folder', async () => {

@@ -1,8 +1,8 @@
 // Dumps on disk, and safetensors files beside them, read tensor by tensor; and whether a result can be written, asked before the work.
 import { accessSync, closeSync, constants, fstatSync, openSync, readSync, rmSync, statSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { dirname } from 'node:path';
 import { EnvironmentError, InputError } from '../../generator/errors.ts';
-import { refuseSpecial } from '../../generator/write.ts';
+import { placeOf } from '../../generator/write.ts';
 import { parseDump, type Dump } from '../../generator/format.ts';
 import { assertFinite, headerLength, LENGTH_BYTES, parseHeader, type Header, type TensorInfo } from '../../generator/safetensors.ts';
 import type { Rows } from './task.ts';
@@ -90,11 +90,11 @@ const cannotWrite = (path: string, error: unknown): EnvironmentError => {
 
 /** Throws EnvironmentError if `path` cannot be written: asked before an hour of work, not after it. Leaves nothing behind. */
 export function checkWritable(path: string): void {
-  const probe = `${resolve(path)}.${process.pid}.tmp`;
-  refuseSpecial(path);
+  const place = placeOf(path);
+  const probe = `${place}.${process.pid}.tmp`;
   try {
-    if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) throw Object.assign(new Error(), { code: 'EISDIR' });
-    accessSync(dirname(resolve(path)), constants.W_OK);
+    if (statSync(place, { throwIfNoEntry: false })?.isDirectory()) throw Object.assign(new Error(), { code: 'EISDIR' });
+    accessSync(dirname(place), constants.W_OK);
     closeSync(openSync(probe, 'w'));
     rmSync(probe);
   } catch (error) {

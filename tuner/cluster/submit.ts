@@ -32,7 +32,7 @@ export interface Submission {
 
 async function call(program: string, words: readonly string[]): Promise<{ code: number | undefined; stdout: string; stderr: string }> {
   const { exitCode, stdout, stderr, code } = (await execa(program, words, { reject: false, timeout: 120_000 })) as { exitCode?: number; stdout: string; stderr: string; code?: string };
-  if (code === 'ENOENT') throw new EnvironmentError(`no ${program} on PATH`, 'run this where jobs are submitted from, or add --dry-run to see the scripts; README.md of tuner/cluster says how another scheduler runs the work directory');
+  if (code === 'ENOENT') throw new EnvironmentError(`no ${program} on PATH`, 'the work directory is filled: run the same command where jobs are submitted from, or its tasks without Slurm (tuner/cluster/README.md); --dry-run shows the scripts');
   return { code: exitCode, stdout: stdout ?? '', stderr: stderr ?? '' };
 }
 

@@ -2,8 +2,8 @@
 import { existsSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { EnvironmentError } from '../../generator/errors.ts';
-import { makeFolder } from '../../generator/write.ts';
+import { EnvironmentError, InputError } from '../../generator/errors.ts';
+import { makeFolder, placeOf } from '../../generator/write.ts';
 import { eventSchema, type Draft, type EventOf, type TuneEvent, type Write } from '../tune/events.ts';
 import { stableDigest, stableText } from '../../generator/stable.ts';
 import { parseJournal, type JournalLine } from './read.ts';
@@ -37,7 +37,7 @@ export function complete(draft: Draft, writer: string, now: number): TuneEvent {
 const mend = (error: unknown, path: string): unknown => {
   const { code = '' } = error as NodeJS.ErrnoException;
   if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG') return new EnvironmentError(`no space left to write ${path}`, 'free some space and run the same command again: it goes on from what the journal holds');
-  if (['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EISDIR', 'ENOENT', 'EIO'].includes(code)) return new EnvironmentError(`cannot write ${path} (${code})`, 'choose another file with --journal');
+  if (['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EISDIR', 'ENOENT', 'EIO', 'ELOOP', 'ENAMETOOLONG'].includes(code)) return new EnvironmentError(`cannot write ${path} (${code})`, 'choose another file with --journal');
   return error;
 };
 
@@ -48,12 +48,22 @@ async function syncFolder(path: string): Promise<void> {
   await folder.close();
 }
 
-/** Opens the file for appending; its lines, and where its last whole one ends. What a killed writer left unfinished behind that is cut off. */
+/** How every header begins, digits as zeros: members are written in the order of the alphabet. */
+const BEGINNING = '{"at":"0000-00-00T00:00:00.000Z","command":[';
+
+/** True if a text without a whole line may be a header whose writer was killed; a crash may leave zeros behind it. */
+function isTornHeader(text: string): boolean {
+  const begun = text.replace(/\0+$/, '').replace(/\d/g, '0');
+  return begun.startsWith(BEGINNING) || BEGINNING.startsWith(begun);
+}
+
+/** Opens the file for appending; its lines, and where its last whole one ends. What a killed writer left unfinished behind that is cut off, never anything else. */
 async function openFile(path: string): Promise<{ file: FileHandle; lines: readonly JournalLine[]; end: number }> {
   const file = await open(path, 'a+');
   try {
     const text = await file.readFile('utf8');
     const { lines, torn } = parseJournal(text, path);
+    if (lines.length === 0 && !isTornHeader(text)) throw new InputError(`${path} is no tuning journal`, 'choose another file with --journal; one that is not there is begun');
     const end = Buffer.byteLength(text) - torn;
     if (torn > 0) await file.truncate(end);
     return { file, lines, end };
@@ -70,6 +80,7 @@ async function openFile(path: string): Promise<{ file: FileHandle; lines: readon
 export async function openJournal(name: string, { writer, header, now }: JournalOptions): Promise<OpenJournal> {
   const path = resolve(name);
   try {
+    placeOf(path); // no device, no pipe
     if (!existsSync(dirname(path))) makeFolder(dirname(path));
     const { file, lines, end: begin } = await openFile(path);
     let end = begin;

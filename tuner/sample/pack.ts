@@ -1,10 +1,12 @@
 // `gen verify --sample N --pack DIR`: a folder with which a machine without Node, network or nvcc makes the draws' checks; harness/runner/checks.sh runs it there.
-import { chmod, copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { kernelName, type Kernel } from '../../generator/name.ts';
+import { makeFolder, writingTo } from '../../generator/write.ts';
 import { combineOf } from '../bench-plan.ts';
 import { buildRunner } from '../host.ts';
+import { judgeFolder } from '../pack-target.ts';
 import { writePackImages, type ImageForm } from '../pack-images.ts';
 import { kernelRef, type CheckOp } from '../problem.ts';
 import { jobOf, requestOf } from '../verify.ts';
@@ -18,9 +20,18 @@ export function kernelsOfDraws(draws: readonly Draw[]): Kernel[] {
   return [...new Map([...draws.map(({ kernel }) => kernel), ...merges].map((kernel) => [kernelName(kernel), kernel])).values()];
 }
 
-/** Fills the folder `dir`: kernels, runner, requests, and beside each request the command that repeats it. Throws EnvironmentError without nvcc (unless they are sources), CompileError. */
-export async function writeSamplePack(dir: string, draws: readonly Draw[], form: ImageForm, onStep: (what: string) => void): Promise<{ requests: number; bytes: number }> {
-  await mkdir(dir, { recursive: true });
+/** Fills the folder `dir`: kernels, runner, requests, and beside each request the command that repeats it. Throws EnvironmentError without nvcc (unless they are sources) or where it cannot write, CompileError. */
+export const writeSamplePack = async (dir: string, draws: readonly Draw[], form: ImageForm, onStep: (what: string) => void): Promise<{ requests: number; bytes: number }> => {
+  judgeFolder(dir, PARTS, FIX);
+  return writingTo(dir, () => fill(dir, draws, form, onStep), FIX);
+};
+
+/** What a run that was ended leaves of these is written anew. Without answers.jsonl: answers belong to the requests that they were asked. */
+const PARTS = ['checks.sh', 'requests.jsonl', 'again.txt', 'antkv-runner', 'images', 'sources', 'compile.sh'];
+const FIX = 'choose a new folder, in one that you can write, with --pack';
+
+async function fill(dir: string, draws: readonly Draw[], form: ImageForm, onStep: (what: string) => void): Promise<{ requests: number; bytes: number }> {
+  makeFolder(dir);
   const { paths, bytes } = await writePackImages(kernelsOfDraws(draws), dir, form, onStep);
   const refs = new Map([...paths].map(([name, path]) => [name, kernelRef(name, path)]));
   const checks = draws.map((draw, i) => ({ id: i + 1, ...requestOf(jobOf(draw), refs, draw.seed) }));

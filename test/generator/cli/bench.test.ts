@@ -28,6 +28,9 @@ writeFileSync(wrong, JSON.stringify(row(ONE_BIT, 10, { ok: false, faults: ['17 o
 const REFUSED: [what: string, words: string[], exitCode: number, message: RegExp][] = [
   ['an op without kernels', ['bench', '--op', 'score', '--only', '*decode*'], 2, /no score kernel is selected/],
   ['large shapes on the emulated driver', ['bench', '--device', 'emulated'], 3, /the emulated driver takes at most/],
+  ['an output that cannot be written, before the work', ['bench', '--out', join(records, 'x')], 3, /cannot write .*ENOTDIR/],
+  ['options of a measurement with --records', ['bench', '--records', records, '--samples', '3'], 2, /--records measures nothing: --samples has no meaning/],
+  ['one of several globs that matches nothing', ['bench', '--sheet', 'goals', '--only', '*decode*,*decod_*'], 2, /--only \*decod_\*: no kernel of the sheets matches/],
   ['several kernels to profile', ['bench', '--profile'], 2, /--profile takes one kernel/],
   ['a report of nothing', ['report'], 2, /gen report takes one or more files/],
   ['a pack of another kind', ['pack', '--out', join(dir, 'p')], 2, /only measuring packs/],

@@ -69,6 +69,7 @@ const REFUSED: [what: string, words: string[], exitCode: number, message: RegExp
   ['a truncated dump', [at('half.safetensors'), '--out', at('x')], 2, /truncated data/],
   ['infinity in the keys', [at('nan.safetensors'), '--out', at('x')], 2, /"k_pre_rope" holds NaN or infinity, first at \[0, 1, 3\]/],
   ['an output that cannot be written', [at('dump.safetensors'), '--out', at('no/x')], 3, /cannot write .*ENOENT/],
+  ['an output over its dump', [at('dump.safetensors'), '--out', at('dump.safetensors')], 2, /would overwrite .*dump\.safetensors, which is read/],
   ['two presets', [at('dump.safetensors'), '--out', at('x'), '--preset', 'antkv-1', '--preset', 'antkv-2'], 2, /one recipe, not 2/],
   ['weights of a form that is none', [at('dump.safetensors'), '--out', at('x'), '--weights', 'exakt'], 2, /--weights takes none, column, exact or a file that is there, not "exakt"/],
   ['weights that are no weights', [at('dump.safetensors'), '--out', at('x'), '--weights', at('dump.safetensors')], 2, /no weights for the keys of layer 5/],

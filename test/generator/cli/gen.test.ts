@@ -128,6 +128,25 @@ together('--only writes what matches, by kernel or contract, and leaves the rest
   assert.is((JSON.parse(stdout) as { add: string[] }).add.filter((path) => path.endsWith('.cu')).length, names.filter((name) => /^antkv_score_.*exact__/.test(name)).length);
 });
 
+together('a further selection adds to a folder and loses nothing of it; what a newer antkv wrote there stays too', async () => {
+  const out = temporaryFolder();
+  const recipe = join(temporaryFolder(), 'mine.json');
+  writeFileSync(recipe, JSON.stringify({ k: '4c8b', v: '8c8b', key: 'pre', policy: 'exact' }));
+  const write = (...words: string[]) => gen(['--out', out, '--no-compile', ...words]);
+  await write('--recipe', recipe, '--only', '*unpack*');
+  const [own] = readdirSync(join(out, 'sm80'));
+  assert.match(own!, /unpack_d128_k4c8b_v8c8b/);
+  writeFileSync(join(out, 'sm80/antkv_later__sm80_w4.cu'), readFileSync(join(out, 'sm80', own!)));
+  const more = await write('--only', 'antkv_select__sm90_w8', '--arch', 'sm90');
+  assert.is(more.exitCode, 0, more.stderr);
+  assert.match(more.stderr, /holds 1 more kernel: they stay/);
+  assert.equal(filesIn(out).filter((file) => file.endsWith('.cu')), ['sm80/antkv_later__sm80_w4.cu', `sm80/${own}`, 'sm90/antkv_select__sm90_w8.cu']);
+  for (const file of ['manifest.json', 'antkv_kernels.h']) for (const name of [own!.replace('.cu', ''), 'antkv_select__sm90_w8']) assert.ok(readFileSync(join(out, file), 'utf8').includes(name), `${name} in ${file}`);
+  assert.is((await write('--recipe', recipe, '--only', '*unpack*', '--check')).exitCode, 0);
+  await write('-q');
+  assert.equal(filesIn(out).filter((file) => /k4c8b_v8c8b_|select__sm90_w8|later/.test(file)), [`sm80/${own}`, 'sm90/antkv_select__sm90_w8.cu']);
+});
+
 together('a whole name means that kernel, committed or not', async () => {
   const out = temporaryFolder();
   const name = 'antkv_decode_d64_k4c8b_v8c8b_f16_pre__sm90_w8_t128_s3';
@@ -166,13 +185,13 @@ together('a compile that takes too long is a failure too', async () => {
   assert.match(stderr, /nvcc took longer than 0\.3 s/);
 });
 
-together('Ctrl-C while compiling: exit 130, no half file, no compiler left', async () => {
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) together(`${signal} while compiling: exit 130, no half file, no compiler left`, async () => {
   const out = temporaryFolder();
   const marker = join(temporaryFolder(), 'pid');
   const env = withFake(`echo half > "$out"; echo $$ > ${marker}.tmp; mv ${marker}.tmp ${marker}; sleep 60`);
   const child = startGen(['--out', out, '--only', 'antkv_select'], env);
   for (let i = 0; i < 200 && !existsSync(marker); i++) await new Promise((resolve) => setTimeout(resolve, 50));
-  child.kill('SIGINT');
+  child.kill(signal);
   assert.is((await child).exitCode, 130);
   assert.equal(filesIn(out).filter((file) => /fatbin|tmp/.test(file)), []);
   assert.equal(readdirSync(env['ANTKV_CACHE']!), []);

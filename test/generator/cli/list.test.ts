@@ -1,5 +1,5 @@
 // Tests generator/cli/list.ts, show.ts and doctor.ts.
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { offeredContracts } from '../../../generator/cli/list.ts';
@@ -7,6 +7,7 @@ import { OPS, reject } from '../../../generator/contract.ts';
 import { contractName, parseContractName, parseKernelName } from '../../../generator/name.ts';
 import { shippedContracts } from '../../../generator/ship.ts';
 import { renderKernel } from '../../../generator/source.ts';
+import { temporaryFolder } from '../../folder.ts';
 import { parallel } from '../../parallel.ts';
 import { fakeNvcc } from '../../tuner/fake.ts';
 import { everyContract } from '../products.ts';
@@ -83,6 +84,28 @@ together('doctor: a cache that cannot be written fails with the fix', async () =
   const { exitCode, stdout } = await gen(['doctor'], { ANTKV_CACHE: '/dev/null/cache' });
   assert.is(exitCode, 3);
   assert.match(stdout, /fail {2}build cache +cannot write .*\n +fix: set ANTKV_CACHE/);
+});
+
+together('doctor: an nvcc without a host compiler fails, and compiling with it is the machine\'s fault', async () => {
+  const env = { CUDACXX: join(fakeNvcc('echo "gcc: No such file or directory" >&2; echo "nvcc fatal   : Failed to preprocess host compiler properties." >&2; exit 1'), 'nvcc'), ANTKV_CACHE: join(temporaryFolder(), 'cache') };
+  const runs = await Promise.all([['doctor'], ['--out', temporaryFolder(), '--only', 'antkv_select'], ['tune', 'plan', '--only', 'antkv_combine*', '--sample', '1'], ['support', '--check', '--compile', '1', '--arch', 'sm86']].map((words) => gen(words, env)));
+  assert.match(runs[0]!.stdout, /^fail {2}nvcc .*no C\+\+ compiler: gcc: No such file.*\n +fix: install g\+\+/m);
+  for (const { exitCode, stderr } of [runs[1]!, runs[3]!]) assert.equal([exitCode, /no C\+\+ compiler.*\n {2}fix: install g\+\+/.test(stderr)], [3, true], stderr);
+  assert.is(runs[0]!.exitCode, 3);
+});
+
+together('kernels that do not compile: gen support ends with 4', async () => {
+  const { exitCode, stderr } = await gen(['support', '--check', '--compile', '1', '--arch', 'sm86'], { CUDACXX: join(fakeNvcc('echo "x.cu(1): error: boom" >&2; exit 1'), 'nvcc'), ANTKV_CACHE: join(temporaryFolder(), 'cache') });
+  assert.equal([exitCode, /error: boom/.test(stderr)], [4, true], stderr);
+});
+
+together('show: one architecture, its source in JSON, one thing at a time', async () => {
+  const name = 'antkv_select';
+  const [two, native, both, source] = await Promise.all([['--arch', 'sm80,sm90'], ['--arch', 'native'], ['--source', '--cost'], ['--source', '--json']].map((words) => gen(['show', name, ...words], { PATH: dirname(process.execPath) })));
+  assert.equal([two!.exitCode, native!.exitCode, both!.exitCode], [2, 3, 2]);
+  assert.match(two!.stderr, /of one architecture, .* names 2\n {2}fix: name one: sm80 or sm90/);
+  assert.match(native!.stderr, /nvidia-smi finds no GPU/);
+  assert.match((JSON.parse(source!.stdout) as { source: string }).source, /antkv_select__sm80/);
 });
 
 together('doctor: an nvcc too old for the architecture fails', async () => {

@@ -8,7 +8,7 @@ import { ROOT } from '../../../generator/cli/select.ts';
 import { COMMANDS } from '../../../generator/cli/commands.ts';
 import { temporaryFolder } from '../../folder.ts';
 import { parallel } from '../../parallel.ts';
-import { gen } from './run.ts';
+import { gen, startGen } from './run.ts';
 
 const together = parallel(test);
 
@@ -21,6 +21,25 @@ const MISTAKES: [words: string[], what: RegExp, fix: RegExp][] = [
   [['list', '--wy'], /Unknown argument: wy/, /did you mean --why/],
   [['tune', '--efort', 'quick'], /Unknown argument: efort/, /did you mean --effort/],
   [['--only', 'antkv_unpack_*', '--only', 'antkv_encode_*', '--out', 'OUT'], /--only is given 2 times/, /give it once/],
+  [['--check=nonsense', '--out', 'OUT'], /--check takes true or false, not "nonsense"/, /--check alone is true/],
+  [['--dryRun=1', '--out', 'OUT'], /--dry-run takes true or false, not "1"/, /alone is true/],
+  [['-q=1', '--out', 'OUT'], /--q takes true or false, not "1"/, /alone is true/],
+  [['--no-only', '--out', 'OUT'], /--only takes a value: there is no --no-only/, /leave --only out/],
+  [['--only.x=antkv_select', '--out', 'OUT'], /Unknown argument: only\.x/, /gen --help|--only/],
+  [['--jobs', '2', '--jobs', '3', '--out', 'OUT'], /--jobs is given 2 times/, /give it once/],
+  [['verify', '--seed', ''], /--seed takes a number, and has none/, /leave --seed out/],
+  [['pack', '--measure', '--out', ''], /--out is empty/, /name a folder/],
+  [['--set', 'window=4', '--set', 'window=8', '--out', 'OUT'], /--set window is given twice/, /give one value/],
+  [['tune', '--work', 'OUT', '--dry-run'], /--work is for jobs of a scheduler/, /add --scheduler slurm/],
+  [['tune', '--only', 'antkv_decode_*,antkv_decod_*', '--dry-run'], /--only antkv_decod_\*: no contract matches/, /\w/],
+  [['tune', '--scheduler', 'slurm', '--work', 'OUT/w', '--journal', 'OUT/j'], /jobs of a scheduler know no --journal/, /leave --journal out/],
+  [['--timeout', 'Infinity', '--out', 'OUT'], /--timeout takes seconds, at most a day/, /leave --timeout out/],
+  [['verify', '--only', 'antkv_select', '--shape', '{"rows":3}', '--quick'], /--shape is one shape: --quick chooses/, /leave one out/],
+  [['verify', '--sample', '1e15'], /--sample takes a number of draws, 1 to 100000/, /--sample 20/],
+  [['tune', '--out', ''], /--out is empty/, /name a folder/],
+  [['demo', '--threads', '100000'], /--threads takes at most \d+ here, not 100000/, /leave --threads out/],
+  [['calibrate', 'test/fixtures/kv-calib-small.safetensors', '--dtype', 'bf16', '--out', 'OUT/x'], /--dtype bf16 has no meaning here/, /leave it out/],
+  [['support', '--check', '--records', 'BOGUS'], /a record names the architecture "sm1", which is none/, /gen verify --json/],
   [['list', '--zzzzzzzz'], /Unknown argument: zzzzzzzz/, /gen --help/],
   [['list', 'more'], /Unknown (argument|command): more/, /gen --help/],
   [['demo', 'more'], /Unknown (argument|command): more/, /gen --help/],
@@ -46,6 +65,9 @@ const MISTAKES: [words: string[], what: RegExp, fix: RegExp][] = [
   [['advise', '--model', 'package.json', '--context', '32K', '--memory', '80'], /--memory takes bytes, .* not "80"/, /80GB/],
 ];
 
+const bogus = join(temporaryFolder(), 'bogus.jsonl');
+writeFileSync(bogus, '{"kind":"verify","ok":true,"arch":"sm1","contract":"antkv_select","device":"x"}\n');
+
 together('every mistake is a usage error with a fix, and writes nothing', async () => {
   const before = readdirSync(join(ROOT, 'generated'), { recursive: true }).length;
   const queue = [...MISTAKES];
@@ -53,7 +75,7 @@ together('every mistake is a usage error with a fix, and writes nothing', async 
     for (let next = queue.shift(); next; next = queue.shift()) {
       const [words, what, fix] = next;
       const out = temporaryFolder();
-      const { exitCode, stdout, stderr } = await gen(words.map((word) => (word === 'OUT' ? out : word)));
+      const { exitCode, stdout, stderr } = await gen(words.map((word) => (word === 'BOGUS' ? bogus : word.replace(/^OUT/, out))));
       assert.is(exitCode, 2, `${words.join(' ')}: ${stderr}`);
       assert.match(stderr, what);
       assert.match(stderr.split('fix:')[1] ?? '', fix, words.join(' '));
@@ -75,6 +97,12 @@ together('an error is one JSON object with --json', async () => {
   const { exitCode, stdout } = await gen(['--json', '--preset', 'antkv1']);
   assert.equal(JSON.parse(stdout), { error: 'unknown preset "antkv1"', fix: 'did you mean antkv-1 or antkv-4 or antkv-2?', exitCode: 2 });
   assert.is(exitCode, 2);
+});
+
+together('gen support answers in JSON, and tables that cannot be written are said before the sweep', async () => {
+  const [support, tune] = await Promise.all([gen(['support', '--check', '--json']), gen(['tune', '--device', 'emulated', '--only', 'antkv_select', '--journal', join(temporaryFolder(), 'j'), '--out', '/dev/null/x'])]);
+  assert.is((JSON.parse(support.stdout) as { clean: boolean }).clean, support.exitCode === 0);
+  assert.equal([tune.exitCode, /cannot write \/dev\/null\/x \(ENOTDIR\)/.test(tune.stderr)], [3, true], tune.stderr);
 });
 
 together('a broken config file is an input error', async () => {
@@ -108,6 +136,13 @@ together('an old Node gets one clear line', async () => {
   const { exitCode, stderr } = await execa(process.execPath, ['--import', pretend, join(ROOT, 'generator/gen.mjs')], { reject: false });
   assert.is(exitCode, 3);
   assert.is(stderr, 'gen: Node 18.19.1 is too old\n  fix: install Node 20.19 or newer');
+});
+
+together('talk into a closed pipe ends nothing', async () => {
+  const refused = startGen(['--json', '--preset', 'antkv1']);
+  refused.stderr!.destroy();
+  const { exitCode, stdout } = await refused;
+  assert.equal([exitCode, (JSON.parse(String(stdout)) as { exitCode: number }).exitCode], [2, 2]);
 });
 
 together('output into a closed pipe is no error', async () => {

@@ -1,5 +1,5 @@
 // Tests gen report on journals and tables: files are told apart, and what is drawn is written whole.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { suite } from 'uvu';
@@ -63,10 +63,26 @@ test('both at once, Markdown of a sweep, an altered journal, no file: usage', as
   const out = join(dir, 'never.html');
   const lines = text.split('\n');
   const altered = file('altered.jsonl', [lines[0], lines[1]!.replace('Test GPU', 'Best GPU'), ...lines.slice(2)].join('\n'));
-  const runs = await Promise.all([[journal, records], [journal, '--markdown'], [altered], [join(dir, 'none.jsonl')], []].map((words) => gen(['report', ...words, '--out', out])));
-  assert.equal(runs.map(({ exitCode }) => exitCode), [2, 2, 2, 2, 2]);
+  const runs = await Promise.all([[journal, records], [journal, '--markdown'], [altered], [join(dir, 'none.jsonl')], [], [records, '--markdown', '--json']].map((words) => gen(['report', ...words, '--out', out])));
+  assert.equal(runs.map(({ exitCode }) => exitCode), [2, 2, 2, 2, 2, 2]);
   assert.match(runs[0]!.stderr, /tune\.jsonl is of a sweep, \S+records\.jsonl holds records of times/);
   assert.match(runs[2]!.stderr, /altered\.jsonl:2 was altered/);
+});
+
+test('nothing is written over what is read, under whatever name', async () => {
+  symlinkSync(records, join(dir, 'link.jsonl'));
+  linkSync(records, join(dir, 'hard.jsonl'));
+  const before = readFileSync(records, 'utf8');
+  const runs = await Promise.all([['report', records, '--out', records], ['report', records, '--out', join(dir, 'link.jsonl')], ['report', journal, records, '--out', join(dir, 'hard.jsonl')], ['bench', '--records', join(dir, 'link.jsonl'), '--out', records]].map((words) => gen(words)));
+  for (const { exitCode, stderr } of runs) {
+    assert.is(exitCode, 2, stderr);
+    assert.match(stderr, /would overwrite \S+, which is read\n {2}fix: name another file/);
+  }
+  assert.is(readFileSync(records, 'utf8'), before);
+  const torn = await gen(['report', file('torn-records.jsonl', `${before}{"record":"ben`), '--out', join(dir, 'torn-records.html')]);
+  assert.equal([torn.exitCode, /its last line is not finished and was not read/.test(torn.stderr)], [0, true]);
+  const none = await gen(['report', records, '--out', '']);
+  assert.equal([none.exitCode, /--out is empty/.test(none.stderr)], [2, true]);
 });
 
 test('perplexities: a page, the drawing alone, tables; --front and other kinds beside them are refused', async () => {

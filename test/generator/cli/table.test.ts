@@ -24,6 +24,35 @@ writeFileSync(join(dir, 'before.json'), printTable(table));
 const { table: other } = buildTables(sweepEvents({ us: (problem, arm) => modelUs(problem, arm) * (arm.kernel === KERNELS[1] ? 2 : 1) }))[0]!;
 writeFileSync(join(dir, 'after.json'), printTable(other));
 
+together('why: a contract that is offered and written on demand alone, a kernel, one that is refused, a device of nothing', async () => {
+  const file = join(dir, 'null.json');
+  writeFileSync(file, 'null');
+  const said: [contract: string, device: string, words: RegExp, fix: RegExp][] = [
+    ['antkv_decode_d64_k4c8b_v8c8b_f16_pre', 'sm80', /is offered, but neither shipped nor in a table: look-ups answer with its default tile, antkv_decode_d64_k4c8b_v8c8b_f16_pre__sm80_/, /gen tune --only antkv_decode_d64_k4c8b_v8c8b_f16_pre measures it; gen --only .* --out DIR/],
+    [KERNELS[0]!, 'sm80', /is a kernel/, /give its contract/],
+    ['antkv_decode_d256_k8c8b_v8c8b_f16_gainv', 'sm80', /is not offered/, /gen list/],
+    ['antkv_decod', 'sm80', /unknown contract/, /antkv_|known/],
+    ['antkv_select', file, /holds no device/, /it needs/],
+  ];
+  const runs = await Promise.all(said.map(([contract, device]) => gen(['table', 'why', contract, 'B1x1K', '--device', device])));
+  runs.forEach(({ exitCode, stderr }, i) => {
+    assert.is(exitCode, 2, stderr);
+    assert.match(stderr, said[i]![2]);
+    assert.match(stderr.split('fix:')[1]!, said[i]![3]);
+  });
+});
+
+together('show: how many kernels ship is judged, and asked of journals alone', async () => {
+  const runs = await Promise.all([['--max-kernels', '0'], ['--max-kernels', '3'], [join(dir, 'a.jsonl'), '--max-slowdown', '0.5']].map((words) => gen(['table', 'show', ...words])));
+  assert.equal(runs.map(({ exitCode }) => exitCode), [2, 2, 2], runs.map(({ stderr }) => stderr).join(''));
+});
+
+test('shapes beyond what kernels take, and words that come twice, are refused', () => {
+  for (const [shape, words] of [['B1x999999999K', /tokens Too big/], ['B9999999x1K,heads=512/8', /2\^31 query heads/], ['B1x1K,q=1,q=2', /q is given twice/], ['B1x1K,spread,fastest', /mode is given twice/], ['{"batch":1e15,"tokens":1}', /batch Too big/]] as const) {
+    assert.throws(() => parseAskedShape(shape), (error: unknown) => error instanceof UsageError && words.test(error.message), shape);
+  }
+});
+
 together('merge: any order of journals gives the table of their events; twice changes nothing; a torn line is told', async () => {
   const [first, second] = [temporaryFolder(), temporaryFolder()];
   const one = await gen(['table', 'merge', join(dir, 'a.jsonl'), join(dir, 'b.jsonl'), '--out', first]);

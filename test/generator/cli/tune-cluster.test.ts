@@ -55,9 +55,10 @@ test('what is wrong is said with its fix and code', async () => {
     ['tune', 'worker', '--work', work, '--stage', 'compile', '--task', '0'],
     ['tune', 'worker', '--work', work, '--stage', 'merge'],
     ['tune', 'status', '--work', join(work, 'none')],
+    ['tune', 'worker', '--work', work, '--stage', 'merge', '--task', '0'],
   ].map((words) => gen(words, WITHOUT_NVCC)));
-  assert.equal(runs.map(({ exitCode }) => exitCode), [2, 2, 2, 2, 2, 3, 3, 2], runs.map(({ stderr }) => stderr).join('\n'));
-  const said = [/needs --work DIR/, /holds another sweep/, /one option of sbatch/, /needs --task N/, /no task 9/, /no nvcc on this node/, /no worker has begun/, /cannot read .*plan\.json/];
+  assert.equal(runs.map(({ exitCode }) => exitCode), [2, 2, 2, 2, 2, 3, 3, 2, 2], runs.map(({ stderr }) => stderr).join('\n'));
+  const said = [/needs --work DIR/, /holds another sweep/, /one option of sbatch/, /needs --task N/, /no task 9/, /no nvcc on this node/, /no worker has begun/, /cannot read .*plan\.json/, /--stage merge takes all tasks/];
   runs.forEach(({ stderr }, i) => assert.match(stderr, said[i]!));
 });
 

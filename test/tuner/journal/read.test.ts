@@ -67,6 +67,19 @@ test('zeros that a crash left behind the last line are cut off', async () => {
   assert.is(readJournal(path).torn, 0);
 });
 
+test('a file that is no journal is refused and left as it is, with and without a newline', async () => {
+  for (const text of ['my notes', '{"at":"2030-01-01","mine":1}', '{"axes": 1', '7', 'my notes\n', '{"schema": 1}\n']) {
+    const path = join(temporaryFolder(), 'notes');
+    writeFileSync(path, text);
+    await openJournal(path, options()).then(() => assert.unreachable(), (error: unknown) => assert.ok(error instanceof InputError && error.fix !== undefined, text));
+    assert.is(readFileSync(path, 'utf8'), text);
+  }
+});
+
+test('a name that is too long, and a device, are said with their fix', async () => {
+  for (const path of [join(temporaryFolder(), 'x'.repeat(300)), '/dev/full']) await openJournal(path, options()).then(() => assert.unreachable(), (error: unknown) => assert.ok(error instanceof EnvironmentError, path));
+});
+
 test('any other line that is wrong is an error with its number', () => {
   const lines = sweepEvents({ problems: [] }).map(stableText);
   const parse = (change: (copy: string[]) => void): unknown => {
