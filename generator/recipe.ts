@@ -51,7 +51,7 @@ export function parseRecipe(json: unknown, source: string): Recipe {
   return recipe;
 }
 
-/** The recipe with `axis=value` replaced; the value is a word or a whole number. */
+/** The recipe with `axis=value` replaced; the value is a word or a number. Throws UsageError. */
 export function setAxis(recipe: Recipe, assignment: string): Recipe {
   const [axis, value, ...rest] = assignment.split('=');
   if (!axis || value === undefined || rest.length > 0) throw new UsageError(`--set takes axis=value, not "${assignment}"`, `axes: ${RECIPE_AXES.join(', ')}`);
@@ -59,7 +59,7 @@ export function setAxis(recipe: Recipe, assignment: string): Recipe {
     const near = nearest(axis, RECIPE_AXES);
     throw new UsageError(`a recipe has no axis "${axis}"`, near.length > 0 ? `did you mean ${near.join(' or ')}?` : `axes: ${RECIPE_AXES.join(', ')}`);
   }
-  const parsed = Recipe.safeParse({ ...recipe, [axis]: /^\d+$/.test(value) ? Number(value) : value });
+  const parsed = Recipe.safeParse({ ...recipe, [axis]: /^-?\d+(\.\d+)?(e\d+)?$/.test(value) ? Number(value) : value });
   if (!parsed.success) throw new UsageError(`--set ${assignment}: ${parsed.error.issues[0]?.message}`, `generated/recipe.schema.json lists the values of ${axis}`);
   return parseRecipe(parsed.data, `--set ${assignment}`);
 }

@@ -66,6 +66,7 @@ async function run(argv: BenchArguments): Promise<void> {
     return print(argv, rows);
   }
   const device = deviceOf(argv.device);
+  if (argv.keep === '') throw new UsageError('--keep is empty', 'name a folder');
   if (argv.keep !== undefined || argv.profile) {
     const { keepListings, profileCommand } = await import('../../tuner/listings.ts');
     const grid = await gridOf(argv);

@@ -81,7 +81,7 @@ test('a recipe needs its cache, its merge, and what its policy scores with', () 
 test('--set changes one axis and refuses the rest', () => {
   assert.equal(setAxis(one, 'k=4c8b'), { ...one, k: '4c8b' });
   assert.equal(setAxis(one, 'window=64'), { ...one, window: 64 });
-  for (const [text, want] of [['k', /axis=value/], ['k=4c8b=1', /axis=value/], ['widow=4', /no axis "widow"/], ['k=9c9b', /--set k=9c9b/], ['window=-1', /--set window=-1/], ['doc=x', /no axis "doc"/]] as const) {
+  for (const [text, want] of [['k', /axis=value/], ['k=4c8b=1', /axis=value/], ['widow=4', /no axis "widow"/], ['k=9c9b', /--set k=9c9b/], ['window=-1', /--set window=-1: .*>=0/], ['window=0.5', /window=0.5: .*expected int/], ['doc=x', /no axis "doc"/]] as const) {
     assert.throws(() => setAxis(one, text), (error: unknown) => error instanceof UsageError && want.test(error.message), text);
   }
   assert.throws(() => setAxis(one, 'widow=4'), (error: unknown) => error instanceof UsageError && /window/.test(error.fix ?? ''));

@@ -32,6 +32,7 @@ const REFUSED: [what: string, words: string[], exitCode: number, message: RegExp
   ['options of a measurement with --records', ['bench', '--records', records, '--samples', '3'], 2, /--records measures nothing: --samples has no meaning/],
   ['one of several globs that matches nothing', ['bench', '--sheet', 'goals', '--only', '*decode*,*decod_*'], 2, /--only \*decod_\*: no kernel of the sheets matches/],
   ['several kernels to profile', ['bench', '--profile'], 2, /--profile takes one kernel/],
+  ['a folder without a name', ['bench', '--keep', '', '--only', EXACT], 2, /--keep is empty/],
   ['a report of nothing', ['report'], 2, /gen report takes one or more files/],
   ['a pack of another kind', ['pack', '--out', join(dir, 'p')], 2, /only measuring packs/],
   ['a pack without nvcc', ['pack', '--measure', '--out', join(dir, 'p')], 3, /nvcc was not found/],
