@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm80_lookup_w8_s2_c2
-//   inputs    d9e522244af1d4d8
+//   inputs    fc4763ee28fc1002
 //   remake    npx gen --only antkv_decode_d128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm80_lookup_w8_s2_c2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -1779,16 +1779,17 @@ struct turn_keys : token_rows<K> {
         for (int w = 0; w < kWords; w += 2) {
           uint32_t x[2][4], y[2][4];  // A fragments of the units: [token + 2 * word]
           const int i = (pair + n) * kWords + w, j = i % kFast;
+          const auto put_in_order = [&](int k) {  // as they are: odd rows have looked up second halves first
+            const int unit = k / 4, v = k / 4 * 2 + k % 2, word = k / 2 % 2;
+            const uint32_t own = found[v][n][0][w + word], partner = found[v][n][1][w + word];
+            x[unit][k % 4] = odd ? partner : own;
+            y[unit][k % 4] = odd ? own : partner;
+          };
           if constexpr (kCorrects) {
             if (is_corrected(first_channel(i, 3, 0))) {  // of some lane column
               const uint32_t mine = is_corrected(first_channel(i, lane_index() % 4, 0)) ? ~0u : 0u;
 #pragma unroll
-              for (int k = 0; k < 8; ++k) {
-                const int unit = k / 4, v = k / 4 * 2 + k % 2, word = k / 2 % 2;
-                const uint32_t own = found[v][n][0][w + word], partner = found[v][n][1][w + word];
-                x[unit][k % 4] = odd ? partner : own;
-                y[unit][k % 4] = odd ? own : partner;
-              }
+              for (int k = 0; k < 8; ++k) put_in_order(k);
 #pragma unroll
               for (int f = 0; f < kFine; ++f)
 #pragma unroll
@@ -1800,15 +1801,14 @@ struct turn_keys : token_rows<K> {
           }
 #pragma unroll
           for (int k = 0; k < 8; ++k) {
-            const int unit = k / 4, v = k / 4 * 2 + k % 2, word = k / 2 % 2;
-            const uint32_t own = found[v][n][0][w + word], partner = found[v][n][1][w + word];
             if (i < kFast) {
+              const int unit = k / 4, v = k / 4 * 2 + k % 2, word = k / 2 % 2;
+              const uint32_t own = found[v][n][0][w + word], partner = found[v][n][1][w + word];
               const uint32_t a = factors[v].near[j + word], b = factors[v].far[j + word];
               x[unit][k % 4] = fused_multiply_add_halves(a, own, multiply_halves(b, partner));
               y[unit][k % 4] = fused_multiply_add_halves(a, partner, multiply_halves(negate_halves(b), own));
             } else {
-              x[unit][k % 4] = odd ? partner : own;
-              y[unit][k % 4] = odd ? own : partner;
+              put_in_order(k);
             }
           }
           // The units take turns, for a product waits for the one before into the same sums.

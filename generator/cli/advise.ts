@@ -1,5 +1,5 @@
 // gen advise: recipes for a model, a context and a memory, with what is known of their speed and accuracy.
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
 import { InputError, UsageError } from '../errors.ts';
@@ -14,6 +14,7 @@ import { readRecipe } from './recipe-file.ts';
 import { ROOT } from './select.ts';
 import { askedDevice } from './table-words.ts';
 import { whole } from './whole.ts';
+import { readText } from '../../tuner/text.ts';
 
 const TASKS = ['chat', 'reasoning', 'retrieval', 'long'] as const;
 
@@ -48,14 +49,6 @@ export function parseBytes(text: string): number {
   return Number(number) * UNITS[unit!]!;
 }
 
-function textOf(path: string, fix: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new InputError(`cannot read ${path} (${(error as NodeJS.ErrnoException).code})`, fix);
-  }
-}
-
 /** The committed records of perplexity. */
 function committedRecords(): string[] {
   const folder = join(ROOT, 'harness/bench/records');
@@ -67,12 +60,12 @@ async function run(argv: AdviseArguments): Promise<void> {
   const memory = parseBytes(argv.memory);
   whole('batch', argv.batch, 1);
   const [{ advise }, { readAccuracy }, { readModel, MODEL_FIX }] = await Promise.all([import('../../tuner/advise/advise.ts'), import('../../tuner/accuracy/record.ts'), import('../../tuner/space/given.ts')]);
-  const { layers, headDim, heads } = readModel(textOf(argv.model, MODEL_FIX), argv.model);
+  const { layers, headDim, heads } = readModel(readText(argv.model, MODEL_FIX), argv.model);
   if (layers === null) throw new InputError(`${argv.model} has no num_hidden_layers`, 'a cache is as large as its layers are many: give the config.json of the whole model');
   const tables = argv.table ? argv.table.map((path) => readTable(path, path)) : committedTables();
   const kernels = withChosen(shippedKernels(), tables);
   const { name: device, identity } = askedDevice(argv.device, tables);
-  const records = (argv.records ?? committedRecords()).flatMap((path) => readAccuracy(textOf(path, 'give a file that "python3 -m eval --out" wrote'), path));
+  const records = (argv.records ?? committedRecords()).flatMap((path) => readAccuracy(readText(path, 'give a file that "python3 -m eval --out" wrote'), path));
   const recipes = new Map([...PRESETS, ...(argv.recipe ?? []).map((path) => [path, readRecipe(path)] as const)]);
   const shape = { layers, qHeads: heads.q_heads, kvHeads: heads.kv_heads, headDim };
   const question = { shape, context, batch: argv.batch, memory, task: argv.task };

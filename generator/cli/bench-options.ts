@@ -1,6 +1,6 @@
 // What gen bench and gen pack --measure have in common: which kernels, on which shapes.
 import type { Argv } from 'yargs';
-import { type Arch } from '../arch.ts';
+import type { Arch } from '../arch.ts';
 import type { Contract } from '../contract.ts';
 import { UsageError } from '../errors.ts';
 import { contractName, kernelName, parseKernelName, type Kernel } from '../name.ts';
@@ -137,19 +137,20 @@ export async function planOf(options: BenchOptions, archs: { readonly sheet: str
   }
   const { sheetCases } = await import('../../tuner/bench-sheets.ts');
   const arch = options.arch ?? archs.sheet;
-  const globs = options.only?.split(',').map(globOf);
+  const words = options.only?.split(',') ?? [];
+  const matches = (word: string, kernel: Kernel): boolean => [kernelName(kernel), contractName(kernel.contract)].some((name) => globOf(word).test(name));
   const chosen = {
     archs: await archsOf(arch),
     tiles: await tilesOf(options.tiles),
     splits: grid.splits,
-    ...(globs ? { only: (kernel: Kernel) => globs.some((glob) => glob.test(kernelName(kernel)) || glob.test(contractName(kernel.contract))) } : {}),
+    ...(words.length > 0 ? { only: (kernel: Kernel) => words.some((word) => matches(word, kernel)) } : {}),
     ...(options.batch === undefined ? {} : { batch: grid.batch }),
     ...(options.tokens === undefined ? {} : { tokens: grid.tokens }),
   };
   const { groups, left } = sheetCases(names, { ...chosen, sms: USUAL_SMS });
   if (groups.flat().length === 0) throw new UsageError('no sheet has such shapes', '--batch and --tokens choose among the shapes of the sheets; leave them out for all');
   const benched = groups.flat().map(({ kernel }) => kernel);
-  const unmatched = options.only?.split(',').find((_, i) => !benched.some((kernel) => globs![i]!.test(kernelName(kernel)) || globs![i]!.test(contractName(kernel.contract))));
+  const unmatched = words.find((word) => !benched.some((kernel) => matches(word, kernel)));
   if (unmatched !== undefined) throw new UsageError(`--only ${unmatched}: no kernel of the sheets matches`, 'quote the glob; leave it out to see the kernels, with --device emulated --batch 1 --tokens 4096');
   return { groups: (sms) => sheetCases(names, { ...chosen, sms }).groups, left };
 }

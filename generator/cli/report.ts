@@ -17,14 +17,18 @@ const options = <T>(y: Argv<T>) =>
 
 export type ReportArguments = Global & Awaited<ReturnType<typeof options>['argv']>;
 
-const textOf = (file: string): string => readText(file, 'give records, or journals and tables of gen tune');
+/** A file that is drawn. */
+interface Drawn {
+  readonly file: string;
+  readonly text: string;
+}
 
 type Kind = 'sweep' | 'accuracy' | 'records';
 const KIND_WORDS: Readonly<Record<Kind, string>> = { sweep: 'is of a sweep', accuracy: 'holds perplexities', records: 'holds records of times' };
 
 /** What a file is, from its beginning: the header of a journal says so, a table is one object over many lines, and records have their kind in the first line. */
-function kindOf(file: string): Kind {
-  const text = textOf(file).slice(0, 4096);
+function kindOf({ text: whole }: Drawn): Kind {
+  const text = whole.slice(0, 4096);
   if (/^\{[^\n]*"event":\s*"header"/.test(text) || /^\{(\s*\n\s*"|[^\n]*"axes":)/.test(text)) return 'sweep';
   return /^\s*\{[^\n]*"record":\s*"perplexity"/.test(text) ? 'accuracy' : 'records';
 }
@@ -36,14 +40,14 @@ function write(argv: ReportArguments, text: string, what: object, words: string)
   note(argv, `${argv.out}: ${words}, ${Math.ceil(bytes / 1024)} KB`);
 }
 
-async function drawSweep(argv: ReportArguments, files: readonly string[]): Promise<void> {
+async function drawSweep(argv: ReportArguments, drawn: readonly Drawn[]): Promise<void> {
   if (argv.markdown) throw new UsageError('--markdown is for records of gen bench', 'leave it out: journals and tables are drawn as HTML');
   const { tunePage } = await import('../../tuner/report/page.ts');
-  write(argv, tunePage(files.map((file) => ({ file, text: textOf(file) }))), { files: files.length }, `${files.length} journals and tables`);
+  write(argv, tunePage(drawn), { files: drawn.length }, `${drawn.length} journals and tables`);
 }
 
-async function drawRecords(argv: ReportArguments, files: readonly string[]): Promise<void> {
-  const rows = await readRowFiles(argv, files);
+async function drawRecords(argv: ReportArguments, drawn: readonly Drawn[]): Promise<void> {
+  const rows = await readRowFiles(argv, drawn.map(({ file }) => file));
   if (rows.length === 0) return; // checks failed, and that was said
   const { html, markdown } = await import('../../tuner/report.ts');
   if (argv.markdown) out(markdown(rows));
@@ -51,9 +55,9 @@ async function drawRecords(argv: ReportArguments, files: readonly string[]): Pro
   if (rows.some(({ ok }) => !ok)) process.exitCode = EXIT.wrong;
 }
 
-async function drawAccuracy(argv: ReportArguments, files: readonly string[]): Promise<void> {
+async function drawAccuracy(argv: ReportArguments, drawn: readonly Drawn[]): Promise<void> {
   const [{ readAccuracy }, { accuracyHtml, accuracyMarkdown, accuracySvg }] = await Promise.all([import('../../tuner/accuracy/record.ts'), import('../../tuner/accuracy/page.ts')]);
-  const records = files.flatMap((file) => readAccuracy(textOf(file), file));
+  const records = drawn.flatMap(({ file, text }) => readAccuracy(text, file));
   if (records.length === 0) throw new UsageError('the files hold no perplexities', 'a last line that is torn does not count: run python3 -m eval --out once more, it goes on');
   if (argv.markdown) return out(accuracyMarkdown(records, argv.front));
   const drawing = argv.out.endsWith('.svg');
@@ -67,12 +71,13 @@ async function run(argv: ReportArguments): Promise<void> {
   if (files.length === 0) throw new UsageError('gen report takes one or more files', 'gen report records.jsonl, or gen report tune.jsonl, --out report.html');
   if (argv.markdown && argv.json) throw new UsageError('--markdown and --json contradict each other', 'leave one out');
   if (!argv.markdown) judgeOutput(argv.out, files);
-  const kinds = files.map(kindOf);
+  const drawn = files.map((file) => ({ file, text: readText(file, 'give records, or journals and tables of gen tune') }));
+  const kinds = drawn.map(kindOf);
   const [kind] = kinds as [Kind];
   const other = kinds.findIndex((one) => one !== kind);
   if (other > 0) throw new UsageError(`${files[0]} ${KIND_WORDS[kind]}, ${files[other]} ${KIND_WORDS[kinds[other]!]}`, 'draw them one after the other');
   if (argv.front && !(kind === 'accuracy' && argv.markdown)) throw new UsageError('--front is for --markdown of perplexities', 'leave it out');
-  return DRAW[kind](argv, files);
+  return DRAW[kind](argv, drawn);
 }
 
 export const report: CommandModule<Global, ReportArguments> = {

@@ -13,6 +13,7 @@ import { archsOf } from './names.ts';
 import { note, out, outJson, progress } from './print.ts';
 import { ROOT } from './select.ts';
 import { judgeDraws } from './whole.ts';
+import { readText } from '../../tuner/text.ts';
 
 const options = <T>(y: Argv<T>) =>
   y
@@ -59,13 +60,7 @@ function known(seen: Seen, path: string): Seen {
 
 /** What the records of a file say. Throws InputError. */
 function seenIn(path: string): Seen[] {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new InputError(`cannot read ${path} (${(error as NodeJS.ErrnoException).code})`, 'give records of gen verify --json');
-  }
-  const records = linesOf(text, path);
+  const records = linesOf(readText(path, 'give records of gen verify --json'), path);
   if (records.length === 0) throw new InputError(`no records in ${path}`, 'give records of gen verify --json, or answers of a pack');
   const about = records.find((record) => 'multiprocessors' in record);
   // Answers of a pack say who asked what by number.

@@ -1,5 +1,4 @@
 // What gen tune and gen tune plan have in common: which contracts, architectures and shapes, how much and how long.
-import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { Argv } from 'yargs';
 import { ARCHS } from '../arch.ts';
@@ -93,18 +92,11 @@ function contractOfKernel(name: string): string {
   }
 }
 
-function textOf(path: string, what: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new InputError(`cannot read ${what} ${path} (${(error as NodeJS.ErrnoException).code})`, `give the path of ${what === 'the model' ? "a model's config.json" : 'a file of JSON lines'}`);
-  }
-}
-
 /** What is tuned for. Files are named by their last part: paths of one machine do not belong into a table. Throws UsageError, InputError. */
 export async function tuningOf({ model, shapes }: Pick<TuneSelection, 'model' | 'shapes'>): Promise<Tuning> {
   if (model !== undefined && shapes !== undefined) throw new UsageError('--model and --shapes contradict each other', 'leave one out');
   if (model === undefined && shapes === undefined) return (await import('../../tuner/space/grid.ts')).DEFAULT_TUNING;
-  const { readModel, readShapes } = await import('../../tuner/space/given.ts');
-  return model !== undefined ? readModel(textOf(model, 'the model'), basename(model)) : readShapes(textOf(shapes!, 'the shapes'), basename(shapes!));
+  const [{ readModel, readShapes }, { readText }] = await Promise.all([import('../../tuner/space/given.ts'), import('../../tuner/text.ts')]);
+  if (model !== undefined) return readModel(readText(model, "give the path of a model's config.json", 'the model'), basename(model));
+  return readShapes(readText(shapes!, 'give the path of a file of JSON lines', 'the shapes'), basename(shapes!));
 }

@@ -1,14 +1,15 @@
 // gen tune --scheduler slurm: fills a work directory and submits its jobs, or prints them. gen tune calls it with the tasks that it would else run here.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Argv } from 'yargs';
-import { InputError, UsageError } from '../errors.ts';
+import { UsageError } from '../errors.ts';
 import type { Submission } from '../../tuner/cluster/submit.ts';
 import type { WorkPlan } from '../../tuner/cluster/work.ts';
 import type { Task } from '../../tuner/tune/problem.ts';
 import type { Global } from './commands.ts';
 import { note, out, outJson } from './print.ts';
 import { ROOT } from './select.ts';
+import { readText } from '../../tuner/text.ts';
 
 /** The options of gen tune that name a scheduler. */
 export const schedulerOptions = <T>(y: Argv<T>) =>
@@ -35,14 +36,6 @@ export function judgeScheduler(argv: { readonly scheduler?: string | undefined }
   if (argv.scheduler !== undefined && ofHere) throw new UsageError(`jobs of a scheduler know no --${ofHere}`, `leave --${ofHere} out: tuner/cluster/README.md says what each job does`);
 }
 
-function prologueOf(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new InputError(`cannot read the prologue ${path} (${(error as NodeJS.ErrnoException).code})`, 'give a file of shell lines, such as "module load cuda/12.4"');
-  }
-}
-
 function say(argv: SchedulerArguments, { scripts, steps, underway }: Submission): void {
   if (argv.json) return outJson({ dryRun: argv.dryRun, steps, underway, ...(argv.dryRun ? { scripts } : {}) });
   if (argv.dryRun) for (const { path, text } of scripts) out(`# ---- ${path}\n${text}`);
@@ -55,7 +48,7 @@ export async function tuneOnSlurm(argv: SchedulerArguments, tasks: readonly Task
   if (argv.work === undefined) throw new UsageError('--scheduler slurm needs --work DIR', 'name a new directory on a file system that all nodes of the cluster see');
   if (tasks.length === 0) throw new UsageError('nothing to tune', 'choose contracts with --preset, --recipe or --only');
   const [{ createWork, pathsOf }, { submit }] = await Promise.all([import('../../tuner/cluster/work.ts'), import('../../tuner/cluster/submit.ts')]);
-  const options = { gen: [process.execPath, resolve(ROOT, 'generator/gen.mjs')], sbatch: argv.sbatch ?? [], ...(argv.prologue === undefined ? {} : { prologue: prologueOf(argv.prologue) }) };
+  const options = { gen: [process.execPath, resolve(ROOT, 'generator/gen.mjs')], sbatch: argv.sbatch ?? [], ...(argv.prologue === undefined ? {} : { prologue: readText(argv.prologue, 'give a file of shell lines, such as "module load cuda/12.4"', 'the prologue') }) };
   const known = existsSync(pathsOf(argv.work).plan);
   if (!argv.dryRun || known) createWork(argv.work, tasks, plan);
   say(argv, await submit(argv.work, options, { dryRun: argv.dryRun, ...(known || !argv.dryRun ? {} : { planned: tasks.length }) }));

@@ -1,8 +1,8 @@
 // Dumps on disk, and safetensors files beside them, read tensor by tensor; and whether a result can be written, asked before the work.
 import { accessSync, closeSync, constants, fstatSync, openSync, readSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { EnvironmentError, InputError } from '../../generator/errors.ts';
-import { placeOf } from '../../generator/write.ts';
+import { InputError } from '../../generator/errors.ts';
+import { cannotWrite, placeOf } from '../../generator/write.ts';
 import { parseDump, type Dump } from '../../generator/format.ts';
 import { assertFinite, headerLength, LENGTH_BYTES, parseHeader, type Header, type TensorInfo } from '../../generator/safetensors.ts';
 import type { Rows } from './task.ts';
@@ -82,12 +82,6 @@ function readRows({ header, read }: TensorFile, info: TensorInfo, tokens: number
   return { data: new Uint16Array(bytes.buffer), stride: tokens, tokens, headDim };
 }
 
-const cannotWrite = (path: string, error: unknown): EnvironmentError => {
-  const { code } = error as NodeJS.ErrnoException;
-  if (code === 'ENOSPC' || code === 'EDQUOT') return new EnvironmentError(`no space left to write ${path}`, 'free some space, or choose another disk with --out');
-  return new EnvironmentError(`cannot write ${path} (${code ?? String(error)})`, 'choose a file in a folder that exists and that you can write, with --out');
-};
-
 /** Throws EnvironmentError if `path` cannot be written: asked before an hour of work, not after it. Leaves nothing behind. */
 export function checkWritable(path: string): void {
   const place = placeOf(path);
@@ -98,6 +92,6 @@ export function checkWritable(path: string): void {
     closeSync(openSync(probe, 'w'));
     rmSync(probe);
   } catch (error) {
-    throw cannotWrite(path, error);
+    throw cannotWrite(error, path, 'choose a file in a folder that exists and that you can write, with --out');
   }
 }

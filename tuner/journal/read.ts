@@ -1,8 +1,8 @@
 // Reads tuning journals: each line is judged by its own digest. What a killed writer left unfinished is dropped, anything else that is wrong is an error.
-import { readFileSync } from 'node:fs';
 import { InputError } from '../../generator/errors.ts';
 import { eventSchema, type TuneEvent } from '../tune/events.ts';
 import { stableDigest } from '../../generator/stable.ts';
+import { readText } from '../text.ts';
 
 /** The schema of journals that this module reads. */
 export const JOURNAL_SCHEMA = 1;
@@ -54,15 +54,7 @@ export function parseJournal(text: string, file: string): Journal {
 }
 
 /** The journal in a file. Throws InputError. */
-export function readJournal(path: string): Journal {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new InputError(`cannot read the journal ${path} (${(error as NodeJS.ErrnoException).code})`, 'give the path of a file that gen tune wrote');
-  }
-  return parseJournal(text, path);
-}
+export const readJournal = (path: string): Journal => parseJournal(readText(path, 'give the path of a file that gen tune wrote', 'the journal'), path);
 
 /** True if the text begins as a tuning journal does: tells it from tables and bench records. */
 export function isJournal(text: string): boolean {
