@@ -35,7 +35,8 @@ function keysOf(c: CacheContract, { warps }: Tile): Work {
       return total([[1, found], [1, scores]]);
     }
     case 'turn':
-      return turnedKeys(d, channels, columns, warps);
+      // Entries of 16 channels are looked up in halves; lanes trade the codes of each unit by 2 shuffles and 2 PRMT.
+      return total([[1, turnedKeys(d, Math.min(channels, 8), columns, warps)], [channels > 8 ? 2 : 0, work({ memory: 2, wavefronts: 2, alu: 2 })]]);
     case 'dot':
       return total([[1, work({ dot: chunks, memory: chunks, wavefronts: chunks, alu: chunks / 2 + chunks, matrix: (d / 16) * (columns / 4) })], [1, scores]]);
     default:

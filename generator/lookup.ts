@@ -17,7 +17,7 @@ export function keyMethod(c: Contract): KeyMethod | undefined {
   if (c.op !== 'decode' || !isCacheContract(c)) return undefined;
   const k = codecOf(c.k);
   if (k.kind === 'exact') return undefined;
-  if (c.key === 'pre') return k.codebook === 'f16' && (k.channels === 4 || k.channels === 8) ? 'turn' : undefined;
+  if (c.key === 'pre') return k.codebook === 'f16' && k.channels >= 4 && k.channels <= 16 ? 'turn' : undefined;
   if (k.codebook === 'f16') return 'sum';
   return k.channels === 2 ? 'dot' : undefined;
 }
@@ -35,8 +35,7 @@ export function lookupMisfit(c: Contract): string[] {
   const v = codecOf(c.v);
   if (v.kind === 'vq' && v.codebook !== 'q8') why.push(`algorithm lookup multiplies values as int8: the v codec must be a q8 one, not ${c.v}`);
   const method = keyMethod(c);
-  if (k.kind === 'vq' && method === undefined) why.push(`algorithm lookup has no way to score ${c.k} keys coded ${c.key === 'pre' ? 'before' : 'after'} RoPE; it takes f16 codebooks after it, with 4 or 8 channels before it, or 2c8bq8 after it`);
-  if (c.dtype !== 'f16' && method === 'turn') why.push(`algorithm lookup turns queries of f16 only, not ${c.dtype}`);
+  if (k.kind === 'vq' && method === undefined) why.push(`algorithm lookup has no way to score ${c.k} keys coded ${c.key === 'pre' ? 'before' : 'after'} RoPE; it takes f16 codebooks after it, with 4 to 16 channels before it, or 2c8bq8 after it`);
   if (c.softcap) why.push('algorithm lookup does not cap scores');
   if (c.headDim > 128 && (method === 'turn' || method === 'dot')) why.push(`algorithm lookup keeps queries of up to 128 channels in registers where keys are coded before RoPE or int8, not ${c.headDim}`);
   if (c.headDim % 64 !== 0 && method === 'dot') why.push(`algorithm lookup has int8 keys in rows of 64 channels; head dim ${c.headDim} is not a multiple`);

@@ -100,7 +100,7 @@ struct sum_keys {
 #pragma unroll
     for (int slab = 0; slab < kSlabs; ++slab) {
       const bytes8 four = row ? load_global(reinterpret_cast<const bytes8*>(row) + slab * 4 + t) : bytes8{};
-      raw.q[slab][0] = halves_of_query<typename K::Element>(four.w[0]), raw.q[slab][1] = halves_of_query<typename K::Element>(four.w[1]);
+      raw.q[slab][0] = four.w[0], raw.q[slab][1] = four.w[1];
     }
   }
   /// A product of a turn's: dot products of entries g and g + 8 with columns 2t and 2t + 1 of chunk `chunk` (of two abreast, chunk + t / 2 and 2t mod 4).
@@ -155,6 +155,8 @@ struct sum_keys {
   /// makes a table of zeros and scores that are no numbers (coded_state::raise). A block barrier must follow, then fill().
   static __device__ __forceinline__ void multiply_all(dot_products& products, raw_table& raw, float* maxima) {
     const int warp = warp_index();
+#pragma unroll
+    for (int i = 0; i < 2 * kSlabs; ++i) raw.q[i / 2][i % 2] = halves_of_query<typename K::Element>(raw.q[i / 2][i % 2]);  // here: where they are asked for it would wait for them
     const uint32_t broken = without_infinite(raw);
     float most[2] = {};
     each_product([&](int turn, int u) {

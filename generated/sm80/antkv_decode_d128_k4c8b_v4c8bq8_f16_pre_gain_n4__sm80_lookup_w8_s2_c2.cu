@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm80_lookup_w8_s2_c2
-//   inputs    7816c5b98e9c515b
+//   inputs    fff70b22cfab5e79
 //   remake    npx gen --only antkv_decode_d128_k4c8b_v4c8bq8_f16_pre_gain_n4__sm80_lookup_w8_s2_c2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -68,12 +68,18 @@ __device__ __forceinline__ void multiply_add(float (&d)[4], const uint32_t (&a)[
   if constexpr (kIsBf16<T>) mma_16x8x16_bf16(d, a, b);
   else mma_16x8x16(d, a, b);
 }
-/// A pair of a query's channels as halves, for keys that were codes: those have more digits than bf16, but not room for all of its sizes.
+/// A channel of a query, within what halves can be: those have more digits than bf16, but not room for all of its sizes. What is no number stays none.
+template <class T>
+__device__ __forceinline__ float float_of_query(uint32_t bits) {
+  const float x = to_float(T{uint16_t(bits)});
+  if constexpr (!kIsBf16<T>) return x;
+  return x != x ? x : fminf(fmaxf(x, -65504.0f), 65504.0f);
+}
+/// A pair of a query's channels as halves, for keys that were codes.
 template <class T>
 __device__ __forceinline__ uint32_t halves_of_query(uint32_t pair) {
   if constexpr (!kIsBf16<T>) return pair;
-  const auto half = [](uint32_t bits) { return fminf(fmaxf(to_float(bf16{uint16_t(bits)}), -65504.0f), 65504.0f); };
-  return pack_halves(half(pair), half(pair >> 16));
+  return pack_halves(float_of_query<T>(pair), float_of_query<T>(pair >> 16));
 }
 
 // Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
@@ -1419,18 +1425,21 @@ __device__ __noinline__ void multiply_as_rows(const P& p, float* products, const
 template <class K>
 struct turn_keys : token_rows<K> {
   using C = typename K::Key;
-  static_assert(!C::kQ8 && (C::kChannels == 8 || C::kChannels == 4), "generator/tile.ts let another key codec through");
+  static_assert(!C::kQ8 && (C::kChannels == 16 || C::kChannels == 8 || C::kChannels == 4), "generator/tile.ts let another key codec through");
   using Rows = token_rows<K>;
   using typename Rows::dot_products;
   using Rows::kColumns, Rows::kScores, Rows::kLaneColumns, Rows::kGainWords;
-  static constexpr int kChunks = K::kHeadDim / C::kChannels;
+  // Entries of 16 channels are looked up in two halves, by neighbouring lane columns: what follows knows them as chunks of 8 channels, two of which have the same code.
+  static constexpr bool kHalves = C::kChannels == 16;
+  static constexpr int kChannels = kHalves ? 8 : C::kChannels, kChunks = K::kHeadDim / kChannels;
   static constexpr int kPairs = kChunks / 8;           // groups of 4 chunks whose partners lie kPairs groups higher
-  static constexpr int kWords = C::kChannels / 2;      // of a look-up, two channels each
-  static constexpr int kEntryBytes = 2 * C::kChannels, kSlots = 128 / kEntryBytes;
-  static constexpr bool kSwaps = C::kChannels == 4;    // neighbours trade places in every second pair of lane rows
+  static constexpr int kWords = kChannels / 2;         // of a look-up, two channels each
+  static constexpr int kEntryBytes = 2 * kChannels, kSlots = 128 / kEntryBytes;
+  static constexpr bool kSwaps = kChannels == 4;       // neighbours trade places in every second pair of lane rows
   static constexpr int kRow = 128, kSlice = 256 * kRow, kSlices = kChunks / kSlots;
   static constexpr int kTableBytes = kSlices * kSlice;
-  static constexpr int kCodeWords = kChunks / 8;
+  static constexpr int kCodeWords = C::kChunks / 8;    // of a lane and unit, as they are stored
+  static_assert(!kHalves || kCodeWords == 1, "lanes trade whole words");
   // Words 0 ... kFast - 1 of a lane are of pairs that are turned in registers, the rest of slow ones (see "multiply").
   static constexpr int kAll = kPairs * kWords, kFast = 4, kSlow = kAll - kFast;
   static_assert(kSlow == 0 || kSlow == kFast, "a lane turns as many slow words as fast ones");
@@ -1498,8 +1507,10 @@ struct turn_keys : token_rows<K> {
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn) {
       const int task = min_int(thread_index() + turn * kThreads, kTasks - 1), slot = task % kSlots, line = task / kSlots % (256 / kEntries), slice = task / (kSlots * 256 / kEntries);
-      const bytes16* from = reinterpret_cast<const bytes16*>(codebook + (chunk_of(slot, slice) * 256 + line * kEntries) * kEntryBytes);
-      raw.piece[turn][0] = load_global(from), raw.piece[turn][1] = load_global(from + 1);
+      const int chunk = chunk_of(slot, slice);
+      // Of entries in halves two lanes ask for a sector: one for the first halves of two entries, one for the second ones.
+      const bytes16* from = reinterpret_cast<const bytes16*>(kHalves ? codebook + (chunk / 2 * 256 + line * kEntries) * 2 * kEntryBytes + chunk % 2 * kEntryBytes : codebook + (chunk * 256 + line * kEntries) * kEntryBytes);
+      raw.piece[turn][0] = load_global(from), raw.piece[turn][1] = load_global(from + (kHalves ? 2 : 1));
     }
   }
   /// Lays the table out, all threads. Of a general RoPE no one reads it: its place is the warps' rows, after a barrier.
@@ -1519,7 +1530,7 @@ struct turn_keys : token_rows<K> {
   }
 
   /// Channel of the first half of pair `e` (0, 1) in word `i` of lane column t.
-  static __device__ __forceinline__ int first_channel(int i, int t, int e) { return (4 * (i / kWords) + t) * C::kChannels + 2 * (i % kWords) + e; }
+  static __device__ __forceinline__ int first_channel(int i, int t, int e) { return (4 * (i / kWords) + t) * kChannels + 2 * (i % kWords) + e; }
 
   /// Whether turning pair `pair` is a correction of what it is unturned.
   static __device__ __forceinline__ bool is_corrected(int pair) { return kCorrects && pair >= K::kHeadDim / 8; }
@@ -1638,7 +1649,7 @@ struct turn_keys : token_rows<K> {
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
         const int pair = first_channel(own_word() + i, lane_index() % 4, e);
-        turn(q, i, e, to_float(f16{uint16_t(raw.x[i] >> (16 * e))}), to_float(f16{uint16_t(raw.y[i] >> (16 * e))}), shuffle(sine, pair), shuffle(cosine, pair));
+        turn(q, i, e, float_of_query<typename K::Element>(raw.x[i] >> (16 * e)), float_of_query<typename K::Element>(raw.y[i] >> (16 * e)), shuffle(sine, pair), shuffle(cosine, pair));
       }
   }
   static __device__ __forceinline__ void turn(turned& q, int i, int e, float x, float y, float sine, float cosine) {
@@ -1732,6 +1743,14 @@ struct turn_keys : token_rows<K> {
     }
   }
 
+  /// Codes of entries in halves as a lane looks them up: of token g, then of g + 8, partner 0 of both pairs, then partner 1. Lane columns 2 n and 2 n + 1 share an entry, whose
+  /// code lies in column n (first pair) and 2 + n.
+  static __device__ __forceinline__ void trade_codes(uint32_t (&words)[2], const uint32_t (&stored)[kCodeWords]) {
+    const int from = lane_index() / 4 * 4 + lane_index() % 4 / 2;
+    const uint32_t first = shuffle(stored[0], from), second = shuffle(stored[0], from + 2);
+    words[0] = permute_bytes(first, second, 0x5140), words[1] = permute_bytes(first, second, 0x7362);
+  }
+
   /// Products of the tile's keys and this lane's columns, neither scaled nor with gains. `second_tile`: of a pair of neighbours, where tiles come in pairs.
   // The queries stand turned back by the position of the tile's middle, in f16 twice: the nearest halves and what they leave.
   // Fast pairs of keys are turned in registers from place m = -16 ... 15 to 0, in f16. Odd rows look up (y, x), a reflection, which no rotation
@@ -1747,6 +1766,9 @@ struct turn_keys : token_rows<K> {
     place_factors factors[4];
 #pragma unroll
     for (int v = 0; v < 4; ++v) factors[v] = kHold ? held[v % (kHold ? 4 : 1)] : load_factors(v);
+    uint32_t traded[2][2];
+#pragma unroll
+    for (int unit = 0; unit < (kHalves ? 2 : 0); ++unit) trade_codes(traded[unit], codes[unit]);
     constexpr int kNeighbours = kSwaps ? 2 : 1;
 #pragma unroll
     for (int pair = 0; pair < kPairs; pair += kNeighbours) {
@@ -1758,7 +1780,7 @@ struct turn_keys : token_rows<K> {
 #pragma unroll
           for (int partner = 0; partner < 2; ++partner) {
             const int byte = v % 2 * 2 * kPairs + partner * kPairs + pair + n;
-            look_up(found[v][n][partner], rows.at(codes[v / 2][byte / 4], byte % 4, address[2 * n + partner]) + pair / kNeighbours * kSlice);
+            look_up(found[v][n][partner], rows.at(kHalves ? traded[v / 2][byte / 4] : codes[v / 2][byte / 4 % kCodeWords], byte % 4, address[2 * n + partner]) + pair / kNeighbours * kSlice);
           }
       if constexpr (kSwaps) {
         const bool swapped = lane_index() / 8 % 2;

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode.cu.hbs
 //   kernel    antkv_decode_d128_kf16_vf16_f16__sm80_w2_t32_s2
-//   inputs    83a40222e80666db
+//   inputs    e0fb7fb992c151dc
 //   remake    npx gen --only antkv_decode_d128_kf16_vf16_f16__sm80_w2_t32_s2
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -65,12 +65,18 @@ __device__ __forceinline__ void multiply_add(float (&d)[4], const uint32_t (&a)[
   if constexpr (kIsBf16<T>) mma_16x8x16_bf16(d, a, b);
   else mma_16x8x16(d, a, b);
 }
-/// A pair of a query's channels as halves, for keys that were codes: those have more digits than bf16, but not room for all of its sizes.
+/// A channel of a query, within what halves can be: those have more digits than bf16, but not room for all of its sizes. What is no number stays none.
+template <class T>
+__device__ __forceinline__ float float_of_query(uint32_t bits) {
+  const float x = to_float(T{uint16_t(bits)});
+  if constexpr (!kIsBf16<T>) return x;
+  return x != x ? x : fminf(fmaxf(x, -65504.0f), 65504.0f);
+}
+/// A pair of a query's channels as halves, for keys that were codes.
 template <class T>
 __device__ __forceinline__ uint32_t halves_of_query(uint32_t pair) {
   if constexpr (!kIsBf16<T>) return pair;
-  const auto half = [](uint32_t bits) { return fminf(fmaxf(to_float(bf16{uint16_t(bits)}), -65504.0f), 65504.0f); };
-  return pack_halves(half(pair), half(pair >> 16));
+  return pack_halves(float_of_query<T>(pair), float_of_query<T>(pair >> 16));
 }
 
 // Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.

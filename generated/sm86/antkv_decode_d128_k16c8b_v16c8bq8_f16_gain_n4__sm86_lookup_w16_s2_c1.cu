@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm86_lookup_w16_s2_c1
-//   inputs    ca149984c34bdb8e
+//   inputs    e09e04792dd69e80
 //   remake    npx gen --only antkv_decode_d128_k16c8b_v16c8bq8_f16_gain_n4__sm86_lookup_w16_s2_c1
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -68,12 +68,18 @@ __device__ __forceinline__ void multiply_add(float (&d)[4], const uint32_t (&a)[
   if constexpr (kIsBf16<T>) mma_16x8x16_bf16(d, a, b);
   else mma_16x8x16(d, a, b);
 }
-/// A pair of a query's channels as halves, for keys that were codes: those have more digits than bf16, but not room for all of its sizes.
+/// A channel of a query, within what halves can be: those have more digits than bf16, but not room for all of its sizes. What is no number stays none.
+template <class T>
+__device__ __forceinline__ float float_of_query(uint32_t bits) {
+  const float x = to_float(T{uint16_t(bits)});
+  if constexpr (!kIsBf16<T>) return x;
+  return x != x ? x : fminf(fmaxf(x, -65504.0f), 65504.0f);
+}
+/// A pair of a query's channels as halves, for keys that were codes.
 template <class T>
 __device__ __forceinline__ uint32_t halves_of_query(uint32_t pair) {
   if constexpr (!kIsBf16<T>) return pair;
-  const auto half = [](uint32_t bits) { return fminf(fmaxf(to_float(bf16{uint16_t(bits)}), -65504.0f), 65504.0f); };
-  return pack_halves(half(pair), half(pair >> 16));
+  return pack_halves(float_of_query<T>(pair), float_of_query<T>(pair >> 16));
 }
 
 // Where things lie: coded pages, anchor pages, per-sequence state. P is any parameter struct with these fields.
@@ -1425,7 +1431,7 @@ struct sum_keys {
 #pragma unroll
     for (int slab = 0; slab < kSlabs; ++slab) {
       const bytes8 four = row ? load_global(reinterpret_cast<const bytes8*>(row) + slab * 4 + t) : bytes8{};
-      raw.q[slab][0] = halves_of_query<typename K::Element>(four.w[0]), raw.q[slab][1] = halves_of_query<typename K::Element>(four.w[1]);
+      raw.q[slab][0] = four.w[0], raw.q[slab][1] = four.w[1];
     }
   }
   /// A product of a turn's: dot products of entries g and g + 8 with columns 2t and 2t + 1 of chunk `chunk` (of two abreast, chunk + t / 2 and 2t mod 4).
@@ -1480,6 +1486,8 @@ struct sum_keys {
   /// makes a table of zeros and scores that are no numbers (coded_state::raise). A block barrier must follow, then fill().
   static __device__ __forceinline__ void multiply_all(dot_products& products, raw_table& raw, float* maxima) {
     const int warp = warp_index();
+#pragma unroll
+    for (int i = 0; i < 2 * kSlabs; ++i) raw.q[i / 2][i % 2] = halves_of_query<typename K::Element>(raw.q[i / 2][i % 2]);  // here: where they are asked for it would wait for them
     const uint32_t broken = without_infinite(raw);
     float most[2] = {};
     each_product([&](int turn, int u) {

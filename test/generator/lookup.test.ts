@@ -13,6 +13,8 @@ test('the key method follows from codebook and key position', () => {
     ['d128_k16c8b_v16c8bq8_f16_n4', 'sum'],
     ['d128_k8c8b_v8c8bq8_f16_pre_gain', 'turn'],
     ['d128_k4c8b_v4c8bq8_f16_pre', 'turn'],
+    ['d128_k16c8b_v4c8bq8_f16_pre', 'turn'],
+    ['d128_k32c12b_v4c8bq8_f16_pre', undefined],
     ['d128_k2c8b_v4c8bq8_f16_pre', undefined],
     ['d128_k2c8bq8_v2c8bq8_f16', 'dot'],
     ['d128_k8c8bq8_v8c8bq8_f16', undefined],
@@ -32,10 +34,10 @@ const REASONS: [contract: string, want: RegExp][] = [
   ['antkv_decode_d64_k16c8b_v8c8bq8_f16', /k has 4 of 8 bits/],
   ['antkv_decode_d96_k16c8b_v8c8bq8_f16', /k has 6 of 8 bits/],
   ['antkv_decode_d96_k8c8b_v16c8bq8_f16', /v has 6 of 8 bits$/],
+  ['antkv_decode_d64_k16c8b_v8c8bq8_f16_pre', /k has 4 of 8 bits, coded before RoPE/],
   ['antkv_decode_d96_k8c8b_v8c8bq8_f16_pre', /k has 12 of 8 bits, coded before RoPE/],
   ['antkv_decode_d96_k2c8bq8_v8c8bq8_f16', /int8 keys in rows of 64 channels; head dim 96/],
   ['antkv_decode_d128_k8c10b_v8c8bq8_f16', /k has 16 of 10 bits/],
-  ['antkv_decode_d128_k8c8b_v8c8bq8_bf16_pre', /turns queries of f16 only, not bf16/],
   ['antkv_decode_d128_k8c8b_v8c8bq8_f16_softcap', /does not cap scores/],
   ['antkv_decode_d256_k8c8b_v8c8bq8_f16_pre', /queries of up to 128 channels in registers .*, not 256/],
   ['antkv_decode_d256_k2c8bq8_v8c8bq8_f16', /queries of up to 128 channels in registers .*, not 256/],
@@ -45,7 +47,7 @@ const REASONS: [contract: string, want: RegExp][] = [
 for (const [name, want] of REASONS) test(`${name} has no look-up kernel, and why`, () => assert.match(lookupMisfit(parseContractName(name)).join('\n'), want));
 
 test('the contracts that are to be fast have one', () => {
-  for (const words of ['k8c8b_v8c8bq8_f16_n4', 'k8c8b_v8c8bq8_f16_pre_gain_n4', 'k4c8b_v4c8bq8_f16_n4', 'k4c8b_v4c8bq8_f16_pre_n4', 'k2c8bq8_v2c8bq8_f16_n4', 'k16c8b_v16c8bq8_f16_n4'])
+  for (const words of ['k8c8b_v8c8bq8_f16_n4', 'k8c8b_v8c8bq8_f16_pre_gain_n4', 'k4c8b_v4c8bq8_f16_n4', 'k4c8b_v4c8bq8_f16_pre_n4', 'k2c8bq8_v2c8bq8_f16_n4', 'k16c8b_v16c8bq8_f16_n4', 'k16c8b_v8c8bq8_f16_pre_gain_n4', 'k8c8b_v8c8bq8_bf16_pre_gain_n4'])
     assert.equal(lookupMisfit(decode(`d128_${words}`)), [], words);
   for (const headDim of [64, 96, 256]) for (const words of ['k8c8b_v8c8bq8_f16_gain_n4', 'k4c8b_v4c8bq8_f16_n4', 'k8c8b_v4c8bq8_bf16']) assert.equal(lookupMisfit(decode(`d${headDim}_${words}`)), [], `d${headDim} ${words}`);
 });

@@ -8,10 +8,15 @@ import math
 from .recipe import USUAL_TOKENS, Codec, Recipe
 
 MENU = {side: ("4c8b", "8c8b", "16c8b") for side in "kv"}
-FAST = {"k": ("4c8b", "8c8b"), "v": ("4c8bq8", "8c8bq8", "16c8bq8")}  # those that decode looks up in shared memory, keys before RoPE (generator/lookup.ts)
+LOOKED_UP = {"k": ("4c8b", "8c8b", "16c8b"), "v": ("4c8bq8", "8c8bq8", "16c8bq8")}  # by decode in shared memory, keys before RoPE (generator/lookup.ts)
 EXACT = {"k": "f16", "v": "f16", "key": "post", "gain": "none", "policy": "none", "budget_permille": 0, "selection": "global", "window": 0, "flush_block": 1}
 CODED = {"key": "pre", "policy": "none", "budget_permille": 0, "selection": "global", "window": 0}
 PER_BIT = 1000  # steps of a bit in which budgets are counted; rates are rounded up to them
+
+
+def fast(head_dim):
+    """Of each side the codecs that have fast kernels: eight codes a token or more, one for each row of lanes (generator/layout.ts)."""
+    return {side: tuple(codec for codec in codecs if head_dim // Codec.parse(codec).channels >= 8) for side, codecs in LOOKED_UP.items()}
 
 
 def single(layers, layer, side, codec, gain="kv"):

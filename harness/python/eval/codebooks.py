@@ -4,7 +4,7 @@
     python3 -m eval.codebooks --model DIR --calibration ids.npy --budget 1.13 --out codebooks.safetensors       codecs by layer
 
 With --budget what each side of each layer loses under each codec is measured on text that is kept back, and the best plan below that many bits per element is taken (allocate.py);
-the window is not counted. Unless told, it is of codecs with fast kernels; --keys 4c8b,8c8b,16c8b gets further down and decodes several times slower. --plan takes recipes by layer as
+the window is not counted. Unless --keys and --values say otherwise it is of codecs with fast kernels. --plan takes recipes by layer as
 they are. Such files say which recipe each layer has (antkv.read_recipe), and `npx gen --recipe FILE --out DIR` writes their kernels.
 
 `gen calibrate` makes such files of a dump alone. This needs the model itself, a GPU for a minute or two, and 110,000 token ids, of which the last 40,000 are kept back (lab.py).
@@ -41,9 +41,10 @@ def made(lab, run, path):
     calibrate.write(path, run.plan, attention.books, lab.recorded(run, model), run.method, lab.model, lab.bases(run))
 
 
-def planned(lab, bits, axes, menu=allocate.FAST, method=START):
-    """Recipes by layer, as JSON, of at most `bits` per element without the window, of codecs that `menu` has by side. Raises ValueError where no plan is that small."""
+def planned(lab, bits, axes, menu=None, method=START):
+    """Recipes by layer, as JSON, of at most `bits` per element without the window, of codecs that `menu` has by side, else of fast ones. Raises ValueError where no plan is that small."""
     c, axes, records = lab.model.config, {**KEPT, **axes}, []
+    menu = {**allocate.fast(c.head_dim), **(menu or {})}
     for side in "kv":
         for codec in menu[side]:
             for layer in range(c.layers):
@@ -68,7 +69,7 @@ def options(argv):
     what.add_argument("--budget", type=float, metavar="BITS", help="codecs by layer: codes, gains, bitmaps and anchors of at most so many bits per element")
     what.add_argument("--plan", metavar="FILE", help="JSON list of recipes, one per layer")
     for option, side in (("keys", "k"), ("values", "v")):
-        p.add_argument(f"--{option}", metavar="CODECS", default=allocate.FAST[side], type=lambda words: tuple(words.split(",")), help=f"what --budget chooses from (default: {','.join(allocate.FAST[side])})")
+        p.add_argument(f"--{option}", metavar="CODECS", type=lambda words: tuple(words.split(",")), help=f"what --budget chooses from (default: {', '.join(allocate.LOOKED_UP[side])}, if they leave eight codes a token)")
     p.add_argument("--set", action="append", default=[], metavar="AXIS=VALUE", help="changes the preset, or all recipes of a plan")
     p.add_argument("--steps", type=int, default=TUNING["steps"], help="of gradient; 0: k-means alone")
     p.add_argument("--every-token", action="store_true", help="tune for caches without a window; else the recipe's window is exact while tuning")
@@ -96,7 +97,7 @@ def main(argv=None):
             run(recipe)  # refused before the model is read
         ids = read_ids(args.calibration)
         lab = Lab(Model.load(args.model, args.config, args.device), ids, ids, lambda text: print(text, file=sys.stderr, flush=True))  # no text is kept for validation
-        made(lab, run(recipe or {"plan": planned(lab, args.budget, axes, {"k": args.keys, "v": args.values})}), args.out)
+        made(lab, run(recipe or {"plan": planned(lab, args.budget, axes, {side: menu for side, menu in (("k", args.keys), ("v", args.values)) if menu})}), args.out)
     except (OSError, ValueError, TypeError) as error:
         print(f"eval.codebooks: {error}", file=sys.stderr)
         return 2

@@ -22,6 +22,7 @@ const CACHES: readonly (readonly [what: string, axes: Partial<Contract>, flags?:
   ['d64 bf16', bf16(cacheAxes('d64 4c8bq8/bf16 post gain'))],
   ['bf16 look-ups, sums', bf16(cacheAxes('d64 8c8b/8c8bq8 post gain n4')), { sink: true }],
   ['bf16 look-ups, products', bf16(cacheAxes('d64 2c8bq8/4c8bq8 post n4'))],
+  ['bf16 look-ups, turns', bf16(cacheAxes('d128 16c8b/8c8bq8 pre gain n4'))],
 ];
 const OPS = ['encode', 'append', 'unpack', 'decode'] as const;
 
@@ -39,7 +40,7 @@ test.after(() => runner?.close());
 const RAGGED: Shape<'decode'> = { coded_len: [64, 0, 128, 23], kv_len: [70, 5, 128, 30], q_len: [1, 3, 2, 1], ring_rows: 40, q_heads: 6, kv_heads: 2, anchor_permille: 60, first_pos: [0, 5, 1_000_000, 77], ring_scores: true };
 const EXACT: Shape<'decode'> = { coded_len: [70, 5, 128, 0], q_len: [1, 3, 2, 1], q_heads: 6, kv_heads: 2 };
 
-for (const [what, axes] of CACHES) {
+for (const [what, axes, flags] of CACHES) {
   const isExact = axes.k === axes.v;
   const emulator = { order: 0, race: 1 };
   test(what, async () => {
@@ -54,6 +55,8 @@ for (const [what, axes] of CACHES) {
     await mustPass(runner, 'decode', kernel('decode'), { ...shape, splits: 3 }, { emulator, combine: kernel('combine') });
     await mustPass(runner, 'decode', kernel('decode'), { ...shape, splits: 5, spread: true, merge: 'last', ring_scores: false }, { emulator });
     await mustPass(runner, 'decode', kernel('decode'), { ...shape, q_pos: [-5, 0, 100, 70], ring_scores: false }, { emulator });
+    // Queries that are no numbers come out as rows that see nothing, unless there is a sink to see.
+    if (!flags?.sink) await mustPass(runner, 'decode', kernel('decode'), { ...shape, nan: true, ring_scores: false }, { emulator });
     await mustPass(runner, 'combine', kernel('combine'), { rows: 3, q_heads: 5, splits: 3, ring_rows: 17, empty_permille: 200 }, { emulator });
   });
 }

@@ -24,6 +24,7 @@ const FREE = [
   'd128_k16c8b_v2c8bq8_f16_n4__sm90_lookup_w8_s1_c4',
   'd128_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s2_c4',
   'd128_k4c8b_v4c8bq8_f16_pre_n4__sm90_lookup_w12_s2_c4',
+  'd128_k16c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w8_s2_c4',
   'd128_k2c8bq8_v2c8bq8_f16__sm90_lookup_w8_s1_c4',
   'd64_k8c8b_v8c8bq8_f16_n4__sm90_lookup_w8_s2_c4',
   'd64_k4c8b_v2c8bq8_f16_pre_gain__sm90_lookup_w8_s1_c4',
@@ -35,6 +36,7 @@ const FREE = [
 const FEWER = [
   ['d128_k8c8b_v8c8bq8_f16_n4__sm80_lookup_w8_s2_c2', 2],
   ['d128_k4c8b_v4c8bq8_f16_pre_n4__sm80_lookup_w12_s2_c2', 2],
+  ['d128_k16c8b_v16c8bq8_f16_pre__sm90_lookup_w8_s1_c2', 2],
   ['d128_k2c8bq8_v2c8bq8_f16_n4__sm80_lookup_w8_s1_c2', 2],
   ['d128_k16c8b_v16c8bq8_f16_n4__sm80_lookup_w8_s2_c2', 2],
   ['d64_k8c8b_v8c8bq8_f16_n4__sm80_lookup_w8_s2_c2', 2],
@@ -68,6 +70,9 @@ const lines = (words: string, counters: Counters, text: string): Site[] => sites
 const sum = (sites: readonly Site[], of: 'instructions' | 'wavefronts' | 'ideal'): number => sites.reduce((n, { count: tally }) => n + tally[of]!, 0);
 const instructions = (sites: readonly Site[]): number => sum(sites, 'instructions');
 
+/** Whether entries of keys are looked up in two halves of 8 channels, by lanes that share a code. */
+const inHalves = (k: string, key: string): boolean => key === 'pre' && k.startsWith('16c');
+
 /** Look-ups of keys and of values; those are the ones that value_table finds the rows for. Checks that all were counted, and that there are no others. */
 function lookups(words: string, counters: Counters): { keys: Site[]; values: Site[] } {
   const all = lines(words, counters, 'load_table_');
@@ -75,10 +80,11 @@ function lookups(words: string, counters: Counters): { keys: Site[]; values: Sit
   const those = (pattern: RegExp): Site[] => all.filter(({ line }) => pattern.test(text[line - 1]!));
   const [keys, values] = [those(/load_table_\w+\(at\b/), those(/load_table_\w+\(rows?\b/)];
   assert.is(keys.length + values.length, all.length, words);
-  // A look-up serves one code, of int8 pairs too; a warp has 32 of them under way. Values of an odd number of fours of chunks: the last four are looked up in halves.
-  const { headDim, k, v } = parseKernelName(kernels.get(words)!.kernel.name).contract;
+  // A look-up serves one code, of int8 pairs too; a warp has 32 of them under way. Looked up in halves are keys of 16 channels before RoPE, and of values of an odd number of fours of
+  // chunks the last four.
+  const { headDim, k, v, key } = parseKernelName(kernels.get(words)!.kernel.name).contract;
   const chunks = (codec: string): number => headDim! / Number(/^\d+/.exec(codec)![0]);
-  assert.equal([instructions(keys), instructions(values)], [chunks(k!), chunks(v!) + (chunks(v!) % 8)].map((each) => (each * TOKENS) / 32), words);
+  assert.equal([instructions(keys), instructions(values)], [chunks(k!) * (inHalves(k!, key!) ? 2 : 1), chunks(v!) + (chunks(v!) % 8)].map((each) => (each * TOKENS) / 32), words);
   return { keys, values };
 }
 
@@ -109,14 +115,15 @@ for (const words of FREE) {
     const found = lookups(words, counters);
     assert.equal([instructions(found.values), sum(found.values, 'wavefronts')], [values.memory * tiles, values.wavefronts * tiles]);
     // Beside look-ups, turned keys read coefficients of a tile's places, if 8 warps do not hold them, and of the way to each tile, once more where 64 of a
-    // warp's tiles begin, which here is once; the rest are shuffles: of the lane beside, and then of angles.
+    // warp's tiles begin, which here is once; the rest are shuffles: of the lane beside, and then of angles, and of codes whose entries have halves.
     const turned = method === 'turn';
     const waysRead = turned ? sum(lines(words, counters, 's = load_shared(from + kFastPairs / 4)'), 'wavefronts') / (tiles + tile.warps) : 0;
     const placesRead = turned && tile.warps > 8 ? sum(lines(words, counters, 'bytes16*>(places + v'), 'wavefronts') / tiles : 0;
     const rest = keys.wavefronts - (65 / 64) * waysRead - placesRead - sum(found.keys, 'wavefronts') / tiles;
-    const { headDim, columns } = contract;
+    const { headDim, columns, k, key } = contract;
+    const codes = inHalves(k!, key!) ? 4 : 0;
     const [kinds, own] = [headDim === 128 ? 2 : 1, columns === 4 ? 2 : 4];
-    assert.is(rest, turned ? (65 / 64) * (columns !== 4 ? 0 : headDim === 128 ? 12 : 4) + (kinds * 4 * own) / 64 : 0, words);
+    assert.is(rest, turned ? (65 / 64) * (columns !== 4 ? 0 : headDim === 128 ? 12 : 4) + (kinds * 4 * own) / 64 + codes : 0, words);
     const of = (name: string): number => counters.collectives[name]! / tiles;
     assert.is(of('transpose_matrix'), method === 'sum' ? 0 : 4, words);
     const products = { sum: 'mma_sparse_16x8x64_u8u8', turn: 'mma_16x8x16', dot: 'mma_16x8x32_s8s8' }[method];

@@ -38,4 +38,5 @@ assert allocate.plan(records[1:], 1.23, LAYERS) is None  # a record is missing
 with_gain = lambda gain, **more: [Recipe.parse(one).held_bits(64, 4096, 4096, 40) for one in allocate.plan(records, 1.0, LAYERS, gain, head_dim=64, **more)]
 assert sum(with_gain("k", axes={"policy": "column", "budget_permille": 10})) / LAYERS <= 1.0, "anchors count"
 assert allocate.single(LAYERS, 1, "v", "8c8b", "k")[1]["gain"] == "none" and allocate.single(LAYERS, 1, "k", "8c8b", "k")[1]["gain"] == "k"
+assert allocate.fast(128) == allocate.LOOKED_UP and allocate.fast(64) == {"k": ("4c8b", "8c8b"), "v": ("4c8bq8", "8c8bq8")}
 print("plans are the best there are")
