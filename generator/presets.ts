@@ -2,6 +2,7 @@
 import antkv0375 from './recipes/presets/antkv-0.375.json' with { type: 'json' };
 import antkv05 from './recipes/presets/antkv-0.5.json' with { type: 'json' };
 import antkv075 from './recipes/presets/antkv-0.75.json' with { type: 'json' };
+import antkv075Fast from './recipes/presets/antkv-0.75-fast.json' with { type: 'json' };
 import antkv1 from './recipes/presets/antkv-1.json' with { type: 'json' };
 import antkv1Fast from './recipes/presets/antkv-1-fast.json' with { type: 'json' };
 import antkv2 from './recipes/presets/antkv-2.json' with { type: 'json' };
@@ -11,7 +12,7 @@ import f16 from './recipes/presets/f16.json' with { type: 'json' };
 import { unknownName } from './errors.ts';
 import { parseRecipe, type Recipe } from './recipe.ts';
 
-const FILES = { 'antkv-4': antkv4, 'antkv-2': antkv2, 'antkv-1': antkv1, 'antkv-1-fast': antkv1Fast, 'antkv-0.75': antkv075, 'antkv-0.5': antkv05, 'antkv-0.375': antkv0375, f16, bf16 };
+const FILES = { 'antkv-4': antkv4, 'antkv-2': antkv2, 'antkv-1': antkv1, 'antkv-1-fast': antkv1Fast, 'antkv-0.75': antkv075, 'antkv-0.75-fast': antkv075Fast, 'antkv-0.5': antkv05, 'antkv-0.375': antkv0375, f16, bf16 };
 
 /** Every preset by name, highest rate first, the exact ones last. */
 export const PRESETS: ReadonlyMap<string, Recipe> = new Map(

@@ -1,7 +1,7 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
 //   kernel    antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w4_s2_c4
-//   inputs    bab008e1add13ee5
+//   inputs    622d07eb2b863238
 //   remake    npx gen --only antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w4_s2_c4
 #include "antkv.h"
 #include "antkv_device.cuh"
@@ -1438,8 +1438,7 @@ struct turn_keys : token_rows<K> {
   static constexpr bool kSwaps = kChannels == 4;       // neighbours trade places in every second pair of lane rows
   static constexpr int kRow = 128, kSlice = 256 * kRow, kSlices = kChunks / kSlots;
   static constexpr int kTableBytes = kSlices * kSlice;
-  static constexpr int kCodeWords = C::kChunks / 8;    // of a lane and unit, as they are stored
-  static_assert(!kHalves || kCodeWords == 1, "lanes trade whole words");
+  static constexpr int kCodeWords = C::kChunks / 8;    // of a lane and unit, as they are stored; of halves one
   // Words 0 ... kFast - 1 of a lane are of pairs that are turned in registers, the rest of slow ones (see "multiply").
   static constexpr int kAll = kPairs * kWords, kFast = 4, kSlow = kAll - kFast;
   static_assert(kSlow == 0 || kSlow == kFast, "a lane turns as many slow words as fast ones");
@@ -1767,8 +1766,7 @@ struct turn_keys : token_rows<K> {
 #pragma unroll
     for (int v = 0; v < 4; ++v) factors[v] = kHold ? held[v % (kHold ? 4 : 1)] : load_factors(v);
     uint32_t traded[2][2];
-#pragma unroll
-    for (int unit = 0; unit < (kHalves ? 2 : 0); ++unit) trade_codes(traded[unit], codes[unit]);
+    if constexpr (kHalves) trade_codes(traded[0], codes[0]), trade_codes(traded[1], codes[1]);
     constexpr int kNeighbours = kSwaps ? 2 : 1;
 #pragma unroll
     for (int pair = 0; pair < kPairs; pair += kNeighbours) {

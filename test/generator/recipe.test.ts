@@ -17,6 +17,7 @@ test('the presets are those of CACHE.md', () => {
     ['antkv-1', '8c8b', '8c8bq8', 'pre', 'k', 128],
     ['antkv-1-fast', '8c8b', '8c8bq8', 'post', 'k', 128],
     ['antkv-0.75', '16c12b', '16c12b', 'pre', 'k', 128],
+    ['antkv-0.75-fast', '8c8b', '16c8bq8', 'pre', 'k', 128],
     ['antkv-0.5', '16c8b', '16c8bq8', 'post', 'k', 128],
     ['antkv-0.375', '32c12b', '32c12b', 'post', 'k', 128],
     ['f16', 'f16', 'f16', 'post', 'none', 0],
@@ -27,7 +28,7 @@ test('the presets are those of CACHE.md', () => {
 
 test('a preset is offered, or refused only because it is not built yet', () => {
   const offered = [...PRESETS].filter(([, recipe]) => rejectRecipe(recipe).length === 0).map(([name]) => name);
-  assert.equal(offered, ['antkv-4', 'antkv-2', 'antkv-1', 'antkv-1-fast', 'antkv-0.75', 'antkv-0.5', 'antkv-0.375', 'f16', 'bf16']);
+  assert.equal(offered, ['antkv-4', 'antkv-2', 'antkv-1', 'antkv-1-fast', 'antkv-0.75', 'antkv-0.75-fast', 'antkv-0.5', 'antkv-0.375', 'f16', 'bf16']);
   for (const [name, recipe] of PRESETS) for (const why of rejectRecipe(recipe)) assert.match(why, /not built yet/, name);
 });
 

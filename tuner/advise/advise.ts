@@ -88,8 +88,12 @@ function pick(rows: readonly Row[], sign: 1 | -1): Row | undefined {
 }
 
 function chosen(rows: readonly Row[], { task, batch, context }: Question): Pick<Advice, 'best' | 'why'> {
-  const best = pick(rows.filter((row) => row.against.length === 0), 1);
-  if (best) return { best, why: `the fewest bits that ${task} should have: ${TASKS[task].why}` };
+  const fit = rows.filter((row) => row.against.length === 0);
+  // Kernels that are committed were tuned, and their times are known; where no coded recipe that fits has any, one is as good as another.
+  const committed = fit.filter(({ speed, recipe }) => speed !== undefined && keyBits(recipe) < 16);
+  const [best, least] = [pick(committed.length > 0 ? committed : fit, 1), pick(fit, 1)];
+  const smaller = best && least && least.memory.bits < best.memory.bits ? `, of recipes with committed kernels (${least.name} has fewer, and no such kernel)` : '';
+  if (best) return { best, why: `the fewest bits that ${task} should have${smaller}: ${TASKS[task].why}` };
   const most = pick(rows.filter(({ memory }) => memory.batch >= batch), -1);
   if (most) return { best: most, why: `the most bits that fit, though ${most.against.join('; ')}` };
   return { best: undefined, why: `no recipe holds ${batch} x ${context} tokens in that memory` };

@@ -35,7 +35,7 @@ test('JSON has all of it', async () => {
   const { exitCode, stdout } = await ask('--json', '--records', records, '-q');
   assert.is(exitCode, 0);
   const { context, best, rows, refused } = JSON.parse(stdout) as { context: number; best: { name: string }; rows: { name: string; memory: { sequence: number } }[]; refused: unknown[] };
-  assert.equal([context, rows.length + refused.length, best.name], [32768, 9, 'antkv-1']);
+  assert.equal([context, rows.length + refused.length, best.name], [32768, 10, 'antkv-1']);
   assert.ok(rows.every(({ memory }) => memory.sequence > 0));
 });
 

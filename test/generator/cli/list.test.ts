@@ -30,7 +30,7 @@ together('list --json: one object a line; what is offered parses and is not reje
   const contracts = rows.filter(({ kind }) => kind === 'contract');
   for (const { name, offered } of contracts) assert.ok(offered && reject(parseContractName(name)).length === 0, name);
   assert.equal(contracts.filter(({ shipped }) => shipped).map(({ name }) => name).sort(), [...shippedContracts().keys()]);
-  assert.equal(rows.filter(({ kind, offered }) => kind === 'preset' && offered).map(({ name }) => name), ['antkv-4', 'antkv-2', 'antkv-1', 'antkv-1-fast', 'antkv-0.75', 'antkv-0.5', 'antkv-0.375', 'f16', 'bf16']);
+  assert.equal(rows.filter(({ kind, offered }) => kind === 'preset' && offered).map(({ name }) => name), ['antkv-4', 'antkv-2', 'antkv-1', 'antkv-1-fast', 'antkv-0.75', 'antkv-0.75-fast', 'antkv-0.5', 'antkv-0.375', 'f16', 'bf16']);
 });
 
 together('list --why gives a reason for all that is refused, and the list without it refuses nothing', async () => {

@@ -51,6 +51,8 @@ test('time is the chosen kernel\'s at a measured point, grows between points, an
 test('a task asks for bits; of those that have them the fewest are advised, and what does not fit is said', () => {
   const name = (more: Partial<Question>): string | undefined => advise(question(more), PRESETS, tables, []).best?.name;
   assert.equal([name({ task: 'chat' }), name({ task: 'reasoning' }), name({ task: 'retrieval' }), name({ task: 'long' })], ['antkv-1-fast', 'antkv-2', 'antkv-2', 'antkv-0.5']);
+  assert.match(advise(question({ task: 'chat' }), PRESETS, tables, []).why, /^the fewest bits that chat should have, of recipes with committed kernels \(antkv-0\.75-fast has fewer, and no such kernel\): /);
+  assert.is(advise(question({ task: 'retrieval', shape: { ...SHAPE, headDim: 96 } }), PRESETS, tables, []).best?.name, 'antkv-2'); // no coded recipe has kernels there
   const tight = advise(question({ task: 'reasoning', context: 131072, batch: 16, memory: 22e9 }), PRESETS, tables, []);
   assert.match(tight.why, /the most bits that fit, though .* reasoning asks for 2/);
   assert.match(tight.rows.find((row) => row.name === 'antkv-2')!.against.join(), /of 16 sequences fit/);
