@@ -15,7 +15,7 @@
 #define ANTKV_KERNELS_ABI_VERSION 3
 #define ANTKV_KERNELS_LAYOUT_VERSION 4
 /* Of the rows below. antkv_open compares it with that of the folder it opens, antkv_table.h with that of antkv_tables.h. */
-#define ANTKV_KERNELS_DIGEST 0x13a11ac2688a5219ull
+#define ANTKV_KERNELS_DIGEST 0x5afdeb75eafec8ddull
 #define ANTKV_KERNEL_COUNT 161
 
 /* At most: sequences, KV heads, splits, and y and z of a grid; query heads per KV head; query rows of a sequence in decode; tokens of a sequence. */
@@ -429,8 +429,8 @@ static const antkv_kernel_row antkv_kernel_rows[ANTKV_KERNEL_COUNT + 1] = {
    "sm90/antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w12_s2_c4.fatbin",
    ANTKV_OP_DECODE, 90, 0, 384, 0, 116880, 392, 64, 4, 288, 1, 15},
   {"antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4",
-   "antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w4_s2_c2",
-   "sm90/antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w4_s2_c2.fatbin",
+   "antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w4_s1_c2",
+   "sm90/antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w4_s1_c2.fatbin",
    ANTKV_OP_DECODE, 90, 0, 128, 0, 75152, 392, 64, 4, 288, 1, 15},
   {"antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4",
    "antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w4_s2_c4",

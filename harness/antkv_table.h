@@ -43,16 +43,18 @@ typedef struct antkv_table_answer {
   int32_t table;   /* row of antkv_table_rows; -1: none */
 } antkv_table_answer;
 
-/* The nearest of 1, 1.5, 2, 3, 4, 6 ... as its number: 2 k is 2^k, 2 k + 1 is 1.5 x 2^k. */
+/* The nearest of 1, 1.5, 2, 3, 4, 6 ... as its number: 2 k is 2^k, 2 k + 1 is 1.5 x 2^k. `x` from 1 to 2^52 - 1; what is beyond counts as the nearest of these. */
 static inline int32_t antkv_table_step(int64_t x) {
-  const uint32_t whole = x < 1 ? 1u : x > INT32_MAX ? (uint32_t)INT32_MAX : (uint32_t)x;
-  const int32_t k = 31 - __builtin_clz(whole);
-  const int32_t quarter = (int32_t)(((uint64_t)whole << 2 >> k) & 3);
+  const uint64_t most = ((uint64_t)1 << 52) - 1, whole = x < 1 ? 1u : (uint64_t)x > most ? most : (uint64_t)x;
+  const int32_t k = 63 - __builtin_clzll(whole);
+  const int32_t quarter = (int32_t)((whole << 2 >> k) & 3);
   return 2 * k + ((quarter + 1) >> 1);
 }
 
-static inline int32_t antkv_i_place(int32_t first, int32_t count, int64_t x) {
-  const int32_t at = antkv_table_step(x) - first;
+/* The place of `x` on an axis, clamped to its ends; with a power of 2 that of its square. */
+static inline int32_t antkv_i_place(int32_t first, int32_t count, int32_t power, int64_t x) {
+  const int64_t most = ((int64_t)1 << 26) - 1, near = x < 1 ? 1 : x < most ? x : most;
+  const int32_t at = antkv_table_step(power == 2 ? near * near : near) - first;
   return at < 0 ? 0 : at < count ? at : count - 1;
 }
 
@@ -132,8 +134,8 @@ static inline int antkv_i_answer(const antkv_table_entry* entry, int32_t columns
   const int64_t ratio = ask->q_heads / ask->kv_heads;
   const int64_t lines = columns ? ask->kv_heads * ((ask->q_len * ratio + columns - 1) / columns) : ask->kv_heads;
   const int64_t streams = ask->batch * lines;
-  const int32_t row = antkv_i_place(table->streams_first, table->streams_count, table->streams_power == 1 ? streams : streams < 65536 ? streams * streams : INT32_MAX);
-  const int32_t column = antkv_i_place(table->tokens_first, table->tokens_count, ask->tokens);
+  const int32_t row = antkv_i_place(table->streams_first, table->streams_count, table->streams_power, streams);
+  const int32_t column = antkv_i_place(table->tokens_first, table->tokens_count, table->tokens_power, ask->tokens);
   const uint32_t cell = antkv_table_cells[antkv_table_lines[entry->planes[columns ? ask->spread : 0] + row] + (uint32_t)column];
   const antkv_table_choice* choice = &antkv_table_choices[entry->choices + (int32_t)(cell >> 16)];
   const int match = antkv_i_match(table, device);

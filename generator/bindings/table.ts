@@ -28,7 +28,7 @@ function lines(items: readonly (string | number)[], indent = '  '): string {
 const array = (type: string, name: string, items: readonly (string | number)[], end: string | number): string => `static const ${type} ${name}[] = {\n${lines([...items, end])}\n};`;
 
 const tableNumbers = ({ table: { arch, axes, device, elsewhere } }: Flat['tables'][number]): number[] => [
-  Number(arch.slice(2)), ...IDENTITY_KEYS.map((key) => device[key]), axes.streams.first, axes.streams.count, axes.streams.power ?? 1, axes.tokens.first, axes.tokens.count, elsewhere.sibling, elsewhere.arch,
+  Number(arch.slice(2)), ...IDENTITY_KEYS.map((key) => device[key]), axes.streams.first, axes.streams.count, axes.streams.power ?? 1, axes.tokens.first, axes.tokens.count, axes.tokens.power ?? 1, elsewhere.sibling, elsewhere.arch,
 ];
 
 /** antkv_tables.h. Rows of kernels are those of antkv_kernels.h for the same `kernels`. */
@@ -52,7 +52,7 @@ typedef struct antkv_table_row {
   const char* file;
   int32_t arch; /* of its kernels; 80: sm_80 */
   int32_t identity[${IDENTITY_KEYS.length}]; /* ${IDENTITY_KEYS.join(', ')} */
-  int32_t streams_first, streams_count, streams_power, tokens_first, tokens_count; /* the axes: steps of half octaves, with a power of 2 of the square */
+  int32_t streams_first, streams_count, streams_power, tokens_first, tokens_count, tokens_power; /* the axes: steps of half octaves, with a power of 2 of the square */
   int32_t sibling, other; /* regret that is added on such devices, in thousandths */
 } antkv_table_row;
 
@@ -78,7 +78,7 @@ ${array('antkv_table_row', 'antkv_table_rows', tables.map((named) => {
   const [arch, ...numbers] = tableNumbers(named);
   const count = IDENTITY_KEYS.length;
   return `{"${named.file}", ${arch}, {${numbers.slice(0, count).join(', ')}}, ${numbers.slice(count).join(', ')}}`;
-}), `{"", 0, {${IDENTITY_KEYS.map(() => 0).join(', ')}}, 0, 0, 1, 0, 0, 0, 0}`)}
+}), `{"", 0, {${IDENTITY_KEYS.map(() => 0).join(', ')}}, 0, 0, 1, 0, 0, 1, 0, 0}`)}
 
 /* By name. */
 ${array('antkv_table_contract', 'antkv_table_contracts', contracts.map(({ name, columns, first, count }) => `{"${name}", ${columns}, ${first}, ${count}}`), '{"", 0, 0, 0}')}
@@ -108,7 +108,7 @@ TABLES_VERSION = ${VERSIONS.table}
 # contract, symbol, architecture (80: sm_80), bytes of dynamic shared memory, decode by look-up, for that architecture alone
 ${pythonList('KERNELS', rowOrder(kernels).map((kernel) => pythonRow([contractName(kernel.contract), kernelName(kernel), Number(kernel.arch.name.slice(2)), sharedBytes(kernel.contract, kernel.tile), kernel.contract.op === 'decode' && kernel.tile.algorithm !== undefined ? 1 : 0, usesOwnInstructions(kernel.tile) ? 1 : 0])))}
 
-# file, architecture of its kernels, device (${IDENTITY_KEYS.join(', ')}), axes (first, count and power of streams, first and count of tokens), regret on siblings, on other devices
+# file, architecture of its kernels, device (${IDENTITY_KEYS.join(', ')}), axes (first, count and power of streams and of tokens), regret on siblings, on other devices
 ${pythonList('TABLES', tables.map((named) => pythonRow([named.file, ...tableNumbers(named)])))}
 
 # name, columns of a block (0 for ops other than decode), first entry, entries

@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 
 def step(x: int) -> int:
     """The nearest of 1, 1.5, 2, 3, 4, 6 ... as its number: 2 k is 2^k, 2 k + 1 is 1.5 x 2^k."""
-    whole = min(max(int(x), 1), 2**31 - 1)
+    whole = min(max(int(x), 1), 2**52 - 1)
     k = whole.bit_length() - 1
     return 2 * k + (((whole << 2 >> k) & 3) + 1 >> 1)
 
@@ -53,8 +53,8 @@ def _clamp(x: int, most: int) -> int:
     return min(max(x, 1), most)
 
 
-def _place(first: int, count: int, x: int) -> int:
-    return min(max(step(x) - first, 0), count - 1)
+def _place(first: int, count: int, power: int, x: int) -> int:
+    return min(max(step(_clamp(x, 2**26 - 1) ** power) - first, 0), count - 1)
 
 
 def _runs(row, device: Device) -> bool:
@@ -81,10 +81,10 @@ def _compare(tables, device: Device):
 
 def _answer(data, entry, columns: int, device: Device, batch, q_heads, kv_heads, q_len, tokens, mode: int) -> Optional[Answer]:
     table = data.TABLES[entry[0]]
-    _, _, *_, streams_first, streams_count, streams_power, tokens_first, tokens_count, sibling, other = table
+    _, _, *_, streams_first, streams_count, streams_power, tokens_first, tokens_count, tokens_power, sibling, other = table
     lines = kv_heads * -(-q_len * (q_heads // kv_heads) // columns) if columns else kv_heads
-    row = _place(streams_first, streams_count, (batch * lines) ** streams_power)
-    cell = data.CELLS[data.LINES[entry[3 + mode] + row] + _place(tokens_first, tokens_count, tokens)]
+    row = _place(streams_first, streams_count, streams_power, batch * lines)
+    cell = data.CELLS[data.LINES[entry[3 + mode] + row] + _place(tokens_first, tokens_count, tokens_power, tokens)]
     kernel, ctas, spread, merge, stale = data.CHOICES[entry[2] + (cell >> 16)]
     if not _runs(data.KERNELS[kernel], device):
         return None

@@ -32,12 +32,12 @@ test('two kernels that differ have different inputs', () => {
   assert.is(new Set(kernels.map((kernel) => stampedInputs(renderKernel(kernel)))).size, kernels.length);
 });
 
-test('the tree has a source per kernel and what surrounds them, under 15 MB', () => {
+test('the tree has a source per kernel and what surrounds them, under 16 MB', () => {
   const files = emitAll(kernels);
   const around = ['antkv.h', 'antkv_device.cuh', 'antkv_format.h', 'antkv_kernels.h', 'antkv_launch.h', 'antkv_params.py', 'antkv_params.rs', 'antkv_params.ts', 'antkv_tables.h', 'antkv_tables.py', 'manifest.json', 'manifest.schema.json', 'recipe.schema.json', 'table.schema.json'];
   assert.equal([...files.keys()].sort(), [...kernels.map(sourcePath), ...around].sort());
   for (const [path, text] of files) assert.ok(text.endsWith('\n') && !text.includes('\r'), path);
-  assert.ok([...files.values()].reduce((sum, text) => sum + Buffer.byteLength(text), 0) < 15 * 2 ** 20);
+  assert.ok([...files.values()].reduce((sum, text) => sum + Buffer.byteLength(text), 0) < 16 * 2 ** 20);
 });
 
 test('emitting twice gives the same text', () => assert.equal([...emitAll(kernels.slice(0, 3))], [...emitAll(kernels.slice(0, 3))]));

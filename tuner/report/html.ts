@@ -23,5 +23,5 @@ export const detailsHtml = (summary: string, body: string, open = false): string
 export const sectionHtml = (id: string, title: string, body: readonly string[]): string => (body.every((part) => part === '') ? '' : `<section id="${id}"><h2>${escape(title)}</h2>${body.join('')}</section>`);
 
 export const percent = (share: number, digits = 1): string => `${(100 * share).toFixed(digits)} %`;
-/** 4096 as 4K, 1536 as 1.5K: axes of tables have half octaves. */
+/** 4096 as 4K, 1536 as 1.5K. */
 export const tokensWord = (tokens: number): string => (tokens >= 1024 && tokens % 512 === 0 ? `${tokens / 1024}K` : String(tokens));

@@ -43,7 +43,7 @@ function surface({ axes }: Table, { modes, points }: ContractTable, mode: Mode):
     const y = TOP + (lines - 1 - placeOf(axes.streams, streams) + 0.5) * CELL;
     return `M${x - 3} ${y}a3 3 0 1 0 6 0a3 3 0 1 0 -6 0`;
   });
-  const across = Array.from({ length: columns }, (_, i) => i).filter((i) => i % 4 === 0).map((i) => text(LEFT + (i + 0.5) * CELL, TOP + lines * CELL + 14, tokensWord(middleOf(axes.tokens, i)), `${MIDDLE} class="dim"`));
+  const across = Array.from({ length: columns }, (_, i) => i).filter((i) => i % 4 === 0).map((i) => text(LEFT + (i + 0.5) * CELL, TOP + lines * CELL + 14, tokensWord(Math.round(middleOf(axes.tokens, i))), `${MIDDLE} class="dim"`));
   const down = Array.from({ length: lines }, (_, i) => i).filter((i) => i % 4 === 0).map((i) => text(LEFT - 5, TOP + (lines - 1 - i) * CELL + 12, String(Math.round(middleOf(axes.streams, i))), `${END} class="dim"`));
   const legend = kernels.flatMap((kernel, i) => {
     const y = TOP + lines * CELL + 34 + 16 * i;

@@ -9,11 +9,12 @@ import type { PointShape, Problem } from '../tune/problem.ts';
 /** Doubling where a step is short, as starts, merges and waves of CTAs decide there; every second doubling where times grow with the work alone. */
 const TOKENS = [1024, 2048, 4096, 8192, 16_384, 32_768, 131_072] as const;
 /**
- * Tokens and batches of the default grid of decode: every doubling of the batch up to 64, as each has other waves. Work that is spread over all sequences is for batches
- * of several: two behave like four, and 6, 12 and 24 meet shares that end within sequences, which powers of two do not. Of the other ops a corner, as their best tile hardly depends on the shape; that of `score` changes where its grid fills the device.
+ * Tokens and batches of the default grid of decode: every doubling of the batch up to 64, and what lies between from 6 on, as each has other waves and meets shares that
+ * end within sequences, which powers of two do not. Work that is spread over all sequences is for batches of several: two behave like four, and 48 gains nothing. Of the other ops a corner, as
+ * their best tile hardly depends on the shape; that of `score` changes where its grid fills the device.
  */
 export const DECODE_GRID = {
-  sequence: { tokens: TOKENS, batch: [1, 2, 4, 8, 16, 32, 64] },
+  sequence: { tokens: TOKENS, batch: [1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64] },
   spread: { tokens: TOKENS, batch: [1, 4, 6, 8, 12, 16, 24, 32, 64] },
 } as const;
 /** Of exact rows, in both modes: several CTAs of theirs share a multiprocessor and its memory, and batches that fill that unevenly have launches of their own. They are quick to measure. */

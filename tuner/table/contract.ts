@@ -18,8 +18,8 @@ export interface BuildOptions extends Partial<ChooseOptions> {
   readonly modelError?: number;
 }
 
-/** Streams from 1 to 1024 in quarter octaves, for what fills the device with 5 sequences does not with 6; tokens from 256 to 256 K in half octaves. */
-export const DEFAULT_AXES: Table['axes'] = { streams: { first: 0, count: 41, power: 2 }, tokens: { first: 16, count: 21 } };
+/** Streams from 1 to 1024 and tokens from 256 to 256 K in quarter octaves: what fills the device with 5 sequences does not with 6, and steps of a kernel that 3,072 tokens fill 3,500 begin anew. */
+export const DEFAULT_AXES: Table['axes'] = { streams: { first: 0, count: 41, power: 2 }, tokens: { first: 32, count: 41, power: 2 } };
 /** Until a fit says otherwise. */
 const MODEL_ERROR = 0.2;
 

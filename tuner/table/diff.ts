@@ -43,8 +43,8 @@ function cellChanges(contract: string, mode: Mode, axes: Table['axes'], before: 
       changed++;
       const last = changes.at(-1);
       const streams = Math.round(middleOf(axes.streams, i));
-      const tokens = middleOf(axes.tokens, j);
-      const goesOn = last?.streams === streams && last.from === from && last.to === to && last.tokens[1] === middleOf(axes.tokens, j - 1);
+      const tokens = Math.round(middleOf(axes.tokens, j));
+      const goesOn = last?.streams === streams && last.from === from && last.to === to && last.tokens[1] === Math.round(middleOf(axes.tokens, j - 1));
       if (goesOn) changes[changes.length - 1] = { ...last, tokens: [last.tokens[0], tokens] };
       else changes.push({ contract, mode, streams, tokens: [tokens, tokens], from, to });
     }

@@ -3,6 +3,7 @@ import { sharedBytes } from '../../generator/shared.ts';
 import type { Choice, Mode } from '../../generator/table/schema.ts';
 import { kernelNamed } from '../space/names.ts';
 import { armWord } from '../tune/problem.ts';
+import { busyTime } from './busiest.ts';
 import type { Board } from './expected.ts';
 import { layersOf, TIE, type Layer } from './layers.ts';
 import type { Point, TimedArm } from './pool.ts';
@@ -27,10 +28,14 @@ export interface Decision {
   readonly arm: TimedArm;
 }
 
-/** The field of `points` (one contract, one board) for `kernels`. */
-export function fieldOf(points: readonly Point[], kernels: readonly string[], board: Board): Field {
+/** The field of `points` (one contract, one board) for `kernels`. `parts`: the modes that it will be asked for. */
+export function fieldOf(points: readonly Point[], kernels: readonly string[], board: Board, parts: readonly ('sequence' | 'spread')[] = PARTS.fastest): Field {
   const ground = { points, board, first: kernels[0]! };
-  return { points, layers: kernels.flatMap((kernel) => PARTS.fastest.flatMap((part) => layersOf(ground, kernel, part))) };
+  const layers = kernels.flatMap((kernel) => {
+    const busy = busyTime(points, kernel, board);
+    return parts.flatMap((part) => layersOf(ground, kernel, part, busy));
+  });
+  return { points, layers };
 }
 
 const sharedOf = (kernel: string): number => {

@@ -1,13 +1,13 @@
-// What a launch cut by sequence takes where it was not timed: the analytic model's time, corrected by what the arms of the kernel took that fill the device alike. Pure.
+// What a launch cut by sequence takes where it was not timed: what is expected of it, corrected by what the arms of the kernel took that fill the device alike. Pure.
 import { ctasPerSm, parseLaunch, type Launch } from '../bench-launch.ts';
 import { kernelNamed } from '../space/names.ts';
 import type { Board, Expect } from './expected.ts';
 import type { Point } from './pool.ts';
 import type { Place } from './surface.ts';
 
-/** Of this many arms that fill the device most alike the ratio to the model counts, by the inverse square of how far they are. */
+/** Of this many arms that fill the device most alike the ratio to what is expected counts, by the inverse square of how far they are. */
 const ALIKE = 8;
-/** How the device is filled says more of that ratio than how long shares are, by this much: the model takes every multiprocessor to be busy to the end. */
+/** How the device is filled says more of that ratio than how long shares are, by this much. */
 const FILLING = 2;
 /** Another way to merge, in octaves. */
 const OTHER_MERGE = 0.5;
@@ -40,7 +40,7 @@ export function corrected(points: readonly Point[], kernel: string, { sms }: Boa
     if (us === undefined || samples.length === 0) return us;
     const to = coordinates(place, launch);
     const near = samples
-      .map(({ at, merge, ratio }) => ({ ratio, far: Math.hypot(...at.map((x, i) => x - to[i]!)) + (merge === launch.merge ? 0 : OTHER_MERGE) }))
+      .map(({ at, merge, ratio }) => ({ ratio, far: Math.sqrt(at.reduce((sum, x, i) => sum + (x - to[i]!) ** 2, 0)) + (merge === launch.merge ? 0 : OTHER_MERGE) }))
       .sort((a, b) => a.far - b.far || a.ratio - b.ratio)
       .slice(0, ALIKE)
       .map(({ ratio, far }) => ({ ratio, weight: 1 / Math.max(far, SAME) ** 2 }));

@@ -1,12 +1,12 @@
 // The times of one kernel in one mode as a layer of a field: what it takes at any place, and which of its launches. Pure.
 import type { Choice } from '../../generator/table/schema.ts';
-import { ctasPerSm, launchesOf, mostShares, parseLaunch, type Launch } from '../bench-launch.ts';
+import { ctasPerSm, launchesOf, launchWord, mostShares, parseLaunch, type Launch } from '../bench-launch.ts';
 import { kernelNamed } from '../space/names.ts';
 import { mean } from '../space/numbers.ts';
 import { armWord } from '../tune/problem.ts';
 import { FAR } from '../tune/screen.ts';
-import { busyTime } from './busiest.ts';
-import { expecting, fillOf, type Board } from './expected.ts';
+import type { BusyTime } from './busiest.ts';
+import { expecting, fillOf, type Board, type Expect } from './expected.ts';
 import { corrected } from './fill.ts';
 import type { Point, TimedArm } from './pool.ts';
 import { nearestFirst, samePlace, surfaceOf, type Place } from './surface.ts';
@@ -83,34 +83,57 @@ export interface Ground {
   readonly first: string;
 }
 
-/** Where a launch comes from, and what the analytic model expects of it: times are divided by that before they are interpolated, and multiplied after. */
+/** Where a launch comes from, and what is expected of it: times are divided by that before they are interpolated, and multiplied after. */
 type Guess = Omit<There, 'value'> & { readonly us: number };
 
-/** Of this many nearest points the launches are looked at; a farther one, or one that nobody timed near, is taken if it is expected to save this share: less than that the times do not tell. */
+/** Of this many nearest points the launches are looked at. */
 const NEAR = 4;
-const SAVES = 0.03;
+/** Times that the CTAs of a launch between points fill the device, at most: where streams fill it by little more than whole times, cutting each in two or three saves most of a turn. */
+const FILLS = 8;
 
-/** The launch of one cut by sequence, of those of the nearest points and those that a race would try there: turns of CTAs come and go between points, and what fills whole ones may be best at none of them. */
-function sequenceGuess({ points, board }: Ground, kernel: string): (place: Place, own: readonly Best[]) => Guess {
+/** The yardstick of launches cut by sequence: the busiest CTA, or the analytic model where that is nearer to the kernel's times (they may be its own). */
+function yardstick({ points, board }: Ground, kernel: string, busy: BusyTime | undefined): Expect {
   const here = points.filter(({ problem }) => problem.mode === 'sequence');
   const { problem: like, lines } = here[0]!;
-  const expect = corrected(here, kernel, board, expecting(board, { like, lines }));
-  const tried = (place: Place): Launch[] => {
-    const batch = Math.max(1, place.streams / lines);
-    return launchesOf(kernelNamed(kernel), { batch, tokens: place.tokens, total: batch * place.tokens, groups: lines, sms: board.sms }).filter(({ spread }) => !spread);
+  const model = expecting(board, { like, lines });
+  if (!busy) return model;
+  const arms = here.flatMap((point) => point.arms.filter((arm) => arm.kernel === kernel && arm.launch !== '').map(({ launch, us }) => ({ point, us, launch: parseLaunch(launch) })));
+  const error = (expect: Expect): number => mean(arms.map(({ point, us, launch }) => Math.abs(Math.log(us / (expect(point, kernel, launch) ?? Infinity)))));
+  const own: Expect = (place, _, launch) => busy(place, launch);
+  return error(own) < error(model) ? own : model;
+}
+
+/**
+ * The launch of one cut by sequence, of those of the nearest points, those that a race would try there, and those that fill the device up to {@link FILLS} times: turns of
+ * CTAs come and go between points, and what fills whole ones may be best at none of them. Of equally fast ones the nearest point's.
+ */
+function sequenceGuess(ground: Ground, kernel: string, busy: BusyTime | undefined): (place: Place, own: readonly Best[]) => Guess {
+  const { points, board } = ground;
+  const here = points.filter(({ problem }) => problem.mode === 'sequence');
+  const { lines } = here[0]!;
+  const parsed = kernelNamed(kernel);
+  const held = ctasPerSm(parsed) * board.sms;
+  const expect = corrected(here, kernel, board, yardstick(ground, kernel, busy));
+  const tried = ({ streams, tokens }: Place): Launch[] => {
+    const batch = Math.max(1, streams / lines);
+    const raced = launchesOf(parsed, { batch, tokens, total: batch * tokens, groups: lines, sms: board.sms }).filter(({ spread }) => !spread);
+    const filling = Array.from({ length: FILLS }, (_, i) => Math.floor(((i + 1) * held) / streams)).filter((splits) => splits >= 1 && splits <= mostShares(parsed, tokens));
+    const launches = [...raced, ...filling.map((splits): Launch => ({ splits, spread: false, merge: splits > 1 ? 'last' : 'none' }))];
+    return [...new Map(launches.map((launch) => [launchWord(launch), launch])).values()];
   };
   return (place, own) => {
     const near = nearestFirst(own, place).slice(0, NEAR);
     const guess = (from: Best, choice: Choice): Guess => ({ from, choice, us: choice.ctas === 0 ? 1 : expect(place, { splits: choice.ctas, spread: false, merge: choice.merge }) ?? 1 });
-    const [first, ...rest] = near.map((from) => guess(from, choiceOf(from.arm, from.point, place, board.sms)));
-    if (samePlace(first!.from, place) || first!.choice.ctas === 0) return first!;
-    const planned = tried(place).map(({ splits, spread, merge }) => guess(near[0]!, { kernel, ctas: splits, spread, merge }));
-    return [...rest, ...planned].reduce((best, one) => (one.us < best.us * (1 - SAVES) ? one : best), first!);
+    const guesses = near.map((from) => guess(from, choiceOf(from.arm, from.point, place, board.sms)));
+    if (samePlace(guesses[0]!.from, place) || guesses[0]!.choice.ctas === 0) return guesses[0]!;
+    guesses.push(...tried(place).map(({ splits, spread, merge }) => guess(near[0]!, { kernel, ctas: splits, spread, merge })));
+    const least = Math.min(...guesses.map(({ us }) => us));
+    return guesses.find(({ us }) => us <= least * (1 + TIE))!;
   };
 }
 
 /** A spread launch has as many CTAs anywhere; what it takes is expected by its busiest CTA, where too few times tell of a kernel by one yardstick for all. */
-function spreadGuess({ points, board, first }: Ground, kernel: string, busy: ReturnType<typeof busyTime>): (place: Place, own: readonly Best[], launch?: string) => Guess {
+function spreadGuess({ points, board, first }: Ground, kernel: string, busy: BusyTime | undefined): (place: Place, own: readonly Best[], launch?: string) => Guess {
   const { problem: like, lines } = points.find(({ problem }) => problem.mode === 'spread')!;
   const expect = expecting(board, { like, lines });
   return (place, own, launch) => {
@@ -124,12 +147,12 @@ function spreadGuess({ points, board, first }: Ground, kernel: string, busy: Ret
 /**
  * The layers of a kernel in a mode. Work cut by sequence has one, of its best launch everywhere: CTAs of a stream follow from those of the device. Spread work has one for
  * each launch: which number of CTAs is best changes back and forth between points that are far apart, by little there and by much between, so that each is asked for alone.
+ * `busy`: what the kernel's launches take by their busiest CTA.
  */
-export function layersOf(ground: Ground, kernel: string, part: Layer['part']): Layer[] {
+export function layersOf(ground: Ground, kernel: string, part: Layer['part'], busy: BusyTime | undefined): Layer[] {
   const here = ground.points.filter(({ problem }) => problem.mode === part);
   if (here.length === 0) return [];
-  const busy = part === 'spread' ? busyTime(ground.points, kernel, ground.board) : undefined;
-  const guess: (place: Place, own: readonly Best[], launch?: string) => Guess = part === 'spread' ? spreadGuess(ground, kernel, busy) : sequenceGuess(ground, kernel);
+  const guess: (place: Place, own: readonly Best[], launch?: string) => Guess = part === 'spread' ? spreadGuess(ground, kernel, busy) : sequenceGuess(ground, kernel, busy);
   /** `worth`: the arm whose time counts at a point; `launch`: the one that all of the layer come from. */
   const layer = (worth: (point: Point) => TimedArm | undefined, launch?: string): Layer[] => {
     const found = here.map((point) => ({ point, arm: worth(point) }));
@@ -139,7 +162,7 @@ export function layersOf(ground: Ground, kernel: string, part: Layer['part']): L
       const { streams, tokens, arms: [best] } = point;
       const { us } = guess(point, own, launch);
       if (arm) return { streams, tokens, value: Math.log(arm.us / us) };
-      const others = busy ? point.arms.filter((one) => one.kernel === kernel).map((one) => Math.log(one.us / busy(point, parseLaunch(one.launch)))) : [];
+      const others = busy && part === 'spread' ? point.arms.filter((one) => one.kernel === kernel).map((one) => Math.log(one.us / busy(point, parseLaunch(one.launch)))) : [];
       return { streams, tokens, value: UNTIMED + Math.max(Math.log(best!.us / us), others.length > 0 ? mean(others) : -Infinity) };
     }));
     const at = (place: Place): There => {

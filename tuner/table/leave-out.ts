@@ -5,6 +5,7 @@ import { mean } from '../space/numbers.ts';
 import type { Board } from './expected.ts';
 import { decide, fieldOf, type Decision } from './field.ts';
 import type { Point, TimedArm } from './pool.ts';
+import { samePlace } from './surface.ts';
 
 /** What was lost at one point: time of the decision / best time that is known there - 1. */
 export interface Loss {
@@ -27,13 +28,14 @@ export function lossAt(point: Point, { choice }: Pick<Decision, 'choice'>): numb
   return (like ?? point.default).us / point.arms[0]!.us - 1;
 }
 
-/** The losses at `points` of a field that is made without each of them in turn. */
+/** The losses at `points` of a field that is made without each of them in turn, and without what the other mode took there. */
 export function leaveOut(points: readonly Point[], kernels: readonly string[], board: Board): Loss[] {
   return points.flatMap((point) => {
-    // What other modes took says nothing of this one.
-    const others = points.filter((other) => other !== point && other.problem.mode === point.problem.mode);
-    if (others.length === 0) return [];
-    const decision = decide(fieldOf(others, kernels, board), [point.problem.mode], point);
+    const { mode } = point.problem;
+    // The other mode says what a token costs, there too.
+    const others = points.filter((other) => !samePlace(other, point));
+    if (!others.some((other) => other.problem.mode === mode)) return [];
+    const decision = decide(fieldOf(others, kernels, board, [mode]), [mode], point);
     return decision ? [{ point, loss: lossAt(point, decision) }] : [];
   });
 }

@@ -71,7 +71,7 @@ export function explain(entries: readonly Entry[], kernels: readonly Kernel[], a
     answered ||= answers;
     return {
       file, device: table.device.name, origin, match, differs: differences(table.device, ask.device), answers,
-      cell: { streams: Math.round(middleOf(axes.streams, row)), tokens: middleOf(axes.tokens, column), clamped: stepOn(axes.streams, streams) !== axes.streams.first + row || stepOn(axes.tokens, ask.tokens) !== axes.tokens.first + column, says: choiceWord(cell.choice), quality: CELL_LETTERS[cell.letter], regret: cell.regret, stale: cell.choice.stale },
+      cell: { streams: Math.round(middleOf(axes.streams, row)), tokens: Math.round(middleOf(axes.tokens, column)), clamped: stepOn(axes.streams, streams) !== axes.streams.first + row || stepOn(axes.tokens, ask.tokens) !== axes.tokens.first + column, says: choiceWord(cell.choice), quality: CELL_LETTERS[cell.letter], regret: cell.regret, stale: cell.choice.stale },
       passed: own ? undefined : passedOver(known.get(cell.choice.kernel)!, ask.device),
     };
   });

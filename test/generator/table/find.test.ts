@@ -36,12 +36,15 @@ test('the golden answers hold', () => {
 
 test('steps: a value is the nearest to itself, and every number goes to the nearest value but at the bounds', () => {
   for (let step = 0; step < 62; step++) if (step !== 1) assert.is(stepOf(valueOf(step)), step);
-  assert.equal([0, 1, 2, 3, 4, 5, 6, 7, 10, 14, 2 ** 31 - 1, 2 ** 40].map(stepOf), [0, 0, 2, 3, 4, 5, 5, 6, 7, 8, 62, 62]);
+  assert.equal([0, 1, 2, 3, 4, 5, 6, 7, 10, 14, 2 ** 31 - 1, 2 ** 40, 2 ** 49 - 1, 2 ** 60].map(stepOf), [0, 0, 2, 3, 4, 5, 5, 6, 7, 8, 62, 80, 98, 104]);
   fc.assert(fc.property(fc.integer({ min: 1, max: 2 ** 31 - 1 }), fc.integer({ min: 1, max: 2 ** 31 - 1 }), (a, b) => a > b || stepOf(a) <= stepOf(b)));
   fc.assert(fc.property(fc.integer({ min: 2, max: 2 ** 30 }), (x) => valueOf(stepOf(x)) / x <= 4 / 3 && x / valueOf(stepOf(x)) <= 4 / 3));
   const fine = { first: 0, count: 41, power: 2 } as const;
   assert.equal([0, 1, 8, 9, 10, 11, 12, 13, 14, 15, 16, 1024, 65_536].map((x) => placeOf(fine, x)), [0, 0, 12, 13, 13, 14, 14, 15, 15, 16, 16, 40, 40]);
   for (let x = 4; x <= 1024; x++) assert.ok(Math.abs(Math.log2(middleOf(fine, placeOf(fine, x)) / x)) <= 0.17, String(x));
+  // Squares that 32 bits do not hold.
+  const long = { first: 32, count: 41, power: 2 } as const;
+  assert.equal([255, 256, 1024, 1144, 1145, 46_341, 65_536, 100_000, 262_144, 2 ** 30].map((x) => placeOf(long, x)), [0, 0, 8, 8, 9, 30, 32, 34, 40, 40]);
   assert.equal([placeOf({ first: 4, count: 3 }, 1), placeOf({ first: 4, count: 3 }, 6), placeOf({ first: 4, count: 3 }, 10 ** 9)], [0, 1, 2]);
 });
 

@@ -14,14 +14,14 @@ const EXACT = contractOf('decode', { k: 'f16', v: 'f16', headDim: 128, dtype: 'f
 const heads = { q_heads: 32, kv_heads: 8 };
 const told = (read: () => unknown, why: RegExp): void => assert.throws(read, (error: unknown) => error instanceof InputError && why.test(error.message) && error.fix !== undefined);
 
-test('the default grid of decode: 49 shapes of equal sequences, 63 spread, from small to large, 84 of exact rows in either mode; twelve of score, six of other ops', () => {
+test('the default grid of decode: 77 shapes of equal sequences, 63 spread, from small to large, 84 of exact rows in either mode; twelve of score, six of other ops', () => {
   const problems = problemsOf(ONE_BIT, DEFAULT_TUNING);
-  assert.equal([problems.length, problems.filter(({ mode }) => mode === 'spread').length], [112, 63]);
+  assert.equal([problems.length, problems.filter(({ mode }) => mode === 'spread').length], [140, 63]);
   for (const problem of problems) assert.equal(problemSchema.parse(problem), problem);
   assert.equal(problems[0], { contract: 'antkv_decode_d128_k8c8b_v8c8bq8_f16_n4', mode: 'sequence', shape: { batch: 1, tokens: 1024, ...heads } });
   const work = problems.map(({ shape }) => shape.batch! * shape.tokens!);
   assert.equal(work, work.toSorted((a, b) => a - b));
-  assert.is(new Set(problems.map(problemKey)).size, 112);
+  assert.is(new Set(problems.map(problemKey)).size, 140);
   const exact = problemsOf(EXACT, DEFAULT_TUNING);
   assert.equal([exact.length, exact.filter(({ mode }) => mode === 'spread').length], [168, 84]);
   const score = problemsOf(parseContractName('antkv_score_d128_f16'), DEFAULT_TUNING);
@@ -37,7 +37,7 @@ test('what is too large for the device is left out, by the bytes of its cache', 
   assert.is(largest(141e9), 64 * 131072);
   assert.is(largest(80e9), 48 * 131_072);
   assert.ok(largest(80e9) * 8 * 512 <= MEMORY_SHARE * 80e9);
-  assert.is(problemsOf(ONE_BIT, DEFAULT_TUNING, 80e9).length, 112);
+  assert.is(problemsOf(ONE_BIT, DEFAULT_TUNING, 80e9).length, 140);
   const one = cacheBytes(ONE_BIT as Parameters<typeof cacheBytes>[0], { batch: 1, tokens: 131072, ...heads });
   assert.ok(one > 131072 * 8 * 32 && one < 131072 * 8 * 44, `${one} B: 32 of codes, and anchors`);
 });

@@ -1,12 +1,12 @@
 // Generated file. Do not edit.
 //   template  templates/decode_lookup.cu.hbs
-//   kernel    antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w4_s2_c2
-//   inputs    583e974bea3a2cd3
-//   remake    npx gen --only antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w4_s2_c2
+//   kernel    antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w4_s1_c2
+//   inputs    b3d55ad5e1e125a5
+//   remake    npx gen --only antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w4_s1_c2
 #include "antkv.h"
 #include "antkv_device.cuh"
 
-namespace antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w4_s2_c2_ {  // its own: device linking would merge equal names
+namespace antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w4_s1_c2_ {  // its own: device linking would merge equal names
 using namespace antkv;
 
 struct K {
@@ -36,7 +36,7 @@ struct K {
   static constexpr bool kSink = false;
   static constexpr int kColumns = 4;  // query columns of a CTA
   static constexpr bool kKeySum = false, kKeyTurn = true;  // how scores come about
-  static constexpr int kWarps = 4, kStages = 2;       // sets of registers that codes of tiles come to
+  static constexpr int kWarps = 4, kStages = 1;       // sets of registers that codes of tiles come to
   static constexpr int kCopies = 2;                           // of the table of values
   static constexpr int kWarpBytes = 1120;                     // of shared memory: a warp's own
   static constexpr bool kResultsOverTables = false;    // results lie in the tables' place when these have been used
@@ -2541,8 +2541,8 @@ __device__ __forceinline__ void decode_lookup(const P& p) {
 
 // At least one CTA per SM is all that is asked for: without the 1, ptxas may spill to fit more.
 extern "C" __global__ void __launch_bounds__(128, 1)
-antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w4_s2_c2(const __grid_constant__ antkv_decode_params p) {
+antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w4_s1_c2(const __grid_constant__ antkv_decode_params p) {
   decode_lookup<K>(p);
 }
 
-}  // namespace antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w4_s2_c2_
+}  // namespace antkv_decode_d64_k8c8b_v8c8bq8_f16_pre_gain_n4__sm90_lookup_w4_s1_c2_
