@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#define ANTKV_TABLES_VERSION 1
+#define ANTKV_TABLES_VERSION 2
 /* ANTKV_KERNELS_DIGEST of the antkv_kernels.h whose rows are meant. */
 #define ANTKV_TABLES_KERNELS 0x5afdeb75eafec8ddull
 #define ANTKV_TABLE_CONTRACT_COUNT 38

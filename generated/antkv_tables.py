@@ -3,7 +3,7 @@
 #   remake    npx gen
 """Tuning tables and kernels of this folder, for antkv_table.py."""
 
-TABLES_VERSION = 1
+TABLES_VERSION = 2
 
 # contract, symbol, architecture (80: sm_80), bytes of dynamic shared memory, decode by look-up, for that architecture alone
 KERNELS = (

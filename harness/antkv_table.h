@@ -15,6 +15,10 @@
 #error "antkv_kernels.h and antkv_tables.h are of different folders: take both anew from the same generated folder"
 #endif
 
+#if ANTKV_TABLES_VERSION != 2
+#error "antkv_tables.h and antkv_table.h are of different releases: take both from the same one"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif

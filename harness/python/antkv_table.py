@@ -18,6 +18,7 @@ MERGES = ("none", "last", "combine")
 _CELL_QUALITIES = (0, 1, 5, 6)  # of QUALITIES, by the cell's two bits
 _SAME, _SIBLING, _OTHER = 0, 1, 2
 _MOST_REGRET = 9999
+_VERSION = 2  # of antkv_tables.py
 _MOST_GRID, _MOST_RATIO, _MOST_Q_LEN, _MOST_TOKENS = 65535, 16, 16, 1 << 30  # BOUNDS of generator/launch.ts
 
 
@@ -97,10 +98,17 @@ def _answer(data, entry, columns: int, device: Device, batch, q_heads, kv_heads,
     return Answer(data.KERNELS[kernel][1], splits, bool(spread), MERGES[merge] if splits > 1 else "none", QUALITIES[quality], regret, table[0])
 
 
-def default(contract: str, device: Device, *, mode: str = "sequence", data=None) -> Answer:
-    """The kernel where nothing is known of the shape: the newest architecture's that the device runs; of those the first."""
+def _tables(data):
     if data is None:
         import antkv_tables as data
+    if data.TABLES_VERSION != _VERSION:
+        raise ImportError(f"{data.__file__}: tables of version {data.TABLES_VERSION}, antkv_table.py reads {_VERSION}: take both from one release")
+    return data
+
+
+def default(contract: str, device: Device, *, mode: str = "sequence", data=None) -> Answer:
+    """The kernel where nothing is known of the shape: the newest architecture's that the device runs; of those the first. Raises ImportError where the tables are another release's."""
+    data = _tables(data)
     best = None
     for row in data.KERNELS:
         if row[0] == contract and _runs(row, device) and (best is None or row[2] > best[2]):
@@ -115,11 +123,10 @@ def find(contract: str, device: Device, *, batch: int, q_heads: int, kv_heads: i
     """The kernel and launch for a shape, as the host bounds it; always an answer, unless no kernel of the contract runs on the device. `data`: the module antkv_tables.
 
     batch and kv_heads are 1 to 65535, q_heads // kv_heads and q_len 1 to 16, tokens 1 to 2^30, as launches have them; a number beyond counts as the nearest bound.
-    mode: one of MODES, ignored for ops other than decode."""
+    mode: one of MODES, ignored for ops other than decode. Raises ImportError where the tables are another release's."""
     batch, kv_heads, q_len, tokens = _clamp(batch, _MOST_GRID), _clamp(kv_heads, _MOST_GRID), _clamp(q_len, _MOST_Q_LEN), _clamp(tokens, _MOST_TOKENS)
     q_heads = kv_heads * _clamp(q_heads // kv_heads, _MOST_RATIO)
-    if data is None:
-        import antkv_tables as data
+    data = _tables(data)
     names = [name for name, *_ in data.CONTRACTS]
     at = bisect_left(names, contract)
     if at < len(names) and names[at] == contract:

@@ -13,7 +13,7 @@ from .errors import ContractError, FolderError
 MANIFEST_SCHEMA = 1
 ABI_VERSION = 3
 LAYOUT_VERSION = 4
-TABLE_VERSION = 1
+TABLES_VERSION = 2
 
 _MANIFEST = {"abi": int, "layout": int, "contracts": dict, "kernels": dict, "recipes": dict}  # what is read of it
 _MODULES = {"antkv_params": ("ABI_VERSION", "LAYOUT_VERSION", "ARRAYS", "GRIDS", "PARAMS"), "antkv_tables": ("TABLES_VERSION", "KERNELS", "TABLES", "CONTRACTS", "ENTRIES", "CHOICES", "LINES", "CELLS")}
@@ -44,8 +44,8 @@ class Folder:
         versions = (self.params.ABI_VERSION, self.params.LAYOUT_VERSION)
         if versions != of:
             raise FolderError(f"{self.path}: antkv_params.py is of ABI and layout versions {versions}, manifest.json of {of}: generate it again")
-        if self.tables.TABLES_VERSION != TABLE_VERSION:
-            raise FolderError(f"{self.path}: tables of version {self.tables.TABLES_VERSION}, this package reads {TABLE_VERSION}: take both from one release")
+        if self.tables.TABLES_VERSION != TABLES_VERSION:
+            raise FolderError(f"{self.path}: tables of version {self.tables.TABLES_VERSION}, this package reads {TABLES_VERSION}: take both from one release")
 
     def _manifest(self) -> Mapping[str, Any]:
         try:

@@ -94,6 +94,16 @@ test('tables of other kernels do not compile', async () => {
   assert.match(error, /antkv_kernels.h and antkv_tables.h are of different folders/);
 });
 
+test('tables of another release do not compile', async () => {
+  const mixed = generatedFolder();
+  const path = join(mixed, 'antkv_tables.h');
+  const text = readFileSync(path, 'utf8');
+  assert.match(text, new RegExp(`^#define ANTKV_TABLES_VERSION ${VERSIONS.lookup}$`, 'm'));
+  writeFileSync(path, text.replace(/(?<=ANTKV_TABLES_VERSION )\d+/, String(VERSIONS.lookup - 1)));
+  const error = await compile([CLIENT], ['-I', mixed, '-I', LOADER]).then(() => '', (thrown: Error) => thrown.message);
+  assert.match(error, /antkv_tables.h and antkv_table.h are of different releases/);
+});
+
 test('open says what is wrong with the driver and the device', async () => {
   assert.match(await last([open()], { ANTKV_LIBCUDA: '/no/libcuda.so.1' }), /^open 1 no CUDA driver: .*install one, or point ANTKV_LIBCUDA/);
   assert.match(await last([open()], { ANTKV_LIBCUDA: oldDriver }), /^open 1 .*has no cuOccupancyMaxActiveBlocksPerMultiprocessor: not a CUDA driver of version 11 or newer/);

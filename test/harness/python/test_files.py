@@ -33,7 +33,7 @@ class Folders(Temporary):
         cases = [("manifest.json", "[]", "manifest of schema none, this package reads 1"), ("manifest.json", "{", FIX)]
         cases += [("manifest.json", without(key), f"manifest.json has no {key}; {FIX}") for key in ("abi", "layout", "contracts", "kernels", "recipes")]
         cases += [(name, cut(name, share), f"{name}.*; {FIX}") for name in ("antkv_params.py", "antkv_tables.py") for share in (0, 0.2, 0.5, 0.9)]
-        cases += [("antkv_tables.py", text_of("antkv_tables.py").replace("TABLES_VERSION = 1", "TABLES_VERSION = 9"), "tables of version 9, this package reads 1")]
+        cases += [("antkv_tables.py", text_of("antkv_tables.py").replace("TABLES_VERSION = 2", "TABLES_VERSION = 9"), "tables of version 9, this package reads 2")]
         for i, (name, text, why) in enumerate(cases):
             folder = shutil.copytree(WHOLE, os.path.join(self.at, str(i)), ignore=shutil.ignore_patterns("sm*"))
             Folder(folder)
