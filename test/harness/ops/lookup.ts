@@ -24,7 +24,7 @@ export async function lookup(words: string): Promise<Lookup> {
   if (why.length > 0 || wanted.tile.algorithm === undefined) throw new Error(`${words}: ${why.join('; ') || 'algorithm rows'}`);
   const name = kernelName(wanted);
   const source = renderKernel(wanted);
-  const [combine, image] = await Promise.all([emulated('combine', { headDim: wanted.contract.headDim!, dtype: 'f16' }), buildEmulatedKernel(name, source)]);
+  const [combine, image] = await Promise.all([emulated('combine', { headDim: wanted.contract.headDim!, dtype: wanted.contract.dtype! }), buildEmulatedKernel(name, source)]);
   return { kernel: kernelRef(name, image), combine, source };
 }
 
