@@ -21,6 +21,25 @@ interface Sample {
   readonly ratio: number;
 }
 
+interface Near {
+  readonly ratio: number;
+  readonly far: number;
+}
+
+/** The {@link ALIKE} samples nearest to `to`, nearest first. Kept in order as they come: to sort them all took a third of the time of a table. */
+function nearest(samples: readonly Sample[], to: readonly number[], merge: Launch['merge']): Near[] {
+  const near: Near[] = [];
+  const isBehind = (one: Near, far: number, ratio: number): boolean => one.far > far || (one.far === far && one.ratio > ratio);
+  for (const { at, merge: own, ratio } of samples) {
+    const far = Math.sqrt(at.reduce((sum, x, i) => sum + (x - to[i]!) ** 2, 0)) + (own === merge ? 0 : OTHER_MERGE);
+    if (near.length === ALIKE && !isBehind(near[ALIKE - 1]!, far, ratio)) continue;
+    const place = near.findIndex((one) => isBehind(one, far, ratio));
+    near.splice(place < 0 ? near.length : place, 0, { ratio, far });
+    if (near.length > ALIKE) near.pop();
+  }
+  return near;
+}
+
 /** Microseconds of a launch of `kernel` at a place, from all its arms at `points` (by sequence); undefined where `model` knows none. */
 export function corrected(points: readonly Point[], kernel: string, { sms }: Board, model: Expect): (place: Place, launch: Launch) => number | undefined {
   const held = ctasPerSm(kernelNamed(kernel)) * sms;
@@ -39,11 +58,7 @@ export function corrected(points: readonly Point[], kernel: string, { sms }: Boa
     const us = model(place, kernel, launch);
     if (us === undefined || samples.length === 0) return us;
     const to = coordinates(place, launch);
-    const near = samples
-      .map(({ at, merge, ratio }) => ({ ratio, far: Math.sqrt(at.reduce((sum, x, i) => sum + (x - to[i]!) ** 2, 0)) + (merge === launch.merge ? 0 : OTHER_MERGE) }))
-      .sort((a, b) => a.far - b.far || a.ratio - b.ratio)
-      .slice(0, ALIKE)
-      .map(({ ratio, far }) => ({ ratio, weight: 1 / Math.max(far, SAME) ** 2 }));
+    const near = nearest(samples, to, launch.merge).map(({ ratio, far }) => ({ ratio, weight: 1 / Math.max(far, SAME) ** 2 }));
     const sum = near.reduce((total, { weight }) => total + weight, 0);
     return us * Math.exp(near.reduce((total, { ratio, weight }) => total + ratio * weight, 0) / sum);
   };
