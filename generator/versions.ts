@@ -9,7 +9,7 @@ export const VERSIONS = {
   /** Schema of the tuning table. */
   table: 1,
   /** What antkv_tables.h and antkv_tables.py hold, which antkv_table.h and antkv_table.py look up in: rises when a field or the meaning of one changes. 2: squares of tokens. */
-  lookup: 2,
+  tableArrays: 2,
   /** Schema of codebook files. 2: values may have a basis, which a reader of version 1 would not undo; files of version 1 are read too. 3: recipes by layer; files of one recipe stay at 2. */
   codebook: 3,
 } as const;

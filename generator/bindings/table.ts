@@ -38,7 +38,7 @@ export const printTables = ({ tables, contracts, entries, choices, rows, cells }
 
 #include <stdint.h>
 
-#define ANTKV_TABLES_VERSION ${VERSIONS.lookup}
+#define ANTKV_TABLES_VERSION ${VERSIONS.tableArrays}
 /* ANTKV_KERNELS_DIGEST of the antkv_kernels.h whose rows are meant. */
 #define ANTKV_TABLES_KERNELS ${kernelsDigest(kernels)}
 #define ANTKV_TABLE_CONTRACT_COUNT ${contracts.length}
@@ -103,7 +103,7 @@ const pythonNumbers = (name: string, numbers: readonly number[]): string => (num
 /** antkv_tables.py: the same arrays, and the rows of kernels that a look-up needs. */
 export const printTablesPython = ({ tables, contracts, entries, choices, rows, cells }: Flat, kernels: readonly Kernel[]): string => `"""Tuning tables and kernels of this folder, for antkv_table.py."""
 
-TABLES_VERSION = ${VERSIONS.lookup}
+TABLES_VERSION = ${VERSIONS.tableArrays}
 
 # contract, symbol, architecture (80: sm_80), bytes of dynamic shared memory, decode by look-up, for that architecture alone
 ${pythonList('KERNELS', rowOrder(kernels).map((kernel) => pythonRow([contractName(kernel.contract), kernelName(kernel), Number(kernel.arch.name.slice(2)), sharedBytes(kernel.contract, kernel.tile), kernel.contract.op === 'decode' && kernel.tile.algorithm !== undefined ? 1 : 0, usesOwnInstructions(kernel.tile) ? 1 : 0])))}

@@ -33,3 +33,6 @@ export const placeOf = (axis: Axis, x: number): number => Math.min(Math.max(step
 
 /** What the place `i` of an axis stands for. */
 export const middleOf = ({ first, power }: Axis, i: number): number => valueOf(first + i) ** (1 / (power ?? 1));
+
+/** The same as a whole number: what cells of tokens are decided for, and what is printed. */
+export const wholeMiddleOf = (axis: Axis, i: number): number => Math.round(middleOf(axis, i));

@@ -18,7 +18,7 @@ MERGES = ("none", "last", "combine")
 _CELL_QUALITIES = (0, 1, 5, 6)  # of QUALITIES, by the cell's two bits
 _SAME, _SIBLING, _OTHER = 0, 1, 2
 _MOST_REGRET = 9999
-_VERSION = 2  # of antkv_tables.py
+TABLES_VERSION = 2  # of antkv_tables.py
 _MOST_GRID, _MOST_RATIO, _MOST_Q_LEN, _MOST_TOKENS = 65535, 16, 16, 1 << 30  # BOUNDS of generator/launch.ts
 
 
@@ -101,8 +101,8 @@ def _answer(data, entry, columns: int, device: Device, batch, q_heads, kv_heads,
 def _tables(data):
     if data is None:
         import antkv_tables as data
-    if data.TABLES_VERSION != _VERSION:
-        raise ImportError(f"{data.__file__}: tables of version {data.TABLES_VERSION}, antkv_table.py reads {_VERSION}: take both from one release")
+    if data.TABLES_VERSION != TABLES_VERSION:
+        raise ImportError(f"{data.__file__}: tables of version {data.TABLES_VERSION}, antkv_table.py reads {TABLES_VERSION}: take both from one release")
     return data
 
 

@@ -1,6 +1,6 @@
 // Section of the report: over streams and tokens, where each kernel and launch is chosen, how sure that is, and where it was measured.
 import { CELL_LETTERS, type ContractTable, type Table } from '../../generator/table/schema.ts';
-import { middleOf, placeOf } from '../../generator/table/steps.ts';
+import { placeOf, wholeMiddleOf } from '../../generator/table/steps.ts';
 import { parseCell } from '../../generator/table/words.ts';
 import { contractWord, howWord, type ReportData } from './data.ts';
 import { detailsHtml, gridHtml, paragraph, sectionHtml, tokensWord } from './html.ts';
@@ -43,8 +43,8 @@ function surface({ axes }: Table, { modes, points }: ContractTable, mode: Mode):
     const y = TOP + (lines - 1 - placeOf(axes.streams, streams) + 0.5) * CELL;
     return `M${x - 3} ${y}a3 3 0 1 0 6 0a3 3 0 1 0 -6 0`;
   });
-  const across = Array.from({ length: columns }, (_, i) => i).filter((i) => i % 4 === 0).map((i) => text(LEFT + (i + 0.5) * CELL, TOP + lines * CELL + 14, tokensWord(Math.round(middleOf(axes.tokens, i))), `${MIDDLE} class="dim"`));
-  const down = Array.from({ length: lines }, (_, i) => i).filter((i) => i % 4 === 0).map((i) => text(LEFT - 5, TOP + (lines - 1 - i) * CELL + 12, String(Math.round(middleOf(axes.streams, i))), `${END} class="dim"`));
+  const across = Array.from({ length: columns }, (_, i) => i).filter((i) => i % 4 === 0).map((i) => text(LEFT + (i + 0.5) * CELL, TOP + lines * CELL + 14, tokensWord(wholeMiddleOf(axes.tokens, i)), `${MIDDLE} class="dim"`));
+  const down = Array.from({ length: lines }, (_, i) => i).filter((i) => i % 4 === 0).map((i) => text(LEFT - 5, TOP + (lines - 1 - i) * CELL + 12, String(wholeMiddleOf(axes.streams, i)), `${END} class="dim"`));
   const legend = kernels.flatMap((kernel, i) => {
     const y = TOP + lines * CELL + 34 + 16 * i;
     return [rect(LEFT, y - 9, 10, 10, ` fill="${COLOURS[i % COLOURS.length]}"`), text(LEFT + 15, y, howWord(kernel))];

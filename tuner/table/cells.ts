@@ -1,6 +1,6 @@
 // The dense cells of a contract: every step of streams and tokens gets the field's decision, its quality and its expected regret. Pure.
 import type { Choice, Mode, Plane, Table } from '../../generator/table/schema.ts';
-import { middleOf, stepOn, type Axis } from '../../generator/table/steps.ts';
+import { middleOf, stepOn, wholeMiddleOf, type Axis } from '../../generator/table/steps.ts';
 import { cellWord, choiceWord, keysOf, type Letter } from '../../generator/table/words.ts';
 import { mean } from '../space/numbers.ts';
 import { decide, PARTS, type Decision, type Field } from './field.ts';
@@ -35,7 +35,7 @@ const twos = (n: number): number => (n % 2 === 0 ? 1 + twos(n / 2) : 0);
  * those are what runtimes fill batches up to. Between two batches are places that no work has: CTAs fill turns there, and shares end with sequences, as nowhere else.
  */
 function middleIn({ row, column }: Step, lines: number, axes: Table['axes']): Place {
-  const middle = { streams: middleOf(axes.streams, row - axes.streams.first), tokens: Math.round(middleOf(axes.tokens, column - axes.tokens.first)) };
+  const middle = { streams: middleOf(axes.streams, row - axes.streams.first), tokens: wholeMiddleOf(axes.tokens, column - axes.tokens.first) };
   const first = Math.max(1, Math.floor(middle.streams / lines / 2));
   const batches = Array.from({ length: 3 * first + 2 }, (_, i) => first + i).filter((batch) => stepOn(axes.streams, batch * lines) === row);
   const [batch] = batches.sort((a, b) => twos(b) - twos(a) || a - b);

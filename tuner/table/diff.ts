@@ -1,5 +1,5 @@
 // What differs between two tables: contracts, cells, kernels that are shipped, times. Pure.
-import { middleOf } from '../../generator/table/steps.ts';
+import { wholeMiddleOf } from '../../generator/table/steps.ts';
 import type { ContractTable, Mode, Table } from '../../generator/table/schema.ts';
 import { choiceWord, parseCell } from '../../generator/table/words.ts';
 import { stableText } from '../../generator/stable.ts';
@@ -42,9 +42,9 @@ function cellChanges(contract: string, mode: Mode, axes: Table['axes'], before: 
       if (from === to) continue;
       changed++;
       const last = changes.at(-1);
-      const streams = Math.round(middleOf(axes.streams, i));
-      const tokens = Math.round(middleOf(axes.tokens, j));
-      const goesOn = last?.streams === streams && last.from === from && last.to === to && last.tokens[1] === Math.round(middleOf(axes.tokens, j - 1));
+      const streams = wholeMiddleOf(axes.streams, i);
+      const tokens = wholeMiddleOf(axes.tokens, j);
+      const goesOn = last?.streams === streams && last.from === from && last.to === to && last.tokens[1] === wholeMiddleOf(axes.tokens, j - 1);
       if (goesOn) changes[changes.length - 1] = { ...last, tokens: [last.tokens[0], tokens] };
       else changes.push({ contract, mode, streams, tokens: [tokens, tokens], from, to });
     }

@@ -6,7 +6,7 @@ import { runsOn } from '../../generator/tile.ts';
 import type { Entry } from '../../generator/table/entries.ts';
 import { answerOf, barred, cellAt, find, IDENTITY_KEYS, ladder, linesOf, modeOf, takes, type Answer, type Ask } from '../../generator/table/find.ts';
 import { CELL_LETTERS, type Identity } from '../../generator/table/schema.ts';
-import { middleOf, stepOn } from '../../generator/table/steps.ts';
+import { stepOn, wholeMiddleOf } from '../../generator/table/steps.ts';
 import { choiceWord } from '../../generator/table/words.ts';
 
 export interface RungFacts {
@@ -71,7 +71,7 @@ export function explain(entries: readonly Entry[], kernels: readonly Kernel[], a
     answered ||= answers;
     return {
       file, device: table.device.name, origin, match, differs: differences(table.device, ask.device), answers,
-      cell: { streams: Math.round(middleOf(axes.streams, row)), tokens: Math.round(middleOf(axes.tokens, column)), clamped: stepOn(axes.streams, streams) !== axes.streams.first + row || stepOn(axes.tokens, ask.tokens) !== axes.tokens.first + column, says: choiceWord(cell.choice), quality: CELL_LETTERS[cell.letter], regret: cell.regret, stale: cell.choice.stale },
+      cell: { streams: wholeMiddleOf(axes.streams, row), tokens: wholeMiddleOf(axes.tokens, column), clamped: stepOn(axes.streams, streams) !== axes.streams.first + row || stepOn(axes.tokens, ask.tokens) !== axes.tokens.first + column, says: choiceWord(cell.choice), quality: CELL_LETTERS[cell.letter], regret: cell.regret, stale: cell.choice.stale },
       passed: own ? undefined : passedOver(known.get(cell.choice.kernel)!, ask.device),
     };
   });

@@ -7,13 +7,14 @@ import os
 from types import ModuleType
 from typing import Any, Mapping, Optional
 
+from antkv_table import TABLES_VERSION
+
 from .errors import ContractError, FolderError
 
-# What this package is written for; a test holds them against generator/versions.ts.
+# What this package is written for, as TABLES_VERSION; a test holds them against generator/versions.ts.
 MANIFEST_SCHEMA = 1
 ABI_VERSION = 3
 LAYOUT_VERSION = 4
-TABLES_VERSION = 2
 
 _MANIFEST = {"abi": int, "layout": int, "contracts": dict, "kernels": dict, "recipes": dict}  # what is read of it
 _MODULES = {"antkv_params": ("ABI_VERSION", "LAYOUT_VERSION", "ARRAYS", "GRIDS", "PARAMS"), "antkv_tables": ("TABLES_VERSION", "KERNELS", "TABLES", "CONTRACTS", "ENTRIES", "CHOICES", "LINES", "CELLS")}

@@ -98,8 +98,8 @@ test('tables of another release do not compile', async () => {
   const mixed = generatedFolder();
   const path = join(mixed, 'antkv_tables.h');
   const text = readFileSync(path, 'utf8');
-  assert.match(text, new RegExp(`^#define ANTKV_TABLES_VERSION ${VERSIONS.lookup}$`, 'm'));
-  writeFileSync(path, text.replace(/(?<=ANTKV_TABLES_VERSION )\d+/, String(VERSIONS.lookup - 1)));
+  assert.match(text, new RegExp(`^#define ANTKV_TABLES_VERSION ${VERSIONS.tableArrays}$`, 'm'));
+  writeFileSync(path, text.replace(/(?<=ANTKV_TABLES_VERSION )\d+/, String(VERSIONS.tableArrays - 1)));
   const error = await compile([CLIENT], ['-I', mixed, '-I', LOADER]).then(() => '', (thrown: Error) => thrown.message);
   assert.match(error, /antkv_tables.h and antkv_table.h are of different releases/);
 });

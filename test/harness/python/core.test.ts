@@ -70,7 +70,7 @@ test('a folder or a codebook file that is broken is refused in words', async () 
 
 test('versions are those of the generator', async () => {
   const { stdout } = await execa('python3', ['-B', '-c', 'from antkv import folder, pack; print([folder.ABI_VERSION, folder.LAYOUT_VERSION, folder.MANIFEST_SCHEMA, pack.CODEBOOK_VERSION, folder.TABLES_VERSION])'], { env: { PYTHONPATH: join(ROOT, 'harness/python') } });
-  assert.equal(JSON.parse(stdout), [VERSIONS.abi, VERSIONS.layout, VERSIONS.manifest, VERSIONS.codebook, VERSIONS.lookup]);
+  assert.equal(JSON.parse(stdout), [VERSIONS.abi, VERSIONS.layout, VERSIONS.manifest, VERSIONS.codebook, VERSIONS.tableArrays]);
 });
 
 test('a kernel that cannot be had is named, with the reason', async () => {
