@@ -94,4 +94,13 @@ test('Python answers every question as TypeScript does', async () => {
   assert.is(ran.stdout, `${queries.length} queries, 0 wrong`, ran.stderr);
 });
 
+test('tables of another release are refused in Python', async () => {
+  const other = temporaryFolder();
+  writeFileSync(join(other, 'antkv_tables.py'), printTablesPython(flat, kernels).replace(/^TABLES_VERSION = \d+$/m, 'TABLES_VERSION = 1'));
+  const ask = `import antkv_table as t; t.find(${JSON.stringify(SYNTHETIC_CONTRACTS[0])}, t.Device(90, 132, 1, 1, 1, 1), batch=1, q_heads=8, kv_heads=8, tokens=1)`;
+  const ran = await execa('python3', ['-B', '-c', ask], { env: { PYTHONPATH: `${other}:${join(ROOT, 'harness/python')}` }, reject: false });
+  if (ran.code === 'ENOENT') return void process.stdout.write('skipped: python3 is not on PATH\n');
+  assert.match(ran.stderr, /ImportError: .*antkv_tables\.py: tables of version 1, antkv_table\.py reads \d+: take both from one release/);
+});
+
 test.run();
